@@ -1,0 +1,320 @@
+"""The engine's vocabulary: plain JSON documents, typed.
+
+They are TypedDicts because the same document is a row of the store, a message between the processes and the answer to
+`--format json`; objects would be converted at each of these borders. The supervisor validates what clients send
+(host/requests.py). Names are the Compose specification's; sizes are bytes, times are seconds, dates RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+# --- labels that tie engine objects to what declared them -----------------------------------------------------------
+LABEL_STACK = "stackpy.stack"
+LABEL_RESOURCE = "stackpy.resource"  # an address: container.web
+LABEL_REPLICA = "stackpy.replica"  # 1..n
+LABEL_GENERATION = "stackpy.generation"
+LABEL_SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
+RESERVED_LABEL_PREFIX = "stackpy."
+
+Status = Literal["created", "running", "restarting", "exited"]
+Health = Literal["", "starting", "healthy", "unhealthy"]
+
+
+class PortBinding(TypedDict):
+    """A published port: the host's address and port, and the container's."""
+
+    host_ip: str  # "127.0.0.1", "0.0.0.0", an address of the host
+    published: int
+    target: int
+    protocol: str  # "tcp" | "udp"
+
+
+class Mount(TypedDict):
+    """A bind mount, named volume or tmpfs at `target`."""
+
+    type: Literal["bind", "volume", "tmpfs"]
+    source: str  # host path | volume name | ""
+    target: str
+    read_only: bool
+    size: NotRequired[int]  # tmpfs, bytes
+    mode: NotRequired[int]  # tmpfs
+    owner: NotRequired[Literal["container", "plain"]]  # bind: whose files they are inside
+    nocopy: NotRequired[bool]  # volume: do not fill an empty one from the image
+
+
+class SecretMount(TypedDict):
+    """A secret of the engine shown at /run/secrets/`target`, mode 0400, owned by the container's user."""
+
+    secret: str  # name in the engine
+    target: str
+
+
+class FileContent(TypedDict):
+    """A file placed into the container before it starts."""
+
+    target: str
+    content: str  # base64
+    mode: int
+
+
+class Probe(TypedDict):
+    """A health check: exactly one of test, http, tcp."""
+
+    test: NotRequired[list[str]]  # argument vector, run in the container
+    http: NotRequired[str]  # URL, asked from within the container's network namespace
+    status: NotRequired[int]  # the HTTP status that means healthy; any of 2xx/3xx without it
+    tcp: NotRequired[int]
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+    start_interval: float
+
+
+class Attachment(TypedDict):
+    """A container's place on one network."""
+
+    aliases: list[str]
+    ipv4_address: NotRequired[str]
+
+
+class ContainerConfig(TypedDict):
+    """All that a container is made of; what is absent comes from the image, then from the engine's defaults."""
+
+    name: str
+    image: str  # reference or image ID
+    command: NotRequired[list[str]]
+    entrypoint: NotRequired[list[str]]
+    environment: NotRequired[dict[str, str]]
+    working_dir: NotRequired[str]
+    user: NotRequired[str]
+    hostname: NotRequired[str]
+    labels: NotRequired[dict[str, str]]
+    mem_limit: NotRequired[int]
+    cpus: NotRequired[float]
+    pids_limit: NotRequired[int]
+    network_mode: NotRequired[Literal["none", "host"]]  # absent: the networks below
+    networks: NotRequired[dict[str, Attachment]]
+    ports: NotRequired[list[PortBinding]]
+    mounts: NotRequired[list[Mount]]
+    secrets: NotRequired[list[SecretMount]]
+    files: NotRequired[list[FileContent]]
+    read_only: NotRequired[bool]
+    tty: NotRequired[bool]
+    stdin_open: NotRequired[bool]
+    cap_add: NotRequired[list[str]]
+    cap_drop: NotRequired[list[str]]
+    stop_signal: NotRequired[str]
+    stop_grace_period: NotRequired[float]
+    restart: NotRequired[str]  # no | always | on-failure | on-failure:N | unless-stopped
+    healthcheck: NotRequired[Probe]
+    log_max_size: NotRequired[int]  # bytes of one log file
+    log_max_file: NotRequired[int]
+    auto_remove: NotRequired[bool]
+
+
+class ContainerState(TypedDict):
+    """What a container is doing now."""
+
+    status: Status
+    pid: int  # 0 when it does not run
+    exit_code: int | None  # None: never ran, runs, or nobody saw it
+    error: str  # why it could not start, or what is known of its end
+    oom_killed: bool
+    started_at: str
+    finished_at: str
+    health: Health
+    restart_count: int
+
+
+class EndpointInfo(TypedDict):
+    """A container's addresses on one network."""
+
+    ip_address: str
+    prefix_length: int
+    mac_address: str
+    gateway: str
+    aliases: list[str]
+
+
+class Container(TypedDict):
+    """A container as the engine holds it."""
+
+    id: str  # 64 hex digits
+    name: str
+    created: str
+    image_id: str
+    config: ContainerConfig  # as asked for
+    state: ContainerState
+    networks: dict[str, EndpointInfo]
+
+
+class ImageConfig(TypedDict):
+    """The run-time defaults of an image; OCI image-spec config.md, `config`."""
+
+    Entrypoint: NotRequired[list[str]]
+    Cmd: NotRequired[list[str]]
+    Env: NotRequired[list[str]]
+    WorkingDir: NotRequired[str]
+    User: NotRequired[str]
+    ExposedPorts: NotRequired[dict[str, dict[str, str]]]
+    Labels: NotRequired[dict[str, str]]
+    Volumes: NotRequired[dict[str, dict[str, str]]]
+    StopSignal: NotRequired[str]
+
+
+class History(TypedDict):
+    """One line of an image's history."""
+
+    created: str
+    created_by: str
+    empty_layer: bool
+
+
+class Image(TypedDict):
+    """An image in the store: layers bottom first."""
+
+    id: str  # sha256:… of the OCI config for archives, of the recipe for built images
+    references: list[str]
+    layers: list[str]  # layer IDs in store/layers, bottom first
+    config: ImageConfig
+    history: list[History]
+    recipe: str  # recipe ID, or ""
+    architecture: str
+    size: int
+    created: str
+
+
+class NetworkConfig(TypedDict):
+    """A bridge network."""
+
+    name: str
+    internal: NotRequired[bool]  # no way out and no way in but from its members
+    subnet: NotRequired[str]  # CIDR
+    labels: NotRequired[dict[str, str]]
+
+
+class Network(TypedDict):
+    """A network as the engine holds it."""
+
+    id: str
+    name: str
+    driver: str  # bridge
+    bridge: str  # the link's name on the host
+    subnet: str
+    gateway: str
+    internal: bool
+    labels: dict[str, str]
+    created: str
+
+
+class Volume(TypedDict):
+    """A named volume; its files lie under `mountpoint`."""
+
+    name: str
+    driver: str  # local
+    mountpoint: str
+    labels: dict[str, str]
+    created: str
+
+
+class Secret(TypedDict):
+    """A secret that the engine holds in memory; never its value."""
+
+    name: str
+    fingerprint: str  # keyed HMAC of the value
+    labels: dict[str, str]
+    created: str
+    available: bool  # False: lost with a reboot, to be given again
+
+
+class LogLine(TypedDict):
+    """One line (or a part of a longer one) of a container's output."""
+
+    time: str
+    stream: Literal["stdout", "stderr"]
+    text: str  # without its newline only where the container wrote none
+
+
+# --- images as recipes ----------------------------------------------------------------------------------------------
+
+
+class Base(TypedDict):
+    """What the first step stands on."""
+
+    kind: Literal["image", "scratch", "host", "bootstrap", "archive"]
+    reference: NotRequired[str]  # image
+    programs: NotRequired[list[str]]  # host
+    suite: NotRequired[str]  # bootstrap: "debian:bookworm"
+    packages: NotRequired[list[str]]  # bootstrap
+    path: NotRequired[str]  # archive, absolute
+
+
+class Step(TypedDict):
+    """One instruction. `instruction` is the Dockerfile's, in lower case; only that instruction's keys are present."""
+
+    instruction: str  # run copy workdir env user expose label entrypoint cmd file
+    text: str  # as it would stand in a Dockerfile, for people
+    line: str  # where the user wrote it: "stack.py:12"
+    argv: NotRequired[list[str]]  # run, entrypoint, cmd
+    cache: NotRequired[list[str]]  # run: folders that outlive the step and enter no layer
+    network: NotRequired[Literal["default", "none"]]  # run
+    sources: NotRequired[list[str]]  # copy: paths relative to context, globs allowed
+    context: NotRequired[str]  # copy: absolute folder
+    target: NotRequired[str]  # copy, file, workdir
+    exclude: NotRequired[list[str]]  # copy
+    chown: NotRequired[str]  # copy, file
+    mode: NotRequired[int]  # copy (--chmod), file
+    content: NotRequired[str]  # file: base64
+    values: NotRequired[dict[str, str]]  # env, label
+    value: NotRequired[str]  # user
+    ports: NotRequired[list[str]]  # expose: "80/tcp"
+
+
+class ImageSource(TypedDict):
+    """An image as the user describes it."""
+
+    base: Base
+    steps: list[Step]
+
+
+class RecipeStep(TypedDict):
+    """A step with its place in the Merkle chain."""
+
+    id: str  # hash over the step before, this instruction and `inputs`
+    text: str
+    line: str
+    inputs: dict[str, str]  # what the ID was made of, by name: a file's path → its hash, "argv" → …
+
+
+class Recipe(TypedDict):
+    """An image known before it is built; base identity at steps[0]."""
+
+    id: str
+    steps: list[RecipeStep]
+
+
+# --- live events ----------------------------------------------------------------------------------------------------
+
+
+class Progress(TypedDict):
+    """Something that happened while an engine verb ran."""
+
+    kind: Literal["step", "output", "download", "state"]
+    text: str
+    step: NotRequired[int]  # 1..n of a build
+    steps: NotRequired[int]
+    cached: NotRequired[bool]
+    done: NotRequired[int]  # bytes
+    total: NotRequired[int]
+
+
+class Check(TypedDict):
+    """One finding of `system check`."""
+
+    name: str
+    ok: bool
+    required: bool  # the engine cannot work without it
+    detail: str
+    remedy: str  # the command that mends it

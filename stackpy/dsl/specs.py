@@ -1,0 +1,73 @@
+"""Specs: the complete, normalised, frozen description of each resource. What the planner compares.
+
+`fields` holds JSON values only, under the Compose specification's names, and only what the user has set: an absent
+field means "whatever the engine or the image has", which is how a default never shows as a change.
+
+Fields by kind (all optional unless marked *; names of other resources are those of the stack, not the engine's):
+
+image      source*: stackpy_runtime.model.ImageSource, tags: [reference]
+container  image*: address of an image resource ("image.web"); command, entrypoint: [str]; environment, labels: {str: str}
+           (env_file already merged in); working_dir, user, hostname, stop_signal, restart: str; mem_limit: bytes;
+           cpus: float; pids_limit: int; networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host";
+           ports: [{"host_ip", "published", "target", "protocol"}]; volumes: [{"type": "bind"|"volume"|"tmpfs",
+           "source", "target", "read_only", "size"?, "mode"?, "owner"?}]; secrets: [{"secret", "target"}];
+           files: {target: {"content": base64, "mode": int}}; read_only, tty, stdin_open: bool; cap_add, cap_drop: [str];
+           stop_grace_period: seconds; healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout",
+           "retries", "start_period", "start_interval"}; logging: {"max_size": bytes, "max_file": int}; replicas: int
+job        the container's fields without replicas, restart, ports and healthcheck
+network    internal: bool, subnet: CIDR, labels
+volume     labels
+secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from stackpy.errors import Location
+
+Kind = Literal["image", "container", "job", "network", "volume", "secret"]
+Condition = Literal["started", "healthy", "completed"]
+Fields = Mapping[str, Any]
+
+DEFAULT_NETWORK = "default"
+DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
+
+
+class Dependency(NamedTuple):
+    """What must hold before a resource is acted on: the other's address and its condition."""
+
+    address: str
+    condition: Condition
+
+
+class Spec(NamedTuple):
+    """One resource of a stack."""
+
+    kind: Kind
+    name: str
+    fields: Fields
+    dependencies: tuple[Dependency, ...]
+    location: Location
+
+    @property
+    def address(self) -> str:
+        """The resource's address: `container.web`."""
+        return f"{self.kind}.{self.name}"
+
+
+class StackSpec(NamedTuple):
+    """All that one stack file declares."""
+
+    name: str
+    resources: Mapping[str, Spec]  # by address, in the order of declaration
+    outputs: Mapping[str, Any]
+    folder: str  # of the stack file; relative paths were resolved against it
+
+
+def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:
+    """The name of a resource on an engine, as Compose makes it: `shop-web-1` for containers, `shop_data` otherwise."""
+    if spec_kind in ("container", "job"):
+        return f"{stack}-{name}-{replica}"
+    return f"{stack}_{name}"

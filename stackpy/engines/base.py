@@ -1,0 +1,161 @@
+"""The port: what a stack needs of an engine, in terms of resources.
+
+How three replicas of a container resource come to run is the adapter's business. Adapters raise StackpyError only.
+Every method may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from stackpy.dsl.specs import Condition, Spec, StackSpec
+from stackpy.planning.plan import Change, Desired, Observation
+
+
+class Event(NamedTuple):
+    """Progress of one change: kind is started, step, output, waiting, done or failed; text is one line."""
+
+    address: str
+    kind: str
+    text: str
+    step: int = 0
+    steps: int = 0
+    cached: bool = False
+
+
+Report = Callable[[Event], None]
+
+
+class SecretValues(Protocol):
+    """Values of secrets, kept apart from specs so that they cannot reach a plan, a log or a repr."""
+
+    def get(self, name: str) -> bytes | None:
+        """The value of the stack's secret `name`; None where its source has none now."""
+
+
+class StackEngine(Protocol):
+    """An engine that holds stacks."""
+
+    name: str  # embedded, docker, …
+
+    def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
+        """Computes recipes and fingerprints: hashes what images copy; changes nothing.
+
+        Raises StackFileError listing every missing source, unknown base image and unavailable secret.
+        """
+
+    def observe(self, stack: str) -> Observation:
+        """Reads the actual state of a stack; starts no process and changes nothing."""
+
+    def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
+        """Makes one change true, and returns when it is. Idempotent: what is already so is left so.
+
+        Raises StackpyError with the failing step's output where there is one.
+        """
+
+    def wait(self, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
+        """Returns when all replicas of the resource meet the condition; raises StackpyError when they cannot any more.
+
+        `started`: running; `healthy`: health check passes, or running where there is none; `completed`: exited with 0.
+        """
+
+    def lock(self, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]) -> Any:
+        """A context manager that holds the stack. `waiting` is told once for whom (pid, command, since).
+
+        Raises LockTimeout after `timeout` seconds; None waits for ever.
+        """
+
+    def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
+        """Keeps a generation (stack, outcome, changes, outputs, time) for history."""
+
+    def recorded(self, stack: str) -> Mapping[str, Any] | None:
+        """The last generation's document."""
+
+    def stacks(self) -> list[dict[str, Any]]:
+        """The rows of `ls`: name, engine, generation, resources, running."""
+
+    def remove_images(self, stack: str) -> list[str]:
+        """Removes the stack's images and history; returns the references that went."""
+
+    def check(self) -> list[dict[str, Any]]:
+        """The findings of `system check`: name, ok, required, detail, remedy."""
+
+
+class ContainerEngine(Protocol):
+    """What the container, image, network and volume commands need; documents have Docker's or DESIGN's shapes."""
+
+    def ps(self, stack: str | None, every: bool) -> list[dict[str, Any]]:
+        """Rows of `ps --format json`."""
+
+    def find(self, name: str, stack: str | None) -> list[str]:
+        """Names of the containers that `name` means: a container's name or ID prefix, `web`, `web.2`, `container.web`."""
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Docker's container document."""
+
+    def logs(
+        self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
+    ) -> Iterator[dict[str, Any]]:
+        """Lines: {time, stream, text}, oldest first."""
+
+    def create(self, config: dict[str, Any]) -> str:
+        """Creates a container from an engine configuration; returns its ID."""
+
+    def run(self, config: dict[str, Any], *, detach: bool, remove: bool) -> int:
+        """Creates and starts a container; attached unless `detach` (prints nothing); returns its exit code."""
+
+    def exec(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        environment: dict[str, str],
+        working_dir: str,
+        user: str,
+    ) -> int:
+        """Runs a process in a running container on the caller's standard streams; returns its exit code."""
+
+    def start(self, name: str) -> None:
+        """Starts a stopped container."""
+
+    def stop(self, name: str, timeout: float | None) -> None:
+        """Stops it: its stop signal, then SIGKILL after the grace period (seconds)."""
+
+    def restart(self, name: str, timeout: float | None) -> None:
+        """Stops and starts it."""
+
+    def kill(self, name: str, signal: str) -> None:
+        """Sends a signal."""
+
+    def remove(self, name: str, force: bool, volumes: bool) -> None:
+        """Removes a container that does not run; with `force` kills it first."""
+
+    def wait_exit(self, name: str) -> int:
+        """Waits until it has exited; returns its exit code."""
+
+    def images(self) -> list[dict[str, Any]]:
+        """Rows of `image ls --format json`."""
+
+    def image_inspect(self, reference: str) -> dict[str, Any]:
+        """Docker's image document."""
+
+    def image_remove(self, reference: str, force: bool) -> list[str]:
+        """Untags, and removes the image when nothing names or uses it; returns what was done, a line each."""
+
+    def networks(self) -> list[dict[str, Any]]:
+        """Rows of `network ls --format json`."""
+
+    def network_inspect(self, name: str) -> dict[str, Any]:
+        """Docker's network document."""
+
+    def volumes(self) -> list[dict[str, Any]]:
+        """Rows of `volume ls --format json`."""
+
+    def volume_inspect(self, name: str) -> dict[str, Any]:
+        """Docker's volume document."""
+
+    def volume_remove(self, name: str, force: bool) -> None:
+        """Removes a volume that no container uses."""

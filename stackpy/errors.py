@@ -1,0 +1,72 @@
+"""What can go wrong on the user's side.
+
+    StackpyError          anything shown to the user: message, hint, where
+    ├── StackFileError    one or more problems in the stack file or what it uses; `problems` lists them all
+    ├── UsageError        a command line that cannot be understood (exit 64)
+    ├── LockTimeout       another command holds the stack
+    └── ApplyFailed       some changes failed; the others were finished
+
+`exit_code` is what the process ends with. Only cli/ prints.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Location(NamedTuple):
+    """A place in the user's file: path, line (1-based), column (1-based, 0: unknown) and length of the caret line."""
+
+    file: str
+    line: int
+    column: int = 0
+    length: int = 0
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: message, where, and what to do."""
+
+    message: str
+    location: Location | None = None
+    hint: str = ""
+
+
+class StackpyError(Exception):
+    """A user-facing error.
+
+    message: what failed and why, lower case, no final period
+    hint: what to do, or ""
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", location: Location | None = None) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.location = message, hint, location
+
+
+class StackFileError(StackpyError):
+    """The stack file cannot be used; every independent problem of it is in `problems`."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        first = problems[0]
+        super().__init__(first.message, hint=first.hint, location=first.location)
+        self.problems = problems
+
+
+class UsageError(StackpyError):
+    """The command line is wrong."""
+
+    exit_code = 64
+
+
+class LockTimeout(StackpyError):
+    """Another command works on this stack and did not finish in time."""
+
+
+class ApplyFailed(StackpyError):
+    """One or more changes failed. `failures` maps an address to its error's text."""
+
+    def __init__(self, message: str, *, failures: dict[str, str], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.failures = failures

@@ -1,0 +1,146 @@
+"""What a plan is made of. The JSON form (render/) is a contract with other programs.
+
+Observed state comes in through `Observation`, which an engine adapter fills; the planner reads nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+from stackpy.dsl.specs import Fields, Kind, StackSpec
+
+
+class Action(Enum):
+    """What happens to a resource; the value is its symbol in a printed plan."""
+
+    CREATE = "+"
+    UPDATE = "~"
+    REPLACE = "-/+"
+    START = "!"
+    DELETE = "-"
+    BUILD = "*"
+    RUN = "@"
+
+    @property
+    def word(self) -> str:
+        """The action's name in the JSON plan."""
+        return self.name.lower()
+
+
+class Reason(NamedTuple):
+    """Why a change is in the plan. `path` is a field (`mem_limit`, `environment.MODE`, `steps[3]`) or "state"."""
+
+    path: str
+    old: Any
+    new: Any
+    text: str
+    sensitive: bool = False
+
+
+class Change(NamedTuple):
+    """One action on one resource.
+
+    depends_on: addresses of changes of this plan that must be finished first
+    replicas: the replica numbers acted on, for containers; () means all
+    note: what stands behind the action in the printed plan ("because its image changes", "3 of 6 steps")
+    """
+
+    address: str
+    action: Action
+    reasons: tuple[Reason, ...]
+    depends_on: tuple[str, ...] = ()
+    order: Literal["", "stop-first", "start-first"] = ""
+    replicas: tuple[int, ...] = ()
+    note: str = ""
+
+
+class RecipeStep(NamedTuple):
+    """A step of an image as the engine resolved it: ID, text, place in the user's file, hashes by input."""
+
+    id: str
+    text: str
+    line: str
+    inputs: Mapping[str, str]
+
+
+class Recipe(NamedTuple):
+    """An image known before it is built."""
+
+    id: str
+    steps: tuple[RecipeStep, ...]
+
+
+class Desired(NamedTuple):
+    """The stack with what only the engine can compute of it.
+
+    recipes: by image address
+    fingerprints: keyed HMAC of each secret's value, by secret address; absent where the source has no value now
+    """
+
+    stack: StackSpec
+    recipes: Mapping[str, Recipe]
+    fingerprints: Mapping[str, str]
+
+
+class Replica(NamedTuple):
+    """One container of a container or job resource, as it is now."""
+
+    index: int
+    id: str
+    name: str
+    status: str  # created running restarting exited
+    health: str  # "" starting healthy unhealthy
+    exit_code: int | None
+    ended: float  # seconds since it ended; 0 while it runs
+    image: str  # recipe ID or image ID that it was made of
+    live: Fields  # its fields now, in the spec's vocabulary
+    applied: Fields  # the fields that the user had set when it was applied
+
+
+class Observed(NamedTuple):
+    """A resource of the stack that exists on the engine."""
+
+    kind: Kind
+    name: str
+    live: Fields
+    applied: Fields
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The resource's address."""
+        return f"{self.kind}.{self.name}"
+
+
+class Observation(NamedTuple):
+    """Everything of one stack on one engine, read at one moment.
+
+    generation: number of the last apply; 0: never
+    images: image address → the recipe it was last built from, for explaining; only images of this stack
+    built: IDs of steps whose result is in the store
+    tags: reference → recipe ID or image ID that it names now
+    """
+
+    stack: str
+    engine: str
+    generation: int
+    resources: Mapping[str, Observed]
+    images: Mapping[str, Recipe]
+    built: frozenset[str]
+    tags: Mapping[str, str]
+
+
+class Plan(NamedTuple):
+    """The graph of all changes, in the order in which they are printed; () when nothing is to be done.
+
+    generation: the one that applying makes
+    notes: lines that people should read before they agree: what is reachable from where, what is kept
+    """
+
+    stack: str
+    engine: str
+    generation: int
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...] = ()
