@@ -1,0 +1,1 @@
+"""System calls and kernel structures: the only room that knows ctypes."""

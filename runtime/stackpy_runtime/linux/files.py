@@ -1,0 +1,87 @@
+"""Opening what lies beneath a descriptor, whatever the tree's owner does meanwhile: openat2(2), statfs(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from stackpy_runtime.linux.libc import failure, flag_names, libc, syscall
+
+SYS_OPENAT2 = 437
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP2_SUPER_MAGIC = 0x9FA0, 0x62656572, 0x63677270
+
+_RESOLVE = {1: "NO_XDEV", 2: "NO_MAGICLINKS", 4: "NO_SYMLINKS", 8: "BENEATH", 16: "IN_ROOT"}
+
+
+class open_how(ctypes.Structure):
+    """struct open_how of openat2(2)."""
+
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def openat2(folder: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """A descriptor; raises KernelError with errno set (ENOENT, ELOOP, EXDEV, …)."""
+    # The kernel answers EAGAIN when a rename elsewhere raced with the walk; openat2(2) says to try again.
+    for _ in range(128):
+        how = open_how(flags | os.O_CLOEXEC, mode, resolve)
+        result = syscall(SYS_OPENAT2, folder, path, how, ctypes.sizeof(how))
+        if result >= 0:
+            return result
+        if ctypes.get_errno() != 11:
+            break
+    raise failure(f"open {os.fsdecode(path)} resolve={flag_names(resolve, _RESOLVE)}")
+
+
+def open_beneath(folder: int, path: str | bytes, flags: int, mode: int = 0, *, follow: bool = False) -> int:
+    """Opens `path` beneath `folder`; a path that leaves it fails with EXDEV, a link on the way with ELOOP unless `follow`."""
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (0 if follow else RESOLVE_NO_SYMLINKS)
+    return openat2(folder, path, flags, mode, resolve)
+
+
+def open_in_root(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
+    """Opens `path` as a process would whose root is `root`: absolute links and `..` stay inside."""
+    return openat2(root, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+class statfs(ctypes.Structure):
+    """The head of struct statfs(2)."""
+
+    _fields_ = [("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 248)]
+
+
+def file_system_type(descriptor: int) -> int:
+    """The magic number of the file system that a descriptor is on."""
+    buffer = statfs()
+    if libc.fstatfs(descriptor, ctypes.byref(buffer)):
+        raise failure(f"fstatfs fd {descriptor}")
+    return int(buffer.f_type) & 0xFFFFFFFF
+
+
+def make_folders(root: int, path: str, mode: int = 0o755) -> int:
+    """Makes the folders of `path` as seen from `root` (links resolved inside it) and returns a descriptor of the last.
+
+    Each part is made beneath a descriptor of its parent, so a tree that changes meanwhile cannot lead outside.
+    """
+    current = os.dup(root)
+    walked = ""
+    for part in [part for part in path.split("/") if part not in ("", ".")]:
+        walked = f"{walked}/{part}"
+        try:
+            following = open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno != 2:
+                os.close(current)
+                raise
+            try:
+                os.mkdir(part, mode, dir_fd=current)
+            except FileExistsError:
+                # A dangling link, or somebody was faster; opening it tells.
+                pass
+            except OSError as cause:
+                os.close(current)
+                raise failure(f"mkdir {walked}", cause.errno) from None
+            following = open_in_root(root, walked, os.O_PATH | os.O_DIRECTORY)
+        os.close(current)
+        current = following
+    return current

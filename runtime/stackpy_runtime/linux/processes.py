@@ -1,0 +1,146 @@
+"""What a process may do to itself: capabilities, secure bits, file-system IDs, signals by pidfd (prctl(2), capset(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from stackpy_runtime.linux.libc import failure, libc, number, syscall
+
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 15, 4, 24, 28
+PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_SET_MM = 38, 36, 47, 35
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECBIT_NO_SETUID_FIXUP, SECBIT_KEEP_CAPS = 4, 16
+SYS_CLOSE_RANGE = 436
+CLOSE_RANGE_CLOEXEC = 4
+
+# include/uapi/linux/capability.h, in order of their numbers
+CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+
+
+class cap_header(ctypes.Structure):
+    """struct __user_cap_header_struct."""
+
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class cap_data(ctypes.Structure):
+    """struct __user_cap_data_struct, twice for 64 bits."""
+
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
+    """prctl(2)."""
+    result = libc.prctl(option, *[ctypes.c_ulong(value) for value in (second, third, fourth, fifth)])
+    if result < 0:
+        raise failure(f"prctl option={option} {second}")
+    return int(result)
+
+
+def set_name(name: str) -> None:
+    """The name of the calling thread in /proc/PID/comm, at most 15 bytes."""
+    libc.prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+
+
+def set_filesystem_ids(user: int, group: int) -> None:
+    """setfsuid(2) and setfsgid(2), which report nothing: asking again tells whether they took."""
+    for call, wanted in ((libc.setfsgid, group), (libc.setfsuid, user)):
+        call(wanted)
+        if call(wanted) != wanted:
+            raise failure(f"{call.__name__} {wanted}", 1)
+
+
+def capability_mask(names: list[str]) -> int:
+    """The bits of capabilities by name, without CAP_."""
+    return sum(1 << CAPABILITIES.index(name) for name in names)
+
+
+def drop_bounding(keep: int) -> None:
+    """Removes every capability that is not in `keep` from the bounding set."""
+    for bit in range(len(CAPABILITIES)):
+        if not keep >> bit & 1 and libc.prctl(PR_CAPBSET_DROP, bit, 0, 0, 0) and ctypes.get_errno() != 22:
+            raise failure(f"prctl PR_CAPBSET_DROP {CAPABILITIES[bit]}")
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int = 0) -> None:
+    """capset(2) of the calling thread."""
+    header = cap_header(0x20080522, 0)
+    data = (cap_data * 2)()
+    for half in (0, 1):
+        shift = 32 * half
+        data[half].effective = effective >> shift & 0xFFFFFFFF
+        data[half].permitted = permitted >> shift & 0xFFFFFFFF
+        data[half].inheritable = inheritable >> shift & 0xFFFFFFFF
+    if libc.capset(ctypes.byref(header), data):
+        raise failure(f"capset effective={effective:#x} permitted={permitted:#x}")
+
+
+def close_on_exec_from(first: int) -> None:
+    """Marks every descriptor from `first` on as close-on-exec."""
+    if syscall(SYS_CLOSE_RANGE, first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC) < 0:
+        raise failure(f"close_range from {first}")
+
+
+def install_filter(program: bytes) -> None:
+    """Installs a seccomp filter, an array of struct sock_filter, on the calling thread; no_new_privs must be set."""
+
+    class sock_fprog(ctypes.Structure):
+        _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+    block = sock_fprog(len(program) // 8, program)
+    if syscall(number("seccomp"), 1, 0, block) < 0:  # SECCOMP_SET_MODE_FILTER
+        raise failure("seccomp SECCOMP_SET_MODE_FILTER")
+
+
+class pidfd_info(ctypes.Structure):
+    """struct pidfd_info (include/uapi/linux/pidfd.h, Linux 6.13)."""
+
+    _fields_ = [
+        ("mask", ctypes.c_uint64),
+        ("cgroupid", ctypes.c_uint64),
+        *[(name, ctypes.c_uint32) for name in "pid tgid ppid ruid rgid euid egid suid sgid fsuid fsgid".split()],
+        ("exit_code", ctypes.c_int32),
+        ("coredump_mask", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32),
+    ]
+
+
+PIDFD_INFO_EXIT = 1 << 3
+
+
+def exit_status(pidfd: int) -> int | None:
+    """The wait status of an exited process that was not ours, where the kernel still knows it (Linux 6.15)."""
+    info = pidfd_info(mask=PIDFD_INFO_EXIT)
+    size = ctypes.sizeof(info)  # _IOWR(0xFF, 11, struct pidfd_info)
+    request = 3 << 30 | size << 16 | 0xFF << 8 | 11
+    if libc.ioctl(pidfd, ctypes.c_ulong(request), ctypes.byref(info)) or not info.mask & PIDFD_INFO_EXIT:
+        return None
+    return int(info.exit_code)
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    # A zombie has ended, whoever has yet to collect it.
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def effective_root() -> bool:
+    """Whether the caller has the rights of root in the first user namespace."""
+    return os.geteuid() == 0
