@@ -34,7 +34,7 @@ def openat2(folder: int, path: str | bytes, flags: int, mode: int = 0, resolve: 
 
 
 def open_beneath(folder: int, path: str | bytes, flags: int, mode: int = 0, *, follow: bool = False) -> int:
-    """Opens `path` beneath `folder`; a path that leaves it fails with EXDEV, a link on the way with ELOOP unless `follow`."""
+    """Opens `path` beneath `folder`: EXDEV when it leads outside, ELOOP for a link on the way unless `follow`."""
     resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (0 if follow else RESOLVE_NO_SYMLINKS)
     return openat2(folder, path, flags, mode, resolve)
 

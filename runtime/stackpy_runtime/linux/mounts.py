@@ -125,7 +125,13 @@ def new_mount(kind: str, options: dict[str, str | None], attributes: int = 0) ->
 
 
 def mount_setattr(
-    descriptor: int, path: str = "", *, set_: int = 0, clear: int = 0, propagation: int = 0, users: int = -1,
+    descriptor: int,
+    path: str = "",
+    *,
+    set_: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    users: int = -1,
     recursive: bool = False,
 ) -> None:
     """mount_setattr(2) on a mount; `users`: descriptor of the user namespace to idmap it with."""
@@ -136,5 +142,3 @@ def mount_setattr(
     if syscall(SYS_MOUNT_SETATTR, descriptor, path, flags, attributes, ctypes.sizeof(attributes)) < 0:
         where = path or f"fd {descriptor}"
         raise failure(f"mount_setattr {where} set={flag_names(set_, _ATTR)} clear={flag_names(clear, _ATTR)}")
-
-

@@ -29,7 +29,7 @@ def unshare(flags: int) -> None:
     if libc.unshare(flags):
         hint = ""
         if flags & CLONE_NEWUSER:
-            hint = "user namespaces may be forbidden: see `sysctl user.max_user_namespaces kernel.unprivileged_userns_clone`"
+            hint = "user namespaces may be forbidden here: see `sysctl user.max_user_namespaces`"
         raise failure(f"unshare {flag_names(flags, NAMES)}", hint=hint)
 
 

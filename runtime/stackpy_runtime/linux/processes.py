@@ -1,4 +1,4 @@
-"""What a process may do to itself: capabilities, secure bits, file-system IDs, signals by pidfd (prctl(2), capset(2))."""
+"""What a process may do to itself: capabilities, secure bits, file-system IDs, filters (prctl(2), capset(2))."""
 
 from __future__ import annotations
 
