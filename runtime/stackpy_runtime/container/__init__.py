@@ -1,0 +1,1 @@
+"""One container: its plan as data, the sandbox that carries it out, cgroups, security, logs, health, restart."""

@@ -1,0 +1,228 @@
+"""A container's control group: limits, killing, OOM; version 2, and version 1 or hybrid where the host has that.
+
+Files: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/. Names derive from the engine root, so several roots
+live side by side. On version 1 a group exists once for each controller.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+import signal
+from typing import NamedTuple
+
+from stackpy_runtime.errors import KernelError, Unsupported
+
+CONTROLLERS = ("memory", "cpu", "pids", "freezer", "devices")
+PERIOD = 100_000  # µs, the kernel's default
+
+
+class Layout(NamedTuple):
+    """Where this host's hierarchies are mounted: version 2 has one, under ""."""
+
+    version: int
+    mounts: dict[str, str]
+
+
+class Limits(NamedTuple):
+    """Bytes, CPUs, processes; 0: none."""
+
+    memory: int = 0
+    cpus: float = 0.0
+    pids: int = 0
+
+
+def parse_mountinfo(text: str) -> Layout:
+    """The layout that a /proc/PID/mountinfo describes (proc_pid_mountinfo(5))."""
+    first, unified = {}, ""
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(), right.split()
+        if len(kind) < 3 or len(fields) < 5:
+            continue
+        if kind[0] == "cgroup2":
+            unified = unified or fields[4]
+        elif kind[0] == "cgroup":
+            for option in kind[2].split(","):
+                if option in CONTROLLERS:
+                    first.setdefault(option, fields[4])
+    if first:
+        return Layout(1, first)
+    return Layout(2, {"": unified} if unified else {})
+
+
+@functools.cache
+def layout() -> Layout:
+    """This host's layout, read once."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        return parse_mountinfo(file.read())
+
+
+def _write(path: str, value: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise KernelError(
+            f"write {value} to {path}: {(error.strerror or '').lower()}", errno=error.errno or 0
+        ) from None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def settings(version: int, limits: Limits) -> dict[str, list[tuple[str, str]]]:
+    """The files to write, in order, by controller ("" on version 2)."""
+    quota = max(1000, round(limits.cpus * PERIOD)) if limits.cpus else 0
+    if version == 2:
+        return {
+            "": [
+                ("memory.max", str(limits.memory) if limits.memory else "max"),
+                ("memory.swap.max", "0" if limits.memory else "max"),
+                ("cpu.max", f"{quota or 'max'} {PERIOD}"),
+                ("pids.max", str(limits.pids) if limits.pids else "max"),
+            ]
+        }
+    return {
+        "memory": [
+            # The limit with swap may not be below the one without: lift it first, then set both.
+            ("memory.memsw.limit_in_bytes", "-1"),
+            ("memory.limit_in_bytes", str(limits.memory) if limits.memory else "-1"),
+            *([("memory.memsw.limit_in_bytes", str(limits.memory))] if limits.memory else []),
+        ],
+        "cpu": [("cpu.cfs_period_us", str(PERIOD)), ("cpu.cfs_quota_us", str(quota or -1))],
+        "pids": [("pids.max", str(limits.pids) if limits.pids else "max")],
+    }
+
+
+class Group:
+    """The control group of one container."""
+
+    def __init__(self, root: str, container: str, hierarchy: Layout | None = None) -> None:
+        self.layout = hierarchy or layout()
+        if not self.layout.mounts:
+            raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
+        self.parent = f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+        self.name = f"{self.parent}/{container[:32]}"
+
+    def paths(self) -> dict[str, str]:
+        """The group's folder by controller; the same folder stands once where controllers share a mount."""
+        return {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
+
+    def create(self, limits: Limits) -> list[str]:
+        """Makes the group with its limits; returns the files into which its processes write themselves."""
+        paths = self.paths()
+        for path in dict.fromkeys(paths.values()):
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                self._create_parent(os.path.dirname(path))
+                os.mkdir(path)
+        self.limit(limits, fresh=True)
+        if self.layout.version == 1 and "devices" in paths:
+            self._allow_devices(paths["devices"])
+        return [f"{path}/cgroup.procs" for path in dict.fromkeys(paths.values())]
+
+    def _create_parent(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+        if self.layout.version == 2:
+            for folder in (os.path.dirname(path), path):
+                for controller in ("memory", "cpu", "pids"):
+                    try:
+                        _write(f"{folder}/cgroup.subtree_control", f"+{controller}")
+                    except KernelError:
+                        # Not delegated to us or not built in: a limit that needs it fails in `limit`, by name.
+                        pass
+
+    def limit(self, limits: Limits, *, fresh: bool = False) -> None:
+        """Sets the limits now; raises Unsupported for one whose controller this host does not offer."""
+        nothing = settings(self.layout.version, Limits())
+        paths = self.paths()
+        for controller, files in settings(self.layout.version, limits).items():
+            for name, value in files:
+                wanted = (name, value) not in nothing.get(controller, [])
+                if fresh and not wanted:
+                    continue
+                path = f"{paths.get(controller, '')}/{name}"
+                if not os.path.exists(path):
+                    # Swap accounting may be off while memory is on: then there is no swap to limit.
+                    if wanted and "sw" not in name.split(".", 1)[1]:
+                        raise Unsupported(
+                            f"this host's cgroups cannot limit {name.split('.')[0]}", hint="stackpy system check"
+                        )
+                    continue
+                _write(path, value)
+
+    def _allow_devices(self, path: str) -> None:
+        """Only the devices that every container has (Docker's default list)."""
+        _write(f"{path}/devices.deny", "a")
+        for rule in (
+            "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
+            "c 5:2 rwm", "c 136:* rwm",
+        ):  # fmt: skip
+            _write(f"{path}/devices.allow", rule)
+
+    def processes(self) -> list[int]:
+        """PIDs of the processes in the group, as this host counts them."""
+        path = next(iter(self.paths().values()))
+        return [int(pid) for pid in _read(f"{path}/cgroup.procs").split()]
+
+    def kill(self) -> None:
+        """Kills every process of the group."""
+        if self.layout.version == 2:
+            try:
+                _write(f"{self.paths()['']}/cgroup.kill", "1")
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+            return
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def oom_kills(self) -> int:
+        """How often the kernel has killed a process of the group for want of memory."""
+        name = "memory.events" if self.layout.version == 2 else "memory.oom_control"
+        path = self.paths().get("" if self.layout.version == 2 else "memory", "")
+        for line in _read(f"{path}/{name}").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+        return 0
+
+    def remove(self) -> bool:
+        """Removes the group; False while a process of it is still dying."""
+        done = True
+        for path in dict.fromkeys(self.paths().values()):
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                done = False
+        return done
+
+    def remove_parent(self) -> None:
+        """Removes the engine root's own group when no container's is left in it."""
+        for mount in dict.fromkeys(self.layout.mounts.values()):
+            try:
+                os.rmdir(f"{mount}/{self.parent}")
+            except OSError:
+                # Not there, or another container is in it.
+                pass

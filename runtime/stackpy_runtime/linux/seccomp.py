@@ -1,0 +1,95 @@
+"""Compiles seccomp filters with libseccomp (seccomp_init(3), seccomp_rule_add(3), seccomp_export_bpf(3))."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from stackpy_runtime.errors import Unsupported
+
+ACT_ALLOW = 0x7FFF0000
+CMP_LT, CMP_EQ, CMP_GT, CMP_MASKED_EQ = 2, 4, 6, 7
+_CTL_OPTIMIZE = 8
+_ARCH_NATIVE, _ARCH_X86, _ARCH_X32 = 0, 0x40000003, 0x4000003E
+
+
+def act_errno(number: int) -> int:
+    """The action that makes a call fail with errno `number`."""
+    return 0x00050000 | number
+
+
+class scmp_arg_cmp(ctypes.Structure):
+    """struct scmp_arg_cmp."""
+
+    _fields_ = [
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("datum_a", ctypes.c_uint64),
+        ("datum_b", ctypes.c_uint64),
+    ]
+
+
+class Comparison(NamedTuple):
+    """A condition on one argument: index, CMP_…, value and, for CMP_MASKED_EQ, what the masked argument must equal."""
+
+    argument: int
+    operator: int
+    value: int
+    other: int = 0
+
+
+class Rule(NamedTuple):
+    """An action for one system call, when all comparisons hold."""
+
+    call: str
+    action: int
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        raise Unsupported("libseccomp is missing", hint="apt-get install libseccomp2") from None
+    library.seccomp_init.restype = ctypes.c_void_p
+    return library
+
+
+def compile_filter(default: int, rules: Iterable[Rule]) -> bytes:
+    """The filter as an array of struct sock_filter; names that this libseccomp does not know are left out.
+
+    Leaving one out is safe: an unknown call gets the default action.
+    """
+    library = _library()
+    context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(default)))
+    if not context:
+        raise Unsupported("libseccomp refused the default action")
+    try:
+        for extra in (_ARCH_X86, _ARCH_X32) if os.uname().machine == "x86_64" else ():
+            library.seccomp_arch_add(context, ctypes.c_uint32(extra))
+        library.seccomp_attr_set(context, _CTL_OPTIMIZE, ctypes.c_uint32(2))
+        for rule in rules:
+            call = library.seccomp_syscall_resolve_name(rule.call.encode())
+            if call == -1 or rule.action == default:
+                continue
+            array = (scmp_arg_cmp * max(1, len(rule.comparisons)))(
+                *[scmp_arg_cmp(c.argument, c.operator, c.value, c.other) for c in rule.comparisons]
+            )
+            code = library.seccomp_rule_add_array(
+                context, ctypes.c_uint32(rule.action), call, len(rule.comparisons), array
+            )
+            # EDOM: the call does not exist on one of the architectures; libseccomp has then added it to the others.
+            if code not in (0, -33):
+                raise Unsupported(f"libseccomp refused the rule for {rule.call}: {os.strerror(-code).lower()}")
+        descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        try:
+            if code := library.seccomp_export_bpf(context, descriptor):
+                raise Unsupported(f"libseccomp could not export the filter: {os.strerror(-code).lower()}")
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            return os.pread(descriptor, size, 0)
+        finally:
+            os.close(descriptor)
+    finally:
+        library.seccomp_release(context)
