@@ -1,0 +1,40 @@
+"""The seam between building and the sandbox: what a RUN step needs, as data.
+
+Building decides what runs and on which layers; container/ knows how a sandbox is made and hands in a Runner. So a build
+is testable with any Runner, and the sandbox knows nothing of recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+
+class StepRun(NamedTuple):
+    """One RUN step.
+
+    layers: layer folders on the host, bottom first
+    staged: folder with `upper/` and `work/`; what the step writes is left in `upper/`
+    argv: the program and its arguments, inside
+    environment: complete; nothing of the host's is added
+    working_dir: inside; exists in the layers or in `upper/`
+    user: "name", "uid", "name:group" or "uid:gid" of the image; "" means root
+    caches: (folder on the host, absolute target inside), mounted read-write and part of no layer
+    network: "default" has a way out, "none" has loopback only
+    """
+
+    layers: list[str]
+    staged: str
+    argv: list[str]
+    environment: dict[str, str]
+    working_dir: str
+    user: str
+    caches: list[tuple[str, str]]
+    network: Literal["default", "none"]
+
+
+Output = Callable[[str], None]
+"""Takes the step's standard output and error in chunks of text, as they come."""
+
+Runner = Callable[[StepRun, Output], int]
+"""Runs the step to its end and returns its exit code, 128+n for signal n. Nothing of it is left running or mounted."""
