@@ -36,7 +36,8 @@ class Limits(NamedTuple):
 
 def parse_mountinfo(text: str) -> Layout:
     """The layout that a /proc/PID/mountinfo describes (proc_pid_mountinfo(5))."""
-    first, unified = {}, ""
+    first: dict[str, str] = {}
+    unified = ""
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(), right.split()

@@ -1,0 +1,92 @@
+"""A container's /dev: a tmpfs with the nodes that every program expects, as binds of the host's.
+
+Nodes are bound, not made: mknod is refused in a user namespace, and on a bind the device's type can be checked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from stackpy_runtime.errors import InvalidConfig, Unsupported
+from stackpy_runtime.linux import files, libc, mounts
+
+# include/uapi/linux/major.h and Documentation/admin-guide/devices.txt
+NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+    "core": "/proc/kcore",
+}
+SHM_SIZE = 64 << 20
+_GUARD = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
+
+
+def open_host_nodes() -> dict[str, int]:
+    """Detached mounts of the host's nodes, each checked to be the device of its name."""
+    result = {}
+    for name, (major, minor) in NODES.items():
+        descriptor = mounts.open_tree(libc.AT_FDCWD, f"/dev/{name}")
+        status = os.fstat(descriptor)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(major, minor):
+            raise Unsupported(f"/dev/{name} of this host is not the device {major}:{minor}")
+        result[name] = descriptor
+    return result
+
+
+def mount_dev(root: int, nodes: dict[str, int], *, tty: bool) -> int:
+    """Mounts /dev in the container; returns the console's descriptor with `tty`, else -1."""
+    try:
+        target = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
+    except OSError:
+        raise InvalidConfig(
+            "the image's /dev is not a folder: refused", hint="a link there could lead outside"
+        ) from None
+    # The nodes below are binds of the host's, so this file system itself needs no devices.
+    device = mounts.new_mount(
+        "tmpfs", {"mode": "755", "size": "64k"}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
+    )
+    try:
+        for name in NODES:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=device))
+        for name, link in LINKS.items():
+            os.symlink(link, name, dir_fd=device)
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(name, 0o755, dir_fd=device)
+        mounts.move_mount(device, target, "")
+    finally:
+        os.close(target)
+        os.close(device)
+    device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
+    try:
+        for name, node in nodes.items():
+            mounts.move_mount(node, device, name)
+            os.close(node)
+        terminals = mounts.new_mount(
+            "devpts", {"newinstance": None, "ptmxmode": "0666", "mode": "0620", "gid": "5"}, _GUARD
+        )
+        queues = mounts.new_mount("mqueue", {}, _GUARD | mounts.MOUNT_ATTR_NODEV)
+        shared = mounts.new_mount("tmpfs", {"mode": "1777", "size": str(SHM_SIZE)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
+        for name, mount in (("pts", terminals), ("mqueue", queues), ("shm", shared)):
+            mounts.move_mount(mount, device, name)
+            os.close(mount)
+        return open_terminal(device) if tty else -1
+    finally:
+        os.close(device)
+
+
+def open_terminal(device: int) -> int:
+    """A new pseudo terminal of the container's own devpts: the controlling side's descriptor.
+
+    `device` is a descriptor of the container's /dev. Only what was mounted there is opened, never an image's link.
+    """
+    descriptor = files.openat2(
+        device, "pts/ptmx", os.O_RDWR | os.O_NOCTTY, 0, files.RESOLVE_BENEATH | files.RESOLVE_NO_SYMLINKS
+    )
+    status = os.fstat(descriptor)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(5, 2):
+        raise InvalidConfig("the container's /dev/pts/ptmx is not a terminal multiplexer: refused")
+    return descriptor

@@ -1,0 +1,202 @@
+"""From a prepared sandbox to the program: standard streams, terminal, rights, execve. Shared by start and exec."""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import termios
+from typing import Any, NamedTuple
+
+from stackpy_runtime.container import users
+from stackpy_runtime.container.plan import ProcessPlan
+from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
+from stackpy_runtime.linux import files, processes
+
+# docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
+ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
+
+
+class ExecFailed(EngineError):
+    """The program cannot be executed; `exit_code` is 126 or 127."""
+
+    code = "process-failed"
+
+    def __init__(self, message: str, exit_code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+    def to_wire(self) -> dict[str, object]:
+        """With the exit code."""
+        return {**super().to_wire(), "exit_code": self.exit_code}
+
+
+class Channel:
+    """The forked process's line to whoever asked for it: a SOCK_SEQPACKET socket that execve closes.
+
+    Messages are JSON: {"at": "network"} with the namespace's descriptor, {"at": "terminal"} with the controlling
+    side's, {"at": "ready"}, {"error": {...}}. End of file without an error means that the program runs. What comes the other way, one byte, lets
+    the process go on to execve.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.socket = socket.socket(fileno=descriptor)
+        self.failed_code = ENGINE_FAILED
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.socket.fileno()
+
+    def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        """Sends a message with descriptors."""
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self.socket.sendmsg([json.dumps(message).encode()], ancillary)
+
+    def send_namespace(self) -> None:
+        """Hands over the caller's network namespace."""
+        descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.send({"at": "network"}, (descriptor,))
+        os.close(descriptor)
+
+    def wait(self) -> None:
+        """Says that all is set and waits for the word to go on; the process ends when the other side has gone.
+
+        The word comes only after this message: what lies unread in a socket at its end would cost us the report.
+        """
+        self.send({"at": "ready"})
+        if not self.socket.recv(1):
+            os._exit(ENGINE_FAILED)
+
+    def fail(self, error: BaseException) -> None:
+        """Reports an error and ends the process with the exit code that Docker would give."""
+        if not isinstance(error, EngineError):
+            error = EngineError(f"{type(error).__name__}: {error}")
+        code = getattr(error, "exit_code", ENGINE_FAILED)
+        try:
+            self.send({"error": error.to_wire()})
+        except OSError:
+            # Nobody listens any more; the exit code still tells.
+            pass
+        os._exit(code)
+
+
+class Ready(NamedTuple):
+    """A process that is all set but for its last rights."""
+
+    process: ProcessPlan
+    identity: users.Identity
+    environment: dict[str, str]
+    filter: bytes
+
+
+def become(identity: users.Identity) -> None:
+    """Takes on the identity's IDs."""
+    os.setgroups(identity.groups)
+    os.setresgid(identity.group, identity.group, identity.group)
+    os.setresuid(identity.user, identity.user, identity.user)
+
+
+def prepare_process(
+    process: ProcessPlan,
+    identity: users.Identity,
+    stdio: list[int],
+    console: int,
+    channel: Channel,
+    filter_: bytes = b"",
+) -> Ready:
+    """Standard streams, terminal, working folder and environment, inside the container's root.
+
+    stdio: descriptors for 0, 1 and 2; -1 for stdin means the container's /dev/null. console: the controlling side of
+    its terminal, or -1.
+    """
+    # What the interpreter has changed for itself must not be inherited through execve.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(0o022)
+    if console >= 0:
+        stdio = [_terminal(console, channel, identity)] * 3
+    elif stdio[0] < 0:
+        stdio = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), *stdio[1:]]
+    for position, descriptor in enumerate(stdio):
+        if descriptor == position:
+            os.set_inheritable(descriptor, True)
+        else:
+            os.dup2(descriptor, position)
+    keep = channel.fileno()
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if keep > 4000 else 4096)
+    processes.close_on_exec_from(3)
+    environment = dict(process["environment"])
+    environment.setdefault("HOME", identity.home)
+    _change_folder(process["working_dir"], identity)
+    return Ready(process, identity, environment, filter_)
+
+
+def _terminal(console: int, channel: Channel, identity: users.Identity) -> int:
+    """Makes the container's terminal the controlling one of this session; returns the side that programs use."""
+    fcntl.ioctl(console, termios.TIOCSPTLCK, b"\0\0\0\0") if hasattr(termios, "TIOCSPTLCK") else fcntl.ioctl(
+        console, 0x40045431, b"\0\0\0\0"
+    )
+    # TIOCGPTPEER opens the other side without a path, so nothing in the container can stand in for it.
+    side = fcntl.ioctl(console, 0x5441, os.O_RDWR | os.O_NOCTTY)
+    os.fchown(side, identity.user, -1)
+    fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+    channel.send({"at": "terminal"}, (console,))
+    os.close(console)
+    return side
+
+
+def _change_folder(path: str, identity: users.Identity) -> None:
+    """Changes to the working folder, made when missing as Docker does; no magic link of /proc may lead there."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            folder = files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+        except KernelError as error:
+            if error.errno == errno.ENOTDIR:
+                raise InvalidConfig(f"working folder {path} is not a folder") from None
+            if error.errno != errno.ENOENT:
+                raise InvalidConfig(
+                    f"working folder {path} cannot be used: {os.strerror(error.errno or 0).lower()}"
+                ) from None
+            folder = files.make_folders(root, path)
+        os.fchdir(folder)
+        os.close(folder)
+        if not os.getcwd().startswith("/"):
+            raise InvalidConfig(f"working folder {path} lies outside the container")
+    except OSError as error:
+        if isinstance(error, EngineError):
+            raise
+        raise InvalidConfig(f"working folder {path}: {(error.strerror or '').lower()}") from None
+    finally:
+        os.close(root)
+
+
+def execute(ready: Ready, channel: Channel) -> None:
+    """Gives up every right that the plan does not grant and executes; reports why when that fails."""
+    process, identity = ready.process, ready.identity
+    mask = processes.capability_mask(process["capabilities"])
+    processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
+    processes.drop_bounding(mask)
+    become_finally = (mask, mask) if identity.user == 0 else (0, 0)
+    if ready.filter:
+        processes.install_filter(ready.filter)
+    # Still privileged inside the container until here: changing IDs needs SETUID and SETGID, which may not be granted.
+    become(identity)
+    processes.set_capabilities(*become_finally)
+    processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_CLEAR_ALL)
+    vector = process["argv"]
+    try:
+        os.execvpe(vector[0], vector, ready.environment)
+    except FileNotFoundError:
+        near = "" if "/" not in vector[0] else "; its interpreter or loader may be missing"
+        channel.fail(ExecFailed(f"`{vector[0]}` is not in the image{near}", NOT_FOUND, "check the command and PATH"))
+    except OSError as error:
+        text = os.strerror(error.errno or 0).lower()
+        code = NOT_FOUND if error.errno == errno.ENOTDIR else CANNOT_EXECUTE
+        channel.fail(ExecFailed(f"cannot execute `{vector[0]}`: {text}", code))

@@ -1,0 +1,76 @@
+"""A further process in a running container: what `exec` and health checks start.
+
+Until execve the process is one of ours inside the container's namespaces. It is not dumpable, so that nobody there can
+trace it or look at /proc/PID/fd (CVE-2016-9962), and holds nothing of the host but its standard streams.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypedDict
+
+from stackpy_runtime.container import users
+from stackpy_runtime.container.devices import open_terminal
+from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
+from stackpy_runtime.container.plan import ProcessPlan
+from stackpy_runtime.container.sandbox import identify, join_cgroups, read_file
+from stackpy_runtime.errors import Conflict
+from stackpy_runtime.linux import files, namespaces, processes
+
+
+class JoinPlan(TypedDict):
+    """A process to start in the container whose PID 1 is `pid`, started at `start` (clock ticks after boot)."""
+
+    name: str
+    pid: int
+    start: int
+    own_network: bool
+    process: ProcessPlan
+
+
+def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
+    """Runs in a fork of the keeper; never returns. `announce`: pipe to the keeper, told the new process's PID."""
+    try:
+        _join(plan, channel, stdio, announce)
+    except BaseException as error:
+        channel.fail(error)
+    os._exit(0)
+
+
+def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
+    process = plan["process"]
+    try:
+        target = os.pidfd_open(plan["pid"])
+    except ProcessLookupError:
+        raise Conflict(f"container {plan['name']} is not running") from None
+    # The pidfd is of the right process if that one is still there after it was opened.
+    if processes.start_time(plan["pid"]) != plan["start"]:
+        raise Conflict(f"container {plan['name']} is not running")
+    filter_ = read_file(process["filter"]) if process["filter"] else b""
+    join_cgroups(process["cgroups"])
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
+    kinds = (
+        namespaces.CLONE_NEWUSER
+        | namespaces.CLONE_NEWNS
+        | namespaces.CLONE_NEWPID
+        | namespaces.CLONE_NEWIPC
+        | namespaces.CLONE_NEWUTS
+        | namespaces.CLONE_NEWCGROUP
+    )
+    namespaces.setns(target, kinds | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
+    os.close(target)
+    pid = os.fork()
+    if pid:
+        os.write(announce, f"{pid}\n".encode())
+        os._exit(0)
+    os.close(announce)
+    become(users.Identity(0, 0, (), "/"))
+    os.setsid()
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    identity = identify(root, process["user"])
+    console = -1
+    if process["tty"]:
+        device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
+        console = open_terminal(device)
+        os.close(device)
+    execute(prepare_process(process, identity, stdio, console, channel, filter_), channel)

@@ -1,0 +1,188 @@
+"""The sandbox as data: what a container's start will do, decided before anything is done.
+
+`plan` is pure: an engine configuration and an image in, a SandboxPlan out. container/sandbox.py carries it out.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Literal, NotRequired, TypedDict
+
+from stackpy_runtime.container import security
+from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_SHM_SIZE = 64 << 20
+
+
+class MountPlan(TypedDict):
+    """One mount. `ids` says how owners on disk meet those inside: the container's own, or the bind's rule."""
+
+    kind: Literal["bind", "volume", "tmpfs"]
+    source: str  # absolute host path; "" for tmpfs
+    target: str
+    read_only: bool
+    ids: Literal["container", "owner"]
+    options: dict[str, str]  # tmpfs
+    fill: bool  # an empty volume is filled from the image
+
+
+class FilePlan(TypedDict):
+    """A file to place: its bytes stand ready on the host at `source`."""
+
+    source: str
+    target: str
+    mode: int
+
+
+class SecretPlan(TypedDict):
+    """A secret to show: its bytes lie on a tmpfs of the host at `source`."""
+
+    source: str
+    target: str
+
+
+class ProcessPlan(TypedDict):
+    """The process to execute, at start or by exec."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    working_dir: str
+    user: str
+    capabilities: list[str]
+    cgroups: list[str]  # cgroup.procs files
+    tty: bool
+    filter: str  # file with the compiled seccomp program, "" for none
+
+
+class SandboxPlan(TypedDict):
+    """All that a start does. Folders are absolute paths on the host."""
+
+    name: str
+    lowers: list[str]  # bottom first
+    writable: str  # holds upper/ and work/
+    first_id: int
+    hostname: str
+    network: Literal["own", "host"]
+    read_only: bool
+    mounts: list[MountPlan]
+    files: list[FilePlan]
+    secrets: list[SecretPlan]
+    etc: dict[str, str]  # target under /etc → host file
+    cgroup_view: dict[str, str]  # controller → host folder to show read-only; {"": ""}: a cgroup2 of its own
+    masked: list[str]
+    locked: list[str]  # read-only paths
+    scratch: str  # a folder of the host to mount on while the root is put together
+    process: ProcessPlan
+    container: NotRequired[str]
+
+
+def argv(config: ContainerConfig, image: ImageConfig) -> list[str]:
+    """ENTRYPOINT and CMD as the Dockerfile reference combines them: a given entrypoint drops the image's command."""
+    if "entrypoint" in config:
+        command = config.get("command", [])
+        vector = [*config["entrypoint"], *command]
+    else:
+        vector = [*image.get("Entrypoint", []), *config.get("command", image.get("Cmd", []))]
+    if not vector:
+        raise InvalidConfig("no command: neither the container nor its image has one", hint="give a command")
+    return vector
+
+
+def environment(config: ContainerConfig, image: ImageConfig, hostname: str) -> dict[str, str]:
+    """The image's Env, then the container's own. An entry without `=` is nobody's (never the engine's environment)."""
+    result = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if config.get("tty"):
+        result["TERM"] = "xterm"
+    for entry in image.get("Env", []):
+        name, equals, value = entry.partition("=")
+        if equals and name:
+            result[name] = value
+    result.update(config.get("environment", {}))
+    return result
+
+
+def check_target(target: str) -> str:
+    """A mount's target in normal form; raises InvalidConfig where mounting would undo the sandbox."""
+    if not target.startswith("/"):
+        raise InvalidConfig(f"mount target `{target}` is not absolute")
+    path = posixpath.normpath(target.replace("//", "/"))
+    if path == "/":
+        raise InvalidConfig("a mount on `/` would hide the image")
+    for forbidden in ("/proc", "/sys", "/dev"):
+        inside = path.startswith(f"{forbidden}/")
+        if path == forbidden or (inside and forbidden != "/dev"):
+            raise InvalidConfig(f"mount target `{path}` lies in {forbidden}, which the engine guards")
+    return path
+
+
+def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
+    """One mount of the configuration as the sandbox makes it."""
+    options: dict[str, str] = {}
+    source, ids = "", "container"
+    if mount["type"] == "tmpfs":
+        options["mode"] = f"{mount.get('mode', 0o1777):o}"
+        if "size" in mount:
+            options["size"] = str(mount["size"])
+    elif mount["type"] == "volume":
+        source = volume_folders[mount["source"]]
+    else:
+        source = mount["source"]
+        ids = "container" if mount.get("owner") == "plain" else "owner"
+    return {
+        "kind": mount["type"],
+        "source": source,
+        "target": check_target(mount["target"]),
+        "read_only": mount["read_only"],
+        "ids": "owner" if ids == "owner" else "container",
+        "options": options,
+        "fill": mount["type"] == "volume" and not mount.get("nocopy", False),
+    }
+
+
+def mounts(config: ContainerConfig, volume_folders: dict[str, str]) -> list[MountPlan]:
+    """All mounts, outer before inner; two on one target are refused."""
+    result = [mount_plan(mount, volume_folders) for mount in config.get("mounts", [])]
+    seen: set[str] = set()
+    for mount in result:
+        if mount["target"] in seen:
+            raise InvalidConfig(f"two mounts on `{mount['target']}`")
+        seen.add(mount["target"])
+    return sorted(result, key=lambda mount: mount["target"].count("/"))
+
+
+def process(
+    config: ContainerConfig, image: ImageConfig, hostname: str, cgroups: list[str], filter_: str
+) -> ProcessPlan:
+    """The container's first process."""
+    return {
+        "argv": argv(config, image),
+        "environment": environment(config, image, hostname),
+        "working_dir": config.get("working_dir") or image.get("WorkingDir") or "/",
+        "user": config.get("user", image.get("User", "")),
+        "capabilities": sorted(security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))),
+        "cgroups": cgroups,
+        "tty": config.get("tty", False),
+        "filter": filter_,
+    }
+
+
+def bind_map(first: int, inside: int, outside: int) -> list[tuple[int, int, int]]:
+    """The ID map of a bind mount: disk ID, ID in the first namespace, count.
+
+    The owner of the source folder outside is the container's configured user inside, so what it makes there belongs
+    to the right person. Other IDs keep their number, except that root of the host appears only in a folder that is
+    root's: a container cannot make a set-uid root file in a user's folder.
+    """
+    pairs = [(outside, first + inside, 1)]
+    start = 1
+    for gap in (*sorted({outside, inside}), 65536):
+        if gap < start:
+            continue
+        if gap > start:
+            pairs.append((start, first + start, min(gap, 65536) - start))
+        start = gap + 1
+        if start >= 65536:
+            break
+    return sorted(pairs)

@@ -1,0 +1,1 @@
+"""The long-lived processes, keeper and supervisor, their protocol and its client."""

@@ -1,0 +1,271 @@
+"""The keeper: forks every container, is its parent, keeps descriptors, writes exit codes, restarts the supervisor.
+
+It is single-threaded and does nothing that can fail slowly: the work of a start happens in the fork. What it imports
+is what every fork inherits, so the list is short, and all that a fork needs is imported here beforehand: inside a
+container's root not a single module may be loaded.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - used by name look-ups in forks; must not be loaded inside a container
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings  # noqa: F401 - os.execvpe imports it
+from typing import Any
+
+from stackpy_runtime.container import joining, sandbox
+from stackpy_runtime.container.execution import Channel
+from stackpy_runtime.host.title import set_title
+from stackpy_runtime.host.wire import Closed, Connection, close_all
+from stackpy_runtime.linux import processes
+
+RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
+
+
+def write_aside(path: str, document: dict[str, Any]) -> None:
+    """Writes a JSON file so that readers see the old one or the new one."""
+    aside = f"{path}.new"
+    with open(aside, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    os.rename(aside, path)
+
+
+class Keeper:
+    """State of the keeper: children by PID, forks that have yet to announce theirs, held descriptors."""
+
+    def __init__(self, root: str, listener: int, supervisor_command: list[str]) -> None:
+        self.root, self.listener, self.command = root, listener, supervisor_command
+        self.boot = processes.boot_id()
+        self.children: dict[int, dict[str, Any]] = {}
+        self.announcing: dict[int, tuple[dict[str, Any], int]] = {}  # read end → (reference, first stage)
+        self.orphans: dict[int, int] = {}  # PID → status of a child that ended before its PID was announced
+        self.unwritten: list[tuple[str, dict[str, Any]]] = []  # exit codes that a full disk has refused
+        self.held: dict[str, list[int]] = {}
+        self.connection: Connection | None = None
+        self.supervisor = 0
+        self.deaths = 0
+        self.born = 0.0
+        self.restart_at = 0.0
+        self.leaving = False
+        self.poll = select.poll()
+        self.wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.poll.register(self.wakeup, select.POLLIN)
+
+    def run(self) -> None:
+        """Until the supervisor says that there is nothing left to keep."""
+        self.start_supervisor()
+        while not self.leaving:
+            timeout = None
+            if not self.supervisor:
+                timeout = max(0.0, self.restart_at - time.monotonic()) * 1000
+            elif self.unwritten:
+                timeout = 500
+            for descriptor, _ in self.poll.poll(timeout):
+                if descriptor == self.wakeup:
+                    os.read(self.wakeup, 4096)
+                    self.reap()
+                elif descriptor in self.announcing:
+                    self.read_announcement(descriptor)
+                elif self.connection and descriptor == self.connection.fileno():
+                    self.serve()
+            self.write_exits()
+            if not self.supervisor and time.monotonic() >= self.restart_at:
+                self.start_supervisor()
+
+    def start_supervisor(self) -> None:
+        """Starts the supervisor: descriptor 3 is the listening socket, 4 the line to the keeper."""
+        import _socket
+
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+        pid = os.fork()
+        if not pid:
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                line = os.dup(theirs.fileno())
+                listener = os.dup(self.listener)
+                os.dup2(listener, 3)
+                os.dup2(line, 4)
+                os.closerange(5, 4096)
+                os.execv(sys.executable, self.command)
+            finally:
+                os._exit(127)
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.poll.register(self.connection.fileno(), select.POLLIN)
+        self.supervisor, self.born = pid, time.monotonic()
+
+    def lose_supervisor(self) -> None:
+        """Forgets a supervisor that has ended and plans the next, later each time it dies young."""
+        if self.connection:
+            self.poll.unregister(self.connection.fileno())
+            self.connection.close()
+            self.connection = None
+        lived = time.monotonic() - self.born
+        self.deaths = 0 if lived > 10 else self.deaths + 1
+        self.restart_at = time.monotonic() + RESTART_PAUSES[min(self.deaths, len(RESTART_PAUSES) - 1)]
+        self.supervisor = 0
+
+    def tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+        """Sends an event; one that nobody hears is read from disk or `list` by the next supervisor."""
+        if self.connection:
+            try:
+                self.connection.send(message, descriptors)
+            except OSError:
+                # It has just died; `reap` will see.
+                pass
+
+    def serve(self) -> None:
+        """Answers one message of the supervisor."""
+        assert self.connection
+        try:
+            message, descriptors = self.connection.receive()
+        except (Closed, OSError):
+            self.poll.unregister(self.connection.fileno())
+            self.connection.close()
+            self.connection = None
+            return
+        operation = message["op"]
+        if operation == "spawn":
+            self.spawn(message, descriptors)
+        elif operation == "hold":
+            close_all(self.held.pop(message["name"], []))
+            self.held[message["name"]] = descriptors
+        elif operation == "release":
+            close_all(descriptors)
+            close_all(self.held.pop(message["name"], []))
+        elif operation == "list":
+            close_all(descriptors)
+            for name, held in self.held.items():
+                self.tell({"event": "held", "name": name}, tuple(held))
+            for pid, reference in self.children.items():
+                self.tell({"event": "child", "pid": pid, **reference})
+            self.tell({"event": "listed"})
+        elif operation == "quit":
+            close_all(descriptors)
+            self.leaving = True
+
+    def spawn(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Forks the first stage of a container or of a process in one. descriptors: channel, then standard streams."""
+        channel, *stdio = descriptors
+        heard, announce = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if not pid:
+            try:
+                signal.set_wakeup_fd(-1)
+                set_title(f"stackpy-init {message['plan']['name']}")
+                self.forget_all(keep={channel, announce, *stdio})
+                streams = stdio if message["stdin"] else [-1, *stdio]
+                line = Channel(channel)
+                if message["kind"] == "container":
+                    sandbox.enter(message["plan"], line, streams, announce)
+                else:
+                    joining.join(message["plan"], line, streams, announce)
+            finally:
+                os._exit(125)
+        os.close(announce)
+        close_all(descriptors)
+        reference = {"kind": message["kind"], "ref": message["ref"]}
+        self.announcing[heard] = (reference, pid)
+        self.poll.register(heard, select.POLLIN)
+
+    def forget_all(self, keep: set[int]) -> None:
+        """In a fork: closes every descriptor of the keeper but these."""
+        first = 3
+        for descriptor in (*sorted(keep), 4096):
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+
+    def read_announcement(self, descriptor: int) -> None:
+        """Learns the PID of a second stage, or that there will be none."""
+        reference, _ = self.announcing.pop(descriptor)
+        self.poll.unregister(descriptor)
+        text = os.read(descriptor, 32)
+        os.close(descriptor)
+        if not text:
+            self.tell({"event": "failed", **reference})
+            return
+        pid = int(text)
+        start = processes.start_time(pid)
+        if reference["kind"] == "container":
+            folder = f"{self.root}/containers/{reference['ref']}"
+            try:
+                write_aside(f"{folder}/process", {"pid": pid, "start": start, "boot": self.boot})
+            except OSError:
+                # A full disk: the supervisor knows the PID as well, and so does this process.
+                pass
+        self.children[pid] = {**reference, "start": start}
+        try:
+            pidfd = os.pidfd_open(pid)
+            self.tell({"event": "started", "pid": pid, "start": start, **reference}, (pidfd,))
+            os.close(pidfd)
+        except ProcessLookupError:
+            self.tell({"event": "started", "pid": pid, "start": start, **reference})
+        if pid in self.orphans:
+            self.ended(pid, self.orphans.pop(pid))
+
+    def reap(self) -> None:
+        """Collects every child that has ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self.supervisor:
+                self.lose_supervisor()
+            elif pid in self.children:
+                self.ended(pid, status)
+            elif self.announcing and all(pid != stage for _, stage in self.announcing.values()):
+                self.orphans[pid] = status
+
+    def ended(self, pid: int, status: int) -> None:
+        """Writes the exit code to disk, then tells."""
+        reference = self.children.pop(pid)
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        document = {"pid": pid, "code": code, "time": time.time()}
+        if reference["kind"] == "container":
+            self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
+            self.write_exits()
+        self.tell({"event": "exited", **reference, **document})
+
+    def write_exits(self) -> None:
+        """Writes what a full disk has refused before; a container's folder that is gone needs no exit code."""
+        while self.unwritten:
+            path, document = self.unwritten[0]
+            try:
+                write_aside(path, document)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            self.unwritten.pop(0)
+
+
+def main(root: str, listener: int, supervisor_command: list[str]) -> None:
+    """The keeper's process: `listener` is the supervisor's listening socket, opened by whoever starts us."""
+    os.umask(0o022)
+    os.chdir("/")
+    set_title(f"stackpy keeper --root {root}")
+    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    keeper = Keeper(root, listener, supervisor_command)
+    # Forks touch less memory when the collector leaves what is here alone.
+    gc.collect()
+    gc.freeze()
+    keeper.run()
+    for name in ("supervisor.sock",):
+        try:
+            os.unlink(f"{root}/run/{name}")
+        except FileNotFoundError:
+            pass

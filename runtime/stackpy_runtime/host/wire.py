@@ -1,0 +1,105 @@
+"""How the processes talk: frames over a UNIX stream socket, with descriptors where a message has some.
+
+A frame is one byte of kind, four bytes of length (big endian), and the payload: JSON for messages, raw bytes for
+streams. Descriptors travel with the head (unix(7): ancillary data is a barrier of its own in a stream).
+"""
+
+from __future__ import annotations
+
+# `socket` costs 8 ms to import, `_socket` less than one: this module is on the way of every `run`.
+import _socket
+import array
+import json
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+HEAD = struct.Struct(">cI")
+JSON, STDIN, STDOUT, STDERR = b"J", b"I", b"1", b"2"
+LARGEST = 64 << 20
+MOST_DESCRIPTORS = 64
+
+
+class Closed(ConnectionError):
+    """The other side has closed the connection between two frames."""
+
+
+class Connection:
+    """One end of a connection. Not for several threads at once in one direction."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.socket: socket.socket | _socket.socket = _socket.socket(fileno=descriptor)
+
+    @classmethod
+    def connect(cls, path: str) -> Connection:
+        """A connection to the socket at `path`; OSError when nobody listens."""
+        opened = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        try:
+            opened.connect(path)
+        except OSError:
+            opened.close()
+            raise
+        return cls(opened.detach())
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.socket.close()
+
+    def send(self, message: Any, descriptors: tuple[int, ...] | list[int] = ()) -> None:
+        """Sends a JSON message, with descriptors."""
+        self.send_raw(JSON, json.dumps(message, separators=(",", ":")).encode(), descriptors)
+
+    def send_raw(self, kind: bytes, payload: bytes, descriptors: tuple[int, ...] | list[int] = ()) -> None:
+        """Sends a frame."""
+        data = HEAD.pack(kind, len(payload)) + payload
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        sent = self.socket.sendmsg([data], ancillary)
+        if sent < len(data):
+            self.socket.sendall(memoryview(data)[sent:])
+
+    def receive_raw(self) -> tuple[bytes, bytes, list[int]]:
+        """The next frame: kind, payload, descriptors (the caller's to close). Raises Closed at the end."""
+        descriptors: list[int] = []
+        head = b""
+        size = _socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
+        while len(head) < HEAD.size:
+            part, ancillary, _, _ = self.socket.recvmsg(HEAD.size - len(head), size, _socket.MSG_CMSG_CLOEXEC)
+            for level, kind, data in ancillary:
+                if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(data[: len(data) - len(data) % received.itemsize])
+                    descriptors += received
+            if not part:
+                raise Closed
+            head += part
+        kind_byte, length = HEAD.unpack(head)
+        if length > LARGEST:
+            raise ConnectionError(f"a message of {length} bytes is more than the {LARGEST} allowed")
+        payload = bytearray(length)
+        view, done = memoryview(payload), 0
+        while done < length:
+            count = self.socket.recv_into(view[done:])
+            if not count:
+                raise Closed
+            done += count
+        return kind_byte, bytes(payload), descriptors
+
+    def receive(self) -> tuple[Any, list[int]]:
+        """The next message and its descriptors."""
+        kind, payload, descriptors = self.receive_raw()
+        if kind != JSON:
+            raise ConnectionError(f"unexpected frame {kind!r}")
+        return json.loads(payload), descriptors
+
+
+def close_all(descriptors: list[int]) -> None:
+    """Closes descriptors that came with a message and are not wanted."""
+    for descriptor in descriptors:
+        os.close(descriptor)
