@@ -126,6 +126,9 @@ class ContainerState(TypedDict):
     finished_at: str
     health: Health
     restart_count: int
+    pid_start: NotRequired[int]  # clock ticks after boot; with pid and boot it names the process
+    boot: NotRequired[str]
+    stopped: NotRequired[bool]  # by a user: `unless-stopped` and `always` leave it alone until the next start
 
 
 class EndpointInfo(TypedDict):

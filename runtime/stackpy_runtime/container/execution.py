@@ -39,8 +39,8 @@ class Channel:
     """The forked process's line to whoever asked for it: a SOCK_SEQPACKET socket that execve closes.
 
     Messages are JSON: {"at": "network"} with the namespace's descriptor, {"at": "terminal"} with the controlling
-    side's, {"at": "ready"}, {"error": {...}}. End of file without an error means that the program runs. What comes the other way, one byte, lets
-    the process go on to execve.
+    side's, {"at": "ready"}, {"error": {...}}. End of file without an error means that the program runs. What comes the
+    other way, one byte, lets the process go on to execve.
     """
 
     def __init__(self, descriptor: int) -> None:

@@ -1,0 +1,236 @@
+"""What containers write: from their FIFOs to log files, losing nothing to a kill -9 of whoever reads them.
+
+A pipe's data is gone once it is read, so it is never read: splice(2) moves it into a *spool* file in one system call.
+Whole lines are then *rendered* from the spool into the log, and a 24-byte state file says how far (bytes of each
+spool, bytes of the log). A new reader cuts the log back to what the state says and renders on from there: no line is
+lost and none is twice. What has been rendered is punched out of the spool, whose offsets only grow.
+
+Lines are the Kubernetes CRI logging format: `TIME STREAM F|P TEXT`; P marks a part that no newline ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import datetime
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from stackpy_runtime.linux.libc import libc
+from stackpy_runtime.model import LogLine
+
+STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
+LONGEST_LINE = 16 << 10
+DEFAULT_MAX_SIZE, DEFAULT_MAX_FILE = 10_000_000, 3
+_STATE = struct.Struct("<QQQ")
+_CHUNK = 1 << 20
+_PUNCH_AT = 4 << 20
+_PUNCH_HOLE_KEEP_SIZE = 3
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def render(stream: str, data: bytes, moment: str, *, last: bool) -> tuple[bytes, int]:
+    """Log lines for the whole lines in `data`, and how many bytes of it they cover; `last` takes the rest as well."""
+    head = f"{moment} {stream} ".encode()
+    out: list[bytes] = []
+    done = 0
+    while done < len(data):
+        end = data.find(b"\n", done, done + LONGEST_LINE)
+        if end >= 0:
+            out += (head, b"F ", data[done:end], b"\n")
+            done = end + 1
+        elif len(data) - done >= LONGEST_LINE or last:
+            part = data[done : done + LONGEST_LINE]
+            out += (head, b"P ", part, b"\n")
+            done += len(part)
+        else:
+            break
+    return b"".join(out), done
+
+
+class Spool:
+    """The bytes of one stream that have left the container and are not all rendered yet."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.end = os.fstat(self.descriptor).st_size
+        self.punched = 0
+
+    def take(self, source: int) -> int:
+        """Moves what a FIFO holds into the spool; returns how many bytes, 0 when there was nothing."""
+        taken = 0
+        while True:
+            try:
+                count = os.splice(source, self.descriptor, _CHUNK, offset_dst=self.end, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                return taken
+            if not count:
+                return taken
+            self.end += count
+            taken += count
+
+    def append(self, data: bytes) -> None:
+        """Adds bytes that came from elsewhere (a terminal)."""
+        self.end += os.pwrite(self.descriptor, data, self.end)
+
+    def read(self, start: int, size: int = _CHUNK) -> bytes:
+        """Bytes from an offset on."""
+        return os.pread(self.descriptor, size, start)
+
+    def discard(self, before: int) -> None:
+        """Gives the blocks before an offset back to the file system, now and then."""
+        if before - self.punched >= _PUNCH_AT:
+            libc.fallocate(
+                self.descriptor,
+                _PUNCH_HOLE_KEEP_SIZE,
+                ctypes.c_long(self.punched),
+                ctypes.c_long(before - self.punched),
+            )
+            self.punched = before
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self.descriptor)
+
+
+class Recorder:
+    """Turns a container's two spools into its log. One at a time per container."""
+
+    def __init__(self, folder: str, max_size: int, max_file: int) -> None:
+        self.folder, self.max_size, self.max_file = folder, max_size, max_file
+        self.spools = [Spool(f"{folder}/spool.{name}") for name in STREAMS]
+        self.state = os.open(f"{folder}/log.state", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        recorded = os.pread(self.state, _STATE.size, 0)
+        rendered = _STATE.unpack(recorded) if len(recorded) == _STATE.size else (0, 0, 0)
+        self.rendered = [min(rendered[0], self.spools[0].end), min(rendered[1], self.spools[1].end)]
+        self.log = self._open()
+        self.size = os.fstat(self.log).st_size
+        if self.size > rendered[2]:
+            # Lines whose place in the spool was not recorded: they are rendered again below.
+            os.ftruncate(self.log, rendered[2])
+            self.size = rendered[2]
+        self.kept: Callable[[int], int] = lambda index: self.spools[index].end
+
+    def _open(self) -> int:
+        return os.open(f"{self.folder}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def record(self, *, last: bool = False) -> None:
+        """Renders what the spools hold. `last`: the container has ended, so a line without newline is a line too."""
+        moment = timestamp(time.time())
+        for index, name in enumerate(STREAMS):
+            spool = self.spools[index]
+            while self.rendered[index] < spool.end:
+                text, done = render(name, spool.read(self.rendered[index]), moment, last=last)
+                if not done:
+                    break
+                if self.size and self.size + len(text) > self.max_size:
+                    self._rotate()
+                os.write(self.log, text)
+                self.size += len(text)
+                self.rendered[index] += done
+                os.pwrite(self.state, _STATE.pack(*self.rendered, self.size), 0)
+            spool.discard(min(self.rendered[index], self.kept(index)))
+
+    def _rotate(self) -> None:
+        for number in range(self.max_file - 1, 0, -1):
+            older = f"{self.folder}/log.{number - 1}" if number > 1 else f"{self.folder}/log"
+            try:
+                os.rename(older, f"{self.folder}/log.{number}")
+            except FileNotFoundError:
+                pass
+        if self.max_file == 1:
+            os.unlink(f"{self.folder}/log")
+        os.close(self.log)
+        self.log, self.size = self._open(), 0
+
+    def close(self) -> None:
+        """Closes all files."""
+        for spool in self.spools:
+            spool.close()
+        os.close(self.log)
+        os.close(self.state)
+
+
+def parse(line: bytes) -> LogLine | None:
+    """A line of a log file; None when it is not one."""
+    parts = line.rstrip(b"\n").split(b" ", 3)
+    if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr"):
+        return None
+    text = parts[3].decode("utf-8", "replace") + ("\n" if parts[2] == b"F" else "")
+    return {"time": parts[0].decode(), "stream": "stderr" if parts[1] == b"stderr" else "stdout", "text": text}
+
+
+def _files(folder: str) -> list[str]:
+    """The container's log files, oldest first."""
+    try:
+        names = [name for name in os.listdir(folder) if name == "log" or (name[:4] == "log." and name[4:].isdigit())]
+    except FileNotFoundError:
+        return []
+    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: -int(name[4:] or 0))]
+
+
+def read(folder: str) -> Iterator[LogLine]:
+    """All lines, oldest first."""
+    for path in _files(folder):
+        try:
+            file = open(path, "rb")
+        except FileNotFoundError:
+            # Rotated away in this moment.
+            continue
+        with file:
+            for line in file:
+                if parsed := parse(line):
+                    yield parsed
+
+
+def select(
+    lines: Iterator[LogLine], tail: int | None = None, since: str | None = None, until: str | None = None
+) -> Iterator[LogLine]:
+    """The last `tail` lines of those between two times (RFC 3339 in UTC, compared as text)."""
+    chosen = (
+        line for line in lines if (since is None or line["time"] >= since) and (until is None or line["time"] <= until)
+    )
+    if tail is None:
+        return chosen
+    import collections
+
+    return iter(collections.deque(chosen, maxlen=tail) if tail else ())
+
+
+def follow(folder: str, running: Callable[[], bool], since: str | None, pause: float = 0.05) -> Iterator[LogLine]:
+    """Lines as they come, from the end of the present log on; ends when the container has and all is read."""
+    path = f"{folder}/log"
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        return
+    file.seek(0, os.SEEK_END)
+    rest = b""
+    try:
+        while True:
+            alive = running()
+            while data := file.read(_CHUNK):
+                *whole, rest = (rest + data).split(b"\n")
+                for line in whole:
+                    parsed = parse(line)
+                    if parsed and (since is None or parsed["time"] >= since):
+                        yield parsed
+            try:
+                if os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
+                    file.close()
+                    file, rest = open(path, "rb"), b""
+                    continue
+            except FileNotFoundError:
+                return
+            if not alive:
+                return
+            time.sleep(pause)
+    finally:
+        file.close()

@@ -1,0 +1,65 @@
+"""What a container is doing, read without any of our processes: the store's word checked against the kernel's.
+
+The keeper writes two files in a container's folder: `process` when it starts, `exit` when it has ended. They are newer
+than the store's row whenever the supervisor was not there to hear of it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stackpy_runtime.container.logs import timestamp
+from stackpy_runtime.linux.processes import boot_id, start_time
+from stackpy_runtime.model import ContainerState
+
+UNKNOWN_END = "it ended while nothing of the engine was running: its exit code is not known"
+
+
+def initial() -> ContainerState:
+    """The state of a container that has never run."""
+    return {
+        "status": "created",
+        "pid": 0,
+        "exit_code": None,
+        "error": "",
+        "oom_killed": False,
+        "started_at": "",
+        "finished_at": "",
+        "health": "",
+        "restart_count": 0,
+    }
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """A JSON file of the keeper; {} when it is not there or not whole."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def is_alive(pid: int, start: int, boot: str) -> bool:
+    """Whether the process that these three name is running."""
+    return bool(pid) and start_time(pid) == start and start != 0 and (not boot or boot == boot_id())
+
+
+def live(stored: ContainerState, folder: str) -> ContainerState:
+    """The state now. `folder`: the container's, with the keeper's files."""
+    if stored["status"] not in ("running", "created"):
+        return stored
+    pid, start, boot = stored["pid"], stored.get("pid_start", 0), stored.get("boot", "")
+    if stored["status"] == "created":
+        process = read_document(f"{folder}/process")
+        if not process:
+            return stored
+        pid, start, boot = process["pid"], process["start"], process["boot"]
+    if is_alive(pid, start, boot):
+        return {**stored, "status": "running", "pid": pid, "pid_start": start, "boot": boot}
+    ended = read_document(f"{folder}/exit")
+    gone: ContainerState = {**stored, "status": "exited", "pid": 0, "health": ""}
+    if ended.get("pid") == pid and isinstance(ended.get("code"), int):
+        return {**gone, "exit_code": ended["code"], "finished_at": timestamp(ended["time"])}
+    return {**gone, "exit_code": None, "error": UNKNOWN_END}

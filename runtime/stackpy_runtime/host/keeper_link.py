@@ -1,0 +1,71 @@
+"""The supervisor's line to the keeper: what to fork and to hold, and what has happened to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from stackpy_runtime.errors import EngineUnavailable
+from stackpy_runtime.host.wire import Closed, Connection
+
+Event = Callable[[dict[str, Any], list[int]], None]
+
+
+class KeeperLink:
+    """Sends from any thread; `serve` is called where the supervisor's loop sees that something has come."""
+
+    def __init__(self, descriptor: int, on_event: Event) -> None:
+        self.connection = Connection(descriptor)
+        self.on_event = on_event
+        self.sending = threading.Lock()
+
+    def fileno(self) -> int:
+        """The line's descriptor."""
+        return self.connection.fileno()
+
+    def send(self, message: dict[str, Any], descriptors: list[int] | tuple[int, ...] = ()) -> None:
+        """Sends one message; descriptors stay the caller's."""
+        with self.sending:
+            try:
+                self.connection.send(message, descriptors)
+            except OSError as error:
+                raise EngineUnavailable(f"the keeper does not answer: {error}") from None
+
+    def spawn(self, kind: str, reference: str, plan: Any, channel: int, stdin: int, streams: list[int]) -> None:
+        """Has a container (kind `container`) or a process in one (`exec`) forked; stdin -1: none."""
+        descriptors = [channel, *([stdin] if stdin >= 0 else []), *streams]
+        self.send({"op": "spawn", "kind": kind, "ref": reference, "plan": plan, "stdin": stdin >= 0}, descriptors)
+
+    def hold(self, name: str, descriptors: list[int]) -> None:
+        """Has descriptors kept for as long as the keeper lives."""
+        self.send({"op": "hold", "name": name}, descriptors)
+
+    def release(self, name: str) -> None:
+        """Has held descriptors closed."""
+        self.send({"op": "release", "name": name})
+
+    def inventory(self) -> tuple[dict[str, list[int]], list[dict[str, Any]]]:
+        """What the keeper holds by name, and its children; called once, before the loop runs."""
+        self.send({"op": "list"})
+        held: dict[str, list[int]] = {}
+        children: list[dict[str, Any]] = []
+        while True:
+            message, descriptors = self.connection.receive()
+            if message["event"] == "held":
+                held[message["name"]] = descriptors
+            elif message["event"] == "child":
+                children.append(message)
+            elif message["event"] == "listed":
+                return held, children
+            else:
+                self.on_event(message, descriptors)
+
+    def serve(self) -> bool:
+        """Reads one event; False when the keeper has gone."""
+        try:
+            message, descriptors = self.connection.receive()
+        except (Closed, OSError):
+            return False
+        self.on_event(message, descriptors)
+        return True

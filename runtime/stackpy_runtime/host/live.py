@@ -1,0 +1,158 @@
+"""A container that the supervisor looks after: its process, its output, and who waits for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from stackpy_runtime.container.cgroups import Group
+from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, STREAMS, Recorder
+from stackpy_runtime.model import Container, ContainerState
+
+
+class Live:
+    """State in memory of one container.
+
+    verb: held by whoever starts, stops, updates or removes it; changed: guards and announces everything else.
+    """
+
+    def __init__(self, root: str, container: Container) -> None:
+        self.id, self.name, self.config = container["id"], container["name"], container["config"]
+        self.container = container
+        self.state: ContainerState = container["state"]
+        self.folder = f"{root}/containers/{self.id}"
+        self.fifos = [f"{root}/run/io/{self.id}.{name}" for name in STREAMS]
+        self.group = Group(root, self.id)
+        self.verb = threading.RLock()
+        self.changed = threading.Condition(threading.RLock())
+        self.launching = False
+        self.pid, self.start, self.pidfd = 0, 0, -1
+        self.ended: tuple[int | None, float] | None = None  # exit code, when
+        self.first_id = 0
+        self.sources: list[int] = []  # FIFOs, or one terminal
+        self.terminal = -1
+        self.recorder: Recorder | None = None
+        self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
+        self.removed = False
+        self.pause = 0.0
+        self.born = 0.0
+        self.restart_timer: Any = None
+        self.removing_cgroup = False
+
+    # --- output ------------------------------------------------------------------------------------------------------
+
+    def open_output(self) -> list[int]:
+        """Makes and opens the FIFOs; returns the container's own two descriptors, the caller's to close."""
+        theirs = []
+        for path in self.fifos:
+            try:
+                os.mkfifo(path, 0o600)
+            except FileExistsError:
+                pass
+            theirs.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        self.reopen_output()
+        return theirs
+
+    def reopen_output(self) -> None:
+        """Opens our end of FIFOs that are there already."""
+        with self.changed:
+            self.sources = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in self.fifos]
+
+    def open_recorder(self) -> None:
+        """Opens log and spools."""
+        with self.changed:
+            if self.recorder is None:
+                self.recorder = Recorder(
+                    self.folder,
+                    self.config.get("log_max_size", DEFAULT_MAX_SIZE),
+                    self.config.get("log_max_file", DEFAULT_MAX_FILE),
+                )
+                self.recorder.kept = self._kept
+
+    def _kept(self, index: int) -> int:
+        assert self.recorder
+        return min((offsets[index] for offsets in self.readers.values()), default=self.recorder.spools[index].end)
+
+    def pump(self, *, last: bool = False) -> bool:
+        """Moves what has been written into spools and log; False when a terminal has been closed for good."""
+        with self.changed:
+            if self.recorder is None:
+                return False
+            open_still = True
+            try:
+                if self.terminal >= 0:
+                    open_still = self._pump_terminal()
+                else:
+                    for source, spool in zip(self.sources, self.recorder.spools, strict=False):
+                        spool.take(source)
+                self.recorder.record(last=last)
+            except OSError as error:
+                # A full disk: the FIFO keeps what it has, the container waits, and the next pump tries again.
+                if error.errno not in (28, 122):
+                    raise
+            self.changed.notify_all()
+            return open_still
+
+    def _pump_terminal(self) -> bool:
+        assert self.recorder
+        while True:
+            try:
+                data = os.read(self.terminal, 65536)
+            except BlockingIOError:
+                return True
+            except OSError:
+                # EIO: nobody has the other side open any more.
+                return False
+            if not data:
+                return False
+            self.recorder.spools[0].append(data)
+
+    def close_output(self) -> None:
+        """Closes and removes FIFOs, terminal and log after the last pump."""
+        with self.changed:
+            for descriptor in self.sources:
+                os.close(descriptor)
+            self.sources = []
+            if self.terminal >= 0:
+                os.close(self.terminal)
+                self.terminal = -1
+            for path in self.fifos:
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    pass
+
+    def close_recorder(self) -> None:
+        """Closes log and spools."""
+        with self.changed:
+            if self.recorder:
+                self.recorder.close()
+                self.recorder = None
+
+    # --- process -----------------------------------------------------------------------------------------------------
+
+    def signal(self, number: int) -> bool:
+        """Sends a signal to PID 1; False when it is gone."""
+        import signal
+
+        with self.changed:
+            if self.pidfd < 0:
+                return False
+            try:
+                signal.pidfd_send_signal(self.pidfd, number)
+            except ProcessLookupError:
+                return False
+            return True
+
+    def close_process(self) -> None:
+        """Forgets the process that has ended."""
+        with self.changed:
+            if self.pidfd >= 0:
+                os.close(self.pidfd)
+            self.pidfd, self.pid, self.start = -1, 0, 0
+
+    def wait_until(self, condition: Any, timeout: float | None = None) -> bool:
+        """Waits until `condition()` holds; False after `timeout` seconds."""
+        with self.changed:
+            return bool(self.changed.wait_for(condition, timeout))
