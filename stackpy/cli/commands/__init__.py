@@ -1,0 +1,1 @@
+"""A module per command: its table of options, then parse → call → render."""

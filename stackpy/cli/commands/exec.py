@@ -1,0 +1,56 @@
+"""stackpy exec."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from stackpy.cli import naming
+from stackpy.cli.context import Context
+from stackpy.cli.environment import merged
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.errors import StackpyError
+
+
+def refuse_tty_without_terminal(interactive: bool, tty: bool) -> None:
+    """`-it` from a pipe would hang or garble: docker refuses it too."""
+    if interactive and tty and not sys.stdin.isatty():
+        raise StackpyError("`-t` needs a terminal, and the input is none", hint="leave `-t` away")
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Runs the process on our own streams."""
+    refuse_tty_without_terminal(arguments.interactive, arguments.tty)
+    name = naming.one(context, arguments.container)
+    return context.engine().exec(
+        name,
+        arguments.command,
+        stdin=arguments.interactive,
+        tty=arguments.tty,
+        environment=merged(arguments.env, arguments.env_file),
+        working_dir=arguments.workdir or "",
+        user=arguments.user or "",
+    )
+
+
+COMMAND = Command(
+    "exec",
+    "Run a command in a running container",
+    run,
+    options=[
+        Option("-i", "--interactive", help="pass standard input on"),
+        Option("-t", "--tty", help="give it a terminal"),
+        Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),
+        Option("--env-file", metavar="FILE", many=True, help="environment variables, a line each", words="file"),
+        Option("-w", "--workdir", metavar="DIR", help="where it starts"),
+        Option("-u", "--user", metavar="USER[:GROUP]", help="who it runs as"),
+    ],
+    arguments=[
+        Argument("CONTAINER", help="a resource, name or ID; of several replicas the first", words="container"),
+        Argument("COMMAND", help="what to run, with its arguments", rest=True),
+    ],
+    examples=[
+        ("stackpy exec -it web sh", "a shell in the stack's `web`"),
+        ("stackpy exec -u postgres db psql -c 'select 1'", "one command as another user"),
+    ],
+)

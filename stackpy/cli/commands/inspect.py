@@ -1,0 +1,50 @@
+"""stackpy inspect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.cli import naming, terminal
+from stackpy.cli.context import Context
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.errors import StackpyError
+
+TYPES = ("container", "image", "network", "volume")
+
+
+def find(context: Context, name: str, kind: str | None) -> list[dict[str, Any]]:
+    """The documents of what `name` means: containers first, then images, networks and volumes."""
+    engine = context.engine()
+    if kind in (None, "container"):
+        try:
+            return [engine.inspect(container) for container in naming.containers(context, name)]
+        except StackpyError:
+            if kind:
+                raise
+    others = {"image": engine.image_inspect, "network": engine.network_inspect, "volume": engine.volume_inspect}
+    for other, inspect in others.items():
+        if kind in (None, other):
+            try:
+                return [inspect(name)]
+            except StackpyError:
+                if kind:
+                    raise
+    raise StackpyError(
+        f"no container, image, network or volume is called `{name}`", hint="`stackpy ps` lists the containers"
+    )
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Prints an array of Docker's documents."""
+    terminal.print_json([document for name in arguments.name for document in find(context, name, arguments.type)])
+    return 0
+
+
+COMMAND = Command(
+    "inspect",
+    "Show everything about containers, images, networks or volumes, as JSON in Docker's shape",
+    run,
+    options=[Option("--type", metavar="TYPE", choices=TYPES, help=f"look only for a {', '.join(TYPES)}")],
+    arguments=[Argument("NAME", help="a resource, name, ID or reference", many=True, words="container")],
+    examples=[("stackpy inspect web.1", "state, addresses, mounts and configuration of the first replica")],
+)

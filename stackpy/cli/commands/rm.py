@@ -1,0 +1,30 @@
+"""stackpy rm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.cli import naming
+from stackpy.cli.context import Context
+from stackpy.cli.grammar import Argument, Command, Option
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Removes each container."""
+    engine = context.engine()
+    return naming.for_each(
+        context, arguments.container, lambda name: engine.remove(name, arguments.force, arguments.volumes)
+    )
+
+
+COMMAND = Command(
+    "rm",
+    "Remove containers",
+    run,
+    options=[
+        Option("-f", "--force", help="kill those that run"),
+        Option("-v", "--volumes", help="remove their anonymous volumes too"),
+    ],
+    arguments=[Argument("CONTAINER", help="a resource, name or ID", many=True, words="container")],
+    examples=[("stackpy rm -f trial", "remove it whether it runs or not")],
+)

@@ -1,0 +1,101 @@
+"""stackpy run: a container from an image, or a job of this folder's stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.cli.commands.exec import refuse_tty_without_terminal
+from stackpy.cli.context import Context
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.cli.quantities import seconds, whole
+from stackpy.errors import StackpyError, UsageError
+
+FAILED = 125  # docker's: the engine could not run it, as opposed to what ran having failed
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Runs the container and returns its exit code; prints its ID with -d."""
+    refuse_tty_without_terminal(arguments.interactive, arguments.tty and not arguments.detach)
+    try:
+        return _run(context, arguments)
+    except UsageError:
+        raise
+    except StackpyError as error:
+        if error.exit_code == 1:
+            error.exit_code = FAILED
+        raise
+
+
+def _run(context: Context, arguments: Any) -> int:
+    from stackpy.cli.run_config import config
+
+    document = config(arguments)
+    engine = context.engine()
+    if arguments.detach:
+        identifier = engine.create(document)
+        engine.start(identifier)
+        print(identifier)
+        return 0
+    return engine.run(document, detach=False, remove=arguments.rm)
+
+
+OPTIONS = [
+    Option("-d", "--detach", help="leave it running and print its ID"),
+    Option("-i", "--interactive", help="pass standard input on"),
+    Option("-t", "--tty", help="give it a terminal"),
+    Option("--rm", help="remove it when it has ended"),
+    Option("--name", metavar="NAME", help="its name (default: made from the image's)"),
+    Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),
+    Option("--env-file", metavar="FILE", many=True, help="environment variables, a line each", words="file"),
+    Option(
+        "-v",
+        "--volume",
+        metavar="SOURCE:TARGET[:ro]",
+        many=True,
+        help="a volume by name, or a folder of this host",
+        words="file",
+    ),
+    Option("--tmpfs", metavar="TARGET[:OPTIONS]", many=True, help="a file system in memory: size=64m,mode=1777"),
+    Option(
+        "-p", "--publish", metavar="[IP:]HOST:PORT", many=True, help="publish a port (on loopback unless IP is given)"
+    ),
+    Option("--network", metavar="NETWORK", many=True, help="a network, `none` or `host`", words="network"),
+    Option("--network-alias", metavar="NAME", many=True, help="another name of it on its networks"),
+    Option("--ip", metavar="ADDRESS", help="its IPv4 address on its network"),
+    Option("-m", "--memory", metavar="BYTES", help="memory limit: 256m, 1g"),
+    Option("--cpus", metavar="NUMBER", help="how many CPUs it may use: 0.5"),
+    Option("--pids-limit", metavar="NUMBER", help="how many processes it may have"),
+    Option("-w", "--workdir", metavar="DIR", help="where it starts"),
+    Option("-u", "--user", metavar="USER[:GROUP]", help="who it runs as"),
+    Option("--entrypoint", metavar="PROGRAM", help="instead of the image's entrypoint"),
+    Option("--read-only", help="nothing of its root can be written"),
+    Option("-h", "--hostname", metavar="NAME", help="its host name (default: its short ID)"),
+    Option("-l", "--label", metavar="KEY=VALUE", many=True, help="a label"),
+    Option("--restart", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped"),
+    Option("--cap-add", metavar="CAPABILITY", many=True, help="a capability more"),
+    Option("--cap-drop", metavar="CAPABILITY", many=True, help="a capability less (or ALL)"),
+    Option("--stop-signal", metavar="SIGNAL", help="what `stop` sends"),
+    Option("--stop-timeout", metavar="SECONDS", convert=seconds, help="grace period of `stop`"),
+    Option("--health-cmd", metavar="COMMAND", help="health check, run by /bin/sh in the container"),
+    Option("--health-interval", metavar="SECONDS", convert=seconds, help="between two checks"),
+    Option("--health-timeout", metavar="SECONDS", convert=seconds, help="of one check"),
+    Option("--health-retries", metavar="NUMBER", convert=whole, help="failures in a row that make it unhealthy"),
+    Option("--health-start-period", metavar="SECONDS", convert=seconds, help="in which failures don't count"),
+]
+
+COMMAND = Command(
+    "run",
+    "Run a container from an image, or a job of the stack in this folder",
+    run,
+    details="Inside a stack's folder a name of the stack wins: `run migrate` runs the job `migrate`.",
+    options=OPTIONS,
+    arguments=[
+        Argument("IMAGE", help="a reference or ID; inside a stack's folder also a resource", words="image"),
+        Argument("COMMAND", help="what to run instead of the image's command", rest=True, optional=True),
+    ],
+    examples=[
+        ("stackpy run --rm -it debian:bookworm bash", "a shell that leaves nothing behind"),
+        ("stackpy run -d --name web -p 8080:80 -v data:/data shop/web", "a service in the background"),
+        ("stackpy run migrate", "the job of this folder's stack"),
+    ],
+)

@@ -1,0 +1,39 @@
+"""stackpy version."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from stackpy.cli import terminal
+from stackpy.cli.context import Context
+from stackpy.cli.grammar import Command
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Prints the version of stackpy, Python and the kernel."""
+    import os
+    from importlib.metadata import PackageNotFoundError, version  # 29 ms, for this command only
+
+    try:
+        number = version("stackpy")
+    except PackageNotFoundError:
+        number = "unknown (not installed)"
+    document = {
+        "version": number,
+        "python": ".".join(str(part) for part in sys.version_info[:3]),
+        "kernel": os.uname().release,
+    }
+    if context.json:
+        terminal.print_json(document)
+    else:
+        print(f"stackpy {number} (Python {document['python']}, Linux {document['kernel']})")
+    return 0
+
+
+COMMAND = Command(
+    "version",
+    "Show the version of stackpy",
+    run,
+    examples=[("stackpy version", "its version, Python's and the kernel's")],
+)

@@ -1,0 +1,69 @@
+"""stackpy volume ls, inspect, rm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.cli import terminal
+from stackpy.cli.context import Context
+from stackpy.cli.failures import print_error
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.errors import StackpyError
+
+
+def list_volumes(context: Context, arguments: Any) -> int:
+    """Lists the engine's volumes."""
+    rows = context.engine().volumes()
+    if context.json:
+        terminal.print_json(rows)
+    elif arguments.quiet:
+        for row in rows:
+            print(row["name"])
+    else:
+        cells = [(row["name"], row["driver"], row["stack"] or "", row["resource"] or "") for row in rows]
+        terminal.print_table(("NAME", "DRIVER", "STACK", "RESOURCE"), cells)
+    return 0
+
+
+def inspect(context: Context, arguments: Any) -> int:
+    """Prints an array of Docker's volume documents."""
+    terminal.print_json([context.engine().volume_inspect(name) for name in arguments.volume])
+    return 0
+
+
+def remove(context: Context, arguments: Any) -> int:
+    """Removes volumes with what is in them; goes on behind one that fails."""
+    engine, failed = context.engine(), False
+    for name in arguments.volume:
+        try:
+            engine.volume_remove(name, arguments.force)
+            print(name)
+        except StackpyError as error:
+            print_error(error.message, error.hint)
+            failed = True
+    return int(failed)
+
+
+_VOLUME = Argument("VOLUME", help="a name", many=True, words="volume")
+LS = Command(
+    "volume ls",
+    "List the volumes of the engine",
+    list_volumes,
+    options=[Option("-q", "--quiet", help="only their names")],
+    examples=[("stackpy volume ls", "also those that `destroy` has kept")],
+)
+INSPECT = Command(
+    "volume inspect",
+    "Show everything about volumes, as JSON in Docker's shape",
+    inspect,
+    arguments=[_VOLUME],
+    examples=[("stackpy volume inspect shop_data", "where its files lie, and its labels")],
+)
+RM = Command(
+    "volume rm",
+    "Remove volumes and the data in them",
+    remove,
+    options=[Option("-f", "--force", help="no error when there is no such volume")],
+    arguments=[_VOLUME],
+    examples=[("stackpy volume rm shop_data", "refused while a container uses it")],
+)

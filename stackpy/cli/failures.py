@@ -1,0 +1,53 @@
+"""How an error reaches the user: `error: what failed: why`, `hint: what to do`, never a traceback unasked."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stackpy.cli.context import Context
+from stackpy.cli.terminal import has_colour, note, paint
+from stackpy.errors import ApplyFailed, StackFileError, StackpyError
+
+
+def report(error: StackpyError, context: Context) -> int:
+    """Prints a user-facing error; returns the exit code."""
+    if isinstance(error, StackFileError):
+        from stackpy.render.problems import render_problems
+
+        note(render_problems(error.problems, colour=has_colour(sys.stderr)))
+    else:
+        print_error(error.message, error.hint)
+    if context.globals.verbose and not isinstance(error, (StackFileError, ApplyFailed)):
+        import traceback
+
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def print_error(message: str, hint: str = "") -> None:
+    """The two lines of an error."""
+    note(f"{paint('error:', '1;31', sys.stderr)} {message}")
+    if hint:
+        note(f"{paint('hint:', '1;36', sys.stderr)} {hint}")
+
+
+def report_unexpected(error: Exception, words: list[str], context: Context) -> int:
+    """An error that nobody foresaw: one line, and a file with all that is needed to find its cause."""
+    import platform
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if context.globals.verbose:
+        sys.stderr.write(text)
+    # what stands behind `=` may be a secret that was passed with -e
+    shown = " ".join(f"{word.partition('=')[0]}=…" if "=" in word else word for word in words)
+    lines = [f"stackpy {shown}", f"Python {platform.python_version()}, {platform.platform()}", "", text]
+    descriptor, path = tempfile.mkstemp(prefix="stackpy-error-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(lines))
+    print_error(
+        f"unexpected {type(error).__name__}: {error}", f"this is a defect of stackpy; its traceback is in {path}"
+    )
+    return 1

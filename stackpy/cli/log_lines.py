@@ -1,0 +1,84 @@
+"""Log lines of several containers on one pair of streams."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from stackpy.cli.terminal import paint
+from stackpy.errors import StackpyError
+
+COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
+Line = tuple[str, dict[str, Any]]  # the container's name and the line as the engine gives it
+
+
+def merged(sources: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Line]:
+    """The lines of all containers by their time."""
+    if len(sources) == 1:
+        for name, lines in sources.items():
+            yield from _named(name, lines)
+        return
+    import heapq  # only for several
+
+    yield from heapq.merge(*(_named(name, lines) for name, lines in sources.items()), key=lambda pair: pair[1]["time"])
+
+
+def _named(name: str, lines: Iterable[dict[str, Any]]) -> Iterator[Line]:
+    for line in lines:
+        yield name, line
+
+
+def follow(sources: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Line]:
+    """The lines of all containers as they come, until every one has ended.
+
+    Raises the StackpyError that one of them ended with, once the others have ended too.
+    """
+    import queue
+    import threading
+
+    lines: queue.SimpleQueue[Line | tuple[str, StackpyError | None]] = queue.SimpleQueue()
+
+    def read(name: str, source: Iterable[dict[str, Any]]) -> None:
+        error: StackpyError | None = None
+        try:
+            for line in source:
+                lines.put((name, line))
+        except StackpyError as raised:
+            error = raised
+        lines.put((name, error))
+
+    for name, source in sources.items():
+        threading.Thread(target=read, args=(name, source), daemon=True).start()
+    open_sources, failure = len(sources), None
+    while open_sources:
+        name, line = lines.get()
+        if isinstance(line, dict):
+            yield name, line
+        else:
+            open_sources -= 1
+            failure = failure or line
+    if failure:
+        raise failure
+
+
+def show(lines: Iterable[Line], names: Sequence[str], *, timestamps: bool) -> None:
+    """Writes the lines to the stream that each was written to.
+
+    names: of the containers when there are several: each line gets its container's name in front, aligned
+    """
+    width = max((len(name) for name in names), default=0)
+    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+    whole: dict[tuple[str, str], bool] = {}  # whether that container's stream stands at the start of a line
+    for name, line in lines:
+        stream = sys.stderr if line["stream"] == "stderr" else sys.stdout
+        text = line["text"]
+        at_start = whole.get((name, line["stream"]), True)
+        head = paint(f"{name:<{width}} |", colours[name], stream) + " " if names else ""
+        if timestamps:
+            head += f"{line['time']} "
+        if names and not text.endswith("\n"):
+            text += "\n"  # a part of a line must not run into another container's
+        stream.write((head if at_start or names else "") + text)
+        stream.flush()
+        whole[name, line["stream"]] = text.endswith("\n")

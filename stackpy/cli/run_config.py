@@ -1,0 +1,184 @@
+"""The flags of `run` → the engine's container configuration. Pure, but for --env-file and our own environment.
+
+What a flag and a field of a stack file have in common is read by the DSL's parsers, imported with the flag that needs
+them: `run --rm IMAGE true` imports none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from stackpy.cli.environment import merged
+from stackpy.errors import UsageError
+
+LOOPBACK = "127.0.0.1"  # where a port without an address is published, as in a stack file
+DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
+
+
+def config(arguments: Any) -> dict[str, Any]:
+    """The configuration (stackpy_runtime.model.ContainerConfig): only what was asked for.
+
+    Raises UsageError naming the flag whose value is wrong.
+    """
+    document: dict[str, Any] = {"name": arguments.name or _default_name(arguments.image), "image": arguments.image}
+    if arguments.command:
+        document["command"] = arguments.command
+    if arguments.entrypoint is not None:
+        document["entrypoint"] = [arguments.entrypoint] if arguments.entrypoint else []
+    environment = merged(arguments.env, arguments.env_file)
+    if environment:
+        document["environment"] = environment
+    values = {
+        "working_dir": arguments.workdir,
+        "user": arguments.user,
+        "hostname": arguments.hostname,
+        "stop_signal": arguments.stop_signal,
+        "stop_grace_period": arguments.stop_timeout,
+        "read_only": arguments.read_only or None,
+        "tty": arguments.tty or None,
+        "stdin_open": arguments.interactive or None,
+        "auto_remove": arguments.rm or None,
+    }
+    document |= {key: value for key, value in values.items() if value is not None}
+    _add_lists(document, arguments)
+    _add_limits(document, arguments)
+    _add_networks(document, arguments)
+    _add_health(document, arguments)
+    return document
+
+
+def _default_name(image: str) -> str:
+    """`debian-3fa2b1` for `registry/debian:bookworm`."""
+    base = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    word = "".join(character for character in base if character.isalnum() or character in "_.-").lstrip("_.-")
+    return f"{word[:40] or 'run'}-{os.urandom(3).hex()}"
+
+
+def _add_lists(document: dict[str, Any], arguments: Any) -> None:
+    if arguments.label:
+        from stackpy.dsl.values import labels
+
+        document["labels"] = _parsed("--label", labels, arguments.label)
+    if arguments.volume or arguments.tmpfs:
+        document["mounts"] = [_mount(text) for text in arguments.volume] + _tmpfs(arguments.tmpfs)
+    if arguments.publish:
+        from stackpy.dsl.ports import ports
+
+        bindings = _parsed("--publish", ports, arguments.publish)
+        document["ports"] = [{**binding, "host_ip": binding["host_ip"] or LOOPBACK} for binding in bindings]
+    for key, flag, names in (
+        ("cap_add", "--cap-add", arguments.cap_add),
+        ("cap_drop", "--cap-drop", arguments.cap_drop),
+    ):
+        if names:
+            for name in names:
+                if not name.replace("_", "").isalpha():
+                    raise UsageError(f"`{flag} {name}`: not a capability", hint="expected a name such as NET_ADMIN")
+            document[key] = names
+
+
+def _mount(text: str) -> dict[str, Any]:
+    from stackpy.dsl.mounts import short
+
+    if ":" not in text:
+        raise UsageError(
+            f"`--volume {text}`: must be SOURCE:TARGET or SOURCE:TARGET:ro",
+            hint=f"give the volume a name, as in `-v data:{text}`, or use `--tmpfs {text}`",
+        )
+    mount: dict[str, Any] = _parsed("--volume", short, text)
+    if mount["type"] == "bind":
+        mount["source"] = os.path.abspath(os.path.expanduser(mount["source"]))
+        if not os.path.exists(mount["source"]):
+            raise UsageError(
+                f"`--volume {text}`: there is no `{mount['source']}` on this host",
+                hint="create it first; a named volume is written without a slash",
+            )
+    return mount
+
+
+def _tmpfs(texts: list[str]) -> list[dict[str, Any]]:
+    if not texts:
+        return []
+    from stackpy.dsl.mounts import tmpfs
+
+    return [_parsed("--tmpfs", tmpfs, text) for text in texts]
+
+
+def _add_limits(document: dict[str, Any], arguments: Any) -> None:
+    if arguments.memory is not None or arguments.cpus is not None or arguments.pids_limit is not None:
+        from stackpy.dsl import quantities
+
+        for key, flag, parser, value in (
+            ("mem_limit", "--memory", quantities.size, arguments.memory),
+            ("cpus", "--cpus", quantities.processors, arguments.cpus),
+            ("pids_limit", "--pids-limit", quantities.processes, arguments.pids_limit),
+        ):
+            if value is not None:
+                document[key] = _parsed(flag, parser, value)
+    if arguments.restart is not None:
+        if arguments.rm and arguments.restart != "no":
+            raise UsageError("`--rm` and `--restart` exclude each other", hint="leave one of them away")
+        document["restart"] = restart_policy(arguments.restart)
+
+
+def restart_policy(text: str) -> str:
+    """A restart policy as the engine takes it; raises UsageError for another word."""
+    word, colon, count = text.partition(":")
+    if word not in ("no", "always", "on-failure", "unless-stopped") or (
+        colon and (word != "on-failure" or not count.isdigit())
+    ):
+        raise UsageError(
+            f"`--restart {text}`: unknown policy", hint="one of no, on-failure, on-failure:N, always, unless-stopped"
+        )
+    return text
+
+
+def _add_networks(document: dict[str, Any], arguments: Any) -> None:
+    networks: list[str] = arguments.network
+    if networks and networks[-1] in ("none", "host"):
+        if len(networks) > 1 or arguments.network_alias or arguments.ip or (arguments.publish and networks == ["none"]):
+            raise UsageError(
+                f"`--network {networks[-1]}` goes with no other network, alias, address or published port",
+                hint="leave one of them away",
+            )
+        document["network_mode"] = networks[0]
+        return
+    if (arguments.network_alias or arguments.ip) and not networks:
+        flag = "--network-alias" if arguments.network_alias else "--ip"
+        raise UsageError(f"`{flag}` needs a network", hint="add `--network NETWORK`")
+    if arguments.ip and len(networks) > 1:
+        raise UsageError("`--ip` goes with one network", hint="leave the others away")
+    if networks:
+        attachment: dict[str, Any] = {"aliases": arguments.network_alias}
+        if arguments.ip:
+            attachment["ipv4_address"] = arguments.ip
+        document["networks"] = {name: dict(attachment) for name in networks}
+
+
+def _add_health(document: dict[str, Any], arguments: Any) -> None:
+    given = {
+        "interval": arguments.health_interval,
+        "timeout": arguments.health_timeout,
+        "retries": arguments.health_retries,
+        "start_period": arguments.health_start_period,
+    }
+    set_values = {key: value for key, value in given.items() if value is not None}
+    if arguments.health_cmd:
+        document["healthcheck"] = {"test": ["/bin/sh", "-c", arguments.health_cmd], **DEFAULT_PROBE, **set_values}
+    elif set_values:
+        flag = f"--health-{next(iter(set_values)).replace('_', '-')}"
+        raise UsageError(f"`{flag}` needs a health check", hint="add `--health-cmd COMMAND`")
+
+
+def _parsed(flag: str, parser: Callable[[Any], Any], value: Any) -> Any:
+    from stackpy.dsl.values import Invalid
+
+    try:
+        return parser(value)
+    except Invalid as invalid:
+        index = invalid.path[0] if invalid.path else 0
+        shown = value[index] if isinstance(value, list) and isinstance(index, int) else value
+        text = shown if isinstance(shown, str) else " ".join(value)
+        raise UsageError(f"`{flag} {text}`: {invalid.message}", hint=invalid.hint) from invalid

@@ -1,0 +1,79 @@
+"""The commands and where each lives; a module is imported when its command is typed."""
+
+from __future__ import annotations
+
+from stackpy.cli.grammar import Command
+
+# group → command → attribute of stackpy/cli/commands/MODULE.py
+GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Stacks",
+        (
+            ("init", "init", "COMMAND"),
+            ("validate", "validate", "COMMAND"),
+            ("plan", "plan", "COMMAND"),
+            ("apply", "apply", "COMMAND"),
+            ("destroy", "destroy", "COMMAND"),
+            ("output", "output", "COMMAND"),
+            ("build", "build", "COMMAND"),
+            ("watch", "watch", "COMMAND"),
+            ("reconcile", "reconcile", "COMMAND"),
+            ("ls", "ls", "COMMAND"),
+        ),
+    ),
+    (
+        "Containers",
+        (
+            ("ps", "ps", "COMMAND"),
+            ("logs", "logs", "COMMAND"),
+            ("exec", "exec", "COMMAND"),
+            ("run", "run", "COMMAND"),
+            ("start", "start", "COMMAND"),
+            ("stop", "stop", "COMMAND"),
+            ("restart", "restart", "COMMAND"),
+            ("kill", "kill", "COMMAND"),
+            ("rm", "rm", "COMMAND"),
+            ("wait", "wait", "COMMAND"),
+            ("inspect", "inspect", "COMMAND"),
+        ),
+    ),
+    (
+        "Images, networks, volumes",
+        (
+            ("image ls", "image", "LS"),
+            ("image inspect", "image", "INSPECT"),
+            ("image rm", "image", "RM"),
+            ("network ls", "network", "LS"),
+            ("network inspect", "network", "INSPECT"),
+            ("volume ls", "volume", "LS"),
+            ("volume inspect", "volume", "INSPECT"),
+            ("volume rm", "volume", "RM"),
+        ),
+    ),
+    (
+        "Host",
+        (
+            ("system check", "system", "CHECK"),
+            ("completion", "completion", "COMMAND"),
+            ("version", "version", "COMMAND"),
+        ),
+    ),
+)
+
+NAMES = tuple(name for _, rows in GROUPS for name, _, _ in rows)
+NOUNS = tuple(dict.fromkeys(name.partition(" ")[0] for name in NAMES if " " in name))
+VERBS = tuple(dict.fromkeys(name.partition(" ")[0] for name in NAMES))
+
+
+def load(name: str) -> Command:
+    """The command of that name, its module imported."""
+    from importlib import import_module
+
+    module, attribute = next((m, a) for _, rows in GROUPS for n, m, a in rows if n == name)
+    command: Command = getattr(import_module(f"stackpy.cli.commands.{module}"), attribute)
+    return command
+
+
+def commands() -> list[tuple[str, list[Command]]]:
+    """All commands by group: imports every module, for --help and completion."""
+    return [(title, [load(name) for name, _, _ in rows]) for title, rows in GROUPS]

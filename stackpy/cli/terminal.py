@@ -1,0 +1,77 @@
+"""What people and programs read: data on stdout, all else on stderr; colour only where a person looks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at it: a terminal that is not `dumb`."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether colour may be written: a terminal, and NO_COLOR (no-color.org) not set."""
+    return not os.environ.get("NO_COLOR") and is_terminal(stream)
+
+
+def paint(text: str, code: str, stream: TextIO) -> str:
+    """The text in an SGR colour ("31"), where `stream` takes colour."""
+    return f"\x1b[{code}m{text}\x1b[0m" if has_colour(stream) else text
+
+
+def note(text: str) -> None:
+    """A line for people."""
+    print(text, file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    import json  # 8 ms, which text output does not pay
+
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns, three spaces apart, as docker's; the head alone when there are no rows."""
+    widths = [max(len(head), *(len(row[column]) for row in rows), 0) for column, head in enumerate(heads)]
+    for row in (heads, *rows):
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def age(then: str, now: float) -> str:
+    """An RFC 3339 date as people say it: "4 minutes ago"; "" where there is none.
+
+    now: seconds since the epoch
+    """
+    if not then:
+        return ""
+    from datetime import datetime  # 2 ms, for listings only
+
+    seconds = max(0, int(now - datetime.fromisoformat(then.replace("Z", "+00:00")).timestamp()))
+    for unit, length in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count = seconds // length
+        if count >= 2 or (count == 1 and unit != "week"):
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def size(count: int) -> str:
+    """A number of bytes as docker writes it: "124MB"."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.3g}{unit}"
+        amount /= 1000
+    return f"{amount:.3g}TB"
+
+
+def table_or_json(context_format: str, documents: Sequence[Any], heads: Sequence[str], rows: Sequence[Any]) -> None:
+    """A listing: the documents as JSON, or the rows as a table."""
+    if context_format == "json":
+        print_json(list(documents))
+    else:
+        print_table(heads, rows)
