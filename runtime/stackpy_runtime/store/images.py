@@ -1,0 +1,185 @@
+"""Images and the references that name them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.store.database import Database, decode, encode
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Image
+
+_PREFIX = "sha256:"
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+def with_tag(reference: str) -> str:
+    """`web` → `web:latest`; a reference with a tag or digest as it is. The whole grammar is image/references.py's."""
+    if "@" in reference or ":" in reference.rpartition("/")[2]:
+        return reference
+    return f"{reference}:latest"
+
+
+class ImageTable(Database):
+    """Reading and writing images and their references.
+
+    References are stored as given, in the form of `image.references.normalise`; only a missing tag is completed here.
+    """
+
+    def images(self) -> list[Image]:
+        """All images, oldest first."""
+        references: dict[str, list[str]] = {}
+        for reference, image_id in self.rows("SELECT reference, image FROM tags ORDER BY reference"):
+            references.setdefault(image_id, []).append(reference)
+        found = self.rows("SELECT id, document FROM images ORDER BY rowid")
+        return [_image(text, references.get(image_id, [])) for image_id, text in found]
+
+    def image(self, reference: str) -> Image:
+        """The image that a reference names, or with this ID or beginning of an ID (`sha256:` may be left out).
+
+        Raises NotFound, or InvalidConfig where several IDs begin so.
+        """
+        row = self.row(
+            "SELECT images.id, document FROM images JOIN tags ON tags.image = images.id WHERE reference = ?",
+            (with_tag(reference),),
+        )
+        if row is None:
+            row = self._image_by_id(reference)
+        if row is None:
+            self._no_image(reference)
+        tags = self.rows("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (row[0],))
+        return _image(row[1], [tag for (tag,) in tags])
+
+    def put_image(self, image: Image) -> None:
+        """Adds an image, or replaces the document of the one with its ID; its references name it from now on."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",
+                (image["id"], encode({**image, "references": []})),
+            )
+            for reference in image["references"]:
+                _tag(connection, reference, image["id"])
+
+        self.transaction(work)
+
+    def tag(self, reference: str, image_id: str) -> None:
+        """Makes `reference` name the image with this whole ID, whatever it named before; raises NotFound."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)).fetchone():
+                return False
+            _tag(connection, reference, image_id)
+            return True
+
+        if not self.transaction(work):
+            self._no_image(image_id)
+
+    def untag(self, reference: str) -> str | None:
+        """Takes a reference away; returns the ID of the image that it named, which stays, or None."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute("SELECT image FROM tags WHERE reference = ?", (with_tag(reference),)).fetchone()
+            connection.execute("DELETE FROM tags WHERE reference = ?", (with_tag(reference),))
+            return None if row is None else str(row[0])
+
+        return self.transaction(work)
+
+    def image_users(self, image_id: str) -> list[str]:
+        """Names of the containers, running or not, that were made of the image."""
+        rows = self.rows("SELECT name FROM containers WHERE image = ? ORDER BY rowid", (image_id,))
+        return [name for (name,) in rows]
+
+    def delete_image(self, image_id: str) -> None:
+        """Removes an image and its references; nothing happens when it is gone already.
+
+        Raises Conflict while a container uses it. Its layers go with the next garbage collection.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            _unused(connection, image_id, image_id)
+            connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+
+        self.transaction(work)
+
+    def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
+        """`image rm`: takes the reference away, and removes the image when nothing names it any more.
+
+        An ID removes all references. Returns what was done, a line each. Raises NotFound; Conflict when a container
+        uses the image or an ID has several references. With `force` all references go, and an image in use stays,
+        nameless, until its last container is gone, since it could not be started again without its layers.
+        """
+        image = self.image(reference)
+        named = with_tag(reference) in image["references"]
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            tags = connection.execute("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (image["id"],))
+            references = [tag for (tag,) in tags]
+            going = [with_tag(reference)] if named else references
+            if not named and len(references) > 1 and not force:
+                raise Conflict(
+                    f"it has several references: {', '.join(references)}",
+                    subject=f"image {reference}",
+                    hint="remove them one by one, or use --force",
+                )
+            lines = []
+            if set(references) <= set(going) and not force:
+                _unused(connection, image["id"], reference)
+            for tag in going:
+                connection.execute("DELETE FROM tags WHERE reference = ?", (tag,))
+                lines.append(f"untagged: {tag}")
+            if set(references) <= set(going):
+                users = _users(connection, image["id"])
+                if users:
+                    lines.append(f"kept: {image['id']} (used by {', '.join(users)})")
+                else:
+                    connection.execute("DELETE FROM images WHERE id = ?", (image["id"],))
+                    lines.append(f"deleted: {image['id']}")
+            return lines
+
+        return self.transaction(work)
+
+    def _image_by_id(self, reference: str) -> tuple[Any, ...] | None:
+        digits = reference.removeprefix(_PREFIX)
+        if not digits or not _HEXADECIMAL.issuperset(digits):
+            return None
+        beginning = _PREFIX + digits
+        rows = self.rows(
+            "SELECT id, document FROM images WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 2", (beginning,)
+        )
+        if len(rows) > 1 and rows[0][0] != beginning:
+            raise InvalidConfig(f"several images' IDs begin with `{reference}`", hint="give more of the ID")
+        return rows[0] if rows else None
+
+    def _no_image(self, reference: str) -> NoReturn:
+        raise NotFound(f"no such image: `{reference}`", hint="`stackpy image ls` lists the images of this engine")
+
+
+def _tag(connection: sqlite3.Connection, reference: str, image_id: str) -> None:
+    connection.execute(
+        "INSERT INTO tags VALUES (?, ?) ON CONFLICT (reference) DO UPDATE SET image = excluded.image",
+        (with_tag(reference), image_id),
+    )
+
+
+def _users(connection: sqlite3.Connection, image_id: str) -> list[str]:
+    rows = connection.execute("SELECT name FROM containers WHERE image = ? ORDER BY rowid", (image_id,))
+    return [name for (name,) in rows]
+
+
+def _unused(connection: sqlite3.Connection, image_id: str, shown: str) -> None:
+    users = _users(connection, image_id)
+    if users:
+        raise Conflict(
+            f"in use by container {', '.join(users)}",
+            subject=f"image {shown}",
+            hint=f"remove it first: `stackpy rm {' '.join(users)}`",
+        )
+
+
+def _image(text: str, references: list[str]) -> Image:
+    image: Image = decode(text)
+    image["references"] = references
+    return image

@@ -1,0 +1,129 @@
+"""Networks and the addresses on them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.store.database import Database, decode, encode
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Network
+
+
+class NetworkTable(Database):
+    """Reading and writing networks, and handing out their addresses."""
+
+    def networks(self) -> list[Network]:
+        """All networks, oldest first."""
+        return [decode(text) for (text,) in self.rows("SELECT document FROM networks ORDER BY rowid")]
+
+    def network(self, reference: str) -> Network:
+        """The network with this name or ID; raises NotFound."""
+        row = self.row(
+            "SELECT document FROM networks WHERE name = ?1 OR id = ?1 ORDER BY name = ?1 DESC LIMIT 1", (reference,)
+        )
+        if row is None:
+            raise NotFound(f"no such network: `{reference}`", hint="`stackpy network ls` lists them")
+        network: Network = decode(row[0])
+        return network
+
+    def insert_network(self, network: Network) -> None:
+        """Adds a network; raises Conflict when its name is taken."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT 1 FROM networks WHERE name = ?", (network["name"],)).fetchone():
+                raise Conflict(f"the network name `{network['name']}` is in use", hint="choose another name")
+            connection.execute(
+                "INSERT INTO networks (id, name, document) VALUES (?, ?, ?)",
+                (network["id"], network["name"], encode(network)),
+            )
+
+        self.transaction(work)
+
+    def update_network(self, network: Network) -> None:
+        """Replaces the document of the network with this ID; raises NotFound."""
+        found = self.change("UPDATE networks SET document = ? WHERE id = ?", (encode(network), network["id"]))
+        if not found:
+            raise NotFound(f"no such network: `{network['name']}`")
+
+    def delete_network(self, network_id: str) -> None:
+        """Removes a network and its addresses; nothing happens when it is gone already."""
+        self.change("DELETE FROM networks WHERE id = ?", (network_id,))
+
+    def allocate_address(self, network_id: str, container_id: str, wanted: str | None = None) -> str:
+        """An address of the network for the container: `wanted`, else the lowest free one.
+
+        The network's own address, its gateway and its broadcast address are never given. A container that has an
+        address there keeps it, unless another one is wanted. Raises NotFound, InvalidConfig for a wanted address that
+        is not the network's to give, Conflict when it is taken or none is left.
+        """
+        # 5 ms, and only the supervisor comes here.
+        import ipaddress
+
+        def work(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT document FROM networks WHERE id = ?", (network_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"no such network: `{network_id}`")
+            network: Network = decode(row[0])
+            subnet = ipaddress.IPv4Network(network["subnet"])
+            first, last = int(subnet.network_address) + 1, int(subnet.broadcast_address) - 1
+            gateway = int(ipaddress.IPv4Address(network["gateway"]))
+            taken: dict[int, str] = dict(
+                connection.execute("SELECT address, container FROM addresses WHERE network = ?", (network_id,))
+            )
+            own = next((address for address, owner in taken.items() if owner == container_id), None)
+            if wanted is None:
+                if own is not None:
+                    return own
+                free = (number for number in range(first, last + 1) if number != gateway and number not in taken)
+                chosen = next(free, None)
+                if chosen is None:
+                    raise Conflict(
+                        f"no free address is left in {network['subnet']}",
+                        subject=f"network {network['name']}",
+                        hint="remove containers, or give the network a larger subnet",
+                    )
+            else:
+                chosen = _number(wanted)
+                if not first <= chosen <= last or chosen == gateway:
+                    raise InvalidConfig(
+                        f"{wanted} is not an address for containers of {network['subnet']}",
+                        subject=f"network {network['name']}",
+                    )
+                holder = taken.get(chosen, container_id)
+                if holder != container_id:
+                    raise Conflict(
+                        f"{wanted} is in use by container {holder[:12]}", subject=f"network {network['name']}"
+                    )
+                if own is not None:
+                    connection.execute(
+                        "DELETE FROM addresses WHERE network = ? AND container = ?", (network_id, container_id)
+                    )
+            connection.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network_id, chosen, container_id))
+            return chosen
+
+        return _text(self.transaction(work))
+
+    def addresses(self, network_id: str) -> dict[str, str]:
+        """Container IDs by address, in the order of addresses."""
+        rows = self.rows("SELECT address, container FROM addresses WHERE network = ? ORDER BY address", (network_id,))
+        return {_text(address): container for address, container in rows}
+
+    def release_addresses(self, container_id: str) -> None:
+        """Gives back all addresses of a container."""
+        self.change("DELETE FROM addresses WHERE container = ?", (container_id,))
+
+
+def _text(address: int) -> str:
+    return ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
+
+
+def _number(address: str) -> int:
+    import ipaddress
+
+    try:
+        return int(ipaddress.IPv4Address(address))
+    except ValueError:
+        raise InvalidConfig(f"`{address}` is not an IPv4 address") from None

@@ -1,0 +1,113 @@
+"""Named volumes, and what is known of secrets, in the index."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from stackpy_runtime.errors import Conflict, NotFound
+from stackpy_runtime.store.database import Database, decode, encode
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Secret, Volume
+
+_USERS_OF_VOLUME = """
+SELECT name FROM containers WHERE EXISTS (
+    SELECT 1 FROM json_each(containers.config, '$.mounts') AS mount
+    WHERE json_extract(mount.value, '$.type') = 'volume' AND json_extract(mount.value, '$.source') = ?
+) ORDER BY rowid
+"""
+_MOUNTING_CONTAINERS = """
+SELECT name FROM containers WHERE EXISTS (
+    SELECT 1 FROM json_each(containers.config, '$.secrets') AS mount
+    WHERE json_extract(mount.value, '$.secret') = ?
+) ORDER BY rowid
+"""
+
+
+class VolumeTable(Database):
+    """Reading and writing volumes; their files are volume.py's business."""
+
+    def volumes(self) -> list[Volume]:
+        """All volumes, oldest first."""
+        return [decode(text) for (text,) in self.rows("SELECT document FROM volumes ORDER BY rowid")]
+
+    def volume(self, name: str) -> Volume:
+        """The volume with this name; raises NotFound."""
+        row = self.row("SELECT document FROM volumes WHERE name = ?", (name,))
+        if row is None:
+            raise NotFound(f"no such volume: `{name}`", hint="`stackpy volume ls` lists them")
+        volume: Volume = decode(row[0])
+        return volume
+
+    def volume_users(self, name: str) -> list[str]:
+        """Names of the containers, running or not, that mount the volume."""
+        return [user for (user,) in self.rows(_USERS_OF_VOLUME, (name,))]
+
+    def insert_volume(self, volume: Volume) -> None:
+        """Adds a volume; raises Conflict when its name is taken."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume["name"],)).fetchone():
+                raise Conflict(f"the volume name `{volume['name']}` is in use", hint="choose another name")
+            connection.execute("INSERT INTO volumes VALUES (?, ?)", (volume["name"], encode(volume)))
+
+        self.transaction(work)
+
+    def update_volume(self, volume: Volume) -> None:
+        """Replaces the document of the volume with this name; raises NotFound."""
+        if not self.change("UPDATE volumes SET document = ? WHERE name = ?", (encode(volume), volume["name"])):
+            raise NotFound(f"no such volume: `{volume['name']}`")
+
+    def delete_volume(self, name: str, moved_away: Callable[[], None] | None = None) -> None:
+        """Removes the row; `moved_away` runs before, while no container can be added that uses the volume.
+
+        Raises NotFound, or Conflict when a container uses the volume, running or not.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            users = [user for (user,) in connection.execute(_USERS_OF_VOLUME, (name,))]
+            if users:
+                raise Conflict(
+                    f"container {', '.join(users)} uses it" if len(users) == 1 else f"in use by {', '.join(users)}",
+                    subject=f"volume {name}",
+                    hint=f"remove it first: `stackpy rm {' '.join(users)}`",
+                )
+            if not connection.execute("DELETE FROM volumes WHERE name = ?", (name,)).rowcount:
+                raise NotFound(f"no such volume: `{name}`", hint="`stackpy volume ls` lists them")
+            if moved_away is not None:
+                moved_away()
+
+        self.transaction(work)
+
+
+class SecretTable(Database):
+    """Reading and writing secrets: name, fingerprint and labels, never a value."""
+
+    def secrets(self) -> list[Secret]:
+        """All secrets, oldest first; `available` is what was recorded, the holder of the values knows better."""
+        return [decode(text) for (text,) in self.rows("SELECT document FROM secrets ORDER BY rowid")]
+
+    def secret(self, name: str) -> Secret:
+        """The secret with this name; raises NotFound."""
+        row = self.row("SELECT document FROM secrets WHERE name = ?", (name,))
+        if row is None:
+            raise NotFound(f"no such secret: `{name}`")
+        secret: Secret = decode(row[0])
+        return secret
+
+    def secret_users(self, name: str) -> list[str]:
+        """Names of the containers, running or not, that mount the secret."""
+        return [user for (user,) in self.rows(_MOUNTING_CONTAINERS, (name,))]
+
+    def insert_secret(self, secret: Secret) -> None:
+        """Adds a secret, or replaces the one with its name."""
+        self.change(
+            "INSERT INTO secrets VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET document = excluded.document",
+            (secret["name"], encode(secret)),
+        )
+
+    def delete_secret(self, name: str) -> None:
+        """Removes a secret's row; nothing happens when it is gone already."""
+        self.change("DELETE FROM secrets WHERE name = ?", (name,))
