@@ -1,0 +1,49 @@
+# install · demo · test · lint · bench · bench-peers · clean
+#
+# Each is idempotent and quick when there is nothing to do. The engine needs root: what needs it calls sudo itself.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+# Under sudo nothing root-owned may be left in the work tree: caches go elsewhere.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR,DEMO_KEEP env \
+  PYTHONPYCACHEPREFIX=/var/tmp/stackpy-pycache HYPOTHESIS_STORAGE_DIRECTORY=/var/tmp/stackpy-hypothesis)
+INSTALLED := $(VENV)/.installed
+PACKAGES := $(VENV)/.host-packages
+
+.PHONY: install demo test lint bench bench-peers clean
+
+install: $(INSTALLED)
+
+$(PACKAGES): .ci/host-packages .ci/python
+	@.ci/host-packages "$$(.ci/python)"
+	@mkdir -p $(VENV) && touch $@
+
+$(INSTALLED): pyproject.toml $(PACKAGES)
+	@python=$$(.ci/python); \
+	  [ -n "$$python" ] || { echo "error: no Python of at least 3.11 with venv on PATH" >&2; exit 1; }; \
+	  [ -x $(BIN)/python ] || { echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: install
+	@$(AS_ROOT) examples/quickstart/demo.sh
+
+test: install
+	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	@$(AS_ROOT) $(BIN)/python -m benchmarks
+
+bench-peers: install
+	@$(AS_ROOT) $(BIN)/python -m benchmarks --install-peers
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
