@@ -11,9 +11,7 @@ APT_CACHE = ["/var/cache/apt", "/var/lib/apt/lists"]  # shared by all builds, in
 
 debian = Image.bootstrap("debian:bookworm", packages=["ca-certificates"])
 postgres = (
-    debian.run(
-        "mkdir -p /etc/postgresql-common && echo create_main_cluster=false > /etc/postgresql-common/createcluster.conf"
-    )
+    debian.file("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")
     .run(f"{APT} postgresql-15", cache=APT_CACHE)
     .run("install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data")
     .copy("db/start.sh", "/usr/local/bin/")
