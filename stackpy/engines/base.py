@@ -46,7 +46,10 @@ class StackEngine(Protocol):
         """
 
     def observe(self, stack: str) -> Observation:
-        """Reads the actual state of a stack; starts no process and changes nothing."""
+        """Reads the actual state of a stack; starts no process and changes nothing.
+
+        Comes after `resolve` where there is one, since `built` covers the steps that were resolved or built before.
+        """
 
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
         """Makes one change true, and returns when it is. Idempotent: what is already so is left so.
@@ -89,7 +92,7 @@ class ContainerEngine(Protocol):
         """Rows of `ps --format json`."""
 
     def find(self, name: str, stack: str | None) -> list[str]:
-        """Names of the containers that `name` means: a container's name or ID prefix, `web`, `web.2`, `container.web`."""
+        """Names of containers that `name` means: `web`, `web.2`, `container.web`, a container's name or ID prefix."""
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Docker's container document."""

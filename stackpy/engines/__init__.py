@@ -1,0 +1,35 @@
+"""Engines: `connect` gives the one that a command talks to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stackpy.errors import StackpyError
+
+if TYPE_CHECKING:
+    from stackpy.engines.embedded import EmbeddedEngine
+
+EMBEDDED = "embedded"
+
+
+def connect(url: str | None = None, root: str | None = None) -> EmbeddedEngine:
+    """The engine that `url` names; nothing is started or created by this.
+
+    url: `embedded`, which is also what None means
+    root: the embedded engine's root; None: STACKPY_ROOT, else the default of this user
+    Raises StackpyError for an engine that does not exist.
+    """
+    if url not in (None, "", EMBEDDED):
+        raise StackpyError(f"there is no engine `{url}`", hint=f"the engines are: {EMBEDDED}")
+    from stackpy.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(root or default_root())
+
+
+def default_root() -> str:
+    """Where the embedded engine of this user stores everything (DESIGN §6)."""
+    import os
+
+    if root := os.environ.get("STACKPY_ROOT"):
+        return root
+    return "/var/lib/stackpy" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/stackpy")

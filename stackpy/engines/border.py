@@ -1,0 +1,71 @@
+"""The border between the engine's errors and ours: every call into the engine goes through here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stackpy.engines.facade import Missing, with_output
+from stackpy.errors import StackpyError
+
+SUDO = "run it again with sudo"
+
+# What everyone may do who can read the root. The rest changes something, and needs root (rootless comes later).
+READING = frozenset(
+    "containers container images image networks network volumes volume secrets logs resolve built last_recipe recipes "
+    "fingerprint check".split()
+)
+# Their exit codes are those of what ran in the container, 126 and 127 included.
+RUNNING = frozenset({"run", "exec"})
+
+
+class Border:
+    """The engine's façade, with StackpyError for whatever goes wrong behind it.
+
+    error, missing: the engine's base error and its error for objects that do not exist
+    """
+
+    def __init__(self, engine: object, error: type[Exception], missing: type[Exception]) -> None:
+        self._engine, self._error, self._missing = engine, error, missing
+
+    def __getattr__(self, name: str) -> Any:
+        method: Callable[..., Any] = getattr(self._engine, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name not in READING:
+                require_rights()
+            try:
+                result = method(*args, **kwargs)
+            except (self._error, PermissionError) as error:
+                raise self._translated(name, error) from error
+            return self._guarded(name, result) if isinstance(result, Iterator) else result
+
+        setattr(self, name, call)  # found without __getattr__ from now on
+        return call
+
+    def _guarded(self, name: str, items: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from items
+        except (self._error, PermissionError) as error:
+            raise self._translated(name, error) from error
+
+    def _translated(self, name: str, error: Exception) -> StackpyError:
+        hint = str(getattr(error, "hint", ""))
+        message = str(error)
+        if isinstance(error, PermissionError):
+            if not isinstance(error, self._error):
+                message = f"`{error.filename}`: permission denied" if error.filename else "permission denied"
+            hint = hint or SUDO
+        kind = Missing if isinstance(error, self._missing) else StackpyError
+        translated = kind(with_output(message, str(getattr(error, "output", ""))), hint=hint)
+        exit_code = getattr(error, "exit_code", None)
+        if name in RUNNING and isinstance(exit_code, int):
+            translated.exit_code = exit_code
+        return translated
+
+
+def require_rights() -> None:
+    """Raises StackpyError with the remedy when this user cannot run containers."""
+    if os.geteuid() != 0:
+        raise StackpyError("containers are run by root, and this user is not root", hint=SUDO)

@@ -1,0 +1,284 @@
+"""The engine's objects in the shape and names of Docker's `inspect`; Docker Engine API, ContainerInspect and friends.
+
+Values of secrets are nowhere in the engine's documents, so they cannot come here; the environment is shown as Docker
+shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stackpy.engines import labels
+
+Document = Mapping[str, Any]
+
+NANO = 1_000_000_000
+NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which is what Docker shows
+SHORT_ID = 12
+
+
+def container(document: Document, image: Document | None, volumes: Mapping[str, Document]) -> dict[str, Any]:
+    """Docker's container document.
+
+    image: None when it is not in the store any more
+    volumes: the engine's volumes by name, for where their files lie
+    """
+    config, defaults = document["config"], (image or {}).get("config", {})
+    argv = [*_entrypoint(config, defaults), *_command(config, defaults)]
+    return {
+        "Id": document["id"],
+        "Created": document["created"],
+        "Path": argv[0] if argv else "",
+        "Args": argv[1:],
+        "State": _state(document["state"]),
+        "Image": document["image_id"],
+        "Name": f"/{document['name']}",
+        "RestartCount": document["state"]["restart_count"],
+        "Driver": "overlayfs",
+        "Platform": "linux",
+        "HostConfig": _host_config(config),
+        "Mounts": [_mount(mount, volumes) for mount in config.get("mounts", ())],
+        "Config": _config(document, config, defaults),
+        "NetworkSettings": _network_settings(document, config, defaults),
+    }
+
+
+def image(document: Document) -> dict[str, Any]:
+    """Docker's image document."""
+    return {
+        "Id": document["id"],
+        "RepoTags": list(document["references"]),
+        "RepoDigests": [],
+        "Created": document["created"],
+        "Config": dict(document["config"]),
+        "Architecture": document["architecture"],
+        "Os": "linux",
+        "Size": document["size"],
+        "RootFS": {"Type": "layers", "Layers": list(document["layers"])},
+        "History": [dict(entry) for entry in document["history"]],
+    }
+
+
+def network(document: Document, containers: Iterable[Document]) -> dict[str, Any]:
+    """Docker's network document.
+
+    containers: those of the engine; the ones that are on the network and run are listed
+    """
+    return {
+        "Name": document["name"],
+        "Id": document["id"],
+        "Created": document["created"],
+        "Scope": "local",
+        "Driver": document["driver"],
+        "EnableIPv6": False,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {},
+            "Config": [{"Subnet": document["subnet"], "Gateway": document["gateway"]}],
+        },
+        "Internal": document["internal"],
+        "Attachable": False,
+        "Ingress": False,
+        "Containers": {
+            member["id"]: _member(member, document["name"])
+            for member in containers
+            if document["name"] in member["networks"]
+        },
+        "Options": {"com.docker.network.bridge.name": document["bridge"]},
+        "Labels": dict(document["labels"]),
+    }
+
+
+def volume(document: Document) -> dict[str, Any]:
+    """Docker's volume document."""
+    return {
+        "CreatedAt": document["created"],
+        "Driver": document["driver"],
+        "Labels": dict(document["labels"]),
+        "Mountpoint": document["mountpoint"],
+        "Name": document["name"],
+        "Options": {},
+        "Scope": "local",
+    }
+
+
+def _state(state: Document) -> dict[str, Any]:
+    status = state["status"]
+    shown: dict[str, Any] = {
+        "Status": status,
+        "Running": status in ("running", "restarting"),
+        "Paused": False,
+        "Restarting": status == "restarting",
+        "OOMKilled": state["oom_killed"],
+        "Dead": False,
+        "Pid": state["pid"],
+        "ExitCode": state["exit_code"] or 0,
+        "Error": state["error"],
+        "StartedAt": state["started_at"] or NEVER,
+        "FinishedAt": state["finished_at"] or NEVER,
+    }
+    if state["health"]:
+        shown["Health"] = {"Status": state["health"]}
+    return shown
+
+
+def _entrypoint(config: Document, defaults: Document) -> list[str]:
+    return list(config.get("entrypoint", defaults.get("Entrypoint") or ()))
+
+
+def _command(config: Document, defaults: Document) -> list[str]:
+    if "command" in config:
+        return list(config["command"])
+    # an entrypoint of the container's own takes the image's command away, as in Docker
+    return [] if "entrypoint" in config else list(defaults.get("Cmd") or ())
+
+
+def _config(document: Document, config: Document, defaults: Document) -> dict[str, Any]:
+    environment = dict(entry.partition("=")[::2] for entry in defaults.get("Env") or ())
+    environment.update(config.get("environment", {}))
+    exposed = {**(defaults.get("ExposedPorts") or {}), **{_port(port): {} for port in config.get("ports", ())}}
+    shown = {**(defaults.get("Labels") or {}), **config.get("labels", {})}
+    shown.pop(labels.SPEC, None)  # says again what the rest of the document says
+    return {
+        "Hostname": config.get("hostname") or document["id"][:SHORT_ID],
+        "Domainname": "",
+        "User": config.get("user", defaults.get("User", "")),
+        "Tty": config.get("tty", False),
+        "OpenStdin": config.get("stdin_open", False),
+        "ExposedPorts": exposed,
+        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "Cmd": _command(config, defaults) or None,
+        "Entrypoint": _entrypoint(config, defaults) or None,
+        "Image": config["image"],
+        "Volumes": dict(defaults.get("Volumes") or {}),
+        "WorkingDir": config.get("working_dir", defaults.get("WorkingDir", "")),
+        "Labels": shown,
+        "StopSignal": config.get("stop_signal", defaults.get("StopSignal", "SIGTERM")),
+        "StopTimeout": config.get("stop_grace_period", 10),
+        **({"Healthcheck": _healthcheck(config["healthcheck"])} if config.get("healthcheck") else {}),
+    }
+
+
+def _healthcheck(probe: Document) -> dict[str, Any]:
+    if "test" in probe:
+        test = ["CMD", *probe["test"]]
+    elif "http" in probe:
+        test = ["HTTP", probe["http"]]
+    else:
+        test = ["TCP", str(probe["tcp"])]
+    return {
+        "Test": test,
+        "Interval": round(probe["interval"] * NANO),
+        "Timeout": round(probe["timeout"] * NANO),
+        "StartPeriod": round(probe["start_period"] * NANO),
+        "StartInterval": round(probe["start_interval"] * NANO),
+        "Retries": probe["retries"],
+    }
+
+
+def _host_config(config: Document) -> dict[str, Any]:
+    policy, _, retries = config.get("restart", "no").partition(":")
+    networks = list(config.get("networks", {}))
+    return {
+        "Memory": config.get("mem_limit") or 0,
+        "NanoCpus": round((config.get("cpus") or 0) * NANO),
+        "PidsLimit": config.get("pids_limit") or None,
+        "RestartPolicy": {"Name": policy or "no", "MaximumRetryCount": int(retries or 0)},
+        "AutoRemove": config.get("auto_remove", False),
+        "PortBindings": _bindings(config),
+        "Binds": [_bind(mount) for mount in config.get("mounts", ()) if mount["type"] != "tmpfs" and mount["source"]],
+        "Tmpfs": {mount["target"]: _tmpfs(mount) for mount in config.get("mounts", ()) if mount["type"] == "tmpfs"},
+        "ReadonlyRootfs": config.get("read_only", False),
+        "NetworkMode": config.get("network_mode") or (networks[0] if networks else "default"),
+        "CapAdd": list(config["cap_add"]) if config.get("cap_add") else None,
+        "CapDrop": list(config["cap_drop"]) if config.get("cap_drop") else None,
+        "Privileged": False,
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {
+                key: str(config[option])
+                for key, option in (("max-size", "log_max_size"), ("max-file", "log_max_file"))
+                if option in config
+            },
+        },
+    }
+
+
+def _bind(mount: Document) -> str:
+    return f"{mount['source']}:{mount['target']}" + (":ro" if mount.get("read_only") else "")
+
+
+def _tmpfs(mount: Document) -> str:
+    options = ["ro"] if mount.get("read_only") else []
+    options += [f"size={mount['size']}"] if "size" in mount else []
+    options += [f"mode={mount['mode']:o}"] if "mode" in mount else []
+    return ",".join(options)
+
+
+def _mount(mount: Document, volumes: Mapping[str, Document]) -> dict[str, Any]:
+    kind, source = mount["type"], mount["source"]
+    shown: dict[str, Any] = {"Type": kind}
+    if kind == "volume":
+        shown |= {"Name": source, "Driver": "local"}
+        source = volumes[source]["mountpoint"] if source in volumes else ""
+    writable = not mount.get("read_only", False)
+    return shown | {"Source": source, "Destination": mount["target"], "Mode": "", "RW": writable, "Propagation": ""}
+
+
+def _network_settings(document: Document, config: Document, defaults: Document) -> dict[str, Any]:
+    ports: dict[str, Any] = dict.fromkeys(defaults.get("ExposedPorts") or ())
+    if document["state"]["status"] == "running":
+        ports.update(_bindings(config))
+    endpoints = document["networks"]
+    first = next(iter(endpoints.values()), None)
+    return {
+        "Ports": ports,
+        "IPAddress": first["ip_address"] if first else "",
+        "IPPrefixLen": first["prefix_length"] if first else 0,
+        "Gateway": first["gateway"] if first else "",
+        "MacAddress": first["mac_address"] if first else "",
+        "Networks": {
+            name: {
+                "Aliases": list(endpoint["aliases"]),
+                "IPAddress": endpoint["ip_address"],
+                "IPPrefixLen": endpoint["prefix_length"],
+                "Gateway": endpoint["gateway"],
+                "MacAddress": endpoint["mac_address"],
+            }
+            for name, endpoint in _networks(config, endpoints).items()
+        },
+    }
+
+
+def _networks(config: Document, endpoints: Mapping[str, Document]) -> dict[str, Document]:
+    """The networks of a container; one that does not run has no addresses yet, but they are listed, as in Docker."""
+    empty = {"ip_address": "", "prefix_length": 0, "gateway": "", "mac_address": ""}
+    wanted = {
+        name: {**empty, "aliases": attachment.get("aliases", ())}
+        for name, attachment in config.get("networks", {}).items()
+    }
+    return {**wanted, **endpoints}
+
+
+def _bindings(config: Document) -> dict[str, list[dict[str, str]]]:
+    result: dict[str, list[dict[str, str]]] = {}
+    for port in config.get("ports", ()):
+        binding = {"HostIp": port["host_ip"], "HostPort": str(port["published"])}
+        result.setdefault(_port(port), []).append(binding)
+    return result
+
+
+def _port(port: Document) -> str:
+    return f"{port['target']}/{port['protocol']}"
+
+
+def _member(member: Document, network_name: str) -> dict[str, str]:
+    endpoint = member["networks"][network_name]
+    return {
+        "Name": member["name"],
+        "EndpointID": "",
+        "MacAddress": endpoint["mac_address"],
+        "IPv4Address": f"{endpoint['ip_address']}/{endpoint['prefix_length']}",
+        "IPv6Address": "",
+    }

@@ -1,0 +1,347 @@
+"""Our own engine behind the port. The only file that imports stackpy_runtime; its errors end here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from stackpy.dsl.specs import Condition, Spec, StackSpec
+from stackpy.engines import observation
+from stackpy.engines.border import Border
+from stackpy.engines.facade import Facade
+from stackpy.errors import Problem, StackFileError, StackpyError
+from stackpy.planning.plan import Action, Change, Desired, Observation, Recipe
+
+if TYPE_CHECKING:
+    from stackpy_runtime.engine import Engine
+
+    from stackpy.engines.base import Report, SecretValues
+    from stackpy.engines.stacklock import StackLock
+
+Document = dict[str, Any]
+
+
+class EmbeddedEngine:
+    """Implements StackEngine and ContainerEngine over stackpy_runtime.engine.Engine.
+
+    root: the engine root's path
+    """
+
+    name = "embedded"
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+        self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
+        self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
+        self._connected: Border | None = None
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine, its errors turned into ours. The import stands here because `--help` needs none of it."""
+        if self._connected is None:
+            from stackpy_runtime.engine import Engine
+
+            from stackpy_runtime.errors import EngineError, NotFound
+
+            self._connected = Border(Engine(self.root), EngineError, NotFound)
+        return cast("Engine", self._connected)
+
+    @property
+    def _facade(self) -> Facade:
+        return cast(Facade, self._engine)
+
+    # --- stacks ---------------------------------------------------------------------------------------------------
+
+    def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
+        """See StackEngine."""
+        problems: list[Problem] = []
+        recipes: dict[str, Recipe] = {}
+        fingerprints: dict[str, str] = {}
+        held: set[str] | None = None
+        for spec in stack.resources.values():
+            try:
+                if spec.kind == "image":
+                    recipes[spec.address] = observation.recipe(self._engine.resolve(spec.fields["source"]))
+                elif spec.kind == "secret":
+                    value = secrets.get(spec.name)
+                    if value is not None:
+                        fingerprints[spec.address] = self._engine.fingerprint(value)
+                        continue
+                    if held is None:
+                        held = {secret["name"] for secret in self._engine.secrets() if secret["available"]}
+                    if f"{stack.name}_{spec.name}" not in held:
+                        from stackpy.engines.provisioning import missing_source
+
+                        problems.append(
+                            Problem(f"secret `{spec.name}` has no value: {missing_source(spec)}", spec.location)
+                        )
+            except StackFileError as error:
+                problems += error.problems
+            except StackpyError as error:
+                problems.append(Problem(error.message, error.location or spec.location, error.hint))
+        if problems:
+            raise StackFileError(problems)
+        self._resolved[stack.name] = frozenset(step.id for recipe in recipes.values() for step in recipe.steps)
+        return Desired(stack, recipes, fingerprints)
+
+    def observe(self, stack: str) -> Observation:
+        """See StackEngine."""
+        import time
+
+        from stackpy.engines import generations
+
+        engine = self._engine
+        images = engine.images()
+        present = {image["recipe"] or image["id"] for image in images}
+        recipes = {
+            key.partition("/")[2]: observation.recipe(document)
+            for key, document in engine.recipes(f"{stack}/").items()
+            if document["id"] in present
+        }
+        steps = {step.id for recipe in recipes.values() for step in recipe.steps}
+        numbers = generations.numbers(self.root, stack)
+        return Observation(
+            stack=stack,
+            engine=self.name,
+            generation=numbers[-1] if numbers else 0,
+            resources=observation.resources(
+                stack,
+                containers=engine.containers(stack),
+                networks=engine.networks(),
+                volumes=engine.volumes(),
+                secrets=engine.secrets(),
+                image_recipes={image["id"]: image["recipe"] for image in images if image["recipe"]},
+                now=time.time(),
+            ),
+            images=recipes,
+            built=frozenset(engine.built(steps | self._resolved.get(stack, frozenset()))),
+            tags=observation.tags(images),
+        )
+
+    def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
+        """See StackEngine."""
+        from stackpy.engines import provisioning
+        from stackpy.engines.rollout import Rollout
+
+        kind, engine = change.address.partition(".")[0], self._facade
+        if kind == "image":
+            if change.action is Action.DELETE:
+                raise StackpyError("images are removed by `destroy --images` and `image rm` alone")
+            image = provisioning.build(engine, change, desired, report)
+            self._image_ids[desired.recipes[change.address].id] = image
+        elif kind == "network":
+            provisioning.network(engine, change, desired, generation)
+        elif kind == "volume":
+            provisioning.volume(engine, change, desired, generation)
+        elif kind == "secret":
+            provisioning.secret(engine, change, desired, secrets, generation)
+        else:
+            Rollout(
+                engine, change, desired, generation, report, lambda address: self._image_id(desired, address)
+            ).make()
+
+    def _image_id(self, desired: Desired, address: str) -> str:
+        recipe, source = desired.recipes[address].id, desired.stack.resources[address].fields["source"]
+        if source["base"]["kind"] == "image" and not source["steps"]:
+            return self._engine.image(source["base"]["reference"])["id"]  # as it comes: nothing was built
+        if recipe not in self._image_ids:
+            for image in self._engine.images():
+                self._image_ids[image["recipe"] or image["id"]] = image["id"]
+        if recipe not in self._image_ids:
+            raise StackpyError(f"`{address}` is not in the store any more", hint="apply again: it will be built")
+        return self._image_ids[recipe]
+
+    def wait(self, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
+        """See StackEngine."""
+        from stackpy.engines import rollout
+
+        rollout.wait(self._facade, stack, spec, condition, timeout, report)
+
+    def lock(self, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]) -> StackLock:
+        """See StackEngine."""
+        from stackpy.engines.border import require_rights
+        from stackpy.engines.stacklock import StackLock
+
+        require_rights()
+        return StackLock(self.root, stack, command, timeout, waiting)
+
+    def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
+        """See StackEngine."""
+        from stackpy.engines import generations
+
+        generations.write(self.root, stack, generation, document)
+
+    def recorded(self, stack: str) -> Mapping[str, Any] | None:
+        """See StackEngine."""
+        from stackpy.engines import generations
+
+        return generations.last(self.root, stack)
+
+    def stacks(self) -> list[Document]:
+        """See StackEngine."""
+        from stackpy.engines import generations, listings
+
+        engine = self._engine
+        numbers = {stack: generations.numbers(self.root, stack) for stack in generations.stacks(self.root)}
+        return listings.stacks(
+            self.name,
+            engine.containers(),
+            [*engine.networks(), *engine.volumes(), *engine.secrets()],
+            {stack: found[-1] for stack, found in numbers.items() if found},
+        )
+
+    def remove_images(self, stack: str) -> list[str]:
+        """See StackEngine."""
+        from stackpy.engines import generations
+
+        engine, beginning = self._engine, f"{stack}/"
+        recipes = engine.recipes("")
+        own = {recipe["id"] for key, recipe in recipes.items() if key.startswith(beginning)}
+        shared = {recipe["id"] for key, recipe in recipes.items() if not key.startswith(beginning)}
+        # an equal recipe of another stack is the same image: only our own name of it goes
+        gone = [
+            reference
+            for image in engine.images()
+            if image["recipe"] in own
+            for reference in image["references"]
+            if image["recipe"] not in shared or reference.startswith(beginning)
+        ]
+        for reference in gone:
+            engine.remove_image(reference)
+        generations.forget(self.root, stack)
+        return gone
+
+    def check(self) -> list[Document]:
+        """See StackEngine."""
+        return [dict(finding) for finding in self._engine.check()]
+
+    # --- containers -----------------------------------------------------------------------------------------------
+
+    def ps(self, stack: str | None, every: bool) -> list[Document]:
+        """See ContainerEngine."""
+        import time
+
+        from stackpy.engines import listings
+
+        engine = self._engine
+        found = [
+            one for one in engine.containers(stack) if every or one["state"]["status"] in ("running", "restarting")
+        ]
+        return listings.containers(found, {image["id"]: image for image in engine.images()}, time.time())
+
+    def find(self, name: str, stack: str | None) -> list[str]:
+        """See ContainerEngine."""
+        from stackpy.engines import listings
+
+        return listings.find(name, self._engine.containers(), stack)
+
+    def inspect(self, name: str) -> Document:
+        """See ContainerEngine."""
+        from stackpy.engines import documents
+
+        engine = self._engine
+        container = engine.container(name)
+        image = next((image for image in engine.images() if image["id"] == container["image_id"]), None)
+        return documents.container(container, image, {volume["name"]: volume for volume in engine.volumes()})
+
+    def logs(
+        self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
+    ) -> Iterator[Document]:
+        """See ContainerEngine."""
+        lines = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
+        return cast("Iterator[Document]", lines)
+
+    def create(self, config: Document) -> str:
+        """See ContainerEngine."""
+        return self._engine.create(cast(Any, config))
+
+    def run(self, config: Document, *, detach: bool, remove: bool) -> int:
+        """See ContainerEngine."""
+        return self._engine.run(cast(Any, config), detach=detach, remove=remove)
+
+    def exec(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        environment: dict[str, str],
+        working_dir: str,
+        user: str,
+    ) -> int:
+        """See ContainerEngine."""
+        return self._engine.exec(
+            name, argv, stdin=stdin, tty=tty, environment=environment, working_dir=working_dir, user=user
+        )
+
+    def start(self, name: str) -> None:
+        """See ContainerEngine."""
+        self._engine.start(name)
+
+    def stop(self, name: str, timeout: float | None) -> None:
+        """See ContainerEngine."""
+        self._engine.stop(name, timeout)
+
+    def restart(self, name: str, timeout: float | None) -> None:
+        """See ContainerEngine."""
+        self._engine.restart(name, timeout)
+
+    def kill(self, name: str, signal: str) -> None:
+        """See ContainerEngine."""
+        self._engine.kill(name, signal)
+
+    def remove(self, name: str, force: bool, volumes: bool) -> None:
+        """See ContainerEngine."""
+        self._engine.remove(name, force=force, volumes=volumes)
+
+    def wait_exit(self, name: str) -> int:
+        """See ContainerEngine."""
+        return self._engine.wait(name)
+
+    # --- images, networks, volumes --------------------------------------------------------------------------------
+
+    def images(self) -> list[Document]:
+        """See ContainerEngine."""
+        from stackpy.engines import listings
+
+        return listings.images(self._engine.images())
+
+    def image_inspect(self, reference: str) -> Document:
+        """See ContainerEngine."""
+        from stackpy.engines import documents
+
+        return documents.image(self._engine.image(reference))
+
+    def image_remove(self, reference: str, force: bool) -> list[str]:
+        """See ContainerEngine."""
+        return self._engine.remove_image(reference, force)
+
+    def networks(self) -> list[Document]:
+        """See ContainerEngine."""
+        from stackpy.engines import listings
+
+        return listings.networks(self._engine.networks())
+
+    def network_inspect(self, name: str) -> Document:
+        """See ContainerEngine."""
+        from stackpy.engines import documents
+
+        return documents.network(self._engine.network(name), self._engine.containers())
+
+    def volumes(self) -> list[Document]:
+        """See ContainerEngine."""
+        from stackpy.engines import listings
+
+        return listings.volumes(self._engine.volumes())
+
+    def volume_inspect(self, name: str) -> Document:
+        """See ContainerEngine."""
+        from stackpy.engines import documents
+
+        return documents.volume(self._engine.volume(name))
+
+    def volume_remove(self, name: str, force: bool) -> None:
+        """See ContainerEngine."""
+        self._engine.remove_volume(name, force)

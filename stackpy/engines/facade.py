@@ -1,0 +1,100 @@
+"""What rollouts and provisioning ask of the container engine; engines/embedded.py hands it in.
+
+The engine's own documents are typed in its package, which only embedded.py may import; here they are mappings. Every
+method raises StackpyError, and Missing where the object does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from stackpy.errors import StackpyError
+
+Document = Mapping[str, Any]
+
+
+class Missing(StackpyError):
+    """The engine has no such object."""
+
+
+class Facade(Protocol):
+    """The methods of stackpy_runtime.engine.Engine that change a stack's resources."""
+
+    def containers(self, stack: str | None = None) -> Sequence[Document]: ...
+    def container(self, reference: str) -> Document: ...
+    def images(self) -> Sequence[Document]: ...
+    def networks(self) -> Sequence[Document]: ...
+    def volumes(self) -> Sequence[Document]: ...
+    def secrets(self) -> Sequence[Document]: ...
+    def logs(self, reference: str, *, tail: int | None = None) -> Iterator[Document]: ...
+    def build(
+        self,
+        source: Document,
+        recipe: Document,
+        *,
+        key: str,
+        tags: list[str],
+        labels: dict[str, str],
+        progress: Callable[[Document], None],
+    ) -> Document: ...
+    def up(self, config: Document) -> str: ...
+    def start(self, reference: str) -> None: ...
+    def stop(self, reference: str, timeout: float | None = None) -> None: ...
+    def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None: ...
+    def wait(self, reference: str) -> int: ...
+    def update(self, reference: str, changes: Document) -> None: ...
+    def await_state(self, reference: str, condition: str, timeout: float | None) -> Document: ...
+    def create_network(self, config: Document) -> Document: ...
+    def remove_network(self, name: str) -> None: ...
+    def create_volume(self, name: str, labels: dict[str, str]) -> Document: ...
+    def remove_volume(self, name: str, force: bool = False) -> None: ...
+    def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None: ...
+    def remove_secret(self, name: str) -> None: ...
+    def fingerprint(self, value: bytes) -> str: ...
+
+
+def last_lines(engine: Facade, name: str, count: int = 20) -> str:
+    """The end of what a container wrote, for the message of its failure; "" where there is nothing to read."""
+    try:
+        return "".join(line["text"] for line in engine.logs(name, tail=count)).rstrip("\n")
+    except StackpyError:
+        return ""  # the failure itself is what matters, and it is raised by the caller
+
+
+def with_output(message: str, output: str) -> str:
+    """A message with a process's last lines below it."""
+    return "\n".join([message, *(f"  | {line}" for line in output.splitlines())]) if output else message
+
+
+def at_once(tasks: Iterable[Callable[[], None]]) -> None:
+    """Runs all tasks in threads of their own and returns when all have ended.
+
+    Raises what the first failed one raised, its message followed by those of the others.
+    """
+    waiting = list(tasks)
+    if len(waiting) == 1:
+        waiting[0]()
+        return
+    import threading  # 3 ms, and one task needs none
+
+    errors: list[BaseException] = []
+
+    def run(task: Callable[[], None]) -> None:
+        try:
+            task()
+        except BaseException as error:  # handed to the caller below, whatever it is
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(task,), daemon=True) for task in waiting]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not errors:
+        return
+    first = errors[0]
+    if isinstance(first, StackpyError) and len(errors) > 1:
+        messages = dict.fromkeys(error.message for error in errors if isinstance(error, StackpyError))
+        raise StackpyError("\n".join(messages), hint=first.hint) from first
+    raise first

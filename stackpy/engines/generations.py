@@ -1,0 +1,108 @@
+"""The history of a stack: one JSON file per generation under ROOT/stacks/NAME. Never read to decide what is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from stackpy.errors import StackpyError
+
+KEPT = 20
+
+
+def folder(root: str, stack: str) -> str:
+    """Where the history of a stack lies."""
+    return os.path.join(root, "stacks", stack)
+
+
+def ensure_folder(root: str, stack: str) -> str:
+    """Makes that folder; only its owner may look inside, since documents hold environments."""
+    path = folder(root, stack)
+    if not os.path.isdir(path):
+        # 0711 as the engine makes it: what containers mount below must be reachable for their users
+        os.makedirs(root, 0o711, exist_ok=True)
+        for level in (os.path.dirname(path), path):
+            try:
+                os.mkdir(level, 0o700)
+            except FileExistsError:
+                pass  # another command was quicker
+    return path
+
+
+def numbers(root: str, stack: str) -> list[int]:
+    """The generations that are kept, oldest first."""
+    try:
+        names = os.listdir(folder(root, stack))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
+
+
+def read(root: str, stack: str, number: int) -> dict[str, Any] | None:
+    """A generation's document; None when it is not kept or was damaged."""
+    try:
+        with open(os.path.join(folder(root, stack), f"{number}.json"), encoding="utf-8") as file:
+            document = json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None  # a disk that lost it: history is told, never relied on
+    return document if isinstance(document, dict) else None
+
+
+def last(root: str, stack: str) -> dict[str, Any] | None:
+    """The newest document that can be read."""
+    for number in reversed(numbers(root, stack)):
+        document = read(root, stack, number)
+        if document is not None:
+            return document
+    return None
+
+
+def write(root: str, stack: str, number: int, document: Mapping[str, Any]) -> None:
+    """Keeps a document, whole or not at all, and the last KEPT ones."""
+    path = ensure_folder(root, stack)
+    aside, target = os.path.join(path, f".{number}.new"), os.path.join(path, f"{number}.json")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(aside, target)
+    except OSError as error:
+        _discard(aside)
+        raise StackpyError(
+            f"generation {number} of `{stack}` cannot be kept: {(error.strerror or '').lower()}"
+        ) from None
+    except BaseException:
+        _discard(aside)
+        raise
+    for old in numbers(root, stack)[:-KEPT]:
+        _discard(os.path.join(path, f"{old}.json"))
+
+
+def forget(root: str, stack: str) -> None:
+    """Removes the whole history of a stack."""
+    # 8 ms to import, and only for this
+    import shutil
+
+    shutil.rmtree(folder(root, stack), ignore_errors=True)
+
+
+def stacks(root: str) -> list[str]:
+    """The stacks that have a history."""
+    try:
+        return sorted(entry.name for entry in os.scandir(os.path.join(root, "stacks")) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # gone already, which is what was wanted

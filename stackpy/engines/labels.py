@@ -1,0 +1,47 @@
+"""The labels that tie an engine's objects to the stack that declared them; the same on every engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stackpy.dsl.specs import Dependency
+
+STACK = "stackpy.stack"
+RESOURCE = "stackpy.resource"  # an address: container.web
+REPLICA = "stackpy.replica"  # 1..n
+GENERATION = "stackpy.generation"
+SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
+DEPENDENCIES = "stackpy.dependencies"  # JSON: [[address, condition]] at the last apply
+RECIPE = "stackpy.recipe"  # of a container: the recipe ID of its image
+SECRETS = "stackpy.secrets"  # JSON: {secret: fingerprint of the value that the container was made with}
+PREFIX = "stackpy."
+
+
+def users(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that are not ours."""
+    return {key: value for key, value in labels.items() if not key.startswith(PREFIX)}
+
+
+def dump(value: object) -> str:
+    """A value as it stands in a label: compact JSON that is equal for equal values."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def load(labels: Mapping[str, str], label: str, empty: Any) -> Any:
+    """The value in a label; `empty` where there is none, or where somebody wrote something else into it."""
+    text = labels.get(label)
+    if not text:
+        return empty
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return empty
+    return value if isinstance(value, type(empty)) else empty
+
+
+def dependencies(labels: Mapping[str, str]) -> tuple[Dependency, ...]:
+    """What the resource depended on at the last apply."""
+    pairs = load(labels, DEPENDENCIES, [])
+    return tuple(Dependency(*pair) for pair in pairs if isinstance(pair, list) and len(pair) == 2)

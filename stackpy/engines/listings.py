@@ -1,0 +1,201 @@
+"""Rows of `ps`, `image ls`, `network ls`, `volume ls` and `ls` as their JSON has them (DESIGN §6), and name lookup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stackpy.engines import labels
+from stackpy.engines.observation import seconds
+
+Document = Mapping[str, Any]
+Row = dict[str, Any]
+
+_UNITS = ((1, "second"), (60, "minute"), (3600, "hour"), (86400, "day"), (604800, "week"), (2592000, "month"))
+_YEAR = 31536000
+_SHORTEST_ID_PREFIX = 2  # one digit matches a sixteenth of all containers, and names of one letter are common
+
+
+def containers(documents: Iterable[Document], images: Mapping[str, Document], now: float) -> list[Row]:
+    """Rows of `ps`, in the order of stack, resource and replica.
+
+    images: the engine's images by ID, so that `image` is something that `run` accepts
+    now: seconds since the epoch
+    """
+    rows = [_container(document, images, now) for document in documents]
+    return sorted(rows, key=lambda row: (row["stack"] or "~", row["resource"] or "", row["replica"] or 0, row["name"]))
+
+
+def _container(document: Document, images: Mapping[str, Document], now: float) -> Row:
+    config, state = document["config"], document["state"]
+    own = config.get("labels", {})
+    replica = own.get(labels.REPLICA, "")
+    return {
+        "id": document["id"],
+        "name": document["name"],
+        "image": _image_name(document, images),
+        "state": state["status"],
+        "status": status(state, now),
+        "health": state["health"],
+        "exit_code": state["exit_code"],
+        "stack": own.get(labels.STACK),
+        "resource": own.get(labels.RESOURCE),
+        "replica": int(replica) if replica.isascii() and replica.isdigit() else None,
+        "ports": [dict(port) for port in config.get("ports", ())],
+        "networks": list(config.get("networks", {})),
+        "created": document["created"],
+    }
+
+
+def _image_name(document: Document, images: Mapping[str, Document]) -> str:
+    """The reference that was asked for, else the first that names the image, else its ID."""
+    asked, image_id = document["config"]["image"], document["image_id"]
+    references = images[image_id]["references"] if image_id in images else []
+    if asked != image_id and asked in references:
+        return str(asked)
+    return str(references[0]) if references else str(image_id or asked)
+
+
+def status(state: Document, now: float) -> str:
+    """A container's state as people read it: `Up 4 minutes (healthy)`, `Exited (137) 2 hours ago`."""
+    kind = state["status"]
+    if kind == "created":
+        return "Created"
+    code = "unknown" if state["exit_code"] is None else state["exit_code"]
+    if kind == "running":
+        health = {"": "", "starting": " (health: starting)"}.get(state["health"], f" ({state['health']})")
+        return f"Up {period(now - seconds(state['started_at']))}{health}"
+    since = f" {period(now - seconds(state['finished_at']))} ago" if state["finished_at"] else ""
+    return f"{'Restarting' if kind == 'restarting' else 'Exited'} ({code}){since}"
+
+
+def period(length: float) -> str:
+    """A length of time in its largest whole unit."""
+    whole = max(0, int(length))
+    if whole < 1:
+        return "less than a second"
+    if whole >= 2 * _YEAR:
+        return f"{whole // _YEAR} years"
+    size, unit = next((size, unit) for size, unit in reversed(_UNITS) if whole >= size)
+    count = whole // size
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def images(documents: Iterable[Document]) -> list[Row]:
+    """Rows of `image ls`: one for each reference, and one for an image without any; newest first."""
+    rows = [
+        {
+            "id": document["id"],
+            "reference": reference,
+            "digest": None,  # computed when somebody pushes or saves it
+            "size": document["size"],
+            "created": document["created"],
+        }
+        for document in documents
+        for reference in document["references"] or [""]
+    ]
+    return sorted(rows, key=lambda row: (row["created"], row["reference"]), reverse=True)
+
+
+def networks(documents: Iterable[Document]) -> list[Row]:
+    """Rows of `network ls`."""
+    return [
+        {
+            "name": document["name"],
+            "driver": document["driver"],
+            **_owner(document),
+            "id": document["id"],
+            "subnet": document["subnet"],
+            "gateway": document["gateway"],
+            "internal": document["internal"],
+            "created": document["created"],
+        }
+        for document in sorted(documents, key=lambda document: str(document["name"]))
+    ]
+
+
+def volumes(documents: Iterable[Document]) -> list[Row]:
+    """Rows of `volume ls`."""
+    return [
+        {
+            "name": document["name"],
+            "driver": document["driver"],
+            **_owner(document),
+            "mountpoint": document["mountpoint"],
+            "created": document["created"],
+        }
+        for document in sorted(documents, key=lambda document: str(document["name"]))
+    ]
+
+
+def _owner(document: Document) -> dict[str, str | None]:
+    own = document["labels"]
+    return {"stack": own.get(labels.STACK), "resource": own.get(labels.RESOURCE)}
+
+
+def stacks(
+    engine: str, containers: Iterable[Document], others: Iterable[Document], generations: Mapping[str, int]
+) -> list[Row]:
+    """Rows of `ls`: stacks of which more than kept volumes is there.
+
+    others: networks, volumes and secrets
+    generations: stack → number of its last apply
+    """
+    addresses: dict[str, set[str]] = {}
+    running: dict[str, int] = {}
+    for document in containers:
+        own = document["config"].get("labels", {})
+        if stack := own.get(labels.STACK):
+            addresses.setdefault(stack, set()).add(own.get(labels.RESOURCE, document["name"]))
+            running[stack] = running.get(stack, 0) + (document["state"]["status"] in ("running", "restarting"))
+    for document in others:
+        own = document["labels"]
+        if stack := own.get(labels.STACK):
+            addresses.setdefault(stack, set()).add(own.get(labels.RESOURCE, document["name"]))
+    return [
+        {
+            "name": stack,
+            "engine": engine,
+            "generation": generations.get(stack, 0),
+            "resources": len(found),
+            "running": running.get(stack, 0),
+        }
+        for stack, found in sorted(addresses.items())
+        if not all(address.startswith("volume.") for address in found)
+    ]
+
+
+def find(name: str, documents: Iterable[Document], stack: str | None) -> list[str]:
+    """Names of the containers that a word means: `web`, `web.2`, `container.web`, a container's name or an ID prefix.
+
+    A resource of `stack` wins over a container's name, and a name over an ID.
+    """
+    everything = list(documents)
+    if stack and (found := _of_stack(name, everything, stack)):
+        return found
+    for document in everything:
+        if name in (document["name"], document["id"]):
+            return [document["name"]]
+    if len(name) >= _SHORTEST_ID_PREFIX and all(digit in "0123456789abcdef" for digit in name):
+        return [document["name"] for document in everything if document["id"].startswith(name)]
+    return []
+
+
+def _of_stack(name: str, documents: Iterable[Document], stack: str) -> list[str]:
+    members: dict[str, list[tuple[int, str]]] = {}
+    for document in documents:
+        own = document["config"].get("labels", {})
+        if own.get(labels.STACK) == stack:
+            place = (int(own.get(labels.REPLICA) or 1), document["name"])
+            members.setdefault(own.get(labels.RESOURCE, ""), []).append(place)
+    kinds = ("",) if name.startswith(("container.", "job.")) else ("container.", "job.")
+    for kind in kinds:
+        if found := members.get(f"{kind}{name}"):
+            return [container for _, container in sorted(found)]
+    base, dot, number = name.rpartition(".")
+    if dot and number.isascii() and number.isdigit():
+        for kind in kinds:
+            for replica, container in members.get(f"{kind}{base}", ()):
+                if replica == int(number):
+                    return [container]
+    return []

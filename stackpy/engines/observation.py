@@ -1,0 +1,122 @@
+"""The engine's documents of one stack → what the planner compares. Pure, and cheap: `plan` runs it on every save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stackpy.dsl.specs import Kind
+from stackpy.engines import labels
+from stackpy.engines.translation import container_fields
+from stackpy.planning.plan import Observed, Recipe, RecipeStep, Replica
+
+Document = Mapping[str, Any]
+
+
+def resources(
+    stack: str,
+    *,
+    containers: Iterable[Document],
+    networks: Iterable[Document],
+    volumes: Iterable[Document],
+    secrets: Iterable[Document],
+    image_recipes: Mapping[str, str],
+    now: float,
+) -> dict[str, Observed]:
+    """The stack's resources that exist, by address; objects that carry no label of the stack are not its own.
+
+    image_recipes: image ID → recipe ID
+    now: seconds since the epoch
+    """
+    found: dict[str, Observed] = {}
+    for document in networks:
+        _add(found, stack, document, "network", _network_fields(document))
+    for document in volumes:
+        _add(found, stack, document, "volume", _with_labels(document, {}))
+    for document in secrets:
+        live = {"fingerprint": document["fingerprint"], "available": document["available"]}
+        _add(found, stack, document, "secret", live)
+    groups: dict[str, list[tuple[Replica, Document]]] = {}
+    for document in containers:
+        own = document["config"].get("labels", {})
+        if own.get(labels.STACK) == stack and own.get(labels.RESOURCE):
+            replica = _replica(stack, document, image_recipes, now)
+            groups.setdefault(own[labels.RESOURCE], []).append((replica, own))
+    for address, members in groups.items():
+        members.sort(key=lambda member: member[0].index)
+        kind, _, name = address.partition(".")
+        # replicas may differ after an apply that was killed: the newest knows what the user wanted last
+        newest = max(members, key=lambda member: _number(member[1].get(labels.GENERATION)))
+        observed = Observed(
+            "job" if kind == "job" else "container",
+            name,
+            live=newest[0].live,
+            applied=newest[0].applied,
+            replicas=tuple(replica for replica, _ in members),
+            dependencies=labels.dependencies(newest[1]),
+        )
+        found[address] = observed
+    return found
+
+
+def recipe(document: Document) -> Recipe:
+    """The engine's recipe in the planner's types."""
+    steps = tuple(RecipeStep(step["id"], step["text"], step["line"], step["inputs"]) for step in document["steps"])
+    return Recipe(document["id"], steps)
+
+
+def tags(images: Iterable[Document]) -> dict[str, str]:
+    """Reference → recipe ID or image ID that it names."""
+    return {reference: image["recipe"] or image["id"] for image in images for reference in image["references"]}
+
+
+def seconds(date: str) -> float:
+    """An RFC 3339 date as seconds since the epoch; 0 for an empty one."""
+    if not date:
+        return 0.0
+    # 2 ms to import, and only for what has ended
+    from datetime import datetime
+
+    return datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
+
+
+def _add(into: dict[str, Observed], stack: str, document: Document, kind: Kind, live: dict[str, Any]) -> None:
+    own = document["labels"]
+    address = own.get(labels.RESOURCE, "")
+    if own.get(labels.STACK) != stack or not address.startswith(f"{kind}."):
+        return
+    name = address.partition(".")[2]
+    into[address] = Observed(kind, name, live, labels.load(own, labels.SPEC, {}), dependencies=labels.dependencies(own))
+
+
+def _network_fields(document: Document) -> dict[str, Any]:
+    return _with_labels(document, {"internal": document["internal"], "subnet": document["subnet"]})
+
+
+def _with_labels(document: Document, fields: dict[str, Any]) -> dict[str, Any]:
+    if users := labels.users(document["labels"]):
+        fields["labels"] = users
+    return fields
+
+
+def _replica(stack: str, document: Document, image_recipes: Mapping[str, str], now: float) -> Replica:
+    config, state = document["config"], document["state"]
+    own = config["labels"]
+    image = document["image_id"]
+    ended = state["finished_at"] if state["status"] == "exited" else ""
+    return Replica(
+        index=_number(own.get(labels.REPLICA)) or 1,
+        id=document["id"],
+        name=document["name"],
+        status=state["status"],
+        health=state["health"],
+        exit_code=state["exit_code"],
+        ended=max(0.0, now - seconds(ended)) if ended else 0.0,
+        image=own.get(labels.RECIPE) or image_recipes.get(image) or image,
+        live=container_fields(stack, config),
+        applied=labels.load(own, labels.SPEC, {}),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0

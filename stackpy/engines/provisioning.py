@@ -1,0 +1,166 @@
+"""Changes of images, networks, volumes and secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stackpy.dsl.specs import Kind, Spec, engine_name
+from stackpy.engines import labels
+from stackpy.engines.base import Event, Report, SecretValues
+from stackpy.engines.facade import Document, Facade, Missing, at_once
+from stackpy.engines.translation import resource_labels
+from stackpy.errors import StackpyError
+from stackpy.planning.plan import Action, Change, Desired, Recipe
+
+
+def build(engine: Facade, change: Change, desired: Desired, report: Report) -> str:
+    """Builds an image that is not in the store, or names one that is; returns its ID."""
+    spec = desired.stack.resources[change.address]
+    recipe = desired.recipes[change.address]
+    image = engine.build(
+        spec.fields["source"],
+        recipe_document(recipe),
+        key=image_key(desired.stack.name, change.address),
+        tags=image_tags(desired.stack.name, spec),
+        labels={},
+        progress=_Progress(change.address, report),
+    )
+    return str(image["id"])
+
+
+def image_key(stack: str, address: str) -> str:
+    """The name under which the engine remembers what an image was last built from."""
+    return f"{stack}/{address}"
+
+
+def image_tags(stack: str, spec: Spec) -> list[str]:
+    """The references of a stack's image: the user's, else STACK/NAME; references are lower case."""
+    own = [str(tag) for tag in spec.fields.get("tags", ())]
+    return own or [f"{stack}/{spec.name}".lower()]
+
+
+def recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the engine's document."""
+    return {"id": recipe.id, "steps": [{**step._asdict(), "inputs": dict(step.inputs)} for step in recipe.steps]}
+
+
+class _Progress:
+    """Turns the engine's progress into events; output comes in pieces and leaves in lines."""
+
+    def __init__(self, address: str, report: Report) -> None:
+        self.address, self.report, self.rest = address, report, ""
+
+    def __call__(self, progress: Document) -> None:
+        text = str(progress["text"])
+        if progress["kind"] == "step":
+            self._flush()
+            place = (progress.get("step", 0), progress.get("steps", 0), progress.get("cached", False))
+            self.report(Event(self.address, "step", text, *place))
+        elif progress["kind"] == "output":
+            *lines, self.rest = (self.rest + text).split("\n")
+            for line in lines:
+                self._line(line)
+        else:
+            self._line(text)
+
+    def _flush(self) -> None:
+        if self.rest:
+            self._line(self.rest)
+            self.rest = ""
+
+    def _line(self, line: str) -> None:
+        # of a line that was drawn over again and again, as progress bars do, the last state counts
+        shown = line.rstrip("\r").rpartition("\r")[2]
+        if shown.strip():
+            self.report(Event(self.address, "output", shown))
+
+
+def network(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
+    """Creates, relabels, replaces or removes a network."""
+    name, present = _named(engine.networks(), change, desired.stack.name)
+    if change.action is Action.DELETE:
+        if present is not None:
+            _gone(lambda: engine.remove_network(name))
+        return
+    spec = desired.stack.resources[change.address]
+    if present is not None and change.action is Action.REPLACE:
+        _clear(engine, desired.stack.name, name)
+        _gone(lambda: engine.remove_network(name))
+    config: dict[str, Any] = {key: spec.fields[key] for key in ("internal", "subnet") if key in spec.fields}
+    engine.create_network({**config, "name": name, "labels": resource_labels(desired.stack.name, spec, generation)})
+
+
+def volume(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
+    """Creates, relabels or removes a volume."""
+    name, present = _named(engine.volumes(), change, desired.stack.name)
+    if change.action is Action.DELETE:
+        if present is not None:
+            _gone(lambda: engine.remove_volume(name))
+        return
+    if change.action is Action.REPLACE:
+        raise StackpyError(f"volume `{name}` is never replaced, since its data would be lost")
+    spec = desired.stack.resources[change.address]
+    engine.create_volume(name, resource_labels(desired.stack.name, spec, generation))
+
+
+def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:
+    """Gives the engine a secret's value, or takes it away."""
+    name, present = _named(engine.secrets(), change, desired.stack.name)
+    if change.action is Action.DELETE:
+        if present is not None:
+            _gone(lambda: engine.remove_secret(name))
+        return
+    spec = desired.stack.resources[change.address]
+    value = secrets.get(spec.name)
+    if value is None:
+        if present is not None and present["available"]:
+            return  # held already
+        raise StackpyError(f"secret `{spec.name}` has no value: {missing_source(spec)}")
+    engine.put_secret(name, value, resource_labels(desired.stack.name, spec, generation))
+
+
+def missing_source(spec: Spec) -> str:
+    """Why a secret has no value now."""
+    source = spec.fields["source"]
+    if "env" in source:
+        return f"environment variable `{source['env']}` is not set"
+    if "file" in source:
+        return f"`{source['file']}` cannot be read"
+    return f"`{' '.join(source['command'])}` gave none"
+
+
+def _named(documents: Sequence[Document], change: Change, stack: str) -> tuple[str, Document | None]:
+    """The engine's name of the resource, and what is there under it; that must be the stack's own."""
+    kind, _, resource = change.address.partition(".")
+    known: dict[str, Kind] = {"network": "network", "volume": "volume", "secret": "secret"}
+    name = engine_name(stack, known[kind], resource)
+    present = next((document for document in documents if document["name"] == name), None)
+    if present is not None and present["labels"].get(labels.STACK, stack) != stack:
+        owner = present["labels"][labels.STACK]
+        raise StackpyError(
+            f"{kind} `{name}` belongs to stack `{owner}`", hint=f"give the {kind} or one of the stacks another name"
+        )
+    return name, present
+
+
+def _clear(engine: Facade, stack: str, network_name: str) -> None:
+    """Removes the stack's containers that are on a network; each has a change of its own that makes it again."""
+
+    def remover(document: Document) -> Callable[[], None]:
+        def remove() -> None:
+            if document["state"]["status"] in ("running", "restarting"):
+                _gone(lambda: engine.stop(document["id"]))
+            _gone(lambda: engine.remove(document["id"]))
+
+        return remove
+
+    inside = [each for each in engine.containers(stack) if network_name in each["config"].get("networks", {})]
+    at_once([remover(document) for document in inside])
+
+
+def _gone(remove: Callable[[], None]) -> None:
+    try:
+        remove()
+    except Missing:
+        pass  # somebody else removed it, which is what was wanted

@@ -1,0 +1,246 @@
+"""Changes of containers and jobs: how the replicas of one resource come to be as its spec wants them.
+
+Everything is found by the labels on the engine, so that a change whose first half was made by an apply that was killed
+is finished by the next, and what is already as wanted is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stackpy.dsl.specs import Condition, Spec, engine_name
+from stackpy.engines import labels
+from stackpy.engines.base import Event, Report
+from stackpy.engines.facade import Document, Facade, Missing, at_once, last_lines, with_output
+from stackpy.engines.translation import container_config, in_place
+from stackpy.errors import StackpyError
+from stackpy.planning.plan import Action, Change, Desired
+
+IN_PLACE = ("mem_limit", "cpus", "pids_limit", "restart")
+ALIVE = ("running", "restarting")
+PATIENCE = 30.0  # seconds beyond its probe's own times that a replaced replica has, before the rollout is given up
+
+
+class Rollout:
+    """Makes one change of a container or job.
+
+    image_id: the engine's image of an image address
+    """
+
+    def __init__(
+        self,
+        engine: Facade,
+        change: Change,
+        desired: Desired,
+        generation: int,
+        report: Report,
+        image_id: Callable[[str], str],
+    ) -> None:
+        self.engine, self.change, self.desired, self.generation = engine, change, desired, generation
+        self.stack = desired.stack.name
+        self.image_id = image_id
+        self._report = report
+        self.existing = members(engine, self.stack, change.address)
+
+    def make(self) -> None:
+        """Makes the change true; raises StackpyError with the container's last lines where it has some."""
+        action = self.change.action
+        if action is Action.DELETE:
+            at_once([self._remover(document) for document in self._chosen()])
+        elif action is Action.START:
+            at_once([self._starter(document) for document in self._chosen() if not _alive(document)])
+        elif action is Action.UPDATE:
+            for document in self._chosen():
+                self._update(document)
+        elif action is Action.RUN:
+            self._run_job()
+        elif action is Action.REPLACE:
+            self._replace()
+        else:
+            at_once([self._creator(index) for index in self._indexes()])
+
+    # --- which ones -----------------------------------------------------------------------------------------------
+
+    def _spec(self) -> Spec:
+        return self.desired.stack.resources[self.change.address]
+
+    def _indexes(self) -> tuple[int, ...]:
+        return self.change.replicas or tuple(range(1, replicas(self._spec()) + 1))
+
+    def _chosen(self) -> list[Document]:
+        """The existing replicas that the change is about."""
+        numbers = self.change.replicas
+        return [document for index, document in self.existing.items() if not numbers or index in numbers]
+
+    def _config(self, index: int) -> dict[str, Any]:
+        spec = self._spec()
+        image = str(spec.fields["image"])
+        return container_config(
+            self.stack,
+            spec,
+            index,
+            image=self.image_id(image),
+            recipe=self.desired.recipes[image].id,
+            generation=self.generation,
+            fingerprints=self.desired.fingerprints,
+        )
+
+    # --- what is done to one --------------------------------------------------------------------------------------
+
+    def _creator(self, index: int) -> Callable[[], None]:
+        def create() -> None:
+            config = self._config(index)
+            present = self.existing.get(index)
+            if present is not None and same(present["config"], config):
+                if not _alive(present):
+                    self._starter(present)()
+                return
+            if present is not None:
+                self._remover(present)()
+            self._up(config)
+
+        return create
+
+    def _up(self, config: Document) -> None:
+        try:
+            self.engine.up(config)
+        except StackpyError as error:
+            raise self._explained(str(config["name"]), error) from error
+        self._say("output", f"{config['name']} started")
+
+    def _starter(self, document: Document) -> Callable[[], None]:
+        def start() -> None:
+            try:
+                self.engine.start(document["name"])
+            except StackpyError as error:
+                raise self._explained(document["name"], error) from error
+            self._say("output", f"{document['name']} started")
+
+        return start
+
+    def _remover(self, document: Document) -> Callable[[], None]:
+        def remove() -> None:
+            try:
+                if _alive(document):
+                    self.engine.stop(document["id"])
+                self.engine.remove(document["id"])
+            except Missing:
+                return  # somebody else removed it, which is what was wanted
+            self._say("output", f"{document['name']} removed")
+
+        return remove
+
+    def _update(self, document: Document) -> None:
+        config = document["config"]
+        wanted = self._config(_index(document))
+        changes = in_place(config, wanted, IN_PLACE)
+        # what it was made of does not change with its limits
+        made_of = {key: config["labels"][key] for key in (labels.RECIPE, labels.SECRETS) if key in config["labels"]}
+        changes["labels"] = {**wanted["labels"], **made_of}
+        self.engine.update(document["id"], changes)
+
+    def _replace(self) -> None:
+        """Stop-first, one replica after the other; the next only when the one before serves."""
+        indexes = self._indexes()
+        for position, index in enumerate(indexes):
+            config = self._config(index)
+            present = self.existing.get(index)
+            if present is not None:
+                made = present["config"]["labels"].get(labels.GENERATION) == str(self.generation)
+                if made and _alive(present) and same(present["config"], config):
+                    continue  # this very apply made it before it was killed
+                self._remover(present)()
+            self._up(config)
+            if position + 1 < len(indexes):
+                condition: Condition = "healthy" if config.get("healthcheck") else "started"
+                self._await(str(config["name"]), condition, _patience(config))
+
+    def _run_job(self) -> None:
+        config = self._config(1)
+        name = str(config["name"])
+        present = self.existing.get(1)
+        if present is None or not _alive(present) or not same(present["config"], config):
+            if present is not None:
+                self._remover(present)()
+            self._up(config)
+        code = self.engine.wait(name)
+        if code:
+            message = f"`{self.change.address}` exited with {code}"
+            raise StackpyError(
+                with_output(message, last_lines(self.engine, name)), hint=f"`stackpy logs {name}` shows all it wrote"
+            )
+
+    def _await(self, name: str, condition: Condition, timeout: float) -> None:
+        try:
+            self.engine.await_state(name, condition, timeout)
+        except StackpyError as error:
+            raise self._explained(name, error) from error
+
+    def _explained(self, name: str, error: StackpyError) -> StackpyError:
+        return StackpyError(with_output(error.message, last_lines(self.engine, name)), hint=error.hint)
+
+    def _say(self, kind: str, text: str) -> None:
+        self._report(Event(self.change.address, kind, text))
+
+
+def wait(engine: Facade, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
+    """Returns when every replica meets the condition.
+
+    timeout: seconds
+    Raises StackpyError with the container's last lines when it cannot any more, or did not in time.
+    """
+
+    def waiter(name: str) -> Callable[[], None]:
+        def watch() -> None:
+            try:
+                engine.await_state(name, condition, timeout)
+            except StackpyError as error:
+                raise StackpyError(with_output(error.message, last_lines(engine, name)), hint=error.hint) from error
+
+        return watch
+
+    report(Event(spec.address, "waiting", f"until {spec.address} is {condition}"))
+    names = [engine_name(stack, spec.kind, spec.name, index) for index in range(1, replicas(spec) + 1)]
+    at_once([waiter(name) for name in names])
+
+
+def replicas(spec: Spec) -> int:
+    """How many containers a resource has."""
+    return int(spec.fields.get("replicas", 1))
+
+
+def members(engine: Facade, stack: str, address: str) -> dict[int, Document]:
+    """The existing containers of a resource by replica number."""
+    found = {
+        _index(document): document
+        for document in engine.containers(stack)
+        if document["config"].get("labels", {}).get(labels.RESOURCE) == address
+    }
+    return dict(sorted(found.items()))
+
+
+def same(config: Document, wanted: Document) -> bool:
+    """Whether a container is as wanted, but for the generation that says when it was made."""
+    return _comparable(config) == _comparable(wanted)
+
+
+def _comparable(config: Document) -> dict[str, Any]:
+    own: Mapping[str, str] = config.get("labels", {})
+    return {**config, "labels": {key: value for key, value in own.items() if key != labels.GENERATION}}
+
+
+def _index(document: Document) -> int:
+    number = document["config"].get("labels", {}).get(labels.REPLICA, "")
+    return int(number) if number.isascii() and number.isdigit() else 1
+
+
+def _alive(document: Document) -> bool:
+    return document["state"]["status"] in ALIVE
+
+
+def _patience(config: Document) -> float:
+    probe = config.get("healthcheck")
+    if not probe:
+        return PATIENCE
+    return float(probe["start_period"] + probe["retries"] * (probe["interval"] + probe["timeout"]) + PATIENCE)

@@ -1,0 +1,99 @@
+"""One command at a time works on a stack: flock on ROOT/stacks/NAME/lock, which names its holder.
+
+flock goes with the process, so a killed command leaves nothing to clean up. Removing a stack's history removes the file
+too; so a lock counts only on the file that still has the name, or two commands could hold one each.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from stackpy.engines.generations import ensure_folder
+from stackpy.errors import LockTimeout
+
+POLL = 0.05  # seconds: flock has no timeout, and a signal would need the main thread
+
+
+class StackLock:
+    """Holds a stack while the `with` block runs.
+
+    command: what holders are shown as, e.g. `stackpy apply`
+    timeout: seconds; None waits for ever
+    waiting: told once, when another command holds the stack, by whom it is held
+    """
+
+    def __init__(
+        self, root: str, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]
+    ) -> None:
+        self.root, self.stack, self.command, self.timeout, self.waiting = root, stack, command, timeout, waiting
+        self._descriptor = -1
+
+    def __enter__(self) -> StackLock:
+        try:
+            self._acquire()
+            document = {"pid": os.getpid(), "command": self.command, "since": time.time()}
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(document).encode(), 0)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.ftruncate(self._descriptor, 0)
+        self._close()
+
+    def _acquire(self) -> None:
+        began, told = time.monotonic(), False
+        while True:
+            if self._descriptor < 0:
+                path = os.path.join(ensure_folder(self.root, self.stack), "lock")
+                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._has_name(path):
+                    return
+                self._close()
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise
+            waited = time.monotonic() - began
+            if not told and (self.timeout is None or self.timeout > 0):
+                told = True
+                self.waiting(self.holder())
+            if self.timeout is not None and waited >= self.timeout:
+                raise LockTimeout(
+                    f"stack `{self.stack}` is held by {self.holder()}",
+                    hint="wait for it, or allow more time with --lock-timeout",
+                )
+            time.sleep(POLL)
+
+    def holder(self) -> str:
+        """Who holds the stack: `stackpy apply` (pid 12, since 10:31:07)."""
+        try:
+            document = json.loads(os.pread(self._descriptor, 4096, 0))
+            since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
+            return f"`{document['command']}` (pid {document['pid']}, since {since})"
+        except (ValueError, KeyError, TypeError):
+            return "another command"  # it has the lock, but has not yet written who it is
+
+    def _has_name(self, path: str) -> bool:
+        try:
+            named = os.stat(path)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(self._descriptor))
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)  # and with it the lock
+            self._descriptor = -1

@@ -1,0 +1,168 @@
+"""A spec's fields → the engine's configuration, and back. Pure.
+
+What goes out must come back the same, or the planner would see differences that no one made; so names of the stack's
+networks, volumes and secrets get the stack's prefix on the way out and lose it on the way back, and aliases that the
+adapter adds stand first, in a known number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, Fields, Spec, engine_name
+from stackpy.engines import labels
+
+Config = dict[str, Any]
+
+# The same name and form on both sides.
+SAME = (
+    "command", "entrypoint", "environment", "working_dir", "user", "hostname", "mem_limit", "cpus", "pids_limit",
+    "network_mode", "read_only", "tty", "stdin_open", "cap_add", "cap_drop", "stop_signal", "stop_grace_period",
+    "restart", "healthcheck",
+)  # fmt: skip
+LOGGING = {"max_size": "log_max_size", "max_file": "log_max_file"}
+OWN_ALIASES = 2  # the resource's name and the container's
+LOOPBACK = "127.0.0.1"  # where a port is published that names no address (DESIGN §5)
+
+
+def container_config(
+    stack: str,
+    spec: Spec,
+    replica: int,
+    *,
+    image: str,
+    recipe: str,
+    generation: int,
+    fingerprints: Mapping[str, str],
+) -> Config:
+    """The engine's configuration of one replica of a container or job.
+
+    image: the image's ID in the engine; recipe: what the planner knows it by
+    fingerprints: of the secrets' values, by secret address
+    """
+    fields = spec.fields
+    name = engine_name(stack, spec.kind, spec.name, replica)
+    config: Config = {"name": name, "image": image}
+    for key in SAME:
+        if key in fields:
+            config[key] = _plain(fields[key])
+    if "healthcheck" in fields:
+        config["healthcheck"] = {**DEFAULT_PROBE, **fields["healthcheck"]}
+    if "network_mode" not in fields:
+        config["networks"] = {
+            f"{stack}_{network}": {"aliases": [spec.name, name, *(attachment or {}).get("aliases", ())]}
+            for network, attachment in (fields.get("networks") or {DEFAULT_NETWORK: {}}).items()
+        }
+    if "ports" in fields:
+        config["ports"] = [{**port, "host_ip": port.get("host_ip") or LOOPBACK} for port in fields["ports"]]
+    if "volumes" in fields:
+        config["mounts"] = [_mount(stack, volume) for volume in fields["volumes"]]
+    if "secrets" in fields:
+        config["secrets"] = [
+            {"secret": f"{stack}_{secret['secret']}", "target": secret["target"]} for secret in fields["secrets"]
+        ]
+    if "files" in fields:
+        config["files"] = [{"target": target, **file} for target, file in fields["files"].items()]
+    for key, option in LOGGING.items():
+        if key in fields.get("logging", {}):
+            config[option] = fields["logging"][key]
+    config["labels"] = container_labels(
+        stack, spec, replica, recipe=recipe, generation=generation, fingerprints=fingerprints
+    )
+    return config
+
+
+def container_labels(
+    stack: str, spec: Spec, replica: int, *, recipe: str, generation: int, fingerprints: Mapping[str, str]
+) -> dict[str, str]:
+    """The user's labels and ours of one replica."""
+    result = resource_labels(stack, spec, generation)
+    result[labels.REPLICA] = str(replica)
+    result[labels.RECIPE] = recipe
+    given = {
+        secret["secret"]: fingerprints[f"secret.{secret['secret']}"]
+        for secret in spec.fields.get("secrets", ())
+        if f"secret.{secret['secret']}" in fingerprints
+    }
+    if given:
+        result[labels.SECRETS] = labels.dump(given)
+    return result
+
+
+def resource_labels(stack: str, spec: Spec, generation: int) -> dict[str, str]:
+    """The user's labels of any resource, and those of ours that every resource has."""
+    result = dict(spec.fields.get("labels", {}))
+    result[labels.STACK] = stack
+    result[labels.RESOURCE] = spec.address
+    result[labels.GENERATION] = str(generation)
+    result[labels.SPEC] = labels.dump(spec.fields)
+    if spec.dependencies:
+        result[labels.DEPENDENCIES] = labels.dump([list(dependency) for dependency in spec.dependencies])
+    return result
+
+
+def container_fields(stack: str, config: Mapping[str, Any]) -> Fields:
+    """The fields of a replica as the engine holds them, in the spec's vocabulary; `image` is what was applied."""
+    own = config.get("labels", {})
+    fields: dict[str, Any] = {key: config[key] for key in SAME if key in config}
+    if "networks" in config:
+        fields["networks"] = {
+            _unprefixed(stack, network): {"aliases": list(attachment.get("aliases", ()))[OWN_ALIASES:]}
+            for network, attachment in config["networks"].items()
+        }
+    if "ports" in config:
+        fields["ports"] = [dict(port) for port in config["ports"]]
+    if "mounts" in config:
+        fields["volumes"] = [_volume(stack, mount) for mount in config["mounts"]]
+    if "secrets" in config:
+        made_with = labels.load(own, labels.SECRETS, {})
+        fields["secrets"] = [_secret(stack, secret, made_with) for secret in config["secrets"]]
+    if "files" in config:
+        fields["files"] = {
+            file["target"]: {key: value for key, value in file.items() if key != "target"} for file in config["files"]
+        }
+    logging = {key: config[option] for key, option in LOGGING.items() if option in config}
+    if logging:
+        fields["logging"] = logging
+    if users := labels.users(own):
+        fields["labels"] = users
+    if image := labels.load(own, labels.SPEC, {}).get("image"):
+        fields["image"] = image
+    return fields
+
+
+def in_place(config: Mapping[str, Any], wanted: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """What `wanted` changes of `config` among `keys`; None for a key that it no longer has."""
+    return {key: wanted.get(key) for key in keys if config.get(key) != wanted.get(key)}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _mount(stack: str, volume: Mapping[str, Any]) -> dict[str, Any]:
+    mount = {"source": "", "read_only": False, **volume}
+    if mount["type"] == "volume" and mount["source"]:
+        mount["source"] = f"{stack}_{mount['source']}"
+    return mount
+
+
+def _volume(stack: str, mount: Mapping[str, Any]) -> dict[str, Any]:
+    volume = dict(mount)
+    if volume["type"] == "volume":
+        volume["source"] = _unprefixed(stack, volume["source"])
+    return volume
+
+
+def _secret(stack: str, mount: Mapping[str, Any], made_with: Mapping[str, str]) -> dict[str, Any]:
+    name = _unprefixed(stack, mount["secret"])
+    secret = {"secret": name, "target": mount["target"]}
+    if name in made_with:
+        secret["fingerprint"] = made_with[name]
+    return secret
+
+
+def _unprefixed(stack: str, name: str) -> str:
+    """The stack's own name of an engine object; one of another stack keeps its whole name."""
+    return name.removeprefix(f"{stack}_")
