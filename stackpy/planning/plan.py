@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
-from stackpy.dsl.specs import Fields, Kind, StackSpec
+from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
 
 
 class Action(Enum):
@@ -42,9 +42,12 @@ class Reason(NamedTuple):
 class Change(NamedTuple):
     """One action on one resource.
 
-    depends_on: addresses of changes of this plan that must be finished first
+    depends_on: addresses whose changes, as far as they stand before this one in the plan, must be finished first
     replicas: the replica numbers acted on, for containers; () means all
-    note: what stands behind the action in the printed plan ("because its image changes", "3 of 6 steps")
+    note: what follows the action in the printed plan ("3 of 6 steps", "1 of 3 replicas")
+
+    One address may have several changes, for different replicas; they are made one after the other, as they stand.
+    Replacing a network removes the containers of the stack that are on it first: each has a change that follows.
     """
 
     address: str
@@ -87,7 +90,7 @@ class Desired(NamedTuple):
 class Replica(NamedTuple):
     """One container of a container or job resource, as it is now."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # the word for it; nobody searches a replica with tuple.index
     id: str
     name: str
     status: str  # created running restarting exited
@@ -100,13 +103,21 @@ class Replica(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """A resource of the stack that exists on the engine."""
+    """A resource of the stack that exists on the engine.
+
+    live, applied: of networks and volumes their fields; of a secret live is {"fingerprint", "available"}; of containers
+        and jobs the fields of the resource as a whole (`replicas` is read from applied), the rest is in the replicas
+    dependencies: those it had at the last apply, so that a resource that left the stack file is removed in order
+
+    In a replica's live["secrets"] an entry may carry "fingerprint": of the value that it was created with.
+    """
 
     kind: Kind
     name: str
     live: Fields
     applied: Fields
     replicas: tuple[Replica, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     @property
     def address(self) -> str:
@@ -118,7 +129,7 @@ class Observation(NamedTuple):
     """Everything of one stack on one engine, read at one moment.
 
     generation: number of the last apply; 0: never
-    images: image address → the recipe it was last built from, for explaining; only images of this stack
+    images: image address → the recipe it was last built from; only images of this stack that are in the store
     built: IDs of steps whose result is in the store
     tags: reference → recipe ID or image ID that it names now
     """
@@ -133,9 +144,9 @@ class Observation(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The graph of all changes, in the order in which they are printed; () when nothing is to be done.
+    """The graph of all changes, in an order in which they can be made; () when nothing is to be done.
 
-    generation: the one that applying makes
+    generation: the one that applying makes; the present one when nothing is to be done
     notes: lines that people should read before they agree: what is reachable from where, what is kept
     """
 

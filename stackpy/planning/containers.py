@@ -1,0 +1,151 @@
+"""What is to be done with the replicas of a container, and with a job.
+
+A change of the image, of a secret's value, of a network or volume that is made anew, or of any field that cannot be
+changed in place replaces a replica; the other fields are updated in place; a replica that should run but does not is
+started. Replicas are judged one by one, since somebody may have changed or removed one of them by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from stackpy.dsl.specs import Spec
+from stackpy.planning import fields, reasons
+from stackpy.planning.draft import Draft
+from stackpy.planning.plan import Action, Observed, Reason, Replica
+from stackpy.planning.quantities import SENSITIVE
+
+
+class Surroundings(NamedTuple):
+    """What else of the plan and of the desired state decides about a container.
+
+    images: recipe ID by image address
+    renewed: addresses of networks and volumes that are made anew → how ("is replaced")
+    fingerprints: by the name of each secret; absent where its value is not at hand
+    changing: names of the secrets whose value changes
+    """
+
+    images: Mapping[str, str]
+    renewed: Mapping[str, str]
+    fingerprints: Mapping[str, str]
+    changing: frozenset[str]
+
+
+def container(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Draft]:
+    """The changes of one container resource."""
+    wanted = int(spec.fields.get("replicas", 1))
+    if observed is None or not observed.replicas:
+        note = f"{wanted} replicas" if wanted > 1 else ""
+        return [Draft("container", spec.name, Action.CREATE, [reasons.absent()], note=note)] if wanted else []
+    existing = {replica.index: replica for replica in observed.replicas}
+    work: dict[Action, dict[int, list[Reason]]] = {}
+    for index in range(1, wanted + 1):
+        replica = existing.get(index)
+        if replica is None:
+            why = _missing(index, wanted, observed)
+            work.setdefault(Action.CREATE, {})[index] = [why]
+            continue
+        deep, shallow = _differences(spec, replica, around)
+        if deep:
+            work.setdefault(Action.REPLACE, {})[index] = deep + shallow
+            continue
+        if shallow:
+            work.setdefault(Action.UPDATE, {})[index] = shallow
+        if replica.status in ("created", "exited"):
+            why = reasons.not_running(replica, "running", several=wanted > 1)
+            work.setdefault(Action.START, {})[index] = [why]
+    for index in existing:
+        if not 1 <= index <= wanted:
+            work.setdefault(Action.DELETE, {})[index] = [_scaled(observed, wanted)]
+    total = max(wanted, len(existing))
+    order = (Action.DELETE, Action.REPLACE, Action.UPDATE, Action.START, Action.CREATE)
+    return [_draft(spec, action, work[action], total) for action in order if action in work]
+
+
+def job(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Draft]:
+    """The run of a job: once for each spec and image, and again after it failed."""
+    if observed is None or not observed.replicas:
+        return [Draft("job", spec.name, Action.RUN, [reasons.absent("it has not run")])]
+    last = observed.replicas[0]
+    # what it was attached to is no reason to run a finished job again
+    deep, shallow = _differences(spec, last, around._replace(renewed={}))
+    why = deep + shallow
+    if not why and (last.status == "created" or (last.status == "exited" and last.exit_code != 0)):
+        why = [reasons.not_running(last, "completed", several=False)]
+    return [Draft("job", spec.name, Action.RUN, why)] if why else []
+
+
+def _draft(spec: Spec, action: Action, work: Mapping[int, list[Reason]], total: int) -> Draft:
+    partial = len(work) < total
+    return Draft(
+        "container",
+        spec.name,
+        action,
+        (reason for why in work.values() for reason in why),
+        replicas=tuple(work) if partial else (),
+        note=f"{len(work)} of {total} replicas" if partial else "",
+    )
+
+
+def _scaled(observed: Observed, wanted: int) -> Reason:
+    before = max(int(observed.applied.get("replicas", 1)), len(observed.replicas))
+    return Reason("replicas", before, wanted, f"replicas {before} → {wanted}")
+
+
+def _missing(index: int, wanted: int, observed: Observed) -> Reason:
+    before = int(observed.applied.get("replicas", 1))
+    if index > before:
+        return Reason("replicas", before, wanted, f"replicas {before} → {wanted}")
+    return reasons.absent(f"replica {index} is missing")
+
+
+def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[list[Reason], list[Reason]]:
+    """What needs a new container, and what does not."""
+    deep: list[Reason] = [*_image(spec, replica, around), *_secrets(spec, replica, around)]
+    shallow: list[Reason] = []
+    for difference in fields.compare(fields.CONTAINER, spec.fields, replica.live, replica.applied):
+        (shallow if difference.in_place else deep).append(reasons.of_difference(difference))
+    if around.renewed:
+        deep += [
+            Reason(path, None, None, f"{address} {around.renewed[address]}")
+            for path, address in uses(replica.live)
+            if address in around.renewed and _still_set(spec, path)
+        ]
+    return deep, shallow
+
+
+def _image(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:
+    address = spec.fields["image"]
+    wanted = around.images.get(address, "")
+    if replica.image != wanted:
+        yield Reason("image", replica.image, wanted, "its image changes")
+
+
+def _secrets(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:
+    mounts = spec.fields.get("secrets")
+    if not mounts:
+        return
+    held = {mount["secret"]: mount.get("fingerprint") for mount in replica.live.get("secrets", ())}
+    for mount in mounts:
+        name = mount["secret"]
+        if name not in held:
+            continue  # a difference of the field itself
+        wanted, has = around.fingerprints.get(name), held[name]
+        if (wanted is not None and wanted != has) if has else name in around.changing:
+            yield reasons.of_value(f"secrets.{name}", f"secrets.{name} {SENSITIVE}: {reasons.VALUE_CHANGES}")
+
+
+def uses(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The networks and volumes that a container's fields name: (path of the field, address)."""
+    found: list[tuple[str, str]] = []
+    networks, volumes = values.get("networks"), values.get("volumes")
+    if isinstance(networks, Mapping):
+        found += [(f"networks.{name}", f"network.{name}") for name in networks]
+    if isinstance(volumes, (list, tuple)):
+        found += [(f"volumes.{v['target']}", f"volume.{v['source']}") for v in volumes if v["type"] == "volume"]
+    return found
+
+
+def _still_set(spec: Spec, path: str) -> bool:
+    return any(path == other for other, _ in uses(spec.fields))

@@ -1,0 +1,128 @@
+"""desired + observed → Plan. Pure: no I/O, no clock, no engine; the same input gives the same plan.
+
+Three states meet in each field: what the user sets now, what they had set at the last apply, and what is. Only fields
+that the user sets or had set are compared, desired value with live value; so a removed field is seen, a change made by
+hand is seen, and a default of an image or an engine never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stackpy.dsl.specs import StackSpec, engine_name
+from stackpy.planning import containers, exposure, images, objects, ordering, reasons, targeting
+from stackpy.planning.draft import Draft
+from stackpy.planning.plan import Action, Change, Desired, Observation, Plan
+from stackpy.planning.quantities import plural
+
+
+def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:
+    """The plan that makes the stack on the engine as it is desired.
+
+    targets: addresses to which the plan is limited, with what they depend on; empty: everything
+    Raises UsageError when a target is no resource of the stack.
+    """
+    specs, existing = desired.stack.resources, observation.resources
+    if targets:
+        targeting.check(targets, [*specs, *existing])
+    drafts = [*_wanted(desired, observation), *_unwanted(desired.stack, observation)]
+    if drafts:
+        ordering.link(drafts, specs, existing)
+    chosen = targeting.select(drafts, specs, targets) if targets else set(range(len(drafts)))
+    notes = [
+        note
+        for number, draft in enumerate(drafts)
+        if number in chosen and draft.address in specs
+        for note in exposure.notes(draft, specs[draft.address])
+    ]
+    notes += [
+        kept_volume(desired.stack.name, observed.name, "no longer in stack.py")
+        for observed in existing.values()
+        if observed.kind == "volume" and observed.address not in specs
+    ]
+    if len(chosen) < len(drafts):
+        notes.append(f"limited by --target: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
+    return finish(drafts, observation, chosen, notes)
+
+
+def finish(drafts: list[Draft], observation: Observation, chosen: set[int], notes: Iterable[str]) -> Plan:
+    """The plan of the chosen ones of linked drafts."""
+    changes: list[Change] = []
+    places: dict[int, int] = {}
+    for number in ordering.order(drafts):
+        if number not in chosen:
+            continue
+        draft = drafts[number]
+        before = sorted(places[n] for n in draft.needs | draft.prefers if n in places)
+        places[number] = len(changes)
+        depends_on = dict.fromkeys(changes[place].address for place in before)
+        depends_on.pop(draft.address, None)  # changes of one address are made as they stand anyway
+        changes.append(
+            Change(
+                draft.address,
+                draft.action,
+                draft.reasons,
+                depends_on=tuple(depends_on),
+                order="stop-first" if draft.action is Action.REPLACE and draft.kind == "container" else "",
+                replicas=draft.replicas,
+                note=draft.note,
+            )
+        )
+    generation = observation.generation + 1 if changes else observation.generation
+    return Plan(observation.stack, observation.engine, generation, tuple(changes), tuple(dict.fromkeys(notes)))
+
+
+def kept_volume(stack: str, name: str, why: str) -> str:
+    """The note on a volume that stays, and how it would go."""
+    removal = f"`stackpy volume rm {engine_name(stack, 'volume', name)}`"
+    return f"volume.{name} is kept{f': {why}' if why else ''}; {removal} deletes its data"
+
+
+def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
+    """What is to be done with what the stack declares."""
+    existing = observation.resources
+    processes = []
+    found: list[Draft | None] = []
+    for address, spec in desired.stack.resources.items():
+        if spec.kind == "image":
+            found.append(images.build(spec, desired.recipes[address], observation))
+        elif spec.kind == "network":
+            found.append(objects.network(spec, existing.get(address)))
+        elif spec.kind == "volume":
+            found.append(objects.volume(spec, existing.get(address)))
+        elif spec.kind == "secret":
+            found.append(objects.secret(spec, existing.get(address), desired.fingerprints.get(address)))
+        else:
+            processes.append(spec)
+    drafts = [draft for draft in found if draft is not None]
+    around = _surroundings(desired, drafts)
+    for spec in processes:
+        compare = containers.container if spec.kind == "container" else containers.job
+        drafts += compare(spec, existing.get(spec.address), around)
+    return drafts
+
+
+def _surroundings(desired: Desired, drafts: list[Draft]) -> containers.Surroundings:
+    hows = {Action.CREATE: "is created anew", Action.REPLACE: "is replaced"}
+    return containers.Surroundings(
+        images={address: recipe.id for address, recipe in desired.recipes.items()},
+        renewed={
+            draft.address: hows[draft.action]
+            for draft in drafts
+            if draft.kind in ("network", "volume") and draft.action in hows
+        },
+        fingerprints={address.partition(".")[2]: value for address, value in desired.fingerprints.items()},
+        changing=frozenset(draft.name for draft in drafts if draft.kind == "secret" and _new_value(draft)),
+    )
+
+
+def _new_value(draft: Draft) -> bool:
+    """A secret that only comes back after a restart of the host has the value that it had."""
+    return draft.action is Action.CREATE or any(reason.text == reasons.VALUE_CHANGES for reason in draft.reasons)
+
+
+def _unwanted(stack: StackSpec, observation: Observation) -> Iterable[Draft]:
+    """What is to be done with what it does not declare any more: all goes but the data in volumes."""
+    for address, observed in observation.resources.items():
+        if address not in stack.resources and observed.kind != "volume":
+            yield Draft(observed.kind, observed.name, Action.DELETE, [reasons.gone()])

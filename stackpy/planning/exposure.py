@@ -1,0 +1,55 @@
+"""What people should know before they agree: which ports are reachable from where, which files keep their owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stackpy.dsl.specs import Spec
+from stackpy.planning.draft import Draft
+from stackpy.planning.plan import Action
+
+_HTTP = frozenset({80, 3000, 4000, 5000, 8000, 8080, 8081, 8888, 9000})
+_HTTPS = frozenset({443, 8443})
+_EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})
+
+
+def notes(draft: Draft, spec: Spec) -> Iterable[str]:
+    """Notes on a container that is created, or replaced with other ports or mounts."""
+    if spec.kind not in ("container", "job") or draft.action not in (Action.CREATE, Action.REPLACE, Action.RUN):
+        return
+    if _is_new(draft, "ports"):
+        for port in spec.fields.get("ports", ()):
+            yield f"{spec.address}: {_reachable(port, spec)}"
+    if _is_new(draft, "network_mode") and spec.fields.get("network_mode") == "host":
+        yield f"{spec.address}: uses the host's network: whatever it listens on is reachable as on the host itself"
+    if _is_new(draft, "volumes"):
+        for mount in spec.fields.get("volumes", ()):
+            if mount["type"] == "bind" and mount.get("owner") == "plain":
+                yield f'{spec.address}: {mount["source"]} keeps its owners (owner="plain"): root inside is root outside'
+
+
+def _is_new(draft: Draft, field: str) -> bool:
+    if draft.action is not Action.REPLACE:
+        return not any(reason.path == "replicas" for reason in draft.reasons)
+    return any(reason.path.partition(".")[0] == field for reason in draft.reasons)
+
+
+def _reachable(port: dict[str, object], spec: Spec) -> str:
+    host, published, target = str(port.get("host_ip") or "127.0.0.1"), port.get("published"), port["target"]
+    protocol = port.get("protocol") or "tcp"
+    place = f"[{host}]:{published or '(any free port)'}" if ":" in host else f"{host}:{published or '(any free port)'}"
+    if protocol != "tcp":
+        place += f"/{protocol}"
+    if host in _EVERYWHERE:
+        return f"{place} reachable from the network"
+    if not host.startswith("127.") and host != "::1":
+        return f"{place} reachable from the network of that address"
+    scheme = "" if protocol != "tcp" else _scheme(target, spec)
+    return f"{scheme}{place} (this host only)"
+
+
+def _scheme(target: object, spec: Spec) -> str:
+    if target in _HTTPS:
+        return "https://"
+    probed = "http" in (spec.fields.get("healthcheck") or {})
+    return "http://" if probed or target in _HTTP else ""

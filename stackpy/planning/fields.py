@@ -1,0 +1,211 @@
+"""Which fields there are, how two values of one are compared, and whether a change of it can be made in place.
+
+Each field's value is flattened into {key: comparable value} after normalisation: a scalar has the one key "", a mapping
+a key per entry, a list a key per thing that it describes (a port's target, a mount's path). A value that equals the
+engine's default flattens to nothing, like an absent one, so that writing a default down changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from stackpy.dsl.specs import DEFAULT_PROBE, Fields
+
+Flat = dict[str, Any]
+
+
+class Difference(NamedTuple):
+    """One thing that differs: its path (`environment.MODE`), the live value and the desired one; None: not there."""
+
+    path: str
+    old: Any
+    new: Any
+    in_place: bool
+
+
+class Field(NamedTuple):
+    """How a field is compared.
+
+    in_place: a change needs no new container
+    closed: keys that only the live side has count too; False where images and engines add keys of their own
+    """
+
+    flatten: Callable[[Any], Flat]
+    in_place: bool = False
+    closed: bool = False
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _scalar(value: Any) -> Flat:
+    return {"": _plain(value)}
+
+
+def _number(value: Any) -> Flat:
+    return {"": round(float(value), 6)}
+
+
+def _limit(value: Any) -> Flat:
+    """Limits: 0 means none. Six digits are more than any kernel interface keeps."""
+    return {"": round(value, 6)} if value else {}
+
+
+def _flag(value: Any) -> Flat:
+    return {"": True} if value else {}
+
+
+def _restart(value: Any) -> Flat:
+    return {} if value in ("no", "") else {"": value}
+
+
+def _signal(value: Any) -> Flat:
+    name = str(value).upper()
+    return {"": name if name.startswith("SIG") or name.isdigit() else f"SIG{name}"}
+
+
+def _strings(value: Any) -> Flat:
+    return {str(key): str(entry) for key, entry in value.items()}
+
+
+def _labels(value: Any) -> Flat:
+    return {key: str(entry) for key, entry in value.items() if not key.startswith("stackpy.")}
+
+
+def _capabilities(value: Any) -> Flat:
+    return {str(name).upper().removeprefix("CAP_"): True for name in value}
+
+
+def _networks(value: Any) -> Flat:
+    flat: Flat = {}
+    for name, attachment in value.items():
+        flat[name] = True
+        for alias in (attachment or {}).get("aliases", ()):
+            flat[f"{name}.aliases.{alias}"] = True
+    return flat
+
+
+def _ports(value: Any) -> Flat:
+    flat: dict[str, list[str]] = {}
+    for port in value:
+        key = f"{port['target']}/{port.get('protocol') or 'tcp'}"
+        # a published port of 0 is chosen by the engine
+        flat.setdefault(key, []).append(f"{port.get('host_ip') or '127.0.0.1'}:{port.get('published') or '*'}")
+    return {key: sorted(bindings) for key, bindings in flat.items()}
+
+
+def _volumes(value: Any) -> Flat:
+    flat: Flat = {}
+    for mount in value:
+        kind = mount["type"]
+        entry = {"type": kind, "source": "" if kind == "tmpfs" else mount.get("source", "")}
+        entry["read_only"] = bool(mount.get("read_only"))
+        if kind == "bind":
+            entry["owner"] = mount.get("owner") or "container"
+        for key in ("size", "mode"):
+            if mount.get(key):
+                entry[key] = mount[key]
+        flat[mount["target"]] = entry
+    return flat
+
+
+def _secrets(value: Any) -> Flat:
+    return {mount.get("target") or mount["secret"]: mount["secret"] for mount in value}
+
+
+def _files(value: Any) -> Flat:
+    flat: Flat = {}
+    for target, file in value.items():
+        flat[target] = file["content"]
+        if file.get("mode", 0o644) != 0o644:
+            flat[f"{target}.mode"] = file["mode"]
+    return flat
+
+
+def _healthcheck(value: Any) -> Flat:
+    if not value:
+        return {}
+    flat: Flat = {**DEFAULT_PROBE, **{key: _plain(entry) for key, entry in value.items() if entry is not None}}
+    return {key: float(entry) if isinstance(entry, int) and key != "tcp" else entry for key, entry in flat.items()}
+
+
+def _other(value: Any) -> Flat:
+    return dict(value) if isinstance(value, Mapping) else _scalar(value)
+
+
+_SCALAR = Field(_scalar)
+_OTHER = Field(_other)
+_LABELS = Field(_labels, in_place=True)
+
+CONTAINER: Mapping[str, Field] = {
+    "command": _SCALAR,
+    "entrypoint": _SCALAR,
+    "environment": Field(_strings),
+    "labels": _LABELS,
+    "working_dir": _SCALAR,
+    "user": _SCALAR,
+    "hostname": _SCALAR,
+    "stop_signal": Field(_signal),
+    "restart": Field(_restart, in_place=True),
+    "mem_limit": Field(_limit, in_place=True),
+    "cpus": Field(_limit, in_place=True),
+    "pids_limit": Field(_limit, in_place=True),
+    "networks": Field(_networks, closed=True),
+    "network_mode": _SCALAR,
+    "ports": Field(_ports, closed=True),
+    "volumes": Field(_volumes),
+    "secrets": Field(_secrets, closed=True),
+    "files": Field(_files),
+    "read_only": Field(_flag),
+    "tty": Field(_flag),
+    "stdin_open": Field(_flag),
+    "cap_add": Field(_capabilities, closed=True),
+    "cap_drop": Field(_capabilities, closed=True),
+    "stop_grace_period": Field(_number),
+    "healthcheck": Field(_healthcheck),
+    "logging": _OTHER,
+}
+NETWORK: Mapping[str, Field] = {"internal": Field(_flag), "subnet": _SCALAR, "labels": _LABELS}
+VOLUME: Mapping[str, Field] = {"labels": _LABELS}
+
+# compared by what they stand for, not as values: recipe IDs and the replicas that exist
+_APART = frozenset({"image", "replicas"})
+
+
+def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied: Fields) -> list[Difference]:
+    """What differs in the fields that the user sets now or had set at the last apply; the rest is not theirs."""
+    differences: list[Difference] = []
+    for name, value in desired.items():
+        if name not in _APART and (name not in live or live[name] != value):
+            _compare_field(differences, name, policy.get(name, _OTHER), value, live.get(name), applied.get(name))
+    if applied != desired:
+        for name, value in applied.items():
+            if name not in desired and name not in _APART:
+                _compare_field(differences, name, policy.get(name, _OTHER), None, live.get(name), value)
+    return differences
+
+
+def _compare_field(into: list[Difference], name: str, field: Field, desired: Any, live: Any, applied: Any) -> None:
+    new, old, before = ({} if value is None else field.flatten(value) for value in (desired, live, applied))
+    keys = [*new, *(key for key in before if key not in new)]
+    if field.closed:
+        # the engine gives containers aliases of its own
+        keys += [key for key in old if key not in new and key not in before and ".aliases." not in key]
+    for key in keys:
+        if not _same(old.get(key), new.get(key), name):
+            path = f"{name}.{key}" if key else name
+            into.append(Difference(path, old.get(key), new.get(key), field.in_place))
+
+
+def _same(old: Any, new: Any, name: str) -> bool:
+    if old == new:
+        return True
+    if name != "ports" or not old or not new or len(old) != len(new):
+        return False
+    wild = [binding[:-1] for binding in new if binding.endswith(":*")]
+    left = sorted(binding for binding in old if binding not in new)
+    if len(left) != len(wild):
+        return False
+    return all(binding.startswith(prefix) for binding, prefix in zip(left, sorted(wild), strict=True))

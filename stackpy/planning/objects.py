@@ -1,0 +1,44 @@
+"""What is to be done with networks, volumes and secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stackpy.dsl.specs import Spec
+from stackpy.planning import fields, reasons
+from stackpy.planning.draft import Draft
+from stackpy.planning.plan import Action, Observed
+
+
+def network(spec: Spec, observed: Observed | None) -> Draft | None:
+    """Labels change in place; anything else needs another bridge."""
+    return _plain(spec, observed, fields.NETWORK)
+
+
+def volume(spec: Spec, observed: Observed | None) -> Draft | None:
+    """A volume is never replaced: that would lose data. Only its labels can change."""
+    return _plain(spec, observed, fields.VOLUME)
+
+
+def _plain(spec: Spec, observed: Observed | None, policy: Mapping[str, fields.Field]) -> Draft | None:
+    if observed is None:
+        return Draft(spec.kind, spec.name, Action.CREATE, [reasons.absent()])
+    differences = fields.compare(policy, spec.fields, observed.live, observed.applied)
+    if not differences:
+        return None
+    in_place = all(difference.in_place for difference in differences)
+    why = [reasons.of_difference(difference) for difference in differences]
+    return Draft(spec.kind, spec.name, Action.UPDATE if in_place else Action.REPLACE, why)
+
+
+def secret(spec: Spec, observed: Observed | None, fingerprint: str | None) -> Draft | None:
+    """A secret whose value is not at hand stays as the engine holds it."""
+    if observed is None:
+        return Draft("secret", spec.name, Action.CREATE, [reasons.absent()])
+    if fingerprint is None:
+        return None
+    if observed.live.get("fingerprint") != fingerprint:
+        return Draft("secret", spec.name, Action.UPDATE, [reasons.of_value("value", reasons.VALUE_CHANGES)])
+    if not observed.live.get("available", True):
+        return Draft("secret", spec.name, Action.UPDATE, [reasons.of_value("value", reasons.VALUE_LOST)])
+    return None

@@ -1,0 +1,144 @@
+"""What of a plan must come before what.
+
+Five rules, all but the last of them hard:
+1. a resource after what it needs: its image, networks, volumes and secrets, and the containers and jobs that it depends
+   on, also through such as do not change. An update in place needs none of them, a start no image.
+2. a network, volume or secret leaves after what used it.
+3. a network is replaced after what was on it and will not be any more.
+4. a port, a name or a subnet is given up before another takes it. Where the one that gives it up must itself wait for
+   the taker (two containers swap their ports), its replacement is split into a deletion and a creation.
+5. of containers that leave, those that depended on another go first; given up where it would close a cycle, since the
+   dependencies of the last apply and those of now may contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stackpy.dsl.specs import Spec
+from stackpy.planning import claims, graph
+from stackpy.planning.containers import uses
+from stackpy.planning.draft import Draft
+from stackpy.planning.plan import Action, Observed, Reason
+
+Specs = Mapping[str, Spec]
+Existing = Mapping[str, Observed]
+Numbers = dict[str, list[int]]  # the drafts of each address
+
+_PROCESSES = ("container", "job")
+
+
+def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
+    """Fills `needs` and `prefers` of all drafts; may split one in two, and appends the new one."""
+    numbers: Numbers = {}
+    for number, draft in enumerate(drafts):
+        numbers.setdefault(draft.address, []).append(number)
+    through = _changed_processes(specs, numbers)
+    for number, draft in enumerate(drafts):
+        # the changes of one address are made as they stand
+        draft.needs.update(other for other in numbers[draft.address] if other < number)
+        if draft.action not in (Action.DELETE, Action.UPDATE) and draft.address in specs:
+            for address in _needed(draft, specs[draft.address], numbers, through):
+                draft.needs.update(numbers[address])
+    _after_users(drafts, specs, existing, numbers)
+    for taker, giver, what in claims.conflicts(drafts, specs, existing):
+        _give_up(drafts, taker, giver, what)
+
+
+def order(drafts: list[Draft]) -> list[int]:
+    """The numbers of the drafts in an order in which they can be made."""
+    hard = {number: draft.needs for number, draft in enumerate(drafts)}
+    try:
+        return graph.order(range(len(drafts)), {n: needs | drafts[n].prefers for n, needs in hard.items()})
+    except graph.CycleError:
+        for draft in drafts:
+            draft.prefers.clear()
+        return graph.order(range(len(drafts)), hard)
+
+
+def direct(spec: Spec) -> Iterable[str]:
+    """Addresses of all that the resource needs, from its fields and from its dependencies."""
+    if spec.kind in _PROCESSES:
+        yield spec.fields["image"]
+        for _, address in uses(spec.fields):
+            yield address
+        for mount in spec.fields.get("secrets", ()):
+            yield f"secret.{mount['secret']}"
+    for dependency in spec.dependencies:
+        yield dependency.address
+
+
+def _changed_processes(specs: Specs, numbers: Numbers) -> dict[str, tuple[str, ...]]:
+    """For each container and job: itself where it changes, else those that change of what it depends on."""
+    addresses = [address for address, spec in specs.items() if spec.kind in _PROCESSES]
+    places = {address: place for place, address in enumerate(addresses)}
+    needs = {
+        places[address]: [places[d.address] for d in specs[address].dependencies if d.address in places]
+        for address in addresses
+        if specs[address].dependencies
+    }
+    result: dict[str, tuple[str, ...]] = {}
+    for place in graph.order(range(len(addresses)), needs):
+        address = addresses[place]
+        if address in numbers:
+            result[address] = (address,)
+        else:
+            result[address] = tuple(dict.fromkeys(a for n in needs.get(place, ()) for a in result[addresses[n]]))
+    return result
+
+
+def _needed(draft: Draft, spec: Spec, numbers: Numbers, through: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
+    for address in direct(spec):
+        if address in through:
+            yield from through[address]
+        elif address in numbers and not (draft.action is Action.START and address.startswith("image.")):
+            yield address
+
+
+def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers: Numbers) -> None:
+    """Rules 2, 3 and 5."""
+    leaving = {a for a, own in numbers.items() if drafts[own[0]].action in (Action.DELETE, Action.REPLACE)}
+    if not leaving:
+        return
+    for user, own in numbers.items():
+        observed = existing.get(user)
+        if observed is None or observed.kind not in _PROCESSES:
+            continue
+        stays = set(direct(specs[user])) if user in specs else set()
+        for address in {a for replica in observed.replicas for a in _used(replica.live)} & leaving - stays:
+            for number in numbers[address]:
+                drafts[number].needs.update(own)
+        for dependency in observed.dependencies:
+            for number in numbers.get(dependency.address, ()):
+                if drafts[number].action is Action.DELETE and dependency.address not in specs:
+                    drafts[number].prefers.update(own)
+
+
+def _used(live: Mapping[str, object]) -> Iterable[str]:
+    for _, address in uses(live):
+        yield address
+    mounts = live.get("secrets")
+    if isinstance(mounts, (list, tuple)):
+        for mount in mounts:
+            yield f"secret.{mount['secret']}"
+
+
+def _give_up(drafts: list[Draft], taker: int, giver: int, what: str) -> None:
+    needs = {number: draft.needs for number, draft in enumerate(drafts)}
+    if drafts[giver].action is Action.REPLACE and taker in graph.reachable([giver], needs):
+        giver = _split(drafts, giver, f"its {what} goes to {drafts[taker].address}")
+    drafts[taker].needs.add(giver)
+
+
+def _split(drafts: list[Draft], giver: int, why: str) -> int:
+    """Makes a replacement a creation, preceded by a deletion that waits for nothing; returns the deletion's number."""
+    later = drafts[giver]
+    for number in later.needs:
+        if drafts[number].address == later.address and drafts[number].action is Action.DELETE:
+            return number
+    reason = Reason("state", "present", "absent", why)
+    number = len(drafts)
+    drafts.append(Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note))
+    later.action = Action.CREATE
+    later.needs.add(number)
+    return number

@@ -1,0 +1,169 @@
+"""The wording of reasons, and which values are not to be shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.planning.fields import Difference
+from stackpy.planning.plan import Reason, Recipe, RecipeStep, Replica
+from stackpy.planning.quantities import SENSITIVE, ago, human, number, printable
+
+VALUE_CHANGES = "its value changes"
+VALUE_LOST = "its value was lost when the host restarted"
+
+# secrets belong into Secret(); one that somebody wrote into `environment` all the same stays out of plans and logs
+_SENSITIVE_WORDS = (
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE_KEY",
+    "CREDENTIAL",
+)
+
+
+def of_difference(difference: Difference) -> Reason:
+    """Why a field that differs is in the plan."""
+    path, old, new, _ = difference
+    if path.startswith("files.") and not path.endswith(".mode"):
+        return _of_content(path, old, new)
+    if _is_sensitive(path, old, new):
+        return Reason(path, None, None, f"{path} {SENSITIVE}: {VALUE_CHANGES}", sensitive=True)
+    return Reason(path, old, new, f"{path} {human(path, old)} → {human(path, new)}")
+
+
+def _is_sensitive(path: str, *values: Any) -> bool:
+    head, _, name = path.partition(".")
+    if head not in ("environment", "labels", "command", "entrypoint"):
+        return False
+    upper = name.upper()
+    if not upper.endswith("_FILE") and any(word in upper for word in _SENSITIVE_WORDS):
+        return True
+    return any(_has_password(str(part)) for value in values for part in (value if isinstance(value, list) else [value]))
+
+
+def _has_password(text: str) -> bool:
+    """A URL like scheme://user:password@host."""
+    _, separator, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    return bool(separator and at and ":" in user)
+
+
+def _of_content(path: str, old: str | None, new: str | None) -> Reason:
+    """A file's content is summarised: it may be long, and a template may have put anything into it."""
+    before, after = (None if value is None else _decoded(value) for value in (old, new))
+    summaries = [None if content is None else _digest(content) for content in (before, after)]
+    if before is None or after is None:
+        text = "is new" if before is None else "is gone"
+    else:
+        text = _first_line(before, after)
+    return Reason(path, summaries[0], summaries[1], f"{path}: {text}")
+
+
+def _decoded(content: str) -> bytes:
+    import binascii  # only where a file differs
+
+    try:
+        return binascii.a2b_base64(content)
+    except binascii.Error:
+        return content.encode()
+
+
+def _digest(content: bytes) -> str:
+    import hashlib  # likewise
+
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _first_line(old: bytes, new: bytes) -> str:
+    before, after = old.splitlines(), new.splitlines()
+    for line, pair in enumerate(zip(before, after, strict=False), 1):
+        if pair[0] != pair[1]:
+            return f"line {line} differs"
+    if len(before) == len(after):
+        return "its line ends differ"
+    return f"line {min(len(before), len(after)) + 1} is {'new' if len(after) > len(before) else 'gone'}"
+
+
+# --- state ----------------------------------------------------------------------------------------------------------
+
+
+def absent(text: str = "it does not exist") -> Reason:
+    """Why something is created."""
+    return Reason("state", "absent", "present", text)
+
+
+def gone() -> Reason:
+    """Why something is deleted."""
+    return Reason("state", "present", "absent", "no longer in stack.py")
+
+
+def not_running(replica: Replica, new: str, several: bool) -> Reason:
+    """Why a container is started or a job run again."""
+    subject = f"replica {replica.index}" if several else "it"
+    if replica.status == "created":
+        text = f"{subject} was created but never started"
+    elif replica.exit_code is None:
+        text = f"{subject} ended{_when(replica)}, its exit code is unknown"
+    else:
+        text = f"{subject} exited with {replica.exit_code}{_when(replica)}"
+    return Reason("state", replica.status, new, text)
+
+
+def _when(replica: Replica) -> str:
+    return f" {ago(replica.ended)}" if replica.ended > 0 else ""
+
+
+def of_value(path: str, text: str) -> Reason:
+    """Why a secret, or something that uses it, is in the plan."""
+    return Reason(path, None, None, text, sensitive=True)
+
+
+# --- images ---------------------------------------------------------------------------------------------------------
+
+
+def of_recipes(old: Recipe | None, new: Recipe, missing: list[int]) -> Reason:
+    """The first step of an image that differs from what it was last built from, and the input of it that does.
+
+    missing: indices of steps whose result is not in the store
+    """
+    if old is None:
+        return Reason("steps[0]", None, new.id, "it was never built" if missing else "it is not in the store")
+    for index, step in enumerate(new.steps):
+        before = old.steps[index] if index < len(old.steps) else None
+        if before is None or before.id != step.id:
+            return _of_step(index, len(new.steps), before, step)
+    if len(old.steps) > len(new.steps):
+        index, count = len(new.steps), len(old.steps) - len(new.steps)
+        what = "its last step is gone" if count == 1 else f"its last {number(count)} steps are gone"
+        return Reason(f"steps[{index}]", printable(old.steps[index].text), None, what)
+    if missing:
+        index = missing[0]
+        step = new.steps[index]
+        text = f"{_title(index, len(new.steps), step)}: its layer is not in the store"
+        return Reason(f"steps[{index}]", step.id, step.id, text)
+    return Reason("state", old.id, new.id, "it is not in the store")
+
+
+def _title(index: int, count: int, step: RecipeStep) -> str:
+    return f"step {index + 1}/{count} {printable(step.text)}"
+
+
+def _of_step(index: int, count: int, old: RecipeStep | None, new: RecipeStep) -> Reason:
+    path, title = f"steps[{index}]", _title(index, count, new)
+    if old is None:
+        return Reason(path, None, printable(new.text), f"{title}: it is new")
+    if old.text != new.text:
+        return Reason(path, printable(old.text), printable(new.text), f"{title}: it was {printable(old.text)}")
+    names = [name for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
+    names += [name for name in old.inputs if name not in new.inputs]
+    if not names:
+        return Reason(path, old.id, new.id, f"{title}: it is made differently by this version of stackpy")
+    name = names[0]
+    before, after = old.inputs.get(name), new.inputs.get(name)
+    verb = "is new" if before is None else "is gone" if after is None else "differs"
+    more = f" and {number(len(names) - 1)} more" if len(names) > 1 else ""
+    return Reason(path, before, after, f"{title}: {printable(name)} {verb}{more}")

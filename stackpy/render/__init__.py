@@ -1,0 +1,1 @@
+"""Plans, problems and progress as text and JSON."""

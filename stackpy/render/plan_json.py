@@ -1,0 +1,66 @@
+"""A plan as JSON: a contract with other programs; `format` is raised when a reader would have to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.planning.plan import Action, Change, Plan, Reason
+
+FORMAT = 1
+SUMMARY_ORDER = (
+    Action.BUILD,
+    Action.CREATE,
+    Action.UPDATE,
+    Action.REPLACE,
+    Action.START,
+    Action.RUN,
+    Action.DELETE,
+)
+
+
+def plan_json(plan: Plan) -> str:
+    """The JSON document of a plan, indented."""
+    import json  # 8 ms, which the text form does not need
+
+    return json.dumps(plan_document(plan), indent=2, ensure_ascii=False)
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The document as plain values."""
+    return {
+        "format": FORMAT,
+        "stack": plan.stack,
+        "engine": plan.engine,
+        "generation": plan.generation,
+        "changes": [change_document(change) for change in plan.changes],
+        "summary": summary(plan),
+    }
+
+
+def change_document(change: Change) -> dict[str, Any]:
+    """One change; `order` stands only where it matters, `replicas` only where not all are meant."""
+    document: dict[str, Any] = {"address": change.address, "action": change.action.word}
+    if change.order:
+        document["order"] = change.order
+    if change.replicas:
+        document["replicas"] = list(change.replicas)
+    document["reasons"] = [_reason(reason) for reason in change.reasons]
+    document["depends_on"] = list(change.depends_on)
+    return document
+
+
+def summary(plan: Plan) -> dict[str, int]:
+    """How many changes there are of each action that occurs."""
+    counts = {action.word: sum(change.action is action for change in plan.changes) for action in SUMMARY_ORDER}
+    return {word: count for word, count in counts.items() if count}
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    hidden = reason.sensitive
+    return {
+        "path": reason.path,
+        "old": None if hidden else reason.old,
+        "new": None if hidden else reason.new,
+        "sensitive": hidden,
+        "text": reason.text,
+    }

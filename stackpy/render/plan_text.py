@@ -1,0 +1,148 @@
+"""A plan as people read it: a contract too.
+
+Three columns: what, what happens to it, why. Beneath a change stand the fields that differ; beneath the first container
+that is replaced because of its image, the step of the image that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stackpy.planning.plan import Action, Change, Plan, Reason
+from stackpy.planning.quantities import SENSITIVE, human, printable
+from stackpy.render.plan_json import summary
+
+# from what deserves the most attention to what the rest merely waits for
+_ORDER = (Action.UPDATE, Action.REPLACE, Action.CREATE, Action.DELETE, Action.START, Action.RUN, Action.BUILD)
+_WORDS = {Action.UPDATE: "update in place"}
+_COLOURS = {"+": "32", "~": "33", "-/+": "35", "!": "36", "-": "31", "*": "34", "@": "36"}  # SGR, ECMA-48 8.3.117
+
+_FIRST, _SECOND, _GAP = 28, 59, 4
+_LONGEST = 72  # of a value; the JSON has all of it
+
+
+class _Row(NamedTuple):
+    symbol: str  # "" for a detail
+    first: str
+    second: str
+    third: str = ""
+
+
+def plan_text(plan: Plan, width: int | None = None, *, colour: bool = False) -> str:
+    """The plan as text, without a final newline.
+
+    width: columns of the terminal: values that do not fit are shortened; None: as long as they are, within reason
+    colour: with SGR sequences
+    """
+    heading = f"{plan.stack} on {plan.engine} · generation "
+    if not plan.changes:
+        lines = [f"{heading}{plan.generation} · nothing to change"]
+        return "\n".join(lines + _notes(plan))
+    lines = [f"{heading}{plan.generation - 1} → {plan.generation}", ""]
+    rows = list(_rows(plan))
+    second = max(_FIRST, *(len(row.first) + (4 if row.symbol else 6) + 2 for row in rows))
+    third = second + max(_SECOND - _FIRST, *(len(row.second) + _GAP for row in rows if row.symbol))
+    lines += [_line(row, second, third, width, colour) for row in rows]
+    counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
+    return "\n".join([*lines, *_notes(plan), "", f"Plan: {counted}."])
+
+
+def _notes(plan: Plan) -> list[str]:
+    return ["", *(f"  {printable(note)}" for note in plan.notes)] if plan.notes else []
+
+
+def _rows(plan: Plan) -> Iterator[_Row]:
+    builds = {change.address: change for change in plan.changes if change.action is Action.BUILD}
+    explained: set[str] = set()
+    for action in _ORDER:
+        for change in plan.changes:
+            if change.action is action:
+                yield from _change(change, builds, explained)
+
+
+def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> Iterator[_Row]:
+    action = change.action
+    verb = _WORDS.get(action, action.word)
+    if change.order:
+        verb += f", {change.order}"
+    if change.note:
+        verb += f" {change.note}"
+    details = [reason for reason in change.reasons if not _is_obvious(change, reason)]
+    cause = next((reason for reason in details if _is_cause(reason)), None)
+    third = ""
+    if action is Action.BUILD:
+        if change.address not in explained and details:
+            yield _Row(action.value, change.address, verb)
+            yield from (_step(change.address, reason) for reason in details)
+            return
+        details = []
+    elif cause is not None:
+        details.remove(cause)
+        third = f"because {cause.text}" if cause.path != "state" else cause.text
+    yield _Row(action.value, change.address, verb, third)
+    if cause is not None and cause.path == "image":
+        image = next((builds[address] for address in change.depends_on if address in builds), None)
+        if image is not None and image.address not in explained:
+            explained.add(image.address)
+            yield _step(image.address, image.reasons[0])
+    yield from (_detail(reason) for reason in details)
+
+
+def _is_obvious(change: Change, reason: Reason) -> bool:
+    """What is new is created, built or run for the first time: the action says it already."""
+    if reason.path == "state" and reason.old == "absent":
+        return change.note.find(" of ") < 0
+    return change.action is Action.BUILD and reason.old is None and reason.path == "steps[0]"
+
+
+def _is_cause(reason: Reason) -> bool:
+    """A reason in words, unlike one that is a value before and after."""
+    return reason.path in ("image", "state") or (reason.old is None and reason.new is None and not reason.sensitive)
+
+
+def _detail(reason: Reason) -> _Row:
+    path = printable(reason.path)
+    if reason.sensitive:
+        return _Row("", path, SENSITIVE, reason.text.removeprefix(f"{reason.path} {SENSITIVE}: "))
+    if _is_cause(reason):
+        return _Row("", path, reason.text)
+    if reason.path.startswith("files.") and reason.text.startswith(f"{reason.path}: "):
+        return _Row("", path, reason.text.removeprefix(f"{reason.path}: "))
+    return _Row("", path, f"{_value(reason.path, reason.old)} → {_value(reason.path, reason.new)}")
+
+
+def _step(address: str, reason: Reason) -> _Row:
+    """`step 4/6 COPY src/ /app/src: src/app.py differs` in two columns, and the copy with its arrow."""
+    title, separator, what = reason.text.rpartition(": ")
+    if not separator or not reason.path.startswith("steps["):
+        return _Row("", address, reason.text)
+    words = title.split(" ")
+    if len(words) > 4 and words[2] in ("COPY", "ADD"):
+        title = f"{' '.join(words[:-1])} → {words[-1]}"
+    return _Row("", address, _shortened(title, _LONGEST), what)
+
+
+def _value(path: str, value: object) -> str:
+    return _shortened(human(path, value), _LONGEST)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: max(1, length - 1)] + "…"
+
+
+def _line(row: _Row, second: int, third: int, width: int | None, colour: bool) -> str:
+    if row.symbol:
+        line = f"{row.symbol:>3} {row.first:<{second - 4}}"
+        middle = third - second
+    else:
+        line = f"      {row.first:<{second - 6}}"
+        middle = max(third - second, len(row.second) + _GAP)
+    line = (line + (f"{row.second:<{middle}}{row.third}" if row.third else row.second)).rstrip()
+    if width is not None:
+        line = _shortened(line, width)
+    if colour and row.symbol:
+        at = line.index(row.symbol)
+        code = _COLOURS[row.symbol]
+        line = f"{line[:at]}\x1b[{code}m{row.symbol}\x1b[0m{line[at + len(row.symbol) :]}"
+    return line
