@@ -17,6 +17,9 @@ from stackpy_runtime.store.root import Root
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
+# An attribute of the layer's folder that nobody in a container sees.
+_SIZE = "trusted.stackpy.size"
+
 # Staging folder → the descriptor that holds its lock, for this process.
 _held: dict[str, int] = {}
 _guard = Lock()
@@ -59,18 +62,49 @@ def reserve(root: Root) -> str:
 def commit(root: Root, staged: str, layer_id: str) -> str:
     """Makes the `upper` folder of a staging folder the layer `layer_id`, removes the rest, returns the layer's path.
 
-    Atomic; where the layer exists already it stays, and the staged one goes.
+    Atomic; where the layer exists already it stays, and the staged one goes. Record who refers to the layer soon: the
+    garbage collection leaves a new one alone for ten minutes, or for as long as `using` holds.
     """
-    target = folder(root, layer_id)
-    try:
-        os.rename(f"{staged}/upper", target)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno != 39:  # ENOTEMPTY: the layer is there already
-            raise _failure("create", target, error) from None
+    target = adopt(root, f"{staged}/upper", layer_id)
     discard(root, staged)
     return target
+
+
+def adopt(root: Root, source: str, layer_id: str) -> str:
+    """Renames the folder `source`, in a staging folder, to the layer `layer_id`, unless it is there already."""
+    target = folder(root, layer_id)
+    with using(root):
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            if error.errno not in (17, 39):  # EEXIST, ENOTEMPTY: the layer is there already
+                raise _failure("create", target, error) from None
+            # It may have been left by a crash long ago, without anybody referring to it: from now on it is young.
+            os.utime(target, follow_symlinks=False, ns=_times(target))
+    return target
+
+
+class using:
+    """While this is held no layer is collected; for work that commits several before it records who refers to them.
+
+    Held by several at once; a collection meanwhile skips layers instead of waiting.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._path = root.layers
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _failure("open", self._path, error) from None
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def __exit__(self, *_: object) -> None:
+        # A child forked meanwhile has the same open file, and would keep the lock if it were only closed.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
 
 
 def discard(root: Root, staged: str) -> None:
@@ -94,6 +128,26 @@ def folder(root: Root, layer_id: str) -> str:
 def exists(root: Root, layer_id: str) -> bool:
     """Whether the layer is on disk."""
     return os.path.isdir(folder(root, layer_id))
+
+
+def size(root: Root, layer_id: str) -> int:
+    """Bytes of the layer's regular files, hard links once; counted when first asked for, then read from the folder."""
+    path = folder(root, layer_id)
+    try:
+        return int(os.getxattr(path, _SIZE))
+    except (OSError, ValueError):
+        counted = trees.size(path)
+    try:
+        os.setxattr(path, _SIZE, str(counted).encode())
+    except OSError:
+        # Only a saving: a file system without trusted attributes has it counted each time.
+        pass
+    return counted
+
+
+def _times(path: str) -> tuple[int, int]:
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_atime_ns, found.st_mtime_ns
 
 
 def _failure(what: str, path: str, error: OSError) -> EngineError:

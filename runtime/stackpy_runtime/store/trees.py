@@ -42,7 +42,7 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_entry(folder, name, _Tree(folder, name))
+        _remove_entry(folder, name, _Tree())
     except FileNotFoundError:
         return
     except OSError as error:
@@ -55,12 +55,37 @@ def remove(path: str) -> None:
         os.close(folder)
 
 
-class _Tree:
-    """Where deep folders are brought to: the top of the tree that is being removed."""
+def remove_beneath(folder: int, name: str) -> None:
+    """`remove` for an entry of the folder of a descriptor; raises OSError, FileNotFoundError where there is none."""
+    _remove_entry(folder, name, _Tree())
 
-    def __init__(self, parent: int, name: str) -> None:
-        self.parent, self.name, self.moved = parent, name, 0
-        self.top = -1
+
+def size(path: str) -> int:
+    """Bytes of the regular files of a tree, hard links once; what vanishes meanwhile counts nothing."""
+    total, seen, folders = 0, set(), [path]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        found = entry.stat(follow_symlinks=False)
+                        if found.st_nlink > 1:
+                            if (found.st_dev, found.st_ino) in seen:
+                                continue
+                            seen.add((found.st_dev, found.st_ino))
+                        total += found.st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+class _Tree:
+    """Where deep folders are brought to: `top`, a descriptor of the uppermost folder that is being removed."""
+
+    def __init__(self) -> None:
+        self.top, self.moved = -1, 0
 
 
 def _remove_entry(folder: int, name: str, tree: _Tree, depth: int = 0) -> None:
@@ -94,7 +119,7 @@ def _remove_entry(folder: int, name: str, tree: _Tree, depth: int = 0) -> None:
     try:
         os.rmdir(name, dir_fd=folder)
     except PermissionError:
-        _clear_folder_flags(folder)
+        _clear_flags(folder)
         os.rmdir(name, dir_fd=folder)
 
 
@@ -128,7 +153,7 @@ def _rename_up(folder: int, name: str, tree: _Tree) -> None:
 
 def _unprotect(folder: int, name: str) -> None:
     """Takes the immutable and append-only flags off a file and off the folder that it is in."""
-    _clear_folder_flags(folder)
+    _clear_flags(folder)
     kind = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     # Others cannot be opened without an effect; the flags of links, devices and pipes cannot be set either.
     if stat.S_ISREG(kind):
@@ -137,10 +162,6 @@ def _unprotect(folder: int, name: str) -> None:
             _clear_flags(opened)
         finally:
             os.close(opened)
-
-
-def _clear_folder_flags(folder: int) -> None:
-    _clear_flags(folder)
 
 
 def _clear_flags(descriptor: int) -> None:

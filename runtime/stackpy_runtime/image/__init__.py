@@ -1,0 +1,1 @@
+"""Images from outside: references, archives, layers as tar streams; and bases made on this host."""

@@ -1,0 +1,123 @@
+"""Removing what nothing refers to any more, and what a crash has left."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import NamedTuple
+
+from stackpy_runtime.errors import Conflict
+from stackpy_runtime.store import layers, trees
+from stackpy_runtime.store.root import Root
+from stackpy_runtime.store.store import Store
+
+# How long something new is left alone, since its row may be written after it.
+GRACE_SECONDS = 600.0
+
+
+class Collected(NamedTuple):
+    """What a collection removed, by ID; the staging folders by name."""
+
+    layers: list[str]
+    containers: list[str]
+    staging: list[str]
+
+
+def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
+    """Removes layers without an image or a step, folders of containers without a row, staging folders of the dead.
+
+    grace: seconds for which a layer or a container's folder is safe after it was made
+
+    Volumes are never touched. Layers are skipped while somebody holds `layers.using`; a container's folder in which
+    something is mounted is left for the next time. A missing root is left missing.
+    """
+    root = store.root
+    if not root.exists():
+        return Collected([], [], [])
+    old = time.time() - grace
+    containers = _containers(store, root, old)
+    collected = _layers(store, root, old)
+    # Last, since a layer goes through staging, and a crash in between leaves it there.
+    return Collected(collected, containers, _staging(root))
+
+
+def _layers(store: Store, root: Root, old: float) -> list[str]:
+    if not set(_older(root.layers, old)) - store.layers_in_use():
+        return []
+    going: list[str] = []
+    staged = layers.reserve(root)
+    folder = os.open(root.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Both asked again, now that nobody commits.
+        used = store.layers_in_use()
+        for name in _older(root.layers, old):
+            if name not in used:
+                os.rename(f"{root.layers}/{name}", f"{staged}/{name}")
+                going.append(name)
+    except BlockingIOError:
+        pass  # a build is under way
+    finally:
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        os.close(folder)
+        layers.discard(root, staged)
+    return going
+
+
+def _containers(store: Store, root: Root, old: float) -> list[str]:
+    known = {container["id"] for container in store.containers()}
+    gone = []
+    for name in _older(root.containers, old):
+        if name in known:
+            continue
+        try:
+            trees.remove(f"{root.containers}/{name}")
+        except Conflict:
+            continue
+        gone.append(name)
+    return gone
+
+
+def _staging(root: Root) -> list[str]:
+    gone = []
+    parent = os.open(root.staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Nobody is between making a folder and locking it while this is held.
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        abandoned = [name for name in sorted(os.listdir(parent)) if _abandoned(parent, name)]
+    finally:
+        os.close(parent)
+    for name in abandoned:
+        trees.remove(f"{root.staging}/{name}")
+        gone.append(name)
+    return gone
+
+
+def _abandoned(parent: int, name: str) -> bool:
+    try:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # not a folder: nothing of ours
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
+def _older(path: str, moment: float) -> list[str]:
+    """Entries of a folder that were put there, or renamed, before `moment`; the status change time says so."""
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            try:
+                if entry.stat(follow_symlinks=False).st_ctime <= moment:
+                    found.append(entry.name)
+            except FileNotFoundError:
+                continue
+    return sorted(found)
