@@ -1,0 +1,202 @@
+"""The verbs on containers that clients ask for, over Lifecycle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from stackpy_runtime.container import logs, restart, state
+from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
+from stackpy_runtime.host import creation, executions
+from stackpy_runtime.host.lifecycle import Lifecycle, limits
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.probes import Watch
+from stackpy_runtime.model import ContainerConfig, Health
+from stackpy_runtime.store import trees
+from stackpy_runtime.volume import remove as remove_volume
+
+TAIL_OF_FAILURE = 20
+
+
+class Containers:
+    """Create, remove, update, wait; start and stop are Lifecycle's."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self.lifecycle, self.store = lifecycle, lifecycle.store
+        lifecycle.on_running = self.begin_watch
+        lifecycle.on_ended = self.ended
+
+    def create(self, config: ContainerConfig) -> Live:
+        """Makes a container."""
+        container = creation.create(self.store, config)
+        live = Live(self.store.root.path, container)
+        with self.lifecycle.lock:
+            self.lifecycle.lives[live.id] = live
+        return live
+
+    def up(self, config: ContainerConfig) -> Live:
+        """Makes and starts one; a start that fails leaves it `exited`, to be looked at."""
+        live = self.create(config)
+        self.lifecycle.start(live)
+        return live
+
+    def restart(self, live: Live, timeout: float | None) -> None:
+        """Stops and starts."""
+        with live.verb:
+            self.lifecycle.stop(live, timeout)
+            self.lifecycle.start(live)
+
+    def kill(self, live: Live, number: int) -> None:
+        """Sends a signal; one that ends the container is a user's stop."""
+        with live.changed:
+            if not live.pid:
+                raise Conflict("it is not running", subject=f"container {live.name}")
+            if number == 9:
+                live.state = {**live.state, "stopped": True}
+        live.signal(number)
+
+    def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
+        """Removes a container and what is its own."""
+        if (live.pid or live.state["status"] == "restarting") and not force:
+            raise Conflict(
+                "it is running", subject=f"container {live.name}", hint="stop it first, or remove it by force"
+            )
+        live.removed = True
+        with live.verb:
+            try:
+                if live.pid or live.state["status"] == "restarting":
+                    self.lifecycle.stop(live, 0)
+                self.store.delete_container(live.id)
+            except BaseException:
+                live.removed = False
+                raise
+            with self.lifecycle.lock:
+                self.lifecycle.lives.pop(live.id, None)
+            with live.changed:
+                live.state = {**live.state, "status": "exited"}
+                live.changed.notify_all()
+            trees.remove(live.folder)
+            if volumes:
+                self._remove_anonymous(live)
+
+    def _remove_anonymous(self, live: Live) -> None:
+        for volume in self.store.volumes():
+            if volume["labels"].get(creation.LABEL_ANONYMOUS) == live.id:
+                try:
+                    remove_volume(self.store, volume["name"])
+                except EngineError:
+                    # Another container has mounted it by name since: then it is no longer this one's.
+                    pass
+
+    def update(self, live: Live, changes: dict[str, Any]) -> None:
+        """Changes limits, restart policy and labels while it runs."""
+        with live.verb:
+            merged: dict[str, Any] = {**live.config}
+            for key, value in changes.items():
+                if value is None:
+                    merged.pop(key, None)
+                else:
+                    merged[key] = value
+            config: ContainerConfig = merged  # type: ignore[assignment]
+            creation.check(config, self.store.image(live.container["image_id"]))
+            restart.check(config.get("restart", "no"))
+            if live.pid:
+                live.group.limit(limits(config))
+            self.store.update_container(live.id, config=config)
+            with live.changed:
+                live.config = live.container["config"] = config
+                live.changed.notify_all()
+
+    def rename(self, live: Live, name: str) -> None:
+        """Gives a container another name."""
+        if not creation.NAME.fullmatch(name):
+            raise InvalidConfig(f"`{name}` is not a container name")
+        with live.verb:
+            self.store.update_container(live.id, name=name)
+            live.name = live.container["name"] = live.config["name"] = name
+
+    def wait(self, live: Live) -> int:
+        """Waits for the next end; returns its exit code (125 when nobody knows it)."""
+        self.settle(live)
+        live.wait_until(lambda: live.removed or live.state["status"] in ("exited", "created"))
+        code = live.state["exit_code"]
+        return 125 if code is None else code
+
+    def settle(self, live: Live) -> None:
+        """Takes into account an end that the supervisor has not seen itself."""
+        if not live.pid and not live.launching and live.state["status"] == "running":
+            live.state = state.live(live.state, live.folder)
+
+    def await_state(self, live: Live, condition: str, timeout: float | None) -> None:
+        """Returns when the condition holds; ProcessFailed when it cannot hold any more, EngineError on time-out."""
+
+        def met() -> bool:
+            now = live.state
+            if condition == "completed":
+                return now["status"] == "exited" and now["exit_code"] == 0
+            if condition == "healthy" and "healthcheck" in live.config:
+                return now["status"] == "running" and now["health"] == "healthy"
+            return now["status"] == "running"
+
+        def lost() -> bool:
+            now = live.state
+            if live.removed or now["status"] == "exited":
+                return True
+            return condition == "healthy" and now["health"] == "unhealthy"
+
+        self.settle(live)
+        if not live.wait_until(lambda: met() or lost(), timeout):
+            raise EngineError(
+                f"it is not {condition} after {timeout:g} s",
+                subject=f"container {live.name}",
+                hint=f"stackpy logs {live.name}",
+            )
+        if met():
+            return
+        now = live.state
+        code = now["exit_code"] if now["exit_code"] is not None else 125
+        lines = logs.select(logs.read(live.folder), TAIL_OF_FAILURE)
+        output = "".join(line["text"] for line in lines)
+        if now["health"] == "unhealthy":
+            message = f"it is unhealthy: {now['error'] or 'its health check fails'}"
+        elif now["error"]:
+            message = now["error"]
+        else:
+            message = f"it exited with {code}" + (" (out of memory)" if now["oom_killed"] else "")
+        raise ProcessFailed(message, exit_code=code, output=output, subject=f"container {live.name}")
+
+    # --- health and ends ---------------------------------------------------------------------------------------------
+
+    def begin_watch(self, live: Live) -> None:
+        """Starts the health checks of a container that runs."""
+        if "healthcheck" in live.config:
+            watch = Watch(
+                live,
+                lambda who, argv, timeout: executions.probe(self.lifecycle, who, argv, timeout),
+                self._health_changed,
+            )
+            threading.Thread(target=watch.loop, daemon=True).start()
+
+    def _health_changed(self, live: Live, health: Health, text: str) -> None:
+        with live.changed:
+            if not live.pid:
+                return
+            live.state = {**live.state, "health": health, "error": "" if health == "healthy" else text}
+            if not live.removed:
+                self.store.update_container(live.id, state=live.state)
+            live.changed.notify_all()
+
+    def ended(self, live: Live) -> None:
+        """Removes a container that was to be removed at its end."""
+        if live.config.get("auto_remove") and live.state["status"] == "exited" and not live.removed:
+            try:
+                self.remove(live, force=True, volumes=True)
+            except NotFound:
+                # A user has removed it in this moment.
+                pass
+
+
+def now() -> str:
+    """The time, as the store keeps it."""
+    return logs.timestamp(time.time())

@@ -1,0 +1,179 @@
+"""Makes a container from its configuration: everything that can be wrong is found here, before anything runs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import time
+
+from stackpy_runtime.container import logs, plan, restart, security, state
+from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.model import (
+    Container,
+    ContainerConfig,
+    Image,
+    Mount,
+    NetworkConfig,
+    Volume,
+)
+from stackpy_runtime.store.store import Store
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+# The network of containers that name none, made when the first needs it and removed after the last.
+BRIDGE = "bridge"
+LABEL_ANONYMOUS = "stackpy.anonymous"
+SMALLEST_MEMORY = 6 << 20
+
+
+def random_name() -> str:
+    """A name for a container that has been given none."""
+    first = "able bold calm deft fair glad keen kind neat prim quick sage swift warm wise".split()
+    second = "ant bee cod doe eel fox hen ibis jay kite lark mole newt owl ray seal tern vole wren yak".split()
+    number = int.from_bytes(os.urandom(4), "big")
+    return f"{first[number % len(first)]}_{second[number // 64 % len(second)]}_{number % 10000}"
+
+
+def check(config: ContainerConfig, image: Image) -> None:
+    """Raises InvalidConfig for what no start could carry out."""
+    if not NAME.fullmatch(config["name"]):
+        raise InvalidConfig(
+            f"`{config['name']}` is not a container name",
+            hint="letters, digits, `_`, `.` and `-`, a letter or digit first",
+        )
+    plan.argv(config, image["config"])
+    security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
+    restart.check(config.get("restart", "no"))
+    memory = config.get("mem_limit", 0)
+    if memory and memory < SMALLEST_MEMORY:
+        raise InvalidConfig(f"a memory limit of {memory} bytes is below 6 MiB", hint="no program starts in less")
+    cpus = config.get("cpus", 0.0)
+    if cpus < 0 or cpus > (os.cpu_count() or 1):
+        raise InvalidConfig(f"cpus {cpus} is not between 0 and the {os.cpu_count()} of this host")
+    if config.get("pids_limit", 0) < 0:
+        raise InvalidConfig("pids_limit is negative", hint="leave it out for no limit")
+    if config.get("network_mode") and config.get("networks"):
+        raise InvalidConfig(f"network_mode {config.get('network_mode')} and networks exclude each other")
+    if config.get("network_mode") and config.get("ports"):
+        raise InvalidConfig(f"ports cannot be published with network_mode {config.get('network_mode')}")
+    if config.get("auto_remove") and config.get("restart", "no") != "no":
+        raise InvalidConfig("a restart policy and removal at exit exclude each other")
+    hostname = config.get("hostname", "")
+    if len(hostname) > 63 or "\0" in hostname or "/" in hostname:
+        raise InvalidConfig(f"`{hostname[:70]}` is not a host name", hint="at most 63 characters")
+    for name, value in config.get("environment", {}).items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise InvalidConfig(f"`{name}` cannot be an environment variable")
+    for secret in config.get("secrets", []):
+        if "/" in secret["target"] or secret["target"] in ("", ".", ".."):
+            raise InvalidConfig(f"secret target `{secret['target']}` is not a file name")
+    for file in config.get("files", []):
+        plan.check_target(file["target"])
+
+
+def create(store: Store, config: ContainerConfig) -> Container:
+    """Makes the container's folder and row. Raises InvalidConfig, NotFound or Conflict and leaves nothing then."""
+    image = store.image(config["image"])
+    config.setdefault("name", "")
+    config["name"] = config["name"] or random_name()
+    check(config, image)
+    anonymous = _image_volumes(config, image)
+    plan.mounts(config, {m["source"]: "" for m in config.get("mounts", []) if m["type"] == "volume"})
+    for mount in config.get("mounts", []):
+        if mount["type"] == "bind" and not os.path.exists(mount["source"]):
+            raise InvalidConfig(
+                f"bind source {mount['source']} does not exist", hint="make it first, or use a named volume"
+            )
+    for name in config.get("networks", {}):
+        if name != BRIDGE:
+            store.network(name)
+    held = {secret["name"] for secret in store.secrets()}
+    for secret in config.get("secrets", []):
+        if secret["secret"] not in held:
+            raise NotFound(f"no secret `{secret['secret']}`")
+    identity = os.urandom(32).hex()
+    folder = f"{store.root.containers}/{identity}"
+    for name in ("upper", "work", "etc", "files"):
+        os.makedirs(f"{folder}/{name}", mode=0o755)
+    try:
+        _stage_files(config, folder)
+        container: Container = {
+            "id": identity,
+            "name": config["name"],
+            "created": logs.timestamp(time.time()),
+            "image_id": image["id"],
+            "config": config,
+            "state": state.initial(),
+            "networks": {},
+        }
+        for volume in anonymous:
+            make_volume(store, volume, {LABEL_ANONYMOUS: identity})
+        for mount in config.get("mounts", []):
+            if mount["type"] == "volume":
+                ensure_volume(store, mount["source"])
+        store.insert_container(container)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return container
+
+
+def _stage_files(config: ContainerConfig, folder: str) -> None:
+    """Puts the contents of `files` on disk, where the sandbox reads them; the configuration keeps them too."""
+    for index, file in enumerate(config.get("files", [])):
+        try:
+            content = base64.b64decode(file["content"], validate=True)
+        except ValueError:
+            raise InvalidConfig(f"content of {file['target']} is not base64") from None
+        with open(f"{folder}/files/{index}", "wb") as staged:
+            staged.write(content)
+
+
+def _image_volumes(config: ContainerConfig, image: Image) -> list[str]:
+    """Adds a volume for each VOLUME of the image that nothing is mounted on; returns their names."""
+    covered = {mount["target"].rstrip("/") for mount in config.get("mounts", [])}
+    made = []
+    for target in image["config"].get("Volumes", {}):
+        path = plan.check_target(target)
+        if path.rstrip("/") in covered:
+            continue
+        name = os.urandom(32).hex()
+        mount: Mount = {"type": "volume", "source": name, "target": path, "read_only": False}
+        config.setdefault("mounts", []).append(mount)
+        made.append(name)
+    return made
+
+
+def make_volume(store: Store, name: str, labels: dict[str, str]) -> Volume:
+    """A new named volume; Conflict when there is one."""
+    if not NAME.fullmatch(name):
+        raise InvalidConfig(f"`{name}` is not a volume name", hint="letters, digits, `_`, `.` and `-`")
+    mountpoint = f"{store.root.volumes}/{name}/_data"
+    volume: Volume = {
+        "name": name,
+        "driver": "local",
+        "mountpoint": mountpoint,
+        "labels": labels,
+        "created": logs.timestamp(time.time()),
+    }
+    os.makedirs(mountpoint, mode=0o755, exist_ok=True)
+    store.insert_volume(volume)
+    return volume
+
+
+def ensure_volume(store: Store, name: str) -> None:
+    """The volume, made when it is missing, as docker run does."""
+    try:
+        store.volume(name)
+    except NotFound:
+        try:
+            make_volume(store, name, {})
+        except Conflict:
+            # Somebody else was faster.
+            pass
+
+
+def bridge_config() -> NetworkConfig:
+    """The configuration of the network of containers that name none."""
+    return {"name": BRIDGE, "labels": {}}

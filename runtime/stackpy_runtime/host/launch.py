@@ -1,0 +1,70 @@
+"""Starts the keeper, which starts the supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import _socket
+
+KEEPER = "import sys; sys.path[:0] = {path!r}; from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r})"
+SUPERVISOR = "import sys; sys.path[:0] = {path!r}; from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
+
+
+def _interpreter(code: str) -> list[str]:
+    # Isolated and without `site`: what the caller's environment and folder hold must not reach the engine, and a start
+    # costs half as much. The path is given instead.
+    return ["stackpy", "-I", "-S", "-c", code]
+
+
+def commands(root: str, listener: int) -> list[str]:
+    """The keeper's command line, which holds the supervisor's."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    site = [path for path in sys.path if path.endswith("-packages")]
+    path = [package, *[other for other in site if other != package]]
+    supervisor = _interpreter(SUPERVISOR.format(path=path, root=root))
+    return _interpreter(KEEPER.format(path=path, root=root, listener=listener, command=supervisor))
+
+
+def start(root: str, listener: int) -> None:
+    """Starts a keeper that inherits the listening socket `listener`; returns at once."""
+    os.makedirs(f"{root}/run/io", mode=0o711, exist_ok=True)
+    os.makedirs(f"{root}/run/mnt", mode=0o711, exist_ok=True)
+    command = commands(root, listener)
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        # Twice, and in a session of its own: nobody's terminal, and nobody but init is its parent.
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open("/dev/null", os.O_RDWR)
+        log = os.open(f"{root}/run/engine.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.set_inheritable(listener, True)
+        for descriptor in range(3, 256):
+            if descriptor != listener:
+                try:
+                    os.close(descriptor)
+                except OSError:
+                    pass
+        os.execve(sys.executable, command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"})
+    finally:
+        os._exit(127)
+
+
+def listen(path: str) -> int:
+    """A new listening socket at `path`, for root alone; the caller holds the launch lock."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(512)
+    return listener.detach()

@@ -1,0 +1,164 @@
+"""A container on its networks: addresses, names, published ports, and the files under /etc that tell of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from stackpy_runtime.errors import NotFound
+from stackpy_runtime.host.creation import BRIDGE, bridge_config
+from stackpy_runtime.host.keeper_link import KeeperLink
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.names import Names
+from stackpy_runtime.model import LABEL_RESOURCE, LABEL_STACK, Attachment, EndpointInfo, Network
+from stackpy_runtime.network.manager import NetworkManager
+from stackpy_runtime.store.store import Store
+
+RESOLVER = "127.0.0.11"
+
+
+class Networking:
+    """What Lifecycle asks of the network room, for one container at a time."""
+
+    def __init__(self, store: Store, keeper: KeeperLink, serve_dns: Callable[[str, Any, Any], None]) -> None:
+        self.store, self.keeper, self.names = store, keeper, Names()
+        self.manager = NetworkManager(store, hold=self._hold, release=self._release)
+        self.serve_dns = serve_dns
+        self.stop_dns: Callable[[str], None] = lambda container: None
+        self.lock = threading.Lock()
+        self.published: set[str] = set()
+
+    def _hold(self, name: str, held: socket.socket) -> None:
+        self.keeper.hold(f"port/{name}", [held.fileno()])
+        held.close()
+
+    def _release(self, name: str) -> None:
+        self.keeper.release(f"port/{name}")
+
+    def attachments(self, live: Live) -> list[tuple[Network, Attachment]]:
+        """The networks of a container; the bridge, made on demand, when it names none."""
+        if live.config.get("network_mode"):
+            return []
+        wanted = live.config.get("networks") or {BRIDGE: {"aliases": []}}
+        result = []
+        for name, attachment in wanted.items():
+            try:
+                network = self.store.network(name)
+            except NotFound:
+                if name != BRIDGE:
+                    raise
+                network = self._make_bridge()
+            result.append((network, attachment))
+        # The way out leads through the first network that has one.
+        return sorted(result, key=lambda pair: pair[0]["internal"])
+
+    def _make_bridge(self) -> Network:
+        with self.lock:
+            try:
+                return self.store.network(BRIDGE)
+            except NotFound:
+                return self.manager.create(bridge_config())
+
+    def attach(self, live: Live, namespace: int) -> None:
+        """Connects a container's network namespace, and answers its DNS questions."""
+        endpoints: dict[str, EndpointInfo] = {}
+        pairs = self.attachments(live)
+        if not pairs:
+            self.manager.prepare_loopback(namespace)
+            return
+        for index, (network, attachment) in enumerate(pairs):
+            info = self.manager.attach(live.id, namespace, network, attachment, f"eth{index}")
+            endpoints[network["name"]] = info
+            names = [live.name, live.id[:12], *attachment["aliases"]]
+            self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
+        datagrams, stream = self.manager.prepare_dns(namespace)
+        self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
+        self.serve_dns(live.id, datagrams, stream)
+        live.container["networks"] = endpoints
+        self._write_hosts(live, endpoints)
+        if live.container["image_id"]:
+            # A build step has no row.
+            self.store.update_container(live.id, networks=endpoints)
+
+    def publish(self, live: Live) -> None:
+        """Opens a container's ports, once it is about to run."""
+        ports = live.config.get("ports")
+        if not ports:
+            return
+        address = next(iter(live.container["networks"].values()))["ip_address"]
+        labels = live.config.get("labels", {})
+        stack, resource = labels.get(LABEL_STACK, ""), labels.get(LABEL_RESOURCE, "")
+        self.published.add(live.id)
+        self.manager.publish(live.id, ports, address, f"{stack}/{resource}" if stack else "")
+
+    def detach(self, live: Live) -> None:
+        """Undoes `attach` and `publish`."""
+        if live.id in self.published:
+            self.published.discard(live.id)
+            self.manager.unpublish(live.id)
+        if live.container["networks"]:
+            self.stop_dns(live.id)
+            self.keeper.release(f"dns/{live.id}")
+            self.names.remove(live.id)
+            live.container["networks"] = {}
+        self.manager.detach(live.id)
+
+    def adopt(self, live: Live, held: list[int]) -> None:
+        """Takes up a container that has gone on running without us; `held`: its DNS sockets, from the keeper."""
+        endpoints = live.container["networks"]
+        for network, attachment in self.attachments(live):
+            info = endpoints.get(network["name"])
+            if info:
+                names = [live.name, live.id[:12], *attachment["aliases"]]
+                self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
+        if len(held) == 2:
+            datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
+            self.serve_dns(live.id, datagrams, stream)
+        self.publish(live)
+
+    def write_etc(self, live: Live, hostname: str) -> dict[str, str]:
+        """Writes hosts, hostname and resolv.conf of a container; returns target → file."""
+        folder = f"{live.folder}/etc"
+        contents = {"hostname": f"{hostname}\n", "hosts": hosts(hostname, []), "resolv.conf": self._resolver(live)}
+        for name, text in contents.items():
+            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)
+        return {name: f"{folder}/{name}" for name in contents}
+
+    def _resolver(self, live: Live) -> str:
+        mode = live.config.get("network_mode")
+        if mode == "host":
+            try:
+                with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+                    return file.read()
+            except OSError:
+                return ""
+        return "" if mode == "none" else f"nameserver {RESOLVER}\noptions ndots:0\n"
+
+    def _write_hosts(self, live: Live, endpoints: dict[str, EndpointInfo]) -> None:
+        hostname = live.config.get("hostname") or live.id[:12]
+        text = hosts(hostname, [info["ip_address"] for info in endpoints.values()])
+        # In place: the file is a bind mount inside.
+        with open(f"{live.folder}/etc/hosts", "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def tidy(self) -> None:
+        """Removes the bridge that was made on demand when no container is on it."""
+        with self.lock:
+            try:
+                network = self.store.network(BRIDGE)
+            except NotFound:
+                return
+            if not network["labels"] and not self.store.addresses(network["id"]):
+                self.manager.remove(network)
+
+
+def hosts(hostname: str, addresses: list[str]) -> str:
+    """The text of /etc/hosts."""
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{hostname}" for address in addresses] or [f"127.0.1.1\t{hostname}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,143 @@
+"""Health checks: commands in the container, HTTP and TCP asked from within its network namespace.
+
+While a container is starting, probes come quickly at first (0.05 s, doubling up to the interval), so that one that is
+ready is seen at once and not an interval later. Only probes at the configured pace count as failures (Docker's rule:
+`retries` failures in a row after `start_period`).
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import time
+import urllib.parse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
+from stackpy_runtime.model import Health, Probe
+
+FIRST_PAUSE = 0.05
+
+
+class Verdict(NamedTuple):
+    """What one probe found; `text` is the reason or the output's end."""
+
+    healthy: bool
+    text: str
+
+
+class Progress(NamedTuple):
+    """Where a container's health stands: failures in a row that count."""
+
+    health: Health
+    failures: int
+
+
+def judge(now: Progress, verdict: Verdict, probe: Probe, age: float, *, counts: bool) -> Progress:
+    """The health after one more probe. age: seconds since the start; counts: it came at the configured pace."""
+    if verdict.healthy:
+        return Progress("healthy", 0)
+    if not counts or (now.health == "starting" and age < probe["start_period"]):
+        return now
+    failures = now.failures + 1
+    return Progress("unhealthy" if failures >= probe["retries"] else now.health, failures)
+
+
+def ask_tcp(network: int, port: int, timeout: float) -> Verdict:
+    """Connects to a port on the container's loopback. network: descriptor of its namespace."""
+    with entered(network, CLONE_NEWNET):
+        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    with probe:
+        probe.settimeout(timeout)
+        try:
+            probe.connect(("127.0.0.1", port))
+        except OSError as error:
+            return Verdict(False, f"tcp {port}: {error.strerror or error}")
+    return Verdict(True, "")
+
+
+def ask_http(network: int, url: str, status: int | None, timeout: float) -> Verdict:
+    """Asks a URL as a program in the container would; `localhost` and its own addresses are what it can reach."""
+    parts = urllib.parse.urlsplit(url)
+    host, port = parts.hostname or "localhost", parts.port or 80
+    # Names are not looked up: a resolver of the host would answer for another network.
+    address = "127.0.0.1" if host == "localhost" else host
+    with entered(network, CLONE_NEWNET):
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        opened.settimeout(timeout)
+        opened.connect((address, port))
+        connection.sock = opened
+        path = parts.path or "/"
+        connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers={"User-Agent": "stackpy"})
+        answer = connection.getresponse()
+        good = answer.status == status if status else 200 <= answer.status < 400
+        return Verdict(good, "" if good else f"{url} answered {answer.status}")
+    except (OSError, http.client.HTTPException) as error:
+        return Verdict(False, f"{url}: {getattr(error, 'strerror', None) or error}")
+    finally:
+        opened.close()
+
+
+class Watch:
+    """Probes one container until its process ends; runs in a thread of its own."""
+
+    def __init__(
+        self,
+        live: Live,
+        run: Callable[[Live, list[str], float], Verdict],
+        changed: Callable[[Live, Health, str], None],
+    ) -> None:
+        self.live, self.run, self.changed = live, run, changed
+        self.probe: Probe = live.config["healthcheck"]
+
+    def ask(self, network: int) -> Verdict:
+        """One probe."""
+        probe = self.probe
+        if "tcp" in probe:
+            return ask_tcp(network, probe["tcp"], probe["timeout"])
+        if "http" in probe:
+            return ask_http(network, probe["http"], probe.get("status"), probe["timeout"])
+        return self.run(self.live, probe["test"], probe["timeout"])
+
+    def loop(self) -> None:
+        """Until the container ends."""
+        live, probe, pid = self.live, self.probe, self.live.pid
+        if not pid:
+            return
+        try:
+            network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            start = time.monotonic()
+            now = Progress(live.state["health"] or "starting", 0)
+            pause, due = FIRST_PAUSE, start + self._interval(now, 0.0)
+            while not live.wait_until(lambda: live.pid != pid, max(0.0, pause)):
+                moment = time.monotonic()
+                counts = moment >= due
+                verdict = self.ask(network)
+                if live.pid != pid:
+                    return
+                age = moment - start
+                before, now = now, judge(now, verdict, probe, age, counts=counts)
+                if now.health != before.health:
+                    self.changed(live, now.health, verdict.text)
+                if counts:
+                    due = time.monotonic() + self._interval(now, age)
+                if now.health == "starting":
+                    pause = min(pause * 2, self._interval(now, age), max(0.0, due - time.monotonic()))
+                else:
+                    if not counts:
+                        due = time.monotonic() + probe["interval"]
+                    pause = max(0.0, due - time.monotonic())
+        finally:
+            os.close(network)
+
+    def _interval(self, now: Progress, age: float) -> float:
+        starting = now.health == "starting" and age < self.probe["start_period"]
+        return self.probe["start_interval"] if starting else self.probe["interval"]

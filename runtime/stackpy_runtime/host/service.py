@@ -1,0 +1,189 @@
+"""What clients may ask of the supervisor: one thread for each connection, one request after the other on it.
+
+A request is {"op": NAME, "args": {…}} with descriptors where the operation says so; the answer {"ok": RESULT} or
+{"error": {…}}. `run` sends output as frames before its answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
+from stackpy_runtime.host import creation, executions, requests, secret_values, steps
+from stackpy_runtime.host.attaching import Attachment
+from stackpy_runtime.host.containers import Containers, now
+from stackpy_runtime.host.lifecycle import Lifecycle, signal_number
+from stackpy_runtime.host.networking import Networking
+from stackpy_runtime.host.wire import Closed, Connection, close_all
+from stackpy_runtime.volume import remove as remove_volume
+
+Arguments = dict[str, Any]
+
+
+class Service:
+    """The table of operations."""
+
+    def __init__(self, lifecycle: Lifecycle, containers: Containers, networking: Networking) -> None:
+        self.lifecycle, self.containers, self.networking = lifecycle, containers, networking
+        self.store = lifecycle.store
+        self.busy = 0
+        self.lock = threading.Lock()
+        self.operations: dict[str, Callable[[Arguments], Any]] = {
+            "ping": lambda arguments: {"pid": os.getpid()},
+            "create": lambda a: self.containers.create(requests.container(a["config"])).id,
+            "up": lambda a: self.containers.up(requests.container(a["config"])).id,
+            "start": lambda a: self.lifecycle.start(self.lifecycle.live(a["container"])),
+            "stop": lambda a: self.lifecycle.stop(self.lifecycle.live(a["container"]), a.get("timeout")),
+            "restart": lambda a: self.containers.restart(self.lifecycle.live(a["container"]), a.get("timeout")),
+            "kill": lambda a: self.containers.kill(self.lifecycle.live(a["container"]), signal_number(a["signal"])),
+            "remove": self.remove,
+            "wait": lambda a: self.containers.wait(self.lifecycle.live(a["container"])),
+            "update": lambda a: self.containers.update(
+                self.lifecycle.live(a["container"]), requests.changes(a["changes"])
+            ),
+            "rename": lambda a: self.containers.rename(self.lifecycle.live(a["container"]), a["name"]),
+            "await": self.await_state,
+            "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
+            "remove_network": self.remove_network,
+            "create_volume": lambda a: creation.make_volume(self.store, a["name"], requests.labels(a["labels"])),
+            "remove_volume": self.remove_volume,
+            "put_secret": lambda a: secret_values.put(
+                self.store, a["name"], base64.b64decode(a["value"]), requests.labels(a["labels"]), now()
+            ),
+            "remove_secret": self.remove_secret,
+            "tidy": lambda arguments: self.networking.tidy(),
+        }
+
+    def serve(self, descriptor: int) -> None:
+        """Answers one client until it goes."""
+        connection = Connection(descriptor)
+        try:
+            while True:
+                request, descriptors = connection.receive()
+                with self.lock:
+                    self.busy += 1
+                try:
+                    self.answer(connection, request, descriptors)
+                finally:
+                    close_all(descriptors)
+                    with self.lock:
+                        self.busy -= 1
+        except (Closed, OSError):
+            # The client has gone; what it asked for is done or has failed, and was answered as far as it listened.
+            pass
+        finally:
+            connection.close()
+
+    def answer(self, connection: Connection, request: Any, descriptors: list[int]) -> None:
+        """Carries out one request."""
+        try:
+            operation, arguments = request["op"], request.get("args", {})
+            if operation == "run":
+                result = self.run(connection, arguments)
+            elif operation == "exec":
+                result = self.exec(arguments, descriptors)
+            elif operation == "step":
+                result = steps.run(self.lifecycle, connection, arguments, descriptors)
+            elif operation in self.operations:
+                result = self.operations[operation](arguments)
+            else:
+                raise InvalidConfig(f"the engine has no operation `{operation}`")
+            connection.send({"ok": result})
+        except EngineError as error:
+            connection.send({"error": error.to_wire()})
+        except (Closed, ConnectionError):
+            raise
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            connection.send({"error": EngineError(f"{type(error).__name__}: {error}").to_wire()})
+
+    # --- operations that are more than a line -------------------------------------------------------------------------
+
+    def remove(self, arguments: Arguments) -> None:
+        """Removes a container."""
+        live = self.lifecycle.live(arguments["container"])
+        self.containers.remove(live, force=arguments.get("force", False), volumes=arguments.get("volumes", False))
+
+    def await_state(self, arguments: Arguments) -> None:
+        """Waits for started, healthy or completed."""
+        live = self.lifecycle.live(arguments["container"])
+        self.containers.await_state(live, arguments["condition"], arguments.get("timeout"))
+
+    def remove_network(self, arguments: Arguments) -> None:
+        """Removes a network that no container is on."""
+        network = self.store.network(arguments["name"])
+        holders = set(self.store.addresses(network["id"]).values())
+        if holders:
+            names = sorted(c["name"] for c in self.store.containers() if c["id"] in holders)
+            raise Conflict(f"it is in use by {', '.join(names)}", subject=f"network {network['name']}")
+        self.networking.manager.remove(network)
+
+    def remove_volume(self, arguments: Arguments) -> None:
+        """Removes a volume that no container mounts."""
+        remove_volume(self.store, arguments["name"])
+
+    def remove_secret(self, arguments: Arguments) -> None:
+        """Removes a secret that no container mounts."""
+        if users := self.store.secret_users(arguments["name"]):
+            raise Conflict(f"it is in use by {', '.join(users)}", subject=f"secret {arguments['name']}")
+        secret_values.remove(self.store, arguments["name"])
+
+    def run(self, connection: Connection, arguments: Arguments) -> dict[str, Any]:
+        """Creates and starts a container with the client on its streams; answers with its exit code."""
+        live = self.containers.create(requests.container(arguments["config"]))
+        attachment = Attachment(self.lifecycle, live, connection)
+        stdin = attachment.begin(stdin=live.config.get("stdin_open", False))
+        try:
+            self.lifecycle.start(live, stdin)
+        except EngineError:
+            if live.config.get("auto_remove"):
+                self.containers.remove(live, force=True, volumes=True)
+            raise
+        finally:
+            if stdin >= 0:
+                os.close(stdin)
+        if size := arguments.get("size"):
+            self.lifecycle.resize(live, *size)
+        attachment.listen()
+        attachment.forward()
+        if live.config.get("auto_remove"):
+            live.wait_until(lambda: live.removed and live.id not in self.lifecycle.lives, 30.0)
+        code = live.state["exit_code"]
+        return {"id": live.id, "exit_code": 125 if code is None else code}
+
+    def exec(self, arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+        """Starts a process in a container. descriptors: channel, and without a terminal stdin, stdout, stderr."""
+        live = self.lifecycle.live(arguments["container"])
+        tty = bool(arguments.get("tty"))
+        joining = executions.join_plan(
+            self.lifecycle,
+            live,
+            arguments["argv"],
+            tty=tty,
+            environment=arguments.get("environment"),
+            working_dir=arguments.get("working_dir", ""),
+            user=arguments.get("user", ""),
+        )
+        channel, *streams = descriptors
+        with contextlib.ExitStack() as stack:
+            if tty:
+                null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                stack.callback(os.close, null)
+                stdin, streams = -1, [null, null]
+            else:
+                stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
+            reference = executions.spawn(self.lifecycle, joining, channel, stdin, streams)
+        # Our copies must go now: the client reads its pipes until nobody has them open.
+        close_all(descriptors)
+        descriptors.clear()
+        try:
+            return {"exit_code": executions.wait(self.lifecycle, reference)}
+        finally:
+            executions.forget(self.lifecycle, reference)

@@ -1,0 +1,50 @@
+"""The bottom layer of every container: mount points.
+
+/proc, /sys, /dev, /etc/hosts and the targets of its mounts are folders and files of a layer *beneath* the image's, so
+they exist where the image lacks them and the container's own layer stays clean: what a build step leaves behind is
+what the step did, and nothing is to be cleaned away afterwards (CVE-2024-23652).
+"""
+
+from __future__ import annotations
+
+import os
+
+from stackpy_runtime.container.plan import MountPlan
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.store import layers
+from stackpy_runtime.store.root import Root
+
+FOLDERS = ("proc", "sys", "dev", "etc", "run/secrets")
+FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+
+
+def base(root: Root) -> str:
+    """The folder that all containers of a root share; made once."""
+    path = f"{root.path}/skeleton"
+    if not os.path.exists(f"{path}/etc/resolv.conf"):
+        for name in FOLDERS:
+            os.makedirs(f"{path}/{name}", mode=0o755, exist_ok=True)
+        for name in FILES:
+            os.close(os.open(f"{path}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    return path
+
+
+def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
+    """A folder with the targets of these mounts, when there are any: the list of layers that it adds."""
+    if not mounts:
+        return []
+    path = f"{folder}/targets"
+    for mount in mounts:
+        target = path + mount["target"]
+        if mount["kind"] != "bind" or os.path.isdir(mount["source"]):
+            os.makedirs(target, mode=0o755, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+            if not os.path.lexists(target):
+                os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    return [path]
+
+
+def lowers(root: Root, live: Live, image_layers: list[str], mounts: list[MountPlan]) -> list[str]:
+    """The lower folders of a container's overlay, bottom first."""
+    return [base(root), *targets(live.folder, mounts), *[layers.folder(root, layer) for layer in image_layers]]

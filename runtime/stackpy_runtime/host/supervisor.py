@@ -1,0 +1,289 @@
+"""The supervisor: answers clients, reads output, checks health, restarts, resolves names.
+
+Its loop is asyncio's, for the DNS server and for timers; verbs run in threads. Killed at any moment, it comes back (the
+keeper starts it again), takes its descriptors back from the keeper and finds its containers by the store and the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stackpy_runtime.container import state
+from stackpy_runtime.host import launch
+from stackpy_runtime.host.containers import Containers
+from stackpy_runtime.host.keeper_link import KeeperLink
+from stackpy_runtime.host.lifecycle import Lifecycle
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.networking import Networking
+from stackpy_runtime.host.service import Service
+from stackpy_runtime.host.title import set_title
+from stackpy_runtime.host.wire import close_all
+from stackpy_runtime.linux import processes
+from stackpy_runtime.network.dns import DnsServer
+from stackpy_runtime.store.garbage import collect
+from stackpy_runtime.store.store import Store
+
+LISTENER, LINE = 3, 4
+# Seconds with nothing to keep and nobody to serve after which our processes leave.
+IDLE = 10.0
+RETRY_OUTPUT = 0.5
+
+
+class Supervisor:
+    """Puts the parts together and runs the loop."""
+
+    def __init__(self, root: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.store = Store(root, create=True)
+        self.keeper = KeeperLink(LINE, self.heard)
+        self.clients: set[int] = set()
+        self.networking = Networking(self.store, self.keeper, self.serve_dns)
+        self.networking.stop_dns = self.stop_dns
+        self.lifecycle = Lifecycle(self.store, self.keeper, self.networking, self.watch, self.unwatch, self.later)
+        self.containers = Containers(self.lifecycle)
+        self.service = Service(self.lifecycle, self.containers, self.networking)
+        self.dns = DnsServer(self.networking.names.lookup, self.networking.names.reverse)
+        self.idle_since = time.monotonic()
+
+    # --- the loop's thread, from other threads ------------------------------------------------------------------------
+
+    def later(self, seconds: float, action: Callable[[], None]) -> Any:
+        """Runs `action` in the loop's thread after a while; the answer has `cancel`, safe from any thread."""
+        return Timer(self.loop, seconds, action)
+
+    def serve_dns(self, container: str, datagrams: Any, stream: Any) -> None:
+        """Answers a container's DNS questions from now on."""
+        self.loop.call_soon_threadsafe(self.dns.serve, container, datagrams, stream)
+
+    def stop_dns(self, container: str) -> None:
+        """Stops answering them."""
+        self.loop.call_soon_threadsafe(self.dns.stop, container)
+
+    def watch(self, live: Live) -> None:
+        """Reads a container's output when there is some."""
+        self.loop.call_soon_threadsafe(self._watch, live)
+
+    def unwatch(self, live: Live) -> None:
+        """Stops reading; returns once the loop has let go of the descriptors, which may then be closed."""
+        done = threading.Event()
+
+        def let_go() -> None:
+            for descriptor in [*live.sources, live.terminal]:
+                if descriptor >= 0:
+                    self.loop.remove_reader(descriptor)
+            done.set()
+
+        self.loop.call_soon_threadsafe(let_go)
+        done.wait()
+
+    def _watch(self, live: Live) -> None:
+        with live.changed:
+            sources = [live.terminal] if live.terminal >= 0 else live.sources
+            if live.pid and live.ended is None:
+                for descriptor in sources:
+                    self.loop.add_reader(descriptor, self._pump, live, descriptor)
+
+    def _pump(self, live: Live, descriptor: int) -> None:
+        if not live.pump():
+            # A terminal that is closed, or a disk that is full: either way looking again at once would spin.
+            self.loop.remove_reader(descriptor)
+            if live.terminal < 0:
+                self.loop.call_later(RETRY_OUTPUT, self._watch, live)
+
+    # --- the keeper ---------------------------------------------------------------------------------------------------
+
+    def heard(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """An event of the keeper."""
+        event = message["event"]
+        if event == "started":
+            pidfd = descriptors[0] if descriptors else -1
+            self.lifecycle.heard_started(message["ref"], message["pid"], message["start"], pidfd)
+            return
+        close_all(descriptors)
+        if event == "failed":
+            self.lifecycle.heard_failed(message["ref"])
+        elif event == "exited":
+            self.lifecycle.heard_exit(message["kind"], message["ref"], message["code"], message["time"])
+
+    def _serve_keeper(self) -> None:
+        if not self.keeper.serve():
+            # The keeper has died. Containers run on; a new pair of processes adopts them.
+            launch.start(self.store.root.path, LISTENER)
+            os._exit(1)
+
+    # --- clients ------------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        import _socket
+
+        listener = _socket.socket(fileno=LISTENER)
+        try:
+            while True:
+                try:
+                    descriptor, _ = listener._accept()
+                except BlockingIOError:
+                    return
+                # The listener does not block, so that a client that went away in between holds up nobody.
+                os.set_blocking(descriptor, True)
+                self.clients.add(descriptor)
+                threading.Thread(target=self._serve_client, args=(descriptor,), daemon=True).start()
+        finally:
+            listener.detach()
+
+    def _serve_client(self, descriptor: int) -> None:
+        try:
+            self.service.serve(descriptor)
+        finally:
+            self.clients.discard(descriptor)
+            self.idle_since = time.monotonic()
+
+    # --- coming up and leaving ----------------------------------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Finds what goes on from before: containers that run, ended unseen, or wait to be started again."""
+        held, children = self.keeper.inventory()
+        ours = {child["ref"] for child in children if child["kind"] == "container"}
+        known = {}
+        for container in self.store.containers():
+            live = Live(self.store.root.path, container)
+            known[live.id] = live
+            self.lifecycle.lives[live.id] = live
+        for child in children:
+            if child["kind"] == "container" and child["ref"] not in known:
+                # A build step of the supervisor before us: its client has lost it.
+                processes_kill(child["pid"])
+        runs, ended = [], []
+        for live in known.values():
+            stored, live.state = live.state, state.live(live.state, live.folder)
+            if live.state["status"] == "running":
+                runs.append(live)
+            elif stored["status"] in ("running", "restarting") or live.state["status"] != stored["status"]:
+                ended.append(live)
+        if self.store.networks():
+            self.networking.manager.ensure_all()
+        for live in runs:
+            self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
+        if self.store.networks():
+            self.networking.manager.drop_unpublished([live.id for live in runs])
+        for live in ended:
+            self._adopt_ended(live)
+        for name, descriptors in held.items():
+            kind, _, container = name.partition("/")
+            if not (kind == "dns" and container in known and known[container] in runs):
+                close_all(descriptors)
+
+    def _adopt_running(self, live: Live, dns: list[int], output: list[int], is_child: bool) -> None:
+        pid = live.state["pid"]
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            live.ended = (None, time.time())
+            self._adopt_ended(live)
+            return
+        with live.changed:
+            live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
+            live.born = time.monotonic()
+            live.open_recorder()
+            if live.config.get("tty"):
+                if output:
+                    live.terminal = os.dup(output[0])
+                    os.set_blocking(live.terminal, False)
+            else:
+                live.reopen_output()
+        self.store.update_container(live.id, state=live.state)
+        self.networking.adopt(live, dns)
+        self.watch(live)
+        if not is_child:
+            self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd)
+        self.containers.begin_watch(live)
+
+    def _orphan_ended(self, live: Live, pidfd: int) -> None:
+        """A container of a keeper that is no more has ended: the kernel may still know how."""
+        self.loop.remove_reader(pidfd)
+        status = processes.exit_status(pidfd)
+        code = None if status is None else os.waitstatus_to_exitcode(status)
+        self.lifecycle.heard_exit(
+            "container", live.id, code if code is None or code >= 0 else 128 - code, time.time()
+        )
+
+    def _adopt_ended(self, live: Live) -> None:
+        """Finishes what nobody was there to finish, and starts again what its policy says."""
+        document = state.read_document(f"{live.folder}/exit")
+        code = live.state["exit_code"] if live.state["exit_code"] is not None else document.get("code")
+        live.open_recorder()
+        try:
+            live.reopen_output()
+        except FileNotFoundError:
+            # Its FIFOs are gone: the host has been restarted, or its end was half done.
+            pass
+        live.ended = (code, document.get("time", time.time()))
+        threading.Thread(target=self.lifecycle.finish, args=(live,), daemon=True).start()
+
+    def _tick(self) -> None:
+        """Leaves when there is nothing to keep."""
+        quiet = not self.clients and not self.lifecycle.running() and not self.service.busy
+        if not quiet:
+            self.idle_since = time.monotonic()
+        elif time.monotonic() - self.idle_since > IDLE:
+            self.networking.tidy()
+            self.keeper.send({"op": "quit"})
+            os._exit(0)
+        self.loop.call_later(1.0, self._tick)
+
+    def run(self) -> None:
+        """Until there is nothing left to do."""
+        asyncio.set_event_loop(self.loop)
+        self.adopt()
+        collect(self.store)
+        os.set_blocking(LISTENER, False)
+        self.loop.add_reader(LINE, self._serve_keeper)
+        self.loop.add_reader(LISTENER, self._accept)
+        self.loop.call_later(1.0, self._tick)
+        self.loop.run_forever()
+
+
+class Timer:
+    """A call in the loop's thread after a while; `cancel` works from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None]) -> None:
+        self.action: Callable[[], None] | None = action
+        loop.call_soon_threadsafe(loop.call_later, seconds, self._fire)
+
+    def _fire(self) -> None:
+        if self.action:
+            self.action()
+
+    def cancel(self) -> None:
+        """The call will not come."""
+        self.action = None
+
+
+def processes_kill(pid: int) -> None:
+    """Kills a process that is a child of the keeper's, and so cannot have been replaced by another."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def main(root: str) -> None:
+    """The supervisor's process; descriptors 3 and 4 are the keeper's gifts."""
+    os.umask(0o022)
+    os.chdir("/")
+    set_title(f"stackpy supervisor --root {root}")
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        Supervisor(root).run()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc(file=sys.stderr)
+        os._exit(1)
