@@ -22,7 +22,7 @@ def config(arguments: Any) -> dict[str, Any]:
 
     Raises UsageError naming the flag whose value is wrong.
     """
-    document: dict[str, Any] = {"name": arguments.name or _default_name(arguments.image), "image": arguments.image}
+    document: dict[str, Any] = {"name": arguments.name or "", "image": arguments.image}
     if arguments.command:
         document["command"] = arguments.command
     if arguments.entrypoint is not None:
@@ -47,13 +47,6 @@ def config(arguments: Any) -> dict[str, Any]:
     _add_networks(document, arguments)
     _add_health(document, arguments)
     return document
-
-
-def _default_name(image: str) -> str:
-    """`debian-3fa2b1` for `registry/debian:bookworm`."""
-    base = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-    word = "".join(character for character in base if character.isalnum() or character in "_.-").lstrip("_.-")
-    return f"{word[:40] or 'run'}-{os.urandom(3).hex()}"
 
 
 def _add_lists(document: dict[str, Any], arguments: Any) -> None:
@@ -137,13 +130,14 @@ def restart_policy(text: str) -> str:
 
 def _add_networks(document: dict[str, Any], arguments: Any) -> None:
     networks: list[str] = arguments.network
-    if networks and networks[-1] in ("none", "host"):
-        if len(networks) > 1 or arguments.network_alias or arguments.ip or (arguments.publish and networks == ["none"]):
+    mode = next((name for name in networks if name in ("none", "host")), "")
+    if mode:
+        if len(networks) > 1 or arguments.network_alias or arguments.ip or arguments.publish:
             raise UsageError(
-                f"`--network {networks[-1]}` goes with no other network, alias, address or published port",
+                f"`--network {mode}` goes with no other network, alias, address or published port",
                 hint="leave one of them away",
             )
-        document["network_mode"] = networks[0]
+        document["network_mode"] = mode
         return
     if (arguments.network_alias or arguments.ip) and not networks:
         flag = "--network-alias" if arguments.network_alias else "--ip"

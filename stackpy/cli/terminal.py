@@ -42,23 +42,6 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def age(then: str, now: float) -> str:
-    """An RFC 3339 date as people say it: "4 minutes ago"; "" where there is none.
-
-    now: seconds since the epoch
-    """
-    if not then:
-        return ""
-    from datetime import datetime  # 2 ms, for listings only
-
-    seconds = max(0, int(now - datetime.fromisoformat(then.replace("Z", "+00:00")).timestamp()))
-    for unit, length in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count = seconds // length
-        if count >= 2 or (count == 1 and unit != "week"):
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"
-
-
 def size(count: int) -> str:
     """A number of bytes as docker writes it: "124MB"."""
     amount = float(count)
@@ -67,11 +50,3 @@ def size(count: int) -> str:
             return f"{amount:.3g}{unit}"
         amount /= 1000
     return f"{amount:.3g}TB"
-
-
-def table_or_json(context_format: str, documents: Sequence[Any], heads: Sequence[str], rows: Sequence[Any]) -> None:
-    """A listing: the documents as JSON, or the rows as a table."""
-    if context_format == "json":
-        print_json(list(documents))
-    else:
-        print_table(heads, rows)

@@ -29,13 +29,16 @@ def list_images(context: Context, arguments: Any) -> int:
     else:
         import time
 
+        from stackpy.engines.listings import period
+        from stackpy.engines.observation import seconds
+
         now = time.time()
         cells = [
             (
                 row["reference"] or "<none>",
                 short(row["id"]),
                 terminal.size(row["size"]),
-                terminal.age(row["created"], now),
+                f"{period(now - seconds(row['created']))} ago",
             )
             for row in rows
         ]

@@ -44,7 +44,7 @@ OPTIONS = [
     Option("-i", "--interactive", help="pass standard input on"),
     Option("-t", "--tty", help="give it a terminal"),
     Option("--rm", help="remove it when it has ended"),
-    Option("--name", metavar="NAME", help="its name (default: made from the image's)"),
+    Option("--name", metavar="NAME", help="its name (default: one made up)"),
     Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),
     Option("--env-file", metavar="FILE", many=True, help="environment variables, a line each", words="file"),
     Option(

@@ -1,0 +1,173 @@
+"""Values of the container commands: environment, times, signals, and `run`'s flags as a container configuration."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpy.cli.commands.kill import signal_name
+from stackpy.cli.commands.run import COMMAND
+from stackpy.cli.environment import merged
+from stackpy.cli.parsing import parse_command, to_arguments
+from stackpy.cli.quantities import moment, seconds, tail
+from stackpy.cli.run_config import config
+from stackpy.errors import StackpyError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("10", 10.0), ("1.5", 1.5), ("2m", 120.0), ("1h30m", 5400.0), ("100ms", 0.1), ("0", 0.0)]
+)
+def test_seconds(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "10 apples", "1m2"])
+def test_seconds_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+        ("2026-01-31T12:00:00+02:00", "2026-01-31T10:00:00Z"),
+        ("1767225600", "2026-01-01T00:00:00Z"),
+        ("1767225600.5", "2026-01-01T00:00:00.500000Z"),
+    ],
+)
+def test_moment(text: str, expected: str) -> None:
+    assert moment(text) == expected
+
+
+def test_moment_ago() -> None:
+    found = datetime.fromisoformat(moment("10m"))
+    assert found.tzinfo == UTC
+    assert abs(found.timestamp() - (time.time() - 600)) < 5
+
+
+def test_tail() -> None:
+    assert (tail("all"), tail("20")) == (None, 20)
+    with pytest.raises(ValueError, match="not a number of lines"):
+        tail("many")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("TERM", "TERM"), ("sigterm", "TERM"), ("15", "TERM"), ("9", "KILL")])
+def test_signal_names(text: str, expected: str) -> None:
+    assert signal_name(text) == expected
+
+
+@pytest.mark.parametrize("text", ["FOO", "0", "99", ""])
+def test_signal_names_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no such signal"):
+        signal_name(text)
+
+
+def test_environment(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("# a comment\n\nA=1\nB = 2\nHOME_DIR\nC=x=y # kept\n".replace("B = 2", "B=2 "))
+    ours = {"HOME_DIR": "/root", "D": "ours"}
+    assert merged(["A=9", "D", "NOT_SET", "E="], [str(file)], ours) == {
+        "A": "9", "B": "2 ", "HOME_DIR": "/root", "C": "x=y # kept", "D": "ours", "E": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (["=1"], "`-e `: a variable needs a name without spaces"),
+        (["A B=1"], "`-e A B`: a variable needs a name without spaces"),
+    ],
+)
+def test_environment_refused(variables: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        merged(variables, [], {})
+    assert caught.value.message == message
+
+
+def test_environment_file_missing() -> None:
+    with pytest.raises(StackpyError) as caught:
+        merged([], ["/nowhere/env"], {})
+    assert caught.value.message == "cannot read `/nowhere/env`: No such file or directory"
+
+
+def run_config(line: str) -> dict[str, Any]:
+    """What `stackpy run LINE` asks of the engine."""
+    parsed = parse_command(line.split(), COMMAND.options, COMMAND.arguments, "stackpy run")
+    return config(to_arguments(parsed))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("x", {}),
+        ("--rm -it --name n x sh", {
+            "name": "n", "auto_remove": True, "stdin_open": True, "tty": True, "command": ["sh"],
+        }),
+        ("-e A=1 -e B=2 x", {"environment": {"A": "1", "B": "2"}}),
+        ("-m 256m --cpus 0.5 --pids-limit 20 x", {"mem_limit": 268435456, "cpus": 0.5, "pids_limit": 20}),
+        ("-p 8080:80 -p 0.0.0.0:53:53/udp x", {"ports": [
+            {"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"},
+            {"host_ip": "0.0.0.0", "published": 53, "target": 53, "protocol": "udp"},
+        ]}),
+        ("-v data:/data:ro -v /tmp:/host --tmpfs /cache:size=1m x", {"mounts": [
+            {"type": "volume", "source": "data", "target": "/data", "read_only": True},
+            {"type": "bind", "source": "/tmp", "target": "/host", "read_only": False},
+            {"type": "tmpfs", "source": "", "target": "/cache", "read_only": False, "size": 1048576},
+        ]}),
+        ("--network none x", {"network_mode": "none"}),
+        ("--network back --network front --network-alias db x", {"networks": {
+            "back": {"aliases": ["db"]}, "front": {"aliases": ["db"]},
+        }}),
+        ("--network back --ip 10.0.0.9 x", {"networks": {"back": {"aliases": [], "ipv4_address": "10.0.0.9"}}}),
+        ("-w /app -u 1000:1000 -h box --entrypoint sh x -c ls", {
+            "working_dir": "/app", "user": "1000:1000", "hostname": "box",
+            "entrypoint": ["sh"], "command": ["-c", "ls"],
+        }),
+        ("--read-only --restart on-failure:3 --stop-signal INT --stop-timeout 3 x", {
+            "read_only": True, "restart": "on-failure:3", "stop_signal": "INT", "stop_grace_period": 3.0,
+        }),
+        ("--cap-add NET_ADMIN --cap-drop ALL -l a=b --label c x", {
+            "cap_add": ["NET_ADMIN"], "cap_drop": ["ALL"], "labels": {"a": "b", "c": ""},
+        }),
+        ("--health-cmd true --health-interval 1s --health-retries 2 x", {"healthcheck": {
+            "test": ["/bin/sh", "-c", "true"], "interval": 1.0, "timeout": 30.0, "retries": 2,
+            "start_period": 0.0, "start_interval": 5.0,
+        }}),
+    ],
+)  # fmt: skip
+def test_run_flags(line: str, expected: dict[str, Any]) -> None:
+    assert run_config(line) == {"name": "", "image": "x", **expected}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-m lots x", '`--memory lots`: must be a size such as "256m" or "1.5gb", or a number of bytes, not "lots"'),
+        ("--cpus many x", '`--cpus many`: must be a number of processors such as 0.5, not "many"'),
+        ("-p 80 x", "`--publish 80`: names no port of the host: 80"),
+        ("-v /data x", "`--volume /data`: must be SOURCE:TARGET or SOURCE:TARGET:ro"),
+        ("-v /no/such:/x x", "`--volume /no/such:/x`: there is no `/no/such` on this host"),
+        ("-v a:b:c:d x", None),
+        ("--restart sometimes x", "`--restart sometimes`: unknown policy"),
+        ("--rm --restart always x", "`--rm` and `--restart` exclude each other"),
+        ("--network none --network a x", None),
+        ("--network none --network-alias a x",
+         "`--network none` goes with no other network, alias, address or published port"),
+        ("-p 1:1 --network host x", "`--network host` goes with no other network, alias, address or published port"),
+        ("--ip 10.0.0.1 x", "`--ip` needs a network"),
+        ("--health-retries 3 x", "`--health-retries` needs a health check"),
+        ("--cap-add NET-ADMIN x", "`--cap-add NET-ADMIN`: not a capability"),
+        ("-l stackpy.stack=x x", None),
+        ("--tmpfs /x:size=big x", None),
+    ],
+)  # fmt: skip
+def test_run_flags_refused(line: str, message: str | None) -> None:
+    with pytest.raises(UsageError) as caught:
+        run_config(line)
+    assert message in (None, caught.value.message)
+    assert caught.value.hint or caught.value.message
