@@ -14,7 +14,7 @@ from stackpy.planning.plan import Change, Desired, Observation
 
 
 class Event(NamedTuple):
-    """Progress of one change: kind is started, step, output, waiting, done or failed; text is one line."""
+    """Progress of one change: kind is started, step, output, waiting, done, failed or skipped; text is one line."""
 
     address: str
     kind: str

@@ -35,9 +35,16 @@ def image_key(stack: str, address: str) -> str:
 
 
 def image_tags(stack: str, spec: Spec) -> list[str]:
-    """The references of a stack's image: the user's, else STACK/NAME; references are lower case."""
+    """The references of a stack's image: the user's, else STACK/NAME:latest."""
     own = [str(tag) for tag in spec.fields.get("tags", ())]
-    return own or [f"{stack}/{spec.name}".lower()]
+    return own or [f"{_path(stack)}/{_path(spec.name)}:latest"]
+
+
+def _path(name: str) -> str:
+    """A name as a part of a reference: lower case, single separators and none at the ends (distribution/reference)."""
+    import re  # only where something is built
+
+    return re.sub(r"([._-])[._-]+", r"\1", name.lower()).strip("._-")
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stackpy_runtime import model
 
 from stackpy.dsl.specs import Dependency, Spec
 from stackpy.engines import labels, translation
 from stackpy.errors import Location
+from stackpy_runtime import model
 
 HERE = Location("stack.py", 1)
 WORDS = st.text("abcXYZ0189._-/ =", min_size=1, max_size=12)

@@ -1,0 +1,213 @@
+"""A container engine in memory: the façade's documents and nothing of the kernel. Records what it is asked to do."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from stackpy.engines.facade import Missing
+from stackpy.errors import StackpyError
+
+NOW = "2026-01-31T12:00:00.000000Z"
+Document = dict[str, Any]
+
+
+def container(name: str, *, config: Mapping[str, Any] | None = None, **state: Any) -> Document:
+    """A container's document; `state` overrides its state's fields."""
+    return {
+        "id": f"{abs(hash(name)):064x}",
+        "name": name,
+        "created": NOW,
+        "image_id": "sha256:1",
+        "config": {"name": name, "image": "sha256:1", **(config or {})},
+        "state": {
+            "status": "running",
+            "pid": 42,
+            "exit_code": None,
+            "error": "",
+            "oom_killed": False,
+            "started_at": NOW,
+            "finished_at": "",
+            "health": "",
+            "restart_count": 0,
+            **state,
+        },
+        "networks": {},
+    }
+
+
+class FakeEngine:
+    """See the module. `done` lists the verbs in order: ("up", "shop-web-1").
+
+    exits: name → the code with which a container ends at once
+    fails: (verb, name) that fail
+    """
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.exits: dict[str, int] = {}
+        self.fails: set[tuple[str, str]] = set()
+        self.held: dict[str, Document] = {}
+        self.nets: dict[str, Document] = {}
+        self.vols: dict[str, Document] = {}
+        self.keys: dict[str, Document] = {}
+        self.values: dict[str, bytes] = {}
+        self.stored: list[Document] = []
+        self.known_recipes: dict[str, Document] = {}
+        self._lock = threading.RLock()
+        self._ids = itertools.count(1)
+
+    def _do(self, verb: str, name: str) -> None:
+        with self._lock:
+            self.done.append((verb, name))
+            if (verb, name) in self.fails:
+                raise StackpyError(f"{verb} of {name} failed", hint="mend it")
+
+    def _one(self, reference: str) -> Document:
+        for document in self.held.values():
+            if reference in (document["name"], document["id"]):
+                return document
+        raise Missing(f"no such container: `{reference}`")
+
+    def containers(self, stack: str | None = None) -> list[Document]:
+        return [
+            document
+            for document in self.held.values()
+            if stack in (None, document["config"].get("labels", {}).get("stackpy.stack"))
+        ]
+
+    def container(self, reference: str) -> Document:
+        return self._one(reference)
+
+    def images(self) -> list[Document]:
+        return self.stored
+
+    def image(self, reference: str) -> Document:
+        for image in self.stored:
+            if reference in (image["id"], *image["references"]):
+                return image
+        raise Missing(f"no such image: `{reference}`")
+
+    def networks(self) -> list[Document]:
+        return list(self.nets.values())
+
+    def volumes(self) -> list[Document]:
+        return list(self.vols.values())
+
+    def secrets(self) -> list[Document]:
+        return list(self.keys.values())
+
+    def recipes(self, beginning: str) -> dict[str, Document]:
+        return {key: recipe for key, recipe in self.known_recipes.items() if key.startswith(beginning)}
+
+    def built(self, ids: Any) -> set[str]:
+        return {step["id"] for recipe in self.known_recipes.values() for step in recipe["steps"]} & set(ids)
+
+    def resolve(self, source: Document) -> Document:
+        if "fails" in source:
+            raise StackpyError(source["fails"], hint="mend it")
+        return {"id": source["id"], "steps": [{"id": "s1", "text": "FROM scratch", "line": "", "inputs": {}}]}
+
+    def logs(self, reference: str, *, tail: int | None = None, **_: Any) -> Iterator[Document]:
+        yield {"time": NOW, "stream": "stderr", "text": f"last words of {reference}\n"}
+
+    def build(self, source: Document, recipe: Document, *, key: str, tags: list[str], **given: Any) -> Document:
+        self._do("build", key)
+        progress: Callable[[Document], None] = given["progress"]
+        progress({"kind": "step", "text": "FROM scratch", "step": 1, "steps": 2, "cached": True})
+        progress({"kind": "output", "text": "half a "})
+        progress({"kind": "output", "text": "line\n10%\r20%\r\nrest"})
+        progress({"kind": "step", "text": "RUN make", "step": 2, "steps": 2})
+        image = {"id": f"sha256:{recipe['id']}", "recipe": recipe["id"], "references": tags}
+        self.stored.append(image)
+        self.known_recipes[key] = recipe
+        return image
+
+    def remove_image(self, reference: str, force: bool = False) -> list[str]:
+        self._do("remove image", reference)
+        for image in self.stored:
+            image["references"] = [each for each in image["references"] if each != reference]
+        return [f"untagged: {reference}"]
+
+    def up(self, config: Document) -> str:
+        name = config["name"]
+        self._do("up", name)
+        with self._lock:
+            if name in self.held:
+                raise StackpyError(f"the name `{name}` is in use")
+            document = container(name, config=config)
+            document["id"] = f"{next(self._ids):064x}"
+            if name in self.exits:
+                document["state"] |= {"status": "exited", "exit_code": self.exits[name], "finished_at": NOW}
+            self.held[name] = document
+        return str(document["id"])
+
+    def start(self, reference: str) -> None:
+        document = self._one(reference)
+        self._do("start", document["name"])
+        document["state"] |= {"status": "running", "exit_code": None}
+
+    def stop(self, reference: str, timeout: float | None = None) -> None:
+        document = self._one(reference)
+        self._do("stop", document["name"])
+        document["state"] |= {"status": "exited", "exit_code": 143, "finished_at": NOW}
+
+    def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None:
+        document = self._one(reference)
+        if document["state"]["status"] == "running" and not force:
+            raise StackpyError("it runs")
+        self._do("remove", document["name"])
+        del self.held[document["name"]]
+
+    def wait(self, reference: str) -> int:
+        document = self._one(reference)
+        self._do("wait", document["name"])
+        return self.exits.get(document["name"], 0)
+
+    def update(self, reference: str, changes: Document) -> None:
+        document = self._one(reference)
+        self._do("update", document["name"])
+        for key, value in changes.items():
+            if value is None:
+                document["config"].pop(key, None)
+            else:
+                document["config"][key] = value
+
+    def await_state(self, reference: str, condition: str, timeout: float | None) -> Document:
+        self._do(condition, reference)
+        return self._one(reference)
+
+    def create_network(self, config: Document) -> Document:
+        self._do("create network", config["name"])
+        self.nets[config["name"]] = {"internal": False, "subnet": "10.1.0.0/20", **config}
+        return self.nets[config["name"]]
+
+    def remove_network(self, name: str) -> None:
+        self._do("remove network", name)
+        if self.nets.pop(name, None) is None:
+            raise Missing(f"no such network: `{name}`")
+
+    def create_volume(self, name: str, labels: dict[str, str]) -> Document:
+        self._do("create volume", name)
+        self.vols[name] = {"name": name, "labels": labels}
+        return self.vols[name]
+
+    def remove_volume(self, name: str, force: bool = False) -> None:
+        self._do("remove volume", name)
+        del self.vols[name]
+
+    def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
+        self._do("put secret", name)
+        self.values[name] = value
+        self.keys[name] = {
+            "name": name, "labels": labels, "available": True, "fingerprint": self.fingerprint(value)
+        }  # fmt: skip
+
+    def remove_secret(self, name: str) -> None:
+        self._do("remove secret", name)
+        del self.keys[name]
+
+    def fingerprint(self, value: bytes) -> str:
+        return f"fp-{len(value)}"
