@@ -1,0 +1,291 @@
+"""Docker-shaped documents, rows of listings, and which containers a name means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stackpy.engines import documents, listings
+from tests.unit.fake_engine import NOW, container
+
+IMAGE = {
+    "id": "sha256:1",
+    "references": ["shop/web:latest", "web:2"],
+    "layers": ["aa", "bb"],
+    "recipe": "r1",
+    "architecture": "amd64",
+    "size": 1234,
+    "created": NOW,
+    "history": [{"created": NOW, "created_by": "RUN make", "empty_layer": False}],
+    "config": {
+        "Cmd": ["serve"],
+        "Entrypoint": ["/bin/tini", "--"],
+        "Env": ["PATH=/bin", "MODE=image"],
+        "WorkingDir": "/srv",
+        "User": "1000",
+        "ExposedPorts": {"9000/tcp": {}},
+        "Labels": {"from": "image"},
+        "StopSignal": "SIGINT",
+    },
+}
+CONFIG: dict[str, Any] = {
+    "image": "shop/web:latest",
+    "environment": {"MODE": "container", "EMPTY": ""},
+    "labels": {
+        "stackpy.stack": "shop", "stackpy.resource": "container.web", "stackpy.replica": "2", "stackpy.spec": "{}"
+    },
+    "mem_limit": 256 << 20,
+    "cpus": 0.5,
+    "pids_limit": 100,
+    "restart": "on-failure:3",
+    "networks": {"shop_back": {"aliases": ["web"]}},
+    "ports": [{"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"}],
+    "mounts": [
+        {"type": "volume", "source": "shop_data", "target": "/data", "read_only": False},
+        {"type": "bind", "source": "/src", "target": "/app", "read_only": True},
+        {"type": "tmpfs", "source": "", "target": "/tmp", "read_only": False, "size": 1024, "mode": 0o1777},
+    ],
+    "secrets": [{"secret": "shop_key", "target": "key"}],
+    "cap_add": ["NET_ADMIN"],
+    "read_only": True,
+    "healthcheck": {
+        "test": ["true"], "interval": 1.5, "timeout": 2.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0
+    },
+}  # fmt: skip
+ENDPOINT = {
+    "ip_address": "10.1.0.2", "prefix_length": 20, "mac_address": "02:42:0a:01:00:02", "gateway": "10.1.0.1",
+    "aliases": ["web"],
+}  # fmt: skip
+VOLUME = {"name": "shop_data", "driver": "local", "mountpoint": "/r/volumes/shop_data", "labels": {}, "created": NOW}
+
+
+def test_a_container_in_dockers_shape() -> None:
+    document = container("shop-web-2", config=CONFIG, health="healthy", restart_count=1)
+    document["networks"] = {"shop_back": ENDPOINT}
+    shown = documents.container(document, IMAGE, {"shop_data": VOLUME})
+    assert json.loads(json.dumps(shown)) == {
+        "Id": document["id"],
+        "Created": NOW,
+        "Path": "/bin/tini",
+        "Args": ["--", "serve"],
+        "State": {
+            "Status": "running", "Running": True, "Paused": False, "Restarting": False, "OOMKilled": False,
+            "Dead": False, "Pid": 42, "ExitCode": 0, "Error": "", "StartedAt": NOW, "FinishedAt": "0001-01-01T00:00:00Z",
+            "Health": {"Status": "healthy"},
+        },
+        "Image": "sha256:1",
+        "Name": "/shop-web-2",
+        "RestartCount": 1,
+        "Driver": "overlayfs",
+        "Platform": "linux",
+        "HostConfig": {
+            "Memory": 268435456, "NanoCpus": 500000000, "PidsLimit": 100,
+            "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "AutoRemove": False,
+            "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
+            "Binds": ["shop_data:/data", "/src:/app:ro"], "Tmpfs": {"/tmp": "size=1024,mode=1777"},
+            "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["NET_ADMIN"], "CapDrop": None,
+            "Privileged": False, "LogConfig": {"Type": "json-file", "Config": {}},
+        },
+        "Mounts": [
+            {"Type": "volume", "Name": "shop_data", "Driver": "local", "Source": "/r/volumes/shop_data",
+             "Destination": "/data", "Mode": "", "RW": True, "Propagation": ""},
+            {"Type": "bind", "Source": "/src", "Destination": "/app", "Mode": "", "RW": False, "Propagation": ""},
+            {"Type": "tmpfs", "Source": "", "Destination": "/tmp", "Mode": "", "RW": True, "Propagation": ""},
+        ],
+        "Config": {
+            "Hostname": document["id"][:12], "Domainname": "", "User": "1000", "Tty": False, "OpenStdin": False,
+            "ExposedPorts": {"9000/tcp": {}, "80/tcp": {}}, "Env": ["PATH=/bin", "MODE=container", "EMPTY="],
+            "Cmd": ["serve"], "Entrypoint": ["/bin/tini", "--"], "Image": "shop/web:latest", "Volumes": {},
+            "WorkingDir": "/srv",
+            "Labels": {"from": "image", "stackpy.stack": "shop", "stackpy.resource": "container.web",
+                       "stackpy.replica": "2"},
+            "StopSignal": "SIGINT", "StopTimeout": 10,
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1500000000, "Timeout": 2000000000, "StartPeriod": 0,
+                            "StartInterval": 5000000000, "Retries": 3},
+        },
+        "NetworkSettings": {
+            "Ports": {"9000/tcp": None, "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
+            "IPAddress": "10.1.0.2", "IPPrefixLen": 20, "Gateway": "10.1.0.1", "MacAddress": "02:42:0a:01:00:02",
+            "Networks": {"shop_back": {"Aliases": ["web"], "IPAddress": "10.1.0.2", "IPPrefixLen": 20,
+                                       "Gateway": "10.1.0.1", "MacAddress": "02:42:0a:01:00:02"}},
+        },
+    }  # fmt: skip
+
+
+def test_an_ended_container_whose_image_is_gone() -> None:
+    document = container("x", config={"entrypoint": ["sh"]}, status="exited", pid=0, exit_code=137, oom_killed=True)
+    shown = documents.container(document, None, {})
+    assert (shown["Path"], shown["Config"]["Cmd"], shown["State"]["ExitCode"]) == ("sh", None, 137)
+    assert (shown["State"]["Running"], shown["State"]["OOMKilled"], "Health" in shown["State"]) == (False, True, False)
+    assert shown["NetworkSettings"]["Ports"] == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "argv"),
+    [
+        ({}, ["/bin/tini", "--", "serve"]),
+        ({"command": ["other"]}, ["/bin/tini", "--", "other"]),
+        ({"entrypoint": ["sh"]}, ["sh"]),
+        ({"entrypoint": [], "command": ["ls", "/"]}, ["ls", "/"]),
+    ],
+)
+def test_entrypoint_and_command_are_put_together_as_docker_does(config: dict[str, Any], argv: list[str]) -> None:
+    shown = documents.container(container("x", config=config), IMAGE, {})
+    assert [shown["Path"], *shown["Args"]] == argv
+
+
+@pytest.mark.parametrize(
+    ("probe", "test"),
+    [
+        ({"http": "http://localhost/up"}, ["HTTP", "http://localhost/up"]),
+        ({"tcp": 5432}, ["TCP", "5432"]),
+    ],
+)
+def test_probes_of_our_own(probe: dict[str, Any], test: list[str]) -> None:
+    full = {"interval": 1, "timeout": 1, "retries": 1, "start_period": 0, "start_interval": 1, **probe}
+    shown = documents.container(container("x", config={"healthcheck": full}), None, {})
+    assert shown["Config"]["Healthcheck"]["Test"] == test
+
+
+def test_images_networks_and_volumes() -> None:
+    image = documents.image(IMAGE)
+    assert {key: image[key] for key in ("Id", "RepoTags", "Size", "RootFS", "Os")} == {
+        "Id": "sha256:1", "RepoTags": ["shop/web:latest", "web:2"], "Size": 1234, "Os": "linux",
+        "RootFS": {"Type": "layers", "Layers": ["aa", "bb"]},
+    }  # fmt: skip
+    network = {
+        "id": "n1", "name": "shop_back", "driver": "bridge", "bridge": "sp-1", "subnet": "10.1.0.0/20",
+        "gateway": "10.1.0.1", "internal": True, "labels": {"a": "b"}, "created": NOW,
+    }  # fmt: skip
+    member, other = container("shop-web-1"), container("other")
+    member["networks"] = {"shop_back": ENDPOINT}
+    shown = documents.network(network, [member, other])
+    assert (shown["IPAM"]["Config"], shown["Internal"], shown["Containers"]) == (
+        [{"Subnet": "10.1.0.0/20", "Gateway": "10.1.0.1"}],
+        True,
+        {
+            member["id"]: {
+                "Name": "shop-web-1", "EndpointID": "", "MacAddress": "02:42:0a:01:00:02",
+                "IPv4Address": "10.1.0.2/20", "IPv6Address": "",
+            }
+        },
+    )  # fmt: skip
+    assert documents.volume(VOLUME) == {
+        "CreatedAt": NOW, "Driver": "local", "Labels": {}, "Mountpoint": "/r/volumes/shop_data", "Name": "shop_data",
+        "Options": {}, "Scope": "local",
+    }  # fmt: skip
+
+
+AT = 1769860800.0  # NOW
+
+
+@pytest.mark.parametrize(
+    ("state", "after", "text"),
+    [
+        ({"status": "created"}, 9, "Created"),
+        ({}, 0.4, "Up less than a second"),
+        ({}, 1, "Up 1 second"),
+        ({"health": "healthy"}, 250, "Up 4 minutes (healthy)"),
+        ({"health": "starting"}, 3600, "Up 1 hour (health: starting)"),
+        ({"status": "exited", "exit_code": 137, "finished_at": NOW}, 86400 * 3, "Exited (137) 3 days ago"),
+        ({"status": "exited", "exit_code": None, "finished_at": ""}, 5, "Exited (unknown)"),
+        ({"status": "restarting", "exit_code": 1, "finished_at": NOW}, 3, "Restarting (1) 3 seconds ago"),
+        ({}, -5, "Up less than a second"),  # the clock was set back
+        ({}, 86400 * 800, "Up 2 years"),
+    ],
+)
+def test_status(state: dict[str, Any], after: float, text: str) -> None:
+    assert listings.status(container("x", **state)["state"], AT + after) == text
+
+
+def test_rows_of_ps() -> None:
+    own = container("shop-web-2", config=CONFIG, health="healthy")
+    alone = container("alone", config={"image": "gone:1"}, status="exited", exit_code=3, finished_at=NOW)
+    alone["image_id"] = "sha256:9"
+    rows = listings.containers([alone, own], {"sha256:1": IMAGE}, AT + 60)
+    assert rows == [
+        {
+            "id": own["id"], "name": "shop-web-2", "image": "shop/web:latest", "state": "running",
+            "status": "Up 1 minute (healthy)", "health": "healthy", "exit_code": None, "stack": "shop",
+            "resource": "container.web", "replica": 2,
+            "ports": [{"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"}],
+            "networks": ["shop_back"], "created": NOW,
+        },
+        {
+            "id": alone["id"], "name": "alone", "image": "sha256:9", "state": "exited",
+            "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "stack": None, "resource": None,
+            "replica": None, "ports": [], "networks": [], "created": NOW,
+        },
+    ]  # fmt: skip
+
+
+def test_rows_of_the_other_listings() -> None:
+    nameless = {**IMAGE, "id": "sha256:0", "references": [], "created": "2025-01-01T00:00:00Z"}
+    assert [(row["reference"], row["id"]) for row in listings.images([nameless, IMAGE])] == [
+        ("web:2", "sha256:1"), ("shop/web:latest", "sha256:1"), ("", "sha256:0")
+    ]  # fmt: skip
+    labels = {"stackpy.stack": "shop", "stackpy.resource": "volume.data"}
+    assert listings.volumes([{**VOLUME, "labels": labels}]) == [
+        {
+            "name": "shop_data", "driver": "local", "stack": "shop", "resource": "volume.data",
+            "mountpoint": "/r/volumes/shop_data", "created": NOW,
+        }
+    ]  # fmt: skip
+    network = {"labels": {"stackpy.stack": "kept", "stackpy.resource": "network.x"}, "name": "kept_x"}
+    rows = listings.stacks(
+        "embedded",
+        [container("shop-web-2", config=CONFIG), container("alone")],
+        [network, {**VOLUME, "labels": labels}, {**VOLUME, "labels": {**labels, "stackpy.stack": "gone"}}],
+        {"shop": 4},
+    )  # fmt: skip
+    assert rows == [
+        {"name": "kept", "engine": "embedded", "generation": 0, "resources": 1, "running": 0},
+        {"name": "shop", "engine": "embedded", "generation": 4, "resources": 2, "running": 1},
+    ]
+
+
+def named(name: str, resource: str, replica: int = 1, stack: str = "shop") -> dict[str, Any]:
+    own = {"stackpy.stack": stack, "stackpy.resource": resource, "stackpy.replica": str(replica)}
+    return container(name, config={"labels": own})
+
+
+@pytest.mark.parametrize(
+    ("word", "stack", "found"),
+    [
+        ("web", "shop", ["shop-web-1", "shop-web-2"]),
+        ("web.2", "shop", ["shop-web-2"]),
+        ("web.3", "shop", []),
+        ("container.web", "shop", ["shop-web-1", "shop-web-2"]),
+        ("container.web.1", "shop", ["shop-web-1"]),
+        ("migrate", "shop", ["shop-migrate-1"]),
+        ("job.migrate", "shop", ["shop-migrate-1"]),
+        ("v1.5", "shop", ["shop-v1.5-1"]),
+        ("v1.5.1", "shop", ["shop-v1.5-1"]),
+        ("web", None, ["web"]),  # outside of the stack, the container of that name
+        ("web", "other", ["other-web-1"]),
+        ("shop-web-2", None, ["shop-web-2"]),
+        ("nothing", "shop", []),
+        ("", "shop", []),
+    ],
+)
+def test_names(word: str, stack: str | None, found: list[str]) -> None:
+    everything = [
+        named("shop-web-2", "container.web", 2),
+        named("shop-web-1", "container.web"),
+        named("shop-migrate-1", "job.migrate"),
+        named("shop-v1.5-1", "container.v1.5"),
+        named("other-web-1", "container.web", stack="other"),
+        container("web"),
+    ]
+    assert listings.find(word, everything, stack) == found
+
+
+def test_the_beginning_of_an_id() -> None:
+    one, two = container("one"), container("two")
+    one["id"], two["id"] = "ab12" + "0" * 60, "ab34" + "0" * 60
+    assert listings.find("ab1", [one, two], None) == ["one"]
+    assert listings.find("ab", [one, two], None) == ["one", "two"]
+    assert listings.find("a", [one, two], None) == []
+    assert listings.find(two["id"], [one, two], None) == ["two"]
