@@ -16,7 +16,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from stackpy_runtime.linux.libc import libc
 from stackpy_runtime.model import LogLine
@@ -176,18 +176,22 @@ def _files(folder: str) -> list[str]:
     return [f"{folder}/{name}" for name in sorted(names, key=lambda name: -int(name[4:] or 0))]
 
 
+def _lines(path: str) -> Iterator[LogLine]:
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        # Rotated away in this moment.
+        return
+    with file:
+        for line in file:
+            if parsed := parse(line):
+                yield parsed
+
+
 def read(folder: str) -> Iterator[LogLine]:
     """All lines, oldest first."""
     for path in _files(folder):
-        try:
-            file = open(path, "rb")
-        except FileNotFoundError:
-            # Rotated away in this moment.
-            continue
-        with file:
-            for line in file:
-                if parsed := parse(line):
-                    yield parsed
+        yield from _lines(path)
 
 
 def select(
@@ -204,33 +208,63 @@ def select(
     return iter(collections.deque(chosen, maxlen=tail) if tail else ())
 
 
-def follow(folder: str, running: Callable[[], bool], since: str | None, pause: float = 0.05) -> Iterator[LogLine]:
-    """Lines as they come, from the end of the present log on; ends when the container has and all is read."""
-    path = f"{folder}/log"
+class _Tailed:
+    """The current log file, read on from where it was left, through rotation."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.file: BinaryIO | None = None
+        self.rest = b""
+
+    def new_lines(self) -> Iterator[LogLine]:
+        """What has been added since the last call."""
+        while True:
+            if self.file is None:
+                try:
+                    self.file = open(self.path, "rb")
+                except FileNotFoundError:
+                    return
+            while data := self.file.read(_CHUNK):
+                *whole, self.rest = (self.rest + data).split(b"\n")
+                for line in whole:
+                    if parsed := parse(line):
+                        yield parsed
+            if not self._rotated():
+                return
+            self.close()
+
+    def _rotated(self) -> bool:
+        assert self.file
+        try:
+            return os.stat(self.path).st_ino != os.fstat(self.file.fileno()).st_ino
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Closes the file; the next call opens the one that is there then."""
+        if self.file:
+            self.file.close()
+        self.file, self.rest = None, b""
+
+
+def follow(
+    folder: str, running: Callable[[], bool], *, tail: int | None, since: str | None, pause: float = 0.05
+) -> Iterator[LogLine]:
+    """What is there, then lines as they come; ends when `running` says no and all is read."""
+    current = _Tailed(f"{folder}/log")
+    older = (line for path in _files(folder) if path != current.path for line in _lines(path))
     try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        return
-    file.seek(0, os.SEEK_END)
-    rest = b""
-    try:
+        yield from select(_chain(older, current.new_lines()), tail, since)
         while True:
             alive = running()
-            while data := file.read(_CHUNK):
-                *whole, rest = (rest + data).split(b"\n")
-                for line in whole:
-                    parsed = parse(line)
-                    if parsed and (since is None or parsed["time"] >= since):
-                        yield parsed
-            try:
-                if os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
-                    file.close()
-                    file, rest = open(path, "rb"), b""
-                    continue
-            except FileNotFoundError:
-                return
+            yield from select(current.new_lines(), None, since)
             if not alive:
                 return
             time.sleep(pause)
     finally:
-        file.close()
+        current.close()
+
+
+def _chain(first: Iterator[LogLine], second: Iterator[LogLine]) -> Iterator[LogLine]:
+    yield from first
+    yield from second

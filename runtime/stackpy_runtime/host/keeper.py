@@ -13,7 +13,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 import warnings  # noqa: F401 - os.execvpe imports it
 from typing import Any
@@ -94,7 +93,7 @@ class Keeper:
                 os.dup2(listener, 3)
                 os.dup2(line, 4)
                 os.closerange(5, 4096)
-                os.execv(sys.executable, self.command)
+                os.execv(self.command[0], self.command)
             finally:
                 os._exit(127)
         theirs.close()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 
-import _socket
-
-KEEPER = "import sys; sys.path[:0] = {path!r}; from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r})"
-SUPERVISOR = "import sys; sys.path[:0] = {path!r}; from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
+_PATH = "import sys; sys.path[:0] = {path!r}; "
+KEEPER = _PATH + "from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r})"
+SUPERVISOR = _PATH + "from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
 
 
 def _interpreter(code: str) -> list[str]:
     # Isolated and without `site`: what the caller's environment and folder hold must not reach the engine, and a start
     # costs half as much. The path is given instead.
-    return ["stackpy", "-I", "-S", "-c", code]
+    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def commands(root: str, listener: int) -> list[str]:
@@ -52,7 +52,7 @@ def start(root: str, listener: int) -> None:
                     os.close(descriptor)
                 except OSError:
                     pass
-        os.execve(sys.executable, command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"})
+        os.execve(command[0], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"})
     finally:
         os._exit(127)
 

@@ -65,6 +65,8 @@ class Service:
         """Answers one client until it goes."""
         connection = Connection(descriptor)
         try:
+            # A client that loses the connection before this word knows that nobody has seen its request.
+            connection.send({"hello": os.getpid()})
             while True:
                 request, descriptors = connection.receive()
                 with self.lock:

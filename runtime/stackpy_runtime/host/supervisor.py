@@ -1,7 +1,7 @@
 """The supervisor: answers clients, reads output, checks health, restarts, resolves names.
 
 Its loop is asyncio's, for the DNS server and for timers; verbs run in threads. Killed at any moment, it comes back (the
-keeper starts it again), takes its descriptors back from the keeper and finds its containers by the store and the kernel.
+keeper starts it again), takes its descriptors back from the keeper and finds its containers by the store and /proc.
 """
 
 from __future__ import annotations
@@ -209,9 +209,7 @@ class Supervisor:
         self.loop.remove_reader(pidfd)
         status = processes.exit_status(pidfd)
         code = None if status is None else os.waitstatus_to_exitcode(status)
-        self.lifecycle.heard_exit(
-            "container", live.id, code if code is None or code >= 0 else 128 - code, time.time()
-        )
+        self.lifecycle.heard_exit("container", live.id, code if code is None or code >= 0 else 128 - code, time.time())
 
     def _adopt_ended(self, live: Live) -> None:
         """Finishes what nobody was there to finish, and starts again what its policy says."""

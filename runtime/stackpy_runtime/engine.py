@@ -1,0 +1,352 @@
+"""The engine's façade: the one name that stackpy imports.
+
+Reading opens the store directly and needs no process; changing goes through the supervisor, which is started on demand.
+Modules are imported where they are used: `run` needs neither the store nor the builder, `plan` no client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from stackpy_runtime.host.client import Client
+    from stackpy_runtime.model import (
+        Check,
+        Container,
+        ContainerConfig,
+        Image,
+        ImageSource,
+        LogLine,
+        Network,
+        NetworkConfig,
+        Progress,
+        Recipe,
+        Secret,
+        Volume,
+    )
+    from stackpy_runtime.store.store import Store
+
+Condition = Literal["started", "healthy", "completed"]
+
+
+class Engine:
+    """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
+
+    root: folder with everything that the engine stores
+    """
+
+    def __init__(self, root: str) -> None:
+        import os
+
+        self.root = os.path.abspath(root)
+        self._store: Store | None = None
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The line to the supervisor."""
+        if self._client is None:
+            from stackpy_runtime.host.client import Client
+
+            self._client = Client(self.root)
+        return self._client
+
+    @property
+    def store(self) -> Store:
+        """The store, for reading; it is not created by being read."""
+        if self._store is None:
+            from stackpy_runtime.store.store import Store
+
+            self._store = Store(self.root)
+        return self._store
+
+    def _writable(self) -> Store:
+        """The store, created when there is none: for what the caller writes itself (images, layers)."""
+        if not self.store.root.exists():
+            from stackpy_runtime.store.store import Store
+
+            Store(self.root, create=True).close()
+        return self.store
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def containers(self, stack: str | None = None) -> list[Container]:
+        """All containers, or those of one stack, as they are now."""
+        return [self._live(container) for container in self.store.containers(stack)]
+
+    def container(self, reference: str) -> Container:
+        """A container by name, ID or unambiguous ID prefix; raises NotFound."""
+        return self._live(self.store.container(reference))
+
+    def _live(self, container: Container) -> Container:
+        from stackpy_runtime.container import state
+
+        folder = f"{self.store.root.containers}/{container['id']}"
+        return {**container, "state": state.live(container["state"], folder)}
+
+    def images(self) -> list[Image]:
+        """All images of the store."""
+        return self.store.images()
+
+    def image(self, reference: str) -> Image:
+        """An image by reference, ID or unambiguous ID prefix; raises NotFound."""
+        return self.store.image(reference)
+
+    def networks(self) -> list[Network]:
+        """All networks."""
+        return self.store.networks()
+
+    def network(self, name: str) -> Network:
+        """A network by name or ID; raises NotFound."""
+        return self.store.network(name)
+
+    def volumes(self) -> list[Volume]:
+        """All volumes."""
+        return self.store.volumes()
+
+    def volume(self, name: str) -> Volume:
+        """A volume by name; raises NotFound."""
+        return self.store.volume(name)
+
+    def secrets(self) -> list[Secret]:
+        """All secrets; `available` says whether the value is held now."""
+        from stackpy_runtime.host import secret_values
+
+        root = self.store.root
+        return [
+            {**secret, "available": secret_values.available(root, secret["name"])} for secret in self.store.secrets()
+        ]
+
+    def logs(
+        self,
+        reference: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[LogLine]:
+        """Lines of a container's output, oldest first; with `follow` until it ends.
+
+        since, until: RFC 3339 in UTC; tail: at most so many of the last lines.
+        """
+        from stackpy_runtime.container import logs
+
+        container = self.store.container(reference)
+        folder = f"{self.store.root.containers}/{container['id']}"
+        if not follow:
+            return logs.select(logs.read(folder), tail, since, until)
+
+        def running() -> bool:
+            from stackpy_runtime.errors import NotFound
+
+            try:
+                # The store says `running` until the last line is in the log, whatever the process does.
+                return self.store.container(container["id"])["state"]["status"] in ("running", "restarting")
+            except NotFound:
+                return False
+
+        return logs.follow(folder, running, tail=tail, since=since)
+
+    # --- images ------------------------------------------------------------------------------------------------------
+
+    def resolve(self, source: ImageSource) -> Recipe:
+        """The recipe of an image: hashes what it copies; changes nothing. Raises InvalidConfig and NotFound."""
+        from stackpy_runtime.build.recipe import resolve
+
+        return resolve(source, self.store)
+
+    def built(self, ids: Iterable[str]) -> set[str]:
+        """Those of these step IDs whose result is in the store."""
+        return self.store.steps_present(ids)
+
+    def last_recipe(self, key: str) -> Recipe | None:
+        """What `key` (`stack/image.web`) was last built from."""
+        return self.store.recipe(key)
+
+    def build(
+        self,
+        source: ImageSource,
+        recipe: Recipe,
+        *,
+        key: str,
+        tags: list[str],
+        labels: dict[str, str],
+        progress: Callable[[Progress], None],
+    ) -> Image:
+        """Builds what of a recipe is not in the store. Raises ProcessFailed with a failing step's output."""
+        from stackpy_runtime.build.execute import build
+
+        return build(
+            self._writable(),
+            source,
+            recipe,
+            key=key,
+            tags=tags,
+            labels=labels,
+            runner=self._run_step,
+            progress=progress,
+        )
+
+    def _run_step(self, step: Any, output: Callable[[str], None]) -> int:
+        """Runs a RUN step in the sandbox; `output` gets what it prints, as it comes."""
+        import codecs
+        import os
+
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            arguments = step._asdict()
+            connection = self.client.request("step", arguments, (writing,))
+        finally:
+            os.close(writing)
+        try:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            while data := os.read(reading, 65536):
+                output(decoder.decode(data))
+            return int(self.client.result(connection)["exit_code"])
+        finally:
+            os.close(reading)
+            connection.close()
+
+    def tag(self, reference: str, name: str) -> None:
+        """Gives an image another name."""
+        self.store.tag(name, self.store.image(reference)["id"])
+
+    def remove_image(self, reference: str, force: bool = False) -> list[str]:
+        """Takes a name away, and the image when it was its last and no container uses it; returns a line for each."""
+        return self.store.remove_image(reference, force=force)
+
+    # --- containers --------------------------------------------------------------------------------------------------
+
+    def create(self, config: ContainerConfig) -> str:
+        """Makes a container; returns its ID."""
+        return str(self.client.call("create", {"config": config}))
+
+    def start(self, reference: str) -> None:
+        """Starts a container; one that runs is left alone."""
+        self.client.call("start", {"container": reference})
+
+    def up(self, config: ContainerConfig) -> str:
+        """Makes and starts a container in one round trip; returns its ID."""
+        return str(self.client.call("up", {"config": config}))
+
+    def stop(self, reference: str, timeout: float | None = None) -> str:
+        """Stops a container: its stop signal, SIGKILL after `timeout` seconds; returns how it went, in words."""
+        return str(self.client.call("stop", {"container": reference, "timeout": timeout}))
+
+    def restart(self, reference: str, timeout: float | None = None) -> None:
+        """Stops and starts a container."""
+        self.client.call("restart", {"container": reference, "timeout": timeout})
+
+    def kill(self, reference: str, signal: str = "KILL") -> None:
+        """Sends a signal to a container's first process."""
+        self.client.call("kill", {"container": reference, "signal": signal})
+
+    def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None:
+        """Removes a container that does not run; `force`: kills it first; `volumes`: its anonymous volumes too."""
+        self.client.call("remove", {"container": reference, "force": force, "volumes": volumes})
+
+    def wait(self, reference: str) -> int:
+        """Waits until a container has ended; returns its exit code."""
+        return int(self.client.call("wait", {"container": reference}))
+
+    def update(self, reference: str, changes: dict[str, Any]) -> None:
+        """Changes mem_limit, cpus, pids_limit, restart and labels of a container in place; None takes one away."""
+        self.client.call("update", {"container": reference, "changes": changes})
+
+    def rename(self, reference: str, name: str) -> None:
+        """Gives a container another name."""
+        self.client.call("rename", {"container": reference, "name": name})
+
+    def await_state(self, reference: str, condition: Condition, timeout: float | None = None) -> Container:
+        """Returns when a container is started, healthy or completed; raises ProcessFailed when that cannot come."""
+        self.client.call("await", {"container": reference, "condition": condition, "timeout": timeout})
+        return self.container(reference)
+
+    def run(self, config: ContainerConfig, *, detach: bool, remove: bool) -> int:
+        """Makes and starts a container, attached to the caller's standard streams unless `detach`.
+
+        Returns its exit code, 0 with `detach`. Raises ProcessFailed with Docker's 125, 126 or 127 when it cannot start.
+        """
+        document: dict[str, Any] = {**config, **({"auto_remove": True} if remove else {})}
+        if detach:
+            self.client.call("up", {"config": document})
+            return 0
+        from stackpy_runtime.host.streams import run
+
+        return run(self.client, document)
+
+    def exec(
+        self,
+        reference: str,
+        argv: list[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        environment: dict[str, str],
+        working_dir: str,
+        user: str,
+    ) -> int:
+        """Runs a process in a running container on the caller's standard streams; returns its exit code."""
+        from stackpy_runtime.host.streams import execute
+
+        return execute(
+            self.client,
+            {
+                "container": reference,
+                "argv": argv,
+                "stdin": stdin,
+                "tty": tty,
+                "environment": environment,
+                "working_dir": working_dir,
+                "user": user,
+            },
+        )
+
+    # --- networks, volumes, secrets ----------------------------------------------------------------------------------
+
+    def create_network(self, config: NetworkConfig) -> Network:
+        """Makes a network."""
+        network: Network = self.client.call("create_network", {"config": config})
+        return network
+
+    def remove_network(self, name: str) -> None:
+        """Removes a network that no container is on."""
+        self.client.call("remove_network", {"name": name})
+
+    def create_volume(self, name: str, labels: dict[str, str]) -> Volume:
+        """Makes a named volume."""
+        volume: Volume = self.client.call("create_volume", {"name": name, "labels": labels})
+        return volume
+
+    def remove_volume(self, name: str) -> None:
+        """Removes a volume, with its data, that no container mounts."""
+        self.client.call("remove_volume", {"name": name})
+
+    def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
+        """Holds a secret's value in memory; replaces the one before."""
+        import base64
+
+        encoded = base64.b64encode(value).decode()
+        self.client.call("put_secret", {"name": name, "value": encoded, "labels": labels})
+
+    def remove_secret(self, name: str) -> None:
+        """Forgets a secret that no container mounts."""
+        self.client.call("remove_secret", {"name": name})
+
+    def fingerprint(self, value: bytes) -> str:
+        """The keyed HMAC of a value, as `secrets` shows it; "" while this root has held no secret yet."""
+        from stackpy_runtime.host import secret_values
+
+        return secret_values.fingerprint(self.store.root, value)
+
+    def tidy(self) -> None:
+        """Takes away what was made on demand and nothing uses: the network of containers that name none."""
+        self.client.call("tidy")
+
+    def check(self) -> list[Check]:
+        """What this host can and cannot do for the engine."""
+        from stackpy_runtime.host.checking import check
+
+        return check(self.root)

@@ -1,0 +1,251 @@
+"""The client side of `run` and `exec`: standard streams, terminal and signals, joined to a container's process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stackpy_runtime.errors import from_wire
+from stackpy_runtime.host.client import Client
+from stackpy_runtime.host.wire import JSON, STDERR, STDIN, STDOUT, Connection
+
+CHUNK = 65536
+PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def terminal_size() -> tuple[int, int]:
+    """Rows and columns of the caller's terminal; (24, 80) when it has none."""
+    try:
+        size = os.get_terminal_size(0)
+    except OSError:
+        return (24, 80)
+    return (size.lines, size.columns)
+
+
+@contextlib.contextmanager
+def raw_terminal(wanted: bool) -> Iterator[None]:
+    """The caller's terminal passes every key on, and is as before afterwards."""
+    if not wanted or not os.isatty(0):
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def signals(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
+    """Handles signals within its body."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(client: Client, config: dict[str, Any]) -> int:
+    """Runs a container attached to the caller's standard streams; returns its exit code."""
+    tty, stdin = config.get("tty", False), config.get("stdin_open", False)
+    size = terminal_size() if tty else None
+    connection = client.request("run", {"config": config, "size": size})
+    try:
+
+        def pass_on(number: int, _: Any) -> None:
+            connection.send({"signal": int(number)})
+
+        def resize(*_: Any) -> None:
+            connection.send({"resize": terminal_size()})
+
+        handlers: dict[int, Callable[[int, Any], None]] = {}
+        if tty:
+            handlers[signal.SIGWINCH] = resize
+        else:
+            handlers = dict.fromkeys(PROXIED, pass_on)
+        with signals(handlers), raw_terminal(tty and stdin):
+            return int(_exchange(client, connection, stdin=stdin)["exit_code"])
+    finally:
+        connection.close()
+
+
+def _exchange(client: Client, connection: Connection, *, stdin: bool) -> dict[str, Any]:
+    """Passes input on and writes output until the answer comes."""
+    watched = [connection.fileno(), *([0] if stdin else [])]
+    while True:
+        if stdin:
+            readable, _, _ = select.select(watched, [], [])
+            if 0 in readable:
+                data = os.read(0, CHUNK)
+                connection.send_raw(STDIN, data)
+                if not data:
+                    watched.remove(0)
+            if connection.fileno() not in readable:
+                continue
+        kind, payload, _ = connection.receive_raw()
+        if kind == STDOUT:
+            write_all(1, payload)
+        elif kind == STDERR:
+            write_all(2, payload)
+        elif kind == JSON:
+            result: dict[str, Any] = client.unwrap(json.loads(payload))
+            return result
+
+
+def execute(client: Client, arguments: dict[str, Any]) -> int:
+    """Runs a process in a container on the caller's standard streams; returns its exit code.
+
+    arguments: container, argv, stdin, tty, environment, working_dir, user.
+    """
+    import socket
+
+    tty, stdin = arguments["tty"], arguments["stdin"]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pipes: list[tuple[int, int]] = []
+    with ours:
+        given = [theirs.fileno()]
+        if not tty:
+            # Pipes of our own, so that no descriptor of the caller's (a file, a terminal) reaches the container.
+            pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3 if stdin else 2)]
+            if stdin:
+                given.append(pipes[0][0])
+            given += [pipe[1] for pipe in pipes[-2:]]
+        connection = client.request("exec", arguments, tuple(given))
+        theirs.close()
+        for descriptor in given[1:]:
+            os.close(descriptor)
+        try:
+            if tty:
+                return _exec_terminal(client, connection, ours, stdin=stdin)
+            feed = pipes[0][1] if stdin else -1
+            outputs = {pipes[-2][0]: 1, pipes[-1][0]: 2}
+            return _exec_pipes(client, connection, ours, feed, outputs)
+        finally:
+            connection.close()
+
+
+def _failure(channel: Any) -> None:
+    """Raises what the process reported before it could execute; returns at the end of the channel."""
+    while data := channel.recv(65536):
+        message = json.loads(data)
+        if "error" in message:
+            raise from_wire(message["error"])
+
+
+def _exec_pipes(client: Client, connection: Connection, channel: Any, feed: int, outputs: dict[int, int]) -> int:
+    poll = select.poll()
+    for descriptor in outputs:
+        poll.register(descriptor, select.POLLIN)
+    if feed >= 0:
+        poll.register(0, select.POLLIN)
+    poll.register(connection.fileno(), select.POLLIN)
+    answer: dict[str, Any] | None = None
+    while outputs or answer is None:
+        for descriptor, _ in poll.poll():
+            if descriptor in outputs:
+                data = os.read(descriptor, CHUNK)
+                if data:
+                    write_all(outputs[descriptor], data)
+                else:
+                    poll.unregister(descriptor)
+                    os.close(descriptor)
+                    del outputs[descriptor]
+            elif descriptor == 0:
+                data = os.read(0, CHUNK)
+                try:
+                    write_all(feed, data)
+                except BrokenPipeError:
+                    data = b""
+                if not data:
+                    poll.unregister(0)
+                    os.close(feed)
+                    feed = -1
+            else:
+                poll.unregister(descriptor)
+                answer = client.result(connection)
+                if feed >= 0:
+                    poll.unregister(0)
+                    os.close(feed)
+                    feed = -1
+                # What the process has left running may hold the pipes open; what it wrote itself is in them already.
+                for open_still in list(outputs):
+                    os.set_blocking(open_still, False)
+                    _drain(open_still, outputs[open_still])
+                    os.close(open_still)
+                outputs.clear()
+                break
+    _failure(channel)
+    return int(answer["exit_code"])
+
+
+def _drain(source: int, target: int) -> None:
+    try:
+        while data := os.read(source, CHUNK):
+            write_all(target, data)
+    except BlockingIOError:
+        pass
+
+
+def _exec_terminal(client: Client, connection: Connection, channel: Any, *, stdin: bool) -> int:
+    import array
+    import fcntl
+    import socket
+    import struct
+    import termios
+
+    master = -1
+    while master < 0:
+        data, ancillary, _, _ = channel.recvmsg(65536, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return int(client.result(connection)["exit_code"])
+        message = json.loads(data)
+        if "error" in message:
+            raise from_wire(message["error"])
+        if message.get("at") == "terminal":
+            received = array.array("i")
+            received.frombytes(ancillary[0][2])
+            master = received[0]
+
+    def resize(*_: Any) -> None:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal_size(), 0, 0))
+
+    resize()
+    with signals({signal.SIGWINCH: resize}), raw_terminal(stdin):
+        watched = [master, *([0] if stdin else [])]
+        while True:
+            readable, _, _ = select.select(watched, [], [])
+            if master in readable:
+                try:
+                    data = os.read(master, CHUNK)
+                except OSError:
+                    data = b""
+                if not data:
+                    break
+                write_all(1, data)
+            elif 0 in readable:
+                data = os.read(0, CHUNK)
+                if data:
+                    write_all(master, data)
+                else:
+                    write_all(master, b"\x04")
+                    watched.remove(0)
+    os.close(master)
+    _failure(channel)
+    return int(client.result(connection)["exit_code"])
