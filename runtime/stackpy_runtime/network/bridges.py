@@ -1,0 +1,97 @@
+"""Bridges: made, found again, removed."""
+
+from __future__ import annotations
+
+from stackpy_runtime.errors import KernelError
+from stackpy_runtime.linux import netlink, sysctl
+from stackpy_runtime.linux.netlink import Link, Netlink, Route
+from stackpy_runtime.model import Network
+from stackpy_runtime.network import names, subnets
+from stackpy_runtime.network.subnets import Occupied
+
+DEFAULT_MTU = 1500
+_EEXIST, _ENODEV = 17, 19
+
+
+def taken(channel: Netlink) -> list[Occupied]:
+    """The address ranges that this host knows: its routes in all tables, its addresses, its name servers."""
+    links = {link.number: link.name for link in channel.links()}
+    found = []
+    for route in channel.routes():
+        by = f"a route of this host ({_cidr(route.destination, route.prefix_length)} on {links.get(route.link, '?')})"
+        found.append(subnets.occupied(route.destination, route.prefix_length, by))
+    for entry in channel.addresses():
+        by = f"{_cidr(entry.address, entry.prefix_length)} on {links.get(entry.link, '?')}"
+        found.append(subnets.occupied(entry.address, entry.prefix_length, by))
+    found += [subnets.occupied(server, 32, f"the name server {_dotted(server)}") for server in name_servers()]
+    return [entry for entry in found if entry is not None]
+
+
+def name_servers() -> list[int]:
+    """The IPv4 name servers of /etc/resolv.conf: a bridge's subnet must not come before them."""
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+            words = [line.split() for line in file if line.startswith("nameserver")]
+    except OSError:
+        return []
+    found = []
+    for entry in words:
+        parts = entry[1].split(".") if len(entry) > 1 else []
+        if len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts):
+            found.append(int.from_bytes(bytes(int(part) for part in parts), "big"))
+    return found
+
+
+def ensure(channel: Netlink, network: Network) -> bool:
+    """Makes the bridge of a network where it is missing; True when it was. Raises KernelError."""
+    bridge = network["bridge"]
+    index = channel.index(bridge)
+    made = not index
+    if made:
+        mtu = path_mtu(channel.links(), channel.routes())
+        channel.send(netlink.bridge(bridge, names.mac(network["gateway"]), mtu, names.group(bridge)), ignore=(_EEXIST,))
+        index = channel.index(bridge)
+    # Before it is up: else it would take an IPv6 address, though networks have IPv4 only.
+    sysctl.write(f"net/ipv6/conf/{bridge}/disable_ipv6", "1", optional=True)
+    # Published ports of 127.0.0.1 lead over the bridge with a loopback source; the filter keeps neighbours out.
+    sysctl.write(f"net/ipv4/conf/{bridge}/route_localnet", "1")
+    length = subnets.prefix_length(network["subnet"])
+    channel.send(netlink.link_up(index, bridge), netlink.address(index, network["gateway"], length), ignore=(_EEXIST,))
+    return made
+
+
+def remove(channel: Netlink, bridge: str) -> None:
+    """Deletes a bridge and all its ports, also those of namespaces that are dying; nothing happens when it is gone."""
+    if not channel.index(bridge):
+        return
+    group = names.group(bridge)
+    try:
+        channel.send(netlink.delete_group(group, bridge))
+    except KernelError as error:
+        # Somebody took it out of its group: then by name.
+        if error.errno != _ENODEV:
+            raise
+    leftover = [link.name for link in channel.links() if link.name == bridge]
+    for name in leftover:
+        channel.send(netlink.delete_link(name), ignore=(_ENODEV,))
+
+
+def ports(channel: Netlink, bridge: str) -> list[Link]:
+    """The links on a bridge."""
+    index = channel.index(bridge)
+    return [link for link in channel.links() if index and link.master == index]
+
+
+def path_mtu(links: list[Link], routes: list[Route]) -> int:
+    """The MTU for a bridge: that of the default route's link where it is smaller than Ethernet's (VPNs, clouds)."""
+    sizes = {link.number: link.mtu for link in links}
+    uplinks = [sizes[route.link] for route in routes if not route.prefix_length and route.link in sizes]
+    return min([DEFAULT_MTU, *uplinks])
+
+
+def _dotted(number: int) -> str:
+    return ".".join(str(byte) for byte in number.to_bytes(4, "big"))
+
+
+def _cidr(number: int, prefix_length: int) -> str:
+    return f"{_dotted(number)}/{prefix_length}"

@@ -1,0 +1,299 @@
+"""Networks of one engine root, and containers' places on them: the room's front.
+
+What must be true outlives this object: networks and addresses are rows of the store, a port's owner is written on its
+link, published ports come back with `restore`. Methods may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
+from stackpy_runtime.linux import netlink, sysctl
+from stackpy_runtime.linux.netlink import Netlink
+from stackpy_runtime.linux.nfnetlink import NFPROTO_IPV4
+from stackpy_runtime.linux.nftables import tables
+from stackpy_runtime.model import Attachment, EndpointInfo, Network, NetworkConfig, PortBinding
+from stackpy_runtime.network import bridges, endpoints, forwarding, names, redirect, subnets
+from stackpy_runtime.network.firewall import Firewall, Publication
+from stackpy_runtime.network.publishing import Hold, Publisher, Release, Sockets, check
+from stackpy_runtime.network.rules import Bridge, Key, Port, Target
+from stackpy_runtime.store.store import Store
+
+_ENODEV = 19
+
+
+class Published(NamedTuple):
+    """What `restore` needs to know of a running container with published ports."""
+
+    container_id: str
+    bindings: list[PortBinding]
+    address: str
+    share: str
+
+
+class NetworkManager:
+    """Makes networks, attaches containers, publishes their ports.
+
+    hold, release: keep a socket that holds a host port taken beyond this process, by name; without them they live here
+    """
+
+    def __init__(self, store: Store, hold: Hold | None = None, release: Release | None = None) -> None:
+        self._store = store
+        self._names = names.Names(store.root.path)
+        self._channel_or_none: Netlink | None = None
+        self._firewall_or_none: Firewall | None = None
+        self._publisher_or_none: Publisher | None = None
+        sockets = Sockets()
+        self._hold, self._release = hold or sockets.hold, release or sockets.release
+
+    # --- networks ---------------------------------------------------------------------------------------------------
+
+    def create(self, config: NetworkConfig) -> Network:
+        """Makes a network, with a free subnet unless one is given.
+
+        Raises InvalidConfig, Conflict for a name in use, a subnet that overlaps (with what), or when none is free.
+        """
+        identity = os.urandom(32).hex()
+        with forwarding.host_lock():
+            taken = bridges.taken(self._channel) + self._own_subnets()
+            subnet = subnets.accept(config["subnet"], taken) if config.get("subnet") else subnets.choose(taken)
+            network: Network = {
+                "id": identity,
+                "name": config["name"],
+                "driver": "bridge",
+                "bridge": self._names.bridge(identity),
+                "subnet": subnet,
+                "gateway": subnets.gateway(subnet),
+                "internal": config.get("internal", False),
+                "labels": config.get("labels", {}),
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+            # The row first: a bridge without a row would be nobody's, a row without a bridge is mended by `ensure`.
+            self._store.insert_network(network)
+            try:
+                bridges.ensure(self._channel, network)
+            except BaseException:
+                self._store.delete_network(identity)
+                raise
+        try:
+            self._settle()
+            self._beside_others(network)
+        except BaseException:
+            self.remove(network)
+            raise
+        return network
+
+    def ensure(self, network: Network) -> None:
+        """Sees to it that a network's bridge, filter and settings are there, after a reboot or a flush of rules."""
+        self._ensure([network])
+
+    def ensure_all(self) -> None:
+        """The same for all networks of the root."""
+        self._ensure(self._store.networks())
+
+    def remove(self, network: Network) -> None:
+        """Removes a network and all that belongs to it on the host. Conflict while containers have addresses on it."""
+        used = self._store.addresses(network["id"])
+        if used:
+            holder = self._describe(next(iter(used.values())))
+            raise Conflict(f"it is in use by {holder}", subject=f"network {network['name']}", hint="stop that first")
+        bridges.remove(self._channel, network["bridge"])
+        # The row last: a removal that was cut short is finished by the next.
+        self._store.delete_network(network["id"])
+        from stackpy_runtime.network import coexistence
+
+        coexistence.leave_zone(network["bridge"])
+        self._settle()
+
+    def drop_all(self) -> None:
+        """Removes what the root has on the host, not its rows: for a root that is about to be deleted."""
+        for network in self._store.networks():
+            bridges.remove(self._channel, network["bridge"])
+        self._vanish()
+
+    def _ensure(self, networks: list[Network]) -> None:
+        for network in networks:
+            if bridges.ensure(self._channel, network):
+                self._beside_others(network)
+        if networks:
+            self._settle()
+
+    def _own_subnets(self) -> list[subnets.Occupied]:
+        """The subnets of our networks, also those whose bridges are not up yet."""
+        found = []
+        for network in self._store.networks():
+            number = int.from_bytes(socket.inet_aton(network["gateway"]), "big")
+            length = subnets.prefix_length(network["subnet"])
+            found.append(subnets.occupied(number, length, f"network {network['name']} ({network['subnet']})"))
+        return [entry for entry in found if entry is not None]
+
+    def _settle(self) -> None:
+        """Brings filter and forwarding in line with the networks that there are."""
+        networks = self._store.networks()
+        if not networks:
+            self._vanish()
+            return
+        if any(not network["internal"] for network in networks):
+            forwarding.acquire(self._names, self._channel.links())
+        else:
+            forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
+        self._firewall.set_bridges(
+            Bridge(network["bridge"], network["subnet"], network["internal"]) for network in networks
+        )
+        self._firewall.load()
+
+    def _beside_others(self, network: Network) -> None:
+        # Starts programs where other firewalls run: only when a bridge is new.
+        from stackpy_runtime.network import coexistence
+
+        coexistence.join_zone(network["bridge"])
+        if not network["internal"]:
+            coexistence.open_forward(self._names)
+
+    def _vanish(self) -> None:
+        from stackpy_runtime.network import coexistence
+
+        self._firewall.delete()
+        coexistence.close_forward(self._names)
+        forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
+
+    # --- containers -------------------------------------------------------------------------------------------------
+
+    def attach(
+        self, container_id: str, netns_fd: int, network: Network, attachment: Attachment, link: str
+    ) -> EndpointInfo:
+        """Gives a container its place on a network: link, address and, on the first with a way out, default route.
+
+        netns_fd: the container's network namespace; link: the name inside, e.g. eth0. Raises Conflict when the wanted
+        address is taken or none is left; after any failure `detach` gives back what was taken.
+        """
+        address = self._store.allocate_address(network["id"], container_id, attachment.get("ipv4_address"))
+        mtu = self._channel.mtu(network["bridge"])
+        if not mtu:
+            self.ensure(network)
+            mtu = self._channel.mtu(network["bridge"])
+        port = Port(self._names.port(endpoints.nonce()), names.mac(address), address)
+        self._firewall.add_port(container_id, port)
+        endpoints.plug(
+            self._channel,
+            netns_fd,
+            port=port,
+            bridge=network["bridge"],
+            mtu=mtu,
+            container_id=container_id,
+            link=link,
+            subnet=network["subnet"],
+            gateway="" if network["internal"] else network["gateway"],
+            # br_netfilter translates a container's packet to its own published port while it is still on the bridge.
+            hairpin=sysctl.read("net/bridge/bridge-nf-call-iptables") == "1",
+        )
+        return {
+            "ip_address": address,
+            "prefix_length": subnets.prefix_length(network["subnet"]),
+            "mac_address": port.mac,
+            "gateway": network["gateway"],
+            "aliases": attachment["aliases"],
+        }
+
+    def detach(self, container_id: str, *, unplug: bool = False) -> None:
+        """Gives a container's addresses and ports back.
+
+        unplug: delete its links too, for a container that goes on running (16 ms, the kernel waits for RCU). Without
+        it they go with the container's namespace, or with the network.
+        """
+        self._publisher.unpublish(container_id)
+        links = self._firewall.remove_ports(container_id)
+        if unplug and links:
+            self._channel.send(*(netlink.delete_link(link) for link in links), ignore=(_ENODEV,))
+        self._store.release_addresses(container_id)
+
+    def loopback(self, netns_fd: int) -> None:
+        """Brings `lo` up in the namespace of a container without a network."""
+        endpoints.loopback_up(netns_fd)
+
+    def prepare_dns(self, netns_fd: int) -> tuple[socket.socket, socket.socket]:
+        """UDP and TCP (listening) sockets of a namespace that get what is sent to 127.0.0.11:53 there.
+
+        Port 53 itself stays free. `lo` must be up (`attach` or `loopback`).
+        """
+        return redirect.prepare(netns_fd)
+
+    def publish(self, container_id: str, bindings: list[PortBinding], address: str, share: str) -> list[PortBinding]:
+        """Leads host ports to a container's address; a published port of 0 becomes a free one. All or none.
+
+        share: containers with the same one may stand behind one port, and connections are balanced over them. Returns
+        the bindings as they are now. Raises InvalidConfig, Conflict naming who has a port.
+        """
+        return self._publisher.publish(container_id, bindings, address, share)
+
+    def unpublish(self, container_id: str) -> None:
+        """Takes a container from behind all its published ports."""
+        self._publisher.unpublish(container_id)
+
+    def check_bindings(self, bindings: list[PortBinding]) -> None:
+        """Raises InvalidConfig for bindings that could never be published. Touches nothing."""
+        check(bindings)
+
+    def restore(self, published: Iterable[Published], held: Iterable[str] = ()) -> list[EngineError]:
+        """Takes over after another process, or a flush of rules: exactly these ports are published, in one transaction.
+
+        A new process calls it before anything else. held: names of the sockets that are kept already. Returns what
+        went wrong without stopping the rest, e.g. a port that another program took meanwhile.
+        """
+        problems: list[EngineError] = []
+        wanted: dict[Key, list[Publication]] = {}
+        for entry in published:
+            try:
+                bindings = check(entry.bindings)
+            except InvalidConfig as error:
+                problems.append(error)
+                continue
+            for binding in bindings:
+                key = Key(binding["host_ip"], binding["protocol"], binding["published"])
+                target = Target(entry.address, binding["target"])
+                wanted.setdefault(key, []).append(Publication(entry.container_id, target, entry.share))
+        problems += self._publisher.adopt(wanted, held)
+        self.ensure_all()
+        return problems
+
+    def intact(self) -> bool:
+        """Whether the filter still stands; when not, `ensure_all` mends it."""
+        return not self._store.networks() or self._firewall.complete()
+
+    def close(self) -> None:
+        """Closes what is open here; everything on the host stays."""
+        if self._firewall_or_none is not None:
+            self._firewall_or_none.close()
+        if self._channel_or_none is not None:
+            self._channel_or_none.close()
+
+    def _describe(self, container_id: str) -> str:
+        try:
+            return f"container {self._store.container(container_id)['name']}"
+        except NotFound:
+            return f"container {container_id[:12]}"
+
+    # Made when first needed, so that a manager costs nothing where a root has no network.
+
+    @property
+    def _channel(self) -> Netlink:
+        if self._channel_or_none is None:
+            self._channel_or_none = Netlink()
+        return self._channel_or_none
+
+    @property
+    def _firewall(self) -> Firewall:
+        if self._firewall_or_none is None:
+            self._firewall_or_none = Firewall(self._names, self._channel)
+        return self._firewall_or_none
+
+    @property
+    def _publisher(self) -> Publisher:
+        if self._publisher_or_none is None:
+            self._publisher_or_none = Publisher(self._firewall, self._hold, self._release, self._describe)
+        return self._publisher_or_none
