@@ -165,6 +165,15 @@ class Engine:
         """What `key` (`stack/image.web`) was last built from."""
         return self.store.recipe(key)
 
+    def recipes(self, beginning: str = "") -> dict[str, Recipe]:
+        """What every key that begins so was last built from: `shop/` for a stack's."""
+        return self.store.recipes(beginning)
+
+    def forget_recipes(self, beginning: str) -> None:
+        """Forgets them; the images stay."""
+        for key in self.store.recipes(beginning):
+            self.store.delete_recipe(key)
+
     def build(
         self,
         source: ImageSource,
@@ -310,6 +319,14 @@ class Engine:
         """Makes a network."""
         network: Network = self.client.call("create_network", {"config": config})
         return network
+
+    def label_network(self, name: str, labels: dict[str, str]) -> None:
+        """Gives a network other labels; raises NotFound."""
+        self.store.update_network({**self.store.network(name), "labels": labels})
+
+    def label_volume(self, name: str, labels: dict[str, str]) -> None:
+        """Gives a volume other labels; raises NotFound."""
+        self.store.update_volume({**self.store.volume(name), "labels": labels})
 
     def remove_network(self, name: str) -> None:
         """Removes a network that no container is on."""

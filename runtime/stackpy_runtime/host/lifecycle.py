@@ -22,6 +22,7 @@ from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.skeleton import lowers
+from stackpy_runtime.linux.processes import boot_id
 from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 
@@ -54,7 +55,7 @@ class Lifecycle:
         self.executions: dict[str, int | None] = {}  # exec reference → exit code once it has ended
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
-        self.boot = state.boot_id()
+        self.boot = boot_id()
 
     # --- finding -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.names import Names
 from stackpy_runtime.model import LABEL_RESOURCE, LABEL_STACK, Attachment, EndpointInfo, Network
-from stackpy_runtime.network.manager import NetworkManager
+from stackpy_runtime.network.manager import NetworkManager, Published
 from stackpy_runtime.store.store import Store
 
 RESOLVER = "127.0.0.11"
@@ -29,7 +29,6 @@ class Networking:
         self.serve_dns = serve_dns
         self.stop_dns: Callable[[str], None] = lambda container: None
         self.lock = threading.Lock()
-        self.published: set[str] = set()
 
     def _hold(self, name: str, held: socket.socket) -> None:
         self.keeper.hold(f"port/{name}", [held.fileno()])
@@ -67,7 +66,7 @@ class Networking:
         endpoints: dict[str, EndpointInfo] = {}
         pairs = self.attachments(live)
         if not pairs:
-            self.manager.prepare_loopback(namespace)
+            self.manager.loopback(namespace)
             return
         for index, (network, attachment) in enumerate(pairs):
             info = self.manager.attach(live.id, namespace, network, attachment, f"eth{index}")
@@ -83,22 +82,28 @@ class Networking:
             # A build step has no row.
             self.store.update_container(live.id, networks=endpoints)
 
-    def publish(self, live: Live) -> None:
-        """Opens a container's ports, once it is about to run."""
+    def publication(self, live: Live) -> Published | None:
+        """What a container publishes; replicas of one resource share their ports."""
         ports = live.config.get("ports")
-        if not ports:
-            return
+        if not ports or not live.container["networks"]:
+            return None
         address = next(iter(live.container["networks"].values()))["ip_address"]
         labels = live.config.get("labels", {})
         stack, resource = labels.get(LABEL_STACK, ""), labels.get(LABEL_RESOURCE, "")
-        self.published.add(live.id)
-        self.manager.publish(live.id, ports, address, f"{stack}/{resource}" if stack else "")
+        return Published(live.id, ports, address, f"{stack}/{resource}" if stack else "")
+
+    def publish(self, live: Live) -> None:
+        """Opens a container's ports, once it is about to run."""
+        wanted = self.publication(live)
+        if wanted:
+            bound = self.manager.publish(*wanted)
+            if bound != wanted.bindings:
+                # A published port of 0 has become a free one.
+                live.config["ports"] = bound
+                self.store.update_container(live.id, config=live.config)
 
     def detach(self, live: Live) -> None:
         """Undoes `attach` and `publish`."""
-        if live.id in self.published:
-            self.published.discard(live.id)
-            self.manager.unpublish(live.id)
         if live.container["networks"]:
             self.stop_dns(live.id)
             self.keeper.release(f"dns/{live.id}")
@@ -117,7 +122,6 @@ class Networking:
         if len(held) == 2:
             datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
             self.serve_dns(live.id, datagrams, stream)
-        self.publish(live)
 
     def write_etc(self, live: Live, hostname: str) -> dict[str, str]:
         """Writes hosts, hostname and resolv.conf of a container; returns target → file."""

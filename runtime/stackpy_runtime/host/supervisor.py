@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -121,17 +122,16 @@ class Supervisor:
     # --- clients ------------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        import _socket
-
-        listener = _socket.socket(fileno=LISTENER)
+        listener = socket.socket(fileno=LISTENER)
         try:
             while True:
                 try:
-                    descriptor, _ = listener._accept()
+                    accepted, _ = listener.accept()
                 except BlockingIOError:
                     return
                 # The listener does not block, so that a client that went away in between holds up nobody.
-                os.set_blocking(descriptor, True)
+                accepted.setblocking(True)
+                descriptor = accepted.detach()
                 self.clients.add(descriptor)
                 threading.Thread(target=self._serve_client, args=(descriptor,), daemon=True).start()
         finally:
@@ -166,17 +166,18 @@ class Supervisor:
                 runs.append(live)
             elif stored["status"] in ("running", "restarting") or live.state["status"] != stored["status"]:
                 ended.append(live)
-        if self.store.networks():
-            self.networking.manager.ensure_all()
         for live in runs:
             self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
         if self.store.networks():
-            self.networking.manager.drop_unpublished([live.id for live in runs])
+            published = [entry for live in runs if (entry := self.networking.publication(live))]
+            ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
+            for problem in self.networking.manager.restore(published, ports):
+                print(problem, file=sys.stderr)
         for live in ended:
             self._adopt_ended(live)
         for name, descriptors in held.items():
-            kind, _, container = name.partition("/")
-            if not (kind == "dns" and container in known and known[container] in runs):
+            kind, _, owner = name.partition("/")
+            if not (kind == "dns" and owner in known and known[owner] in runs):
                 close_all(descriptors)
 
     def _adopt_running(self, live: Live, dns: list[int], output: list[int], is_child: bool) -> None:
