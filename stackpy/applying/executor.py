@@ -1,0 +1,300 @@
+"""Makes a plan true: a parallel walk over its graph.
+
+One thread, the caller's, decides; it hears of everything through one queue. Others act: some perform changes, some wait
+for conditions, so that a hundred containers that become healthy slowly hold up no build. Waiting for what was started
+to settle has threads of its own, since nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, NamedTuple
+
+from stackpy.applying.interrupts import Interrupts
+from stackpy.applying.outcome import Failure, Outcome, document
+from stackpy.applying.schedule import Schedule, Wait
+from stackpy.applying.wording import begun, ended, failed_text
+from stackpy.applying.workers import Workers
+from stackpy.dsl.specs import StackSpec
+from stackpy.engines.base import Event, Report, SecretValues, StackEngine
+from stackpy.errors import ApplyFailed, StackpyError
+from stackpy.planning.plan import Action, Change, Desired, Plan
+
+DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy
+PARALLEL = 16  # changes at once
+WAITING = 32  # conditions at once
+PATIENCE = 0.5  # seconds before a wait is worth a line
+
+_STARTING = (Action.CREATE, Action.REPLACE, Action.START)
+
+
+def execute(
+    plan: Plan,
+    desired: Desired,
+    secrets: SecretValues,
+    engine: StackEngine,
+    *,
+    report: Report,
+    interrupts: Interrupts | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    wait: bool = True,
+) -> Outcome:
+    """Makes the plan true, and keeps what came of it as a generation.
+
+    timeout: seconds that a resource has to become started, healthy or completed
+    wait: until everything that was started runs and is healthy
+
+    Returns the outcome when all was done, or when `interrupts` had one: then nothing new was begun, and what ran was
+    finished. Raises ApplyFailed when changes failed; independent ones were finished. At a second interrupt raises
+    KeyboardInterrupt and leaves running actions to themselves. In each case the next apply finishes the work.
+    """
+    return _Run(plan, desired, secrets, engine, report, interrupts or Interrupts(), timeout, wait).run("applied")
+
+
+class NoSecrets:
+    """Values for a plan that needs none."""
+
+    def get(self, name: str) -> bytes | None:
+        """None: there are none."""
+        return None
+
+
+def destroy(
+    plan: Plan,
+    engine: StackEngine,
+    *,
+    report: Report,
+    interrupts: Interrupts | None = None,
+) -> Outcome:
+    """Makes a plan of deletions true; needs no stack file. Returns and raises as `execute`."""
+    desired = Desired(StackSpec(plan.stack, {}, {}, ""), {}, {})
+    interrupts = interrupts or Interrupts()
+    return _Run(plan, desired, NoSecrets(), engine, report, interrupts, DEFAULT_TIMEOUT, False).run("destroyed")
+
+
+class _Message(NamedTuple):
+    """What a thread tells the one that decides."""
+
+    kind: Literal["performed", "waited", "settled", "interrupt"]
+    subject: Any  # number of a change, or a Wait
+    error: BaseException | None
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        desired: Desired,
+        secrets: SecretValues,
+        engine: StackEngine,
+        report: Report,
+        interrupts: Interrupts,
+        timeout: float,
+        wait: bool,
+    ) -> None:
+        self.plan, self.desired, self.secrets, self.engine = plan, desired, secrets, engine
+        self.report, self.interrupts, self.timeout, self.wait = report, interrupts, timeout, wait
+        self.specs = desired.stack.resources
+        self.schedule = Schedule(plan, self.specs)
+        self.failures: dict[str, Failure] = {}
+        self.unexpected: BaseException | None = None
+        self.performing: set[int] = set()
+        self.asked: set[Wait] = set()
+        self.open_waits: set[Wait] = set()
+        self.settling: set[Wait] = set()
+        self.unsaid: dict[tuple[str, Wait], float] = {}  # waits that are not worth a line yet → when they will be
+        self.messages: SimpleQueue[_Message] = SimpleQueue()
+        self.actors, self.waiters, self.watchers = (
+            Workers("perform", PARALLEL),
+            Workers("wait", WAITING),
+            Workers("settle", WAITING),
+        )
+
+    # --- the thread that decides ----------------------------------------------------------------------------------
+
+    def run(self, word: str) -> Outcome:
+        started, clock = time.time(), time.monotonic()
+        outputs = self.desired.stack.outputs
+        if not self.plan.changes:
+            outcome = Outcome(self.plan, (), {}, {}, False, 0.0)
+            self._keep_outputs(outputs)
+            return outcome
+        self.interrupts.watch(lambda: self.messages.put(_Message("interrupt", None, None)))
+        try:
+            self._walk()
+        except KeyboardInterrupt:
+            self._record(self._outcome(clock, interrupted=True), outputs, started, word)
+            raise
+        finally:
+            self.interrupts.watch(None)
+            for workers in (self.actors, self.waiters, self.watchers):
+                workers.close()
+        outcome = self._outcome(clock, interrupted=self.interrupts.count > 0)
+        self._record(outcome, outputs, started, word)
+        if self.unexpected is not None:
+            raise self.unexpected
+        if outcome.failures and not outcome.interrupted:
+            message, hint = failed_text(outcome)
+            texts = {address: failure.message for address, failure in outcome.failures.items()}
+            raise ApplyFailed(message, failures=texts, hint=hint)
+        return outcome
+
+    def _walk(self) -> None:
+        self._free(self.schedule.free())
+        while self._is_busy():
+            message = self._next()
+            if message is None:
+                continue
+            if message.kind == "interrupt":
+                if self.interrupts.count > 1:
+                    raise KeyboardInterrupt
+            elif message.kind == "performed":
+                self._performed(message.subject, message.error)
+            elif message.kind == "waited":
+                self._waited(message.subject, message.error)
+            else:
+                self._settled(message.subject, message.error)
+
+    def _is_busy(self) -> bool:
+        if self.performing:
+            return True
+        return not self.interrupts.count and bool(self.open_waits or self.settling)
+
+    def _next(self) -> _Message | None:
+        """The next message; meanwhile says what is waited for, once it lasts."""
+        while True:
+            due = min(self.unsaid.values(), default=None)
+            try:
+                return self.messages.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            except Empty:
+                now = time.monotonic()
+                for (address, wait), when in list(self.unsaid.items()):
+                    if when <= now:
+                        del self.unsaid[address, wait]
+                        subject = "it" if address == wait[0] else wait[0]
+                        self.report(Event(address, "waiting", f"waiting until {subject} is {wait[1]}"))
+
+    def _free(self, numbers: list[int]) -> None:
+        """For changes that no other change holds up any more: asks for what they wait for, or begins them."""
+        for number in numbers:
+            waits = self.schedule.waits(number)
+            for wait in sorted(waits):
+                if wait not in self.asked:
+                    self.asked.add(wait)
+                    self.open_waits.add(wait)
+                    self.waiters.submit(self._task("waited", wait, partial(self._wait_for, wait)))
+                self.unsaid[self.plan.changes[number].address, wait] = time.monotonic() + PATIENCE
+            if not waits:
+                self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        if self.interrupts.count or number in self.performing:
+            return
+        self.performing.add(number)
+        self.actors.submit(self._task("performed", number, partial(self._perform, self.plan.changes[number])))
+
+    def _performed(self, number: int, error: BaseException | None) -> None:
+        self.performing.discard(number)
+        change = self.plan.changes[number]
+        if error is not None:
+            self._fail(change.address, error)
+            self._skipped(self.schedule.failed(number))
+            return
+        if self.wait and change.action in _STARTING and change.address.startswith("container."):
+            self._settle((change.address, "healthy"))
+        self._free(self.schedule.done(number))
+
+    def _waited(self, wait: Wait, error: BaseException | None) -> None:
+        self._forget(wait)
+        self.open_waits.discard(wait)
+        if error is None:
+            for number in self.schedule.met(wait):
+                self._begin(number)
+        elif not self.interrupts.count:
+            self._fail(wait[0], error)
+            self._skipped(self.schedule.unmet(wait))
+
+    def _settle(self, wait: Wait) -> None:
+        if wait not in self.settling:
+            self.settling.add(wait)
+            self.unsaid[wait[0], wait] = time.monotonic() + PATIENCE
+            self.watchers.submit(self._task("settled", wait, partial(self._wait_for, wait)))
+
+    def _settled(self, wait: Wait, error: BaseException | None) -> None:
+        self.settling.discard(wait)
+        waited = (wait[0], wait) not in self.unsaid
+        self._forget(wait)
+        if error is not None and not self.interrupts.count:
+            self._fail(wait[0], error)
+        elif error is None and waited:
+            spec = self.specs[wait[0]]
+            self.report(Event(wait[0], "done", "healthy" if spec.fields.get("healthcheck") else "running"))
+
+    def _forget(self, wait: Wait) -> None:
+        for key in [key for key in self.unsaid if key[1] == wait]:
+            del self.unsaid[key]
+
+    def _fail(self, address: str, error: BaseException) -> None:
+        if isinstance(error, StackpyError):
+            failure = Failure(error.message, error.hint)
+        else:
+            self.unexpected = self.unexpected or error
+            failure = Failure(f"unexpected {type(error).__name__}: {error}")
+        if address not in self.failures:
+            self.failures[address] = failure
+            self.report(Event(address, "failed", failure.message.partition("\n")[0]))
+
+    def _skipped(self, numbers: list[int]) -> None:
+        for number in numbers:
+            address = self.plan.changes[number].address
+            self.report(Event(address, "skipped", f"skipped, because {self.schedule.blocked[address]} failed"))
+
+    # --- the threads that act -------------------------------------------------------------------------------------
+
+    def _task(self, kind: Any, subject: Any, act: Callable[[], None]) -> Callable[[], None]:
+        def task() -> None:
+            error: BaseException | None = None
+            try:
+                act()
+            except BaseException as caught:  # a thread must not die silently: whoever decides has to hear of it
+                error = caught
+            self.messages.put(_Message(kind, subject, error))
+
+        return task
+
+    def _perform(self, change: Change) -> None:
+        self.report(Event(change.address, "started", begun(change)))
+        self.engine.perform(change, self.desired, self.secrets, self.plan.generation, self.report)
+        self.report(Event(change.address, "done", ended(change)))
+
+    def _wait_for(self, wait: Wait) -> None:
+        address, condition = wait
+        self.engine.wait(self.plan.stack, self.specs[address], condition, self.timeout, _quiet(self.report))
+
+    # --- what is kept ---------------------------------------------------------------------------------------------
+
+    def _outcome(self, clock: float, *, interrupted: bool) -> Outcome:
+        results = tuple(self.schedule.results)
+        return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, time.monotonic() - clock)
+
+    def _record(self, outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> None:
+        self.engine.record(self.plan.stack, self.plan.generation, document(outcome, outputs, started, word))
+
+    def _keep_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """Outputs may change while no resource does; they belong to the generation that is there."""
+        kept = self.engine.recorded(self.plan.stack)
+        if kept is not None and dict(kept.get("outputs", {})) != dict(outputs) and kept.get("outcome") != "destroyed":
+            self.engine.record(self.plan.stack, int(kept["generation"]), {**kept, "outputs": dict(outputs)})
+
+
+def _quiet(report: Report) -> Report:
+    """Leaves out that something is waited for: whoever decides says so once it lasts."""
+
+    def filtered(event: Event) -> None:
+        if event.kind != "waiting":
+            report(event)
+
+    return filtered

@@ -1,0 +1,68 @@
+"""What came of an apply, and how it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from stackpy.planning.plan import Change, Plan
+from stackpy.render.plan_json import change_document
+
+Result = Literal["done", "failed", "skipped", "pending"]
+
+
+class Failure(NamedTuple):
+    """Why a change, or waiting for a resource, failed: the message may have several lines, the process's last ones."""
+
+    message: str
+    hint: str = ""
+
+
+class Outcome(NamedTuple):
+    """What came of a plan.
+
+    results: by change, in the order of the plan; pending: not begun when the apply was interrupted
+    failures: by address; also of a resource that had no change, but did not come to the state others waited for
+    blocked: address of a skipped change → the address that failed before it
+    seconds: how long it took
+    """
+
+    plan: Plan
+    results: tuple[Result, ...]
+    failures: Mapping[str, Failure]
+    blocked: Mapping[str, str]
+    interrupted: bool
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was done."""
+        return not self.failures and not self.interrupted
+
+    def changes(self, result: Result) -> list[Change]:
+        """The changes that came out so."""
+        return [change for change, found in zip(self.plan.changes, self.results, strict=True) if found == result]
+
+
+def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> dict[str, Any]:
+    """The generation's document.
+
+    started: seconds since the epoch; word: what a success is called ("applied", "destroyed")
+    """
+    import time
+
+    return {
+        "format": 1,
+        "stack": outcome.plan.stack,
+        "generation": outcome.plan.generation,
+        "outcome": "interrupted" if outcome.interrupted else "failed" if outcome.failures else word,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(outcome.seconds, 3),
+        "changes": [
+            {**change_document(change), "result": result}
+            for change, result in zip(outcome.plan.changes, outcome.results, strict=True)
+        ],
+        # the first line alone: what a process wrote last may hold anything
+        "failures": {address: failure.message.partition("\n")[0] for address, failure in outcome.failures.items()},
+        "outputs": dict(outputs),
+    }

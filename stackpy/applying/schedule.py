@@ -1,0 +1,92 @@
+"""Which change may begin: the bookkeeping of a walk over a plan's graph. Pure; the executor acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from stackpy.applying.outcome import Result
+from stackpy.dsl.specs import Condition, Spec
+from stackpy.planning.plan import Action, Plan
+
+Wait = tuple[str, Condition]  # an address and what must hold of it
+
+_NEEDS_CONDITIONS = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)
+
+
+class Schedule:
+    """Where each change of a plan stands.
+
+    Changes are numbered as they stand in the plan. A change becomes free when those before it are done; then the
+    conditions that it waits for are asked for; when they are met it may begin.
+    """
+
+    def __init__(self, plan: Plan, specs: Mapping[str, Spec]) -> None:
+        self.results: list[Result] = ["pending"] * len(plan.changes)
+        self.blocked: dict[str, str] = {}
+        self._addresses = [change.address for change in plan.changes]
+        self._left: list[set[int]] = []
+        self._followers: dict[int, list[int]] = {}
+        self._waits: dict[int, set[Wait]] = {}
+        before: dict[str, list[int]] = {}
+        for number, change in enumerate(plan.changes):
+            needs = {n for address in (*change.depends_on, change.address) for n in before.get(address, ())}
+            self._left.append(needs)
+            for other in needs:
+                self._followers.setdefault(other, []).append(number)
+            before.setdefault(change.address, []).append(number)
+            spec = specs.get(change.address)
+            if spec is not None and change.action in _NEEDS_CONDITIONS:
+                self._waits[number] = {
+                    (d.address, d.condition)
+                    for d in spec.dependencies
+                    if d.address in specs and specs[d.address].kind in ("container", "job")
+                }
+
+    def free(self) -> list[int]:
+        """The changes that need no other one."""
+        return [number for number, needs in enumerate(self._left) if not needs]
+
+    def waits(self, number: int) -> set[Wait]:
+        """The conditions that the change still waits for."""
+        return self._waits.get(number, set())
+
+    def done(self, number: int) -> list[int]:
+        """Marks a change done; returns those that became free."""
+        self.results[number] = "done"
+        freed = []
+        for other in self._followers.get(number, ()):
+            self._left[other].discard(number)
+            if not self._left[other] and self.results[other] == "pending":
+                freed.append(other)
+        return freed
+
+    def met(self, wait: Wait) -> list[int]:
+        """Marks a condition met; returns the free changes that wait for nothing more."""
+        ready = []
+        for number, waits in self._waits.items():
+            if wait in waits:
+                waits.discard(wait)
+                if not waits and not self._left[number] and self.results[number] == "pending":
+                    ready.append(number)
+        return ready
+
+    def failed(self, number: int) -> list[int]:
+        """Marks a change failed; returns those that are skipped for it."""
+        self.results[number] = "failed"
+        return self._skip(self._followers.get(number, ()), self._addresses[number])
+
+    def unmet(self, wait: Wait) -> list[int]:
+        """Marks a condition as one that cannot be met; returns the changes that are skipped for it."""
+        return self._skip([number for number, waits in self._waits.items() if wait in waits], wait[0])
+
+    def _skip(self, numbers: Iterable[int], cause: str) -> list[int]:
+        skipped = []
+        left = list(numbers)
+        while left:
+            number = left.pop(0)
+            if self.results[number] == "pending":
+                self.results[number] = "skipped"
+                self.blocked[self._addresses[number]] = cause
+                skipped.append(number)
+                left += self._followers.get(number, ())
+        return skipped
