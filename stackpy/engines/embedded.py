@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 from stackpy.dsl.specs import Condition, Spec, StackSpec
 from stackpy.engines import observation
 from stackpy.engines.border import Border
-from stackpy.engines.facade import Facade
+from stackpy.engines.facade import Facade, Missing
 from stackpy.errors import Problem, StackFileError, StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Observation, Recipe
 
 if TYPE_CHECKING:
-    from stackpy_runtime.engine import Engine
-
     from stackpy.engines.base import Report, SecretValues
     from stackpy.engines.stacklock import StackLock
+    from stackpy_runtime.engine import Engine
 
 Document = dict[str, Any]
 
@@ -41,7 +40,6 @@ class EmbeddedEngine:
         """The engine, its errors turned into ours. The import stands here because `--help` needs none of it."""
         if self._connected is None:
             from stackpy_runtime.engine import Engine
-
             from stackpy_runtime.errors import EngineError, NotFound
 
             self._connected = Border(Engine(self.root), EngineError, NotFound)
@@ -209,6 +207,7 @@ class EmbeddedEngine:
         ]
         for reference in gone:
             engine.remove_image(reference)
+        engine.forget_recipes(beginning)
         generations.forget(self.root, stack)
         return gone
 
@@ -344,4 +343,8 @@ class EmbeddedEngine:
 
     def volume_remove(self, name: str, force: bool) -> None:
         """See ContainerEngine."""
-        self._engine.remove_volume(name, force)
+        try:
+            self._engine.remove_volume(name)
+        except Missing:
+            if not force:  # docker's meaning of --force here: no failure where there is nothing
+                raise

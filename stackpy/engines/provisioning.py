@@ -94,8 +94,13 @@ def network(engine: Facade, change: Change, desired: Desired, generation: int) -
     if present is not None and change.action is Action.REPLACE:
         _clear(engine, desired.stack.name, name)
         _gone(lambda: engine.remove_network(name))
+        present = None
+    given = resource_labels(desired.stack.name, spec, generation)
+    if present is not None:
+        engine.label_network(name, given)
+        return
     config: dict[str, Any] = {key: spec.fields[key] for key in ("internal", "subnet") if key in spec.fields}
-    engine.create_network({**config, "name": name, "labels": resource_labels(desired.stack.name, spec, generation)})
+    engine.create_network({**config, "name": name, "labels": given})
 
 
 def volume(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
@@ -108,7 +113,11 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
     if change.action is Action.REPLACE:
         raise StackpyError(f"volume `{name}` is never replaced, since its data would be lost")
     spec = desired.stack.resources[change.address]
-    engine.create_volume(name, resource_labels(desired.stack.name, spec, generation))
+    given = resource_labels(desired.stack.name, spec, generation)
+    if present is not None:
+        engine.label_volume(name, given)
+    else:
+        engine.create_volume(name, given)
 
 
 def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:

@@ -42,6 +42,7 @@ class Rollout:
         self.image_id = image_id
         self._report = report
         self.existing = members(engine, self.stack, change.address)
+        self._held: dict[str, str] | None = None
 
     def make(self) -> None:
         """Makes the change true; raises StackpyError with the container's last lines where it has some."""
@@ -83,8 +84,20 @@ class Rollout:
             image=self.image_id(image),
             recipe=self.desired.recipes[image].id,
             generation=self.generation,
-            fingerprints=self.desired.fingerprints,
+            fingerprints=self._fingerprints(spec),
         )
+
+    def _fingerprints(self, spec: Spec) -> dict[str, str]:
+        """Of the values that the engine holds, which are those that a container gets, by secret address."""
+        if "secrets" not in spec.fields:
+            return {}
+        if self._held is None:
+            self._held = {
+                secret["labels"].get(labels.RESOURCE, ""): secret["fingerprint"]
+                for secret in self.engine.secrets()
+                if secret["labels"].get(labels.STACK) == self.stack
+            }
+        return self._held
 
     # --- what is done to one --------------------------------------------------------------------------------------
 

@@ -184,6 +184,17 @@ class FakeEngine:
         self.nets[config["name"]] = {"internal": False, "subnet": "10.1.0.0/20", **config}
         return self.nets[config["name"]]
 
+    def label_network(self, name: str, labels: dict[str, str]) -> None:
+        self._do("label network", name)
+        self.nets[name]["labels"] = labels
+
+    def label_volume(self, name: str, labels: dict[str, str]) -> None:
+        self._do("label volume", name)
+        self.vols[name]["labels"] = labels
+
+    def forget_recipes(self, beginning: str) -> None:
+        self._do("forget", beginning)
+
     def remove_network(self, name: str) -> None:
         self._do("remove network", name)
         if self.nets.pop(name, None) is None:
@@ -194,7 +205,7 @@ class FakeEngine:
         self.vols[name] = {"name": name, "labels": labels}
         return self.vols[name]
 
-    def remove_volume(self, name: str, force: bool = False) -> None:
+    def remove_volume(self, name: str) -> None:
         self._do("remove volume", name)
         del self.vols[name]
 

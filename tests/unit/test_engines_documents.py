@@ -72,7 +72,8 @@ def test_a_container_in_dockers_shape() -> None:
         "Args": ["--", "serve"],
         "State": {
             "Status": "running", "Running": True, "Paused": False, "Restarting": False, "OOMKilled": False,
-            "Dead": False, "Pid": 42, "ExitCode": 0, "Error": "", "StartedAt": NOW, "FinishedAt": "0001-01-01T00:00:00Z",
+            "Dead": False, "Pid": 42, "ExitCode": 0, "Error": "",
+            "StartedAt": NOW, "FinishedAt": "0001-01-01T00:00:00Z",
             "Health": {"Status": "healthy"},
         },
         "Image": "sha256:1",
