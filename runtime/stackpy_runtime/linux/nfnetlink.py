@@ -20,6 +20,7 @@ NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN, NFT_MSG_NEWRULE = 0, 1, 3, 4, 6
+NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM = 12, 14
 NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST = 2, 4
 
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_BRIDGE = 1, 2, 7
@@ -126,6 +127,13 @@ def new_rule(family: int, table: str, chain: str, expressions: bytes, sequence: 
     """Appends a rule."""
     body = string(1, table) + string(2, chain) + nest(4, expressions)
     return request(NFT_MSG_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND, family, body, sequence)
+
+
+def element(verb: int, family: int, table: str, name: str, keys: list[bytes], sequence: int) -> bytes:
+    """Adds (NFT_MSG_NEWSETELEM) or deletes (NFT_MSG_DELSETELEM) elements of a set."""
+    entries = [nest(1, nest(1, attribute(1, key))) for key in keys]
+    body = string(1, table) + string(2, name) + nest(3, *entries)
+    return request(verb, NLM_F_ACK | NLM_F_CREATE, family, body, sequence)
 
 
 def open_socket() -> socket.socket:

@@ -74,6 +74,17 @@ class Nftables:
             report = (self._library.nft_ctx_get_error_buffer(self._handle) or b"").decode(errors="replace")
         raise _failure(report, commands)
 
+    def change_set(self, verb: int, family: int, table: str, name: str, keys: list[bytes]) -> None:
+        """Adds or deletes elements of a set, by a message of our own. Raises KernelError."""
+        data = nfnetlink.batch(nfnetlink.element(verb, family, table, name, keys, 1))
+        with self._lock:
+            channel = self._channel or nfnetlink.open_socket()
+            try:
+                nfnetlink.transact(channel, f"change nf_tables set {table} {name}", 1, data)
+            finally:
+                if self._channel is None:
+                    channel.close()
+
     def claim(self, family: int, table: str) -> bool:
         """Makes a table, or takes over one whose owner is gone; True when others cannot touch it from now on.
 

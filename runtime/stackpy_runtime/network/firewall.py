@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from stackpy_runtime.errors import KernelError
 from stackpy_runtime.linux.netlink import Netlink
-from stackpy_runtime.linux.nfnetlink import NFPROTO_BRIDGE, NFPROTO_IPV4
+from stackpy_runtime.linux.nfnetlink import NFPROTO_BRIDGE, NFPROTO_IPV4, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM
 from stackpy_runtime.linux.nftables import Nftables, tables
 from stackpy_runtime.network import endpoints, forwarding, rules
 from stackpy_runtime.network.names import Names
@@ -78,7 +78,7 @@ class Firewall:
         """Lets frames of a container's port in, when they carry its MAC and its address."""
         with self.lock:
             self._ports.setdefault(container_id, []).append(port)
-            self._apply(rules.add_port(self._names.table, port))
+            self._change_ports(NFT_MSG_NEWSETELEM, [port])
 
     def remove_ports(self, container_id: str) -> list[str]:
         """Lets nothing in from a container's ports any more; their link names."""
@@ -86,7 +86,7 @@ class Firewall:
             ports = self._ports.pop(container_id, [])
             self._gone.update(port.link for port in ports)
             if ports:
-                self._apply(rules.remove_ports(self._names.table, ports))
+                self._change_ports(NFT_MSG_DELSETELEM, ports)
             return [port.link for port in ports]
 
     def publish(self, changes: Mapping[Key, list[Publication]]) -> None:
@@ -129,6 +129,15 @@ class Firewall:
         if self._nft is None:
             self._nft = Nftables()
         return self._nft
+
+    def _change_ports(self, verb: int, ports: list[Port]) -> None:
+        keys = [rules.port_key(port) for port in ports]
+        try:
+            self._library().change_set(verb, NFPROTO_BRIDGE, self._names.table, "ports", keys)
+        except KernelError as error:
+            if error.errno != _ENOENT:
+                raise
+            self.load()
 
     def _apply(self, commands: str) -> None:
         if not commands:
