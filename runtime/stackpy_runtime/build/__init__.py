@@ -1,0 +1,1 @@
+"""Recipes, and the way from a recipe to an image."""

@@ -1,0 +1,99 @@
+"""What a build stands on: an image of the store, nothing, programs of the host, a fresh Debian, or an archive.
+
+A base that had to be made is kept as a step of the cache like any other, under its step ID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stackpy_runtime.build import settings
+from stackpy_runtime.build.digests import sha256_hex
+from stackpy_runtime.errors import Conflict, NotFound
+from stackpy_runtime.model import Base, History, ImageConfig, Progress, RecipeStep
+from stackpy_runtime.store import layers
+from stackpy_runtime.store.store import Store
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Ground(NamedTuple):
+    """A base as later steps need it: layer IDs bottom first, configuration, history, bytes."""
+
+    layers: list[str]
+    config: ImageConfig
+    history: list[History]
+    size: int
+
+
+def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
+    """The base, when nothing is to be made; None when it is.
+
+    Raises NotFound, or Conflict when the reference names another image than it did when the recipe was made.
+    """
+    if base["kind"] == "scratch":
+        return Ground([], {}, [], 0)
+    if base["kind"] == "image":
+        image = store.image(step["inputs"]["image"])
+        if not all(layers.exists(store.root, layer) for layer in image["layers"]):
+            raise NotFound(f"a layer of `{base['reference']}` is no longer on disk", hint="load or build it again")
+        return Ground(image["layers"], settings.inherited(image["config"]), image["history"], image["size"])
+    return None
+
+
+def make(base: Base, staged: str, progress: Callable[[Progress], None]) -> None:
+    """Makes a host or bootstrap base in the folder `staged`/upper."""
+    upper = f"{staged}/upper"
+    if base["kind"] == "host":
+        from stackpy_runtime.image import host_base
+
+        host_base.gather(base.get("programs", []), upper)
+        return
+    from stackpy_runtime.image import bootstrap
+
+    bootstrap.bootstrap(
+        base["suite"],
+        base.get("packages", []),
+        upper,
+        lambda text: progress({"kind": "output", "text": text}),
+    )
+
+
+def made(store: Store, step: RecipeStep, created: str) -> Ground:
+    """A host or bootstrap base whose layer is in the store."""
+    history: list[History] = [{"created": created, "created_by": step["text"], "empty_layer": False}]
+    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]))
+
+
+def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progress], None]) -> Ground:
+    """An archive's image; what it becomes in the store is found again by the step."""
+    cached = store.step(step["id"])
+    if cached is not None:
+        try:
+            image = store.image(cached["config"]["image"])
+        except NotFound:
+            cached = None
+    if cached is None or not all(layers.exists(store.root, layer) for layer in image["layers"]):
+        from stackpy_runtime.image import archives
+
+        image = archives.load(store, base["path"], progress)[0]
+        _same_archive(base["path"], step)
+        store.put_step(step["id"], "", {"image": image["id"]})
+    return Ground(image["layers"], settings.inherited(image["config"]), image["history"], image["size"])
+
+
+def _same_archive(path: str, step: RecipeStep) -> None:
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != step["inputs"]["archive"]:
+        raise Conflict(f"`{path}` changed while it was loaded", hint="run it again")
+
+
+def lock_name(step_id: str) -> str:
+    """The lock under which a step is made; one of 4096, so that lock files do not pile up with the steps."""
+    return f"step-{sha256_hex(step_id.encode())[:3]}"

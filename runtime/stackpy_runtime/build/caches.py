@@ -1,0 +1,58 @@
+"""Folders that outlive RUN steps: package downloads and compiler caches, shared by all builds of an engine root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import posixpath
+
+from stackpy_runtime.build.digests import sha256_hex
+from stackpy_runtime.store.root import Root
+
+
+def folder(root: Root, target: str) -> str:
+    """Where the cache for `target` lies: its name says what it is, and its hash that two targets never share one."""
+    clean = posixpath.normpath(target)
+    plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._" else "-" for letter in clean)
+    distinct = sha256_hex(clean.encode("utf-8", "surrogateescape"))[:12]
+    return f"{root.path}/cache/mounts/{plain.strip('-.')[:80]}-{distinct}"
+
+
+class using:
+    """Makes the folders of these caches and holds them, so that nothing removes one under a running step.
+
+    Held by several steps at once, as BuildKit's default `sharing=shared`: pip, apt and compilers lock for themselves.
+    Gives (folder, target) pairs.
+    """
+
+    def __init__(self, root: Root, targets: list[str]) -> None:
+        self._root, self._targets = root, targets
+        self._held: list[int] = []
+
+    def __enter__(self) -> list[tuple[str, str]]:
+        pairs = [(folder(self._root, target), posixpath.normpath(target)) for target in dict.fromkeys(self._targets)]
+        try:
+            for path, _ in pairs:
+                _make(path, self._root)
+                self._held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+                fcntl.flock(self._held[-1], fcntl.LOCK_SH)
+        except BaseException:
+            self.__exit__()
+            raise
+        return pairs
+
+    def __exit__(self, *exception: object) -> None:
+        for descriptor in self._held:
+            # Not close alone: the step's processes were forked from us, and one may have kept the descriptor.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+        self._held = []
+
+
+def _make(path: str, root: Root) -> None:
+    for made, mode in ((f"{root.path}/cache", 0o700), (f"{root.path}/cache/mounts", 0o700), (path, 0o755)):
+        try:
+            os.mkdir(made, mode)
+            os.chmod(made, mode)
+        except FileExistsError:
+            pass

@@ -1,0 +1,247 @@
+"""What a COPY step takes from its context: the items, their hashes, and what is wrong with the sources.
+
+Everything is opened beneath descriptors without following links, so that a context that changes under our hands, by
+somebody with fewer rights than ours, never brings in a file from elsewhere. Only a link that is itself named as a
+source is followed, as Docker does, and only when it stays in the context.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from typing import Literal, NamedTuple
+
+from stackpy_runtime.build.ignoring import Rules, read_ignore_file
+from stackpy_runtime.build.stat_cache import StatCache
+from stackpy_runtime.model import Step
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Item(NamedTuple):
+    """One file, folder or link to copy.
+
+    name: relative to the context, as the user knows it
+    real: relative to the context, without links on the way
+    place: relative to where its source goes; "" is the source itself
+    mode: permission bits
+    content: a file's SHA-256, a link's target, "" for a folder
+    """
+
+    name: str
+    real: str
+    place: str
+    kind: Literal["file", "folder", "link"]
+    mode: int
+    content: str
+
+
+class Source(NamedTuple):
+    """One thing named by the step, after globs: a file with one item, or a folder with itself and all that is in it."""
+
+    name: str
+    folder: bool
+    items: list[Item]
+
+
+class Problem(NamedTuple):
+    """Why a source cannot be copied. `line` is the step's."""
+
+    line: str
+    message: str
+    hint: str
+
+
+class Context:
+    """One context folder while recipes are resolved. Close it.
+
+    path: absolute
+    Raises OSError when the folder cannot be opened.
+    """
+
+    def __init__(self, path: str, root: str) -> None:
+        self.path = os.path.realpath(path)
+        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.cache = StatCache.of(root, self.path)
+        patterns = read_ignore_file(self.descriptor)
+        self._ignore = Rules(patterns, self.cache) if patterns else None
+
+    def close(self) -> None:
+        """Saves what was learnt and closes the folder."""
+        self.cache.save()
+        os.close(self.descriptor)
+
+    # -- sources -----------------------------------------------------------------------------------------------------
+
+    def sources(self, step: Step) -> tuple[list[Source], list[Problem]]:
+        """All that the step copies, and all that is wrong with it; the first is incomplete when there is the second."""
+        found: list[Source] = []
+        problems: list[Problem] = []
+        exclude = step.get("exclude", [])
+        rules = Rules(exclude, self.cache) if exclude else None
+        for written in step.get("sources", []):
+            clean = posixpath.normpath("./" + written.lstrip("/"))
+            if clean == ".." or clean.startswith("../"):
+                text = f"the source `{written}` leads out of the context `{self.path}`"
+                problems.append(Problem(step["line"], text, "copy from a context that holds it: context=…"))
+                continue
+            names = [clean]
+            if any(letter in written for letter in "*?["):
+                names = self._glob(clean)
+            before = len(found) + len(problems)
+            for name in names:
+                self._take(name, written, step["line"], rules, found, problems)
+            if len(found) + len(problems) == before:
+                problems.append(self._missing(written, clean, step["line"]))
+        return found, problems
+
+    def _missing(self, written: str, clean: str, line: str) -> Problem:
+        import difflib
+
+        parent, base = posixpath.split(clean)
+        try:
+            near = difflib.get_close_matches(base, os.listdir(os.path.join(self.path, parent)), 1)
+        except OSError:
+            near = []
+        hint = f"did you mean `{posixpath.join(parent, near[0])}`?" if near else "check the path; it is relative to it"
+        return Problem(line, f"the source `{written}` is not in the context `{self.path}`", hint)
+
+    def _glob(self, pattern: str) -> list[str]:
+        from fnmatch import fnmatchcase
+
+        found = [""]
+        for part in pattern.split("/"):
+            following: list[str] = []
+            for parent in found:
+                if not any(letter in part for letter in "*?["):
+                    candidate = posixpath.join(parent, part)
+                    if os.path.lexists(os.path.join(self.path, candidate)):
+                        following.append(candidate)
+                    continue
+                try:
+                    names = sorted(os.listdir(os.path.join(self.path, parent)))
+                except OSError:
+                    continue
+                following += [posixpath.join(parent, name) for name in names if fnmatchcase(name, part)]
+            found = following
+        return [name for name in found if not (self._ignore and self._ignored(name))]
+
+    def _ignored(self, name: str) -> bool:
+        assert self._ignore is not None
+        return self._ignore.excluded(name, os.path.isdir(os.path.join(self.path, name)))
+
+    def _refused(self, name: str, folder: bool) -> bool:
+        """Whether .dockerignore leaves nothing of a source."""
+        rules = self._ignore
+        return bool(rules and name != "." and rules.excluded(name, folder) and (rules.prunes or not folder))
+
+    def _take(
+        self, name: str, written: str, line: str, rules: Rules | None, found: list[Source], problems: list[Problem]
+    ) -> None:
+        """Adds the source `name` (relative, normal form) to `found`, or what is wrong with it to `problems`."""
+        whole = os.path.realpath(os.path.join(self.path, name))
+        real = os.path.relpath(whole, self.path) if whole != self.path else "."
+        if real.startswith("../") or real == "..":
+            text = f"the source `{written}` is a link that leads out of the context `{self.path}`"
+            problems.append(Problem(line, text, "copy the file itself, or take a context that holds it"))
+            return
+        parts = [] if real == "." else real.split("/")
+        folder = os.dup(self.descriptor)
+        try:
+            for part in parts[:-1]:
+                following = os.open(part, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = following
+            status = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False) if parts else os.fstat(folder)
+            if self._refused(name, stat.S_ISDIR(status.st_mode)):
+                text = f"the source `{written}` is excluded by the .dockerignore of `{self.path}`"
+                problems.append(Problem(line, text, "take it out of .dockerignore"))
+                return
+            if stat.S_ISDIR(status.st_mode):
+                inner = os.open(parts[-1], _FOLDER, dir_fd=folder) if parts else os.dup(folder)
+                items = [Item(f"{name}/", real, "", "folder", stat.S_IMODE(status.st_mode), "")]
+                self._walk(inner, "" if name == "." else name, "" if real == "." else real, "", rules, items)
+                found.append(Source(name, True, items))
+            else:
+                base = posixpath.basename(name)
+                if rules and rules.excluded(base, False):
+                    found.append(Source(name, False, []))
+                    return
+                item = self._item(folder, parts[-1], name, real, "", status)
+                if item is None:
+                    raise OSError(errno.EINVAL, "a socket cannot be copied")
+                found.append(Source(name, False, [item]))
+        except FileNotFoundError:
+            problems.append(self._missing(written, name, line))
+        except OSError as error:
+            text = f"the source `{error.filename or written}` cannot be read: {(error.strerror or str(error)).lower()}"
+            problems.append(Problem(line, text, "only files, folders and links that can be read can be copied"))
+        finally:
+            os.close(folder)
+
+    def _walk(self, descriptor: int, name: str, real: str, place: str, rules: Rules | None, items: list[Item]) -> None:
+        """Adds what is in the folder `descriptor`, which is closed, in the order of names."""
+        try:
+            with os.scandir(descriptor) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+            prefix, real_prefix, place_prefix = (f"{text}/" if text else "" for text in (name, real, place))
+            for entry in entries:
+                base = entry.name
+                path = prefix + base
+                folder = entry.is_dir(follow_symlinks=False)
+                kept = True
+                if self._ignore and self._ignore.excluded(path, folder):
+                    if not folder or self._ignore.prunes:
+                        continue
+                    kept = False
+                if rules and rules.excluded(place_prefix + base, folder):
+                    if not folder or rules.prunes:
+                        continue
+                    kept = False
+                status = entry.stat(follow_symlinks=False)
+                if not folder:
+                    item = self._item(descriptor, base, path, real_prefix + base, place_prefix + base, status)
+                    if item is not None:
+                        items.append(item)
+                    continue
+                mode = stat.S_IMODE(status.st_mode)
+                below = [Item(f"{path}/", real_prefix + base, place_prefix + base, "folder", mode, "")]
+                inner = os.open(base, _FOLDER, dir_fd=descriptor)
+                self._walk(inner, path, real_prefix + base, place_prefix + base, rules, below)
+                # An excluded folder comes along only for what a later `!` pattern takes back from it.
+                if kept or len(below) > 1:
+                    items += below
+        finally:
+            os.close(descriptor)
+
+    def _item(self, folder: int, base: str, name: str, real: str, place: str, status: os.stat_result) -> Item | None:
+        """The item of a file or a link; None for a socket, which Docker leaves out too."""
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            digest = self.cache.sha256(f"{self.path}/{real}", status, base, folder)
+            return Item(name, real, place, "file", stat.S_IMODE(mode), digest)
+        if stat.S_ISLNK(mode):
+            return Item(name, real, place, "link", 0, os.readlink(base, dir_fd=folder))
+        if stat.S_ISSOCK(mode):
+            return None
+        raise OSError(errno.EINVAL, "it is a FIFO or a device", name)
+
+
+def inputs(sources: list[Source], mode: int | None) -> dict[str, str]:
+    """What the copied items contribute to a step's ID, by name.
+
+    mode: what --chmod gives to all of them; their own modes are then nobody's business
+    """
+    result: dict[str, str] = {}
+    for source in sources:
+        for item in source.items:
+            bits = f"{item.mode:o} " if mode is None else ""
+            if item.kind == "file":
+                result[item.name] = bits + item.content
+            elif item.kind == "link":
+                result[item.name] = f"-> {item.content}"
+            elif item.place or mode is None:
+                result[item.name] = f"{bits}folder"
+    return result
