@@ -56,8 +56,7 @@ def answer(container_id: str, question: Question, lookup: Lookup, reverse: Rever
     request = question.request
     if request.header.opcode != OPCODE.QUERY:
         return refusal(question, RCODE.NOTIMP)
-    if request.q.qclass not in (SERVFAIL = int(RCODE.SERVFAIL)
-_INTERNET, _ANY_CLASS):
+    if request.q.qclass not in (_INTERNET, _ANY_CLASS):
         return refusal(question, RCODE.REFUSED)
     if question.name.endswith(_REVERSE) and question.kind == "PTR":
         name = reverse(container_id, _address(question.name))
