@@ -46,12 +46,15 @@ class StackpyError(Exception):
 
 
 class StackFileError(StackpyError):
-    """The stack file cannot be used; every independent problem of it is in `problems`."""
+    """The stack file cannot be used; every independent problem of it is in `problems`.
 
-    def __init__(self, problems: list[Problem]) -> None:
+    paths: the files and folders that were read until then; a change of one is a reason to try again
+    """
+
+    def __init__(self, problems: list[Problem], paths: tuple[str, ...] = ()) -> None:
         first = problems[0]
         super().__init__(first.message, hint=first.hint, location=first.location)
-        self.problems = problems
+        self.problems, self.paths = problems, paths
 
 
 class UsageError(StackpyError):

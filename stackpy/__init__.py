@@ -1,0 +1,62 @@
+"""Declarative stacks of containers. The names that a stack file uses; each is loaded when it is first asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stackpy.dsl.containers import Container, Job
+    from stackpy.dsl.files import File, template
+    from stackpy.dsl.images import Image
+    from stackpy.dsl.probes import HealthCheck
+    from stackpy.dsl.resources import Network, Output, Secret, Stack, Volume
+    from stackpy.dsl.variables import var
+
+__all__ = [
+    "Container",
+    "File",
+    "HealthCheck",
+    "Image",
+    "Job",
+    "Network",
+    "Output",
+    "Secret",
+    "Stack",
+    "Volume",
+    "template",
+    "var",
+]
+
+# commands that read no stack file import none of this
+_MODULES = {
+    "Container": "containers",
+    "File": "files",
+    "HealthCheck": "probes",
+    "Image": "images",
+    "Job": "containers",
+    "Network": "resources",
+    "Output": "resources",
+    "Secret": "resources",
+    "Stack": "resources",
+    "Volume": "resources",
+    "template": "files",
+    "var": "variables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_module())
+    from importlib import import_module
+
+    value = getattr(import_module(f"stackpy.dsl.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _module() -> Any:
+    import sys
+
+    return sys.modules[__name__]

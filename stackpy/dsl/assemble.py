@@ -1,0 +1,245 @@
+"""From what a stack file declared to specs: looks up what resources say of each other, and checks the whole."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from stackpy.dsl import contents, environment, ports
+from stackpy.dsl.calls import Call
+from stackpy.dsl.container_fields import Use
+from stackpy.dsl.contents import Reader
+from stackpy.dsl.cycles import report_cycles
+from stackpy.dsl.recipes import Recipes
+from stackpy.dsl.resources import subject
+from stackpy.dsl.session import Declaration, Place, Session
+from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Kind, Spec, StackSpec
+from stackpy.dsl.values import meant
+from stackpy.errors import Location
+
+_WORKLOADS = ("container", "job")
+_ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}
+# fields that a container's spec takes over as they were parsed
+_PLAIN = (
+    "command entrypoint labels working_dir user hostname stop_signal restart mem_limit cpus pids_limit network_mode "
+    "read_only tty stdin_open cap_add cap_drop stop_grace_period healthcheck logging replicas"
+).split()
+
+
+class Assembly:
+    """One stack being put together; everything wrong goes to the session.
+
+    folder: of the stack file
+    publish: the host address of published ports that name none
+    """
+
+    def __init__(self, session: Session, reader: Reader, folder: str, publish: str) -> None:
+        self._session, self._reader, self._folder, self._publish = session, reader, folder, publish
+        self._declared: dict[tuple[str, str], Declaration] = {}
+        self._edges: dict[str, list[tuple[str, Place]]] = {}
+        self._ports: dict[tuple[int, str], list[tuple[str, dict[str, Any]]]] = {}
+
+    def stack(self, name: str, *, whole: bool = True) -> StackSpec:
+        """The stack's spec, which is of use only when the session has no findings.
+
+        whole: the stack file ran to its end, so that a name which is not declared is a mistake
+        """
+        for declaration in self._session.declarations:
+            self._index(declaration)
+        recipes = Recipes(self._session, self._reader, self._folder)
+        specs = [
+            spec
+            for declaration in self._session.declarations
+            if self._declared.get(_space(declaration.kind, declaration.name)) is declaration
+            for spec in self._specs(declaration, recipes, whole)
+        ]
+        resources: dict[str, Spec] = {}
+        for spec in (*recipes.specs(), *specs):
+            resources.setdefault(spec.address, spec)
+        if whole:
+            report_cycles(self._edges)
+            _report_overlaps(self._session.declarations)
+        outputs = {key: value for key, (value, _) in self._session.outputs.items()}
+        return StackSpec(name, resources, outputs, self._folder)
+
+    def _index(self, declaration: Declaration) -> None:
+        space = _space(declaration.kind, declaration.name)
+        first = self._declared.setdefault(space, declaration)
+        if first is declaration:
+            return
+        what = declaration.kind if first.kind == declaration.kind else f"{first.kind} and {declaration.kind}"
+        Place(declaration.call, subject(declaration.kind, declaration.name), ("name",)).report(
+            f"{what} `{declaration.name}` is declared twice",
+            f"the first is at line {first.call.line} of {os.path.basename(first.call.file)}",
+        )
+
+    def _specs(self, declaration: Declaration, recipes: Recipes, whole: bool) -> list[Spec]:
+        kind, name, fields = declaration.kind, declaration.name, declaration.fields
+        if kind in _WORKLOADS:
+            return self._workload(declaration, recipes, whole)
+        if kind == "secret":
+            fields = {"source": self._secret_source(fields["source"], declaration.call)}
+        return [_spec(kind, name, fields, (), declaration.call)]
+
+    def _secret_source(self, source: dict[str, Any], call: Call) -> dict[str, Any]:
+        # the value is not read here: a source may have none now
+        if "file" in source:
+            path = self._reader.absolute(call.folder, source["file"])
+            self._reader.exists(path)
+            return {"file": path}
+        if "env" in source:
+            self._reader.variable(source["env"])
+        return source
+
+    def _workload(self, declaration: Declaration, recipes: Recipes, whole: bool) -> list[Spec]:
+        parsed, name, call = declaration.fields, declaration.name, declaration.call
+        place = Place(call, subject(declaration.kind, name))
+        fields: dict[str, Any] = {}
+        dependencies: dict[Dependency, None] = {}
+        result: list[Spec] = []
+        if parsed.get("image") is not None:
+            fields["image"] = recipes.address(parsed["image"], name)
+            dependencies[Dependency(fields["image"], "started")] = None
+        fields |= {key: parsed[key] for key in _PLAIN if key in parsed}
+        variables = self._environment(place, parsed)
+        if variables:
+            fields["environment"] = variables
+        uses: list[Use] = parsed.get("networks") or []
+        if uses:
+            fields["networks"] = {use.name: {"aliases": use.fields["aliases"]} for use in uses}
+        elif "network_mode" not in parsed:
+            fields["networks"] = {DEFAULT_NETWORK: {"aliases": []}}
+        if DEFAULT_NETWORK in fields.get("networks", {}):
+            if ("network", DEFAULT_NETWORK) not in self._declared:
+                result.append(_spec("network", DEFAULT_NETWORK, {}, (), call))
+            dependencies[Dependency(f"network.{DEFAULT_NETWORK}", "started")] = None
+        mounts = [self._mount(*mount) for mount in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ()))]
+        if mounts:
+            fields["volumes"] = sorted((mount for mount, _ in mounts if mount), key=lambda mount: mount["target"])
+        secrets: list[Use] = parsed.get("secrets") or []
+        if secrets:
+            entries = [{"secret": use.name, "target": use.fields.get("target", use.name)} for use in secrets]
+            fields["secrets"] = sorted(entries, key=lambda entry: entry["target"])
+        if parsed.get("ports"):
+            fields["ports"] = self._publish_all(place, declaration, parsed["ports"])
+        files = {target: contents.resolve(item, self._reader) for target, item in parsed.get("files", {}).items()}
+        if files:
+            fields["files"] = files
+        for use in (*uses, *(use for _, use in mounts if use), *secrets, *parsed.get("depends_on", ())):
+            address = self._look_up(use, whole)
+            if address:
+                dependencies[Dependency(address, use.fields.get("condition", "started"))] = None
+                if address.startswith(("container.", "job.")):
+                    self._edges.setdefault(f"{declaration.kind}.{name}", []).append((address, use.place))
+        result.append(_spec(declaration.kind, name, fields, tuple(dependencies), call))
+        return result
+
+    def _environment(self, place: Place, parsed: dict[str, Any]) -> dict[str, str]:
+        result: dict[str, str] = {}
+        for inner, path in parsed.get("env_file", ()):
+            absolute = self._reader.absolute(inner.call.folder, path)
+            found = contents.attempt(
+                self._reader, inner, path, absolute, lambda absolute=absolute: self._reader.read(absolute)
+            )
+            if found is not None:
+                self._merge(result, inner, self._parse_env_file(inner, absolute, found[0]), path)
+        inner = place.item("environment")
+        self._merge(result, inner, parsed.get("environment", {}), "")
+        return result
+
+    def _parse_env_file(self, place: Place, path: str, content: bytes) -> dict[str, str | None]:
+        try:
+            return environment.parse(content.decode())
+        except UnicodeDecodeError:
+            place.report(f"{place.name}: `{os.path.basename(path)}` is not UTF-8 text")
+        except environment.EnvLine as wrong:
+            self._session.report_at(wrong.message, Location(path, wrong.line), f"read by {place.name}")
+        return {}
+
+    def _merge(self, result: dict[str, str], place: Place, given: dict[str, str | None], path: str) -> None:
+        for key, value in given.items():
+            content = self._reader.variable(key) if value is None else value
+            if content is not None:
+                result[key] = content
+                continue
+            inner = place if path else place.item(key)
+            where = f"`{key}` in `{path}`" if path else inner.name
+            inner.report(
+                f"{where} takes its value from the environment of stackpy, where `{key}` is not set",
+                f"set {key}, or give it a value here",
+            )
+
+    def _mount(self, place: Place, mount: dict[str, Any], given: bool) -> tuple[dict[str, Any] | None, Use | None]:
+        if mount["type"] == "bind":
+            path = self._reader.absolute(place.call.folder, mount["source"])
+            # a relative path is part of the project; an absolute one is the engine's host's, and checked there
+            if not mount["source"].startswith("/") and not self._reader.exists(path):
+                contents.missing(self._reader, place, mount["source"], path)
+                return None, None
+            return {**mount, "source": path}, None
+        if mount["type"] == "volume" and mount["source"]:
+            return mount, Use(place, "volume", mount["source"], given, {})
+        return mount, None
+
+    def _publish_all(self, place: Place, declaration: Declaration, given: list[Any]) -> list[dict[str, Any]]:
+        result = []
+        for inner, binding in given:
+            full = {**binding, "host_ip": binding["host_ip"] or self._publish}
+            others = self._ports.setdefault((full["published"], full["protocol"]), [])
+            for owner, other in others:
+                if ports.overlap(full, other):
+                    what = f"{full['host_ip']}:{full['published']}/{full['protocol']}"
+                    inner.report(f"{inner.name} publishes {what}, which {owner} publishes too", "choose another port")
+                    break
+            else:
+                others.append((place.subject, full))
+                result.append(full)
+        return sorted(result, key=lambda one: (one["published"], one["protocol"], one["host_ip"], one["target"]))
+
+    def _look_up(self, use: Use, whole: bool) -> str:
+        """The address of what is meant; "" after reporting that there is no such thing."""
+        kind = use.kind or "container"
+        found = self._declared.get(_space(kind, use.name))
+        if kind == "network" and use.name == DEFAULT_NETWORK:
+            return f"network.{DEFAULT_NETWORK}"
+        if found is None:
+            if whole and not use.given:
+                names = [name for space, name in self._declared if space == _space(kind, "")[0]]
+                what = use.kind or "container or job"
+                hint = meant(use.name, names, f'declare it: {_ARTICLES[use.kind]}("{use.name}")')
+                use.place.report(f"{use.place.name}: no {what} `{use.name}` in this stack", hint)
+            return ""
+        if found.kind == "job" and use.fields.get("condition") == "healthy":
+            use.place.report(
+                f"{use.place.name}: job `{use.name}` has no health to wait for", "a job is `completed` when it is done"
+            )
+            return ""
+        return f"{found.kind}.{found.name}"
+
+
+def _space(kind: str, name: str) -> tuple[str, str]:
+    """Where names must differ: a container and a job of one name would have one name on the engine."""
+    return ("container" if kind in _WORKLOADS else kind, name)
+
+
+def _spec(kind: str, name: str, fields: dict[str, Any], dependencies: tuple[Dependency, ...], call: Call) -> Spec:
+    known: Kind = kind  # type: ignore[assignment]
+    return Spec(known, name, fields, dependencies, Location(call.file, call.line))
+
+
+def _report_overlaps(declarations: list[Declaration]) -> None:
+    """Networks of one host cannot share addresses."""
+    with_subnet = [one for one in declarations if one.kind == "network" and "subnet" in one.fields]
+    if len(with_subnet) < 2:
+        return
+    # ipaddress costs 5 ms to import
+    from ipaddress import IPv4Network
+
+    seen: list[tuple[IPv4Network, Declaration]] = []
+    for one in with_subnet:
+        subnet = IPv4Network(one.fields["subnet"])
+        for other, declaration in seen:
+            if subnet.overlaps(other) and declaration.name != one.name:
+                place = Place(one.call, subject("network", one.name), ("subnet",))
+                place.report(f"{place.name} overlaps that of network `{declaration.name}`: {subnet} and {other}")
+        seen.append((subnet, one))

@@ -1,0 +1,381 @@
+"""The fields of containers and jobs: one parser each.
+
+What a field says of other resources becomes a `Use`, which assemble.py looks up once everything is declared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stackpy.dsl import files, kernel_names, mounts, ports, probes, quantities, values
+from stackpy.dsl.images import Image
+from stackpy.dsl.references import reference
+from stackpy.dsl.resources import Resource
+from stackpy.dsl.session import Place
+from stackpy.dsl.values import Invalid, meant, one_of, show, wrong
+
+_RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
+_SECRET_TARGET = re.compile(r"[A-Za-z0-9_.-]+")
+CONDITIONS = {"service_started": "started", "service_healthy": "healthy", "service_completed_successfully": "completed"}
+
+
+class Condition:
+    """What must hold of a container or job: `db.healthy`."""
+
+    __slots__ = ("condition", "kind", "name")
+
+    def __init__(self, resource: Resource, condition: str) -> None:
+        self.kind, self.name, self.condition = resource.kind, resource.name, condition
+
+    def __repr__(self) -> str:
+        return f"{self.name}.{self.condition}"
+
+
+class Use:
+    """A reference to another resource.
+
+    kind: "" where a container or a job may be meant
+    given: the object itself was passed, so it is declared
+    fields: what the reference says beyond the name
+    """
+
+    __slots__ = ("fields", "given", "kind", "name", "place")
+
+    def __init__(self, place: Place, kind: str, name: str, given: bool, fields: dict[str, Any]) -> None:
+        self.place, self.kind, self.name, self.given, self.fields = place, kind, name, given, fields
+
+
+def _use(place: Place, kind: str, value: object, key: bool = False, **fields: Any) -> list[Use]:
+    """A resource of `kind`, as object or by name; none after reporting."""
+    if isinstance(value, Resource) and value.kind == kind:
+        # one without a name has been reported already
+        return [Use(place, kind, value.name, True, fields)] if value.name else []
+    if not isinstance(value, str):
+        what = f"a {kind} or its name"
+        place.report(f"{place.name} must be {what}, not {show(value)}", key=key)
+        return []
+    return [Use(place, kind, value, False, fields)] if value else []
+
+
+def _image(place: Place, value: object) -> Image | None:
+    if isinstance(value, Image):
+        return value
+    if not isinstance(value, str):
+        place.refuse(wrong("an Image or an image's name", value))
+        return None
+    name = place.parse(reference, value)
+    return None if name is None else Image._of({"kind": "image", "reference": name}, place.call)
+
+
+def _items(place: Place, value: object, expected: str) -> list[tuple[Place, Any]]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        place.refuse(wrong(expected, value))
+        return []
+    return [(place.item(index), item) for index, item in enumerate(value)]
+
+
+def _networks(place: Place, value: object) -> list[Use]:
+    result: list[Use] = []
+    if not isinstance(value, Mapping):
+        for inner, item in _items(place, value, "a list of networks, or a mapping of them"):
+            result += _use(inner, "network", item, aliases=[])
+    else:
+        for index, (key, item) in enumerate(value.items()):
+            inner = place.item(key if isinstance(key, str) else index)
+            result += _use(inner, "network", key, True, aliases=_aliases(inner, item))
+    seen: set[str] = set()
+    for use in result:
+        if use.name in seen:
+            use.place.report(f"{place.name} names network `{use.name}` twice")
+        seen.add(use.name)
+    return result
+
+
+def _aliases(place: Place, value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, Mapping):
+        place.refuse(wrong("a mapping with `aliases`", value))
+        return []
+    for key in value:
+        if key != "aliases":
+            place.item(str(key)).report(f"unknown key `{key}` of {place.name}", meant(str(key), ["aliases"]), key=True)
+    aliases = place.item("aliases")
+    names = [inner.parse(values.hostname, item) for inner, item in _items(aliases, value.get("aliases", []), "a list")]
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _volumes(place: Place, value: object) -> list[tuple[Place, mounts.Mount, bool]]:
+    if isinstance(value, Mapping):
+        items = [
+            (place.item(key if isinstance(key, str) else index), mounts.mapped, (key, target), key)
+            for index, (key, target) in enumerate(value.items())
+        ]
+    else:
+        expected = "a list of mounts, or a mapping of volumes to paths"
+        items = [
+            (inner, mounts.entry, (item,), item.get("source") if isinstance(item, Mapping) else None)  # type: ignore[misc]
+            for inner, item in _items(place, value, expected)
+        ]
+    return [
+        (inner, mount, isinstance(source, Resource))
+        for inner, parser, arguments, source in items
+        if (mount := inner.parse(lambda one, parser=parser: parser(*one), arguments)) is not None  # type: ignore[misc]
+        # a volume without a name has been reported already
+        and not (isinstance(source, Resource) and not source.name)
+    ]
+
+
+def _tmpfs(place: Place, value: object) -> list[tuple[Place, mounts.Mount, bool]]:
+    items = [(place, value)] if isinstance(value, str) else _items(place, value, "a path or a list of paths")
+    parsed = [(inner, inner.parse(mounts.tmpfs, item)) for inner, item in items]
+    return [(inner, mount, False) for inner, mount in parsed if mount is not None]
+
+
+def _secrets(place: Place, value: object) -> list[Use]:
+    result: list[Use] = []
+    for inner, item in _items(place, value, "a list of secrets"):
+        if not isinstance(item, Mapping):
+            result += _use(inner, "secret", item)
+            continue
+        for key in item:
+            if key not in ("source", "target"):
+                hint = "the file belongs to the container's user, mode 0400" if key in ("uid", "gid", "mode") else ""
+                hint = hint or meant(str(key), ("source", "target"))
+                inner.item(str(key)).report(f"unknown key `{key}` of {inner.name}", hint, key=True)
+        uses = _use(inner, "secret", item.get("source"))
+        if "target" in item:
+            target = inner.item("target").parse(_secret_target, item["target"])
+            uses = [Use(use.place, use.kind, use.name, use.given, {"target": target}) for use in uses if target]
+        result += uses
+    seen: set[str] = set()
+    for use in result:
+        target = use.fields.get("target", use.name)
+        if target in seen:
+            use.place.report(f"{place.name} has two secrets at /run/secrets/{target}")
+        seen.add(target)
+    return result
+
+
+def _secret_target(value: object) -> str:
+    name = value.removeprefix("/run/secrets/") if isinstance(value, str) else ""
+    if not _SECRET_TARGET.fullmatch(name) or name in (".", ".."):
+        raise wrong("the name of a file in /run/secrets", value)
+    return name
+
+
+def _depends_on(place: Place, value: object) -> list[Use]:
+    result: list[Use] = []
+    if isinstance(value, Resource | Condition):
+        value = [value]
+    if isinstance(value, Mapping):
+        for index, (key, item) in enumerate(value.items()):
+            inner = place.item(key if isinstance(key, str) else index)
+            condition = _condition(inner, item)
+            if condition:
+                result += _dependency(inner, key, condition, key=True)
+        return result
+    for inner, item in _items(place, value, "a list of containers, jobs and conditions, or a mapping"):
+        result += _dependency(inner, item, "started")
+    return result
+
+
+def _dependency(place: Place, value: object, condition: str, key: bool = False) -> list[Use]:
+    if isinstance(value, Condition):
+        return [Use(place, value.kind, value.name, True, {"condition": value.condition})] if value.name else []
+    if isinstance(value, Resource) and value.kind in ("container", "job"):
+        return [Use(place, value.kind, value.name, True, {"condition": condition})] if value.name else []
+    if isinstance(value, str) and value:
+        return [Use(place, "", value, False, {"condition": condition})]
+    place.report(f"{place.name} must be a container, a job, its name or a condition, not {show(value)}", key=key)
+    return []
+
+
+def _condition(place: Place, value: object) -> str:
+    if not isinstance(value, Mapping):
+        place.refuse(wrong("a mapping with `condition`", value))
+        return ""
+    for key in value:
+        if key != "condition" and not (key == "required" and value[key] is True):
+            place.item(str(key)).report(
+                f"unknown key `{key}` of {place.name}", meant(str(key), ["condition"]), key=True
+            )
+    return CONDITIONS.get(place.item("condition").parse(one_of(*CONDITIONS), value.get("condition")), "")
+
+
+def _ports(place: Place, value: object) -> list[tuple[Place, ports.Binding]]:
+    return [
+        (inner, binding)
+        for inner, item in _items(place, value, "a list of published ports")
+        for binding in inner.parse(ports.binding, item, ())
+    ]
+
+
+def _env_files(place: Place, value: object) -> list[tuple[Place, str]]:
+    items = [(place, value)] if isinstance(value, str | Mapping) else _items(place, value, "a path or a list of paths")
+    result = []
+    for inner, item in items:
+        path = item
+        if isinstance(item, Mapping):
+            for key in item:
+                if key != "path" and not (key == "required" and item[key] is True):
+                    inner.item(str(key)).report(f"unknown key `{key}` of {inner.name}", meant(str(key), ["path"]), key=True)
+            inner, path = inner.item("path"), item.get("path")
+        valid = inner.parse(values.text, path)
+        if valid is not None:
+            result.append((inner, valid))
+    return result
+
+
+def _restart(value: object) -> str:
+    if not isinstance(value, str) or not _RESTART.fullmatch(value):
+        names = ("no", "always", "on-failure", "unless-stopped")
+        hint = 'write "no"' if value is False else meant(value, names) if isinstance(value, str) else ""
+        raise wrong("`no`, `always`, `on-failure`, `on-failure:N` or `unless-stopped`", value, hint)
+    return value
+
+
+def _network_mode(value: object) -> str:
+    if value not in ("none", "host"):
+        hint = "leave it out for the stack's default network" if value in ("bridge", "default") else ""
+        raise wrong("`none` or `host`", value, hint or (meant(value, ("none", "host")) if isinstance(value, str) else ""))
+    return str(value)
+
+
+def _logging(value: object) -> dict[str, int]:
+    expected = 'a mapping such as {"max_size": "10m", "max_file": 3}'
+    if not isinstance(value, Mapping):
+        raise wrong(expected, value)
+    path: tuple[str, ...] = ()
+    if "driver" in value or "options" in value:
+        for key in value:
+            if key not in ("driver", "options"):
+                raise Invalid(f"has an unknown key `{key}`", meant(str(key), ("driver", "options")), (str(key),), True)
+        if value.get("driver", "local") not in ("local", "json-file"):
+            raise Invalid(f'must be "local" or "json-file", not {show(value["driver"])}', path=("driver",))
+        options = value.get("options") or {}
+        if not isinstance(options, Mapping):
+            raise Invalid(f"must be a mapping, not {show(options)}", path=("options",))
+        value, path, names = options, ("options",), {"max-size": "max_size", "max-file": "max_file"}
+    else:
+        names = {"max_size": "max_size", "max_file": "max_file"}
+    result = {}
+    for key, item in value.items():
+        if key not in names:
+            raise Invalid(f"has an unknown key `{key}`", meant(str(key), names), (*path, str(key)), True)
+        try:
+            result[names[key]] = _log_size(item) if names[key] == "max_size" else quantities.at_least_one(item)
+        except Invalid as invalid:
+            raise invalid.inside(*path, str(key)) from None
+    return result
+
+
+def _log_size(value: object) -> int:
+    size = quantities.size(value)
+    if size < 4096:
+        raise wrong("at least 4 KiB", value)
+    return size
+
+
+def _environment(value: object) -> dict[str, str | None]:
+    return values.pairs(value, alone=None)
+
+
+# value → normal form
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "command": values.command,
+    "entrypoint": values.command,
+    "environment": _environment,
+    "labels": values.labels,
+    "working_dir": values.absolute,
+    "user": values.user,
+    "hostname": values.hostname,
+    "stop_signal": kernel_names.signal,
+    "mem_limit": quantities.size,
+    "cpus": quantities.processors,
+    "pids_limit": quantities.processes,
+    "network_mode": _network_mode,
+    "read_only": values.flag,
+    "tty": values.flag,
+    "stdin_open": values.flag,
+    "cap_add": kernel_names.capabilities,
+    "cap_drop": kernel_names.capabilities,
+    "stop_grace_period": quantities.duration,
+    "logging": _logging,
+}
+# place, value → what assemble.py completes; these report every wrong part of theirs
+_STRUCTURED: dict[str, Callable[[Place, Any], Any]] = {
+    "image": _image,
+    "networks": _networks,
+    "volumes": _volumes,
+    "tmpfs": _tmpfs,
+    "secrets": _secrets,
+    "files": files.files,
+    "depends_on": _depends_on,
+    "env_file": _env_files,
+    "ports": _ports,
+}
+_CONTAINER_ONLY: dict[str, Callable[[Any], Any]] = {
+    "restart": _restart,
+    "replicas": quantities.at_least_one,
+}
+JOB_FIELDS = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
+CONTAINER_FIELDS = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")
+_ELSEWHERE = {
+    "build": "describe the image: Image(…).copy(…).run(…)",
+    "container_name": "containers are named STACK-NAME-NUMBER",
+    "scale": "did you mean `replicas`?",
+    "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
+}
+
+
+def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are set and valid, parsed; everything wrong is reported at `place`."""
+    known = CONTAINER_FIELDS if kind == "container" else JOB_FIELDS
+    parsed: dict[str, Any] = {}
+    for key, value in given.items():
+        inner = place.item(key)
+        if key not in known:
+            hint = meant(key, known, _ELSEWHERE.get(key, ""))
+            if key in CONTAINER_FIELDS:
+                hint = "a job runs once: it has no replicas, ports, restarts or health"
+            inner.report(f"unknown field `{key}` of {place.subject}", hint, key=True)
+        elif value is None:
+            continue
+        elif key in _STRUCTURED:
+            parsed[key] = _STRUCTURED[key](inner, value)
+        elif key == "healthcheck":
+            probe = probes.healthcheck(inner, value)
+            if probe is not None:
+                parsed[key] = probe
+        else:
+            normal = inner.parse(_PLAIN.get(key) or _CONTAINER_ONLY[key], value)
+            if normal is not None:
+                parsed[key] = normal
+    for key in ("mem_limit", "cpus"):
+        if parsed.get(key) == 0:
+            del parsed[key]  # Compose: 0 is no limit, as is leaving it out
+    if given.get("image") is None:
+        place.report(f"{place.subject} has no `image`", "give it an Image or an image's name")
+    _check_together(place, parsed)
+    return parsed
+
+
+def _check_together(place: Place, parsed: Mapping[str, Any]) -> None:
+    mode = parsed.get("network_mode")
+    for key in ("networks", "ports"):
+        if mode and parsed.get(key):
+            place.item(key).report(
+                f'`{key}` of {place.subject} cannot be used with network_mode="{mode}"', "remove one of the two", key=True
+            )
+    targets: dict[str, str] = {}
+    for inner, mount, _ in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ())):
+        if mount["target"] in targets:
+            inner.report(f"{inner.name} mounts at {mount['target']}, as {targets[mount['target']]} does")
+        targets.setdefault(mount["target"], inner.name.partition(" of ")[0])
+    for target in parsed.get("files", ()):
+        if target in targets:
+            inner = place.item("files").item(target)
+            inner.report(f"{inner.name} is where {targets[target]} mounts", key=True)

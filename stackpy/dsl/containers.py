@@ -1,0 +1,117 @@
+"""Containers and jobs: the resources that run. Their fields are the Compose specification's, in the same forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from stackpy.dsl import container_fields
+from stackpy.dsl.binding import checked
+from stackpy.dsl.calls import caller
+from stackpy.dsl.container_fields import Condition
+from stackpy.dsl.resources import Resource, subject
+from stackpy.dsl.session import Place
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from stackpy.dsl.files import File, Template
+    from stackpy.dsl.images import Image
+    from stackpy.dsl.probes import HealthCheck
+    from stackpy.dsl.resources import Network, Secret, Volume
+
+    Scalar = str | int | float | bool
+    Pairs = Mapping[str, Scalar | None] | Sequence[str]
+    Command = str | Sequence[str]
+
+    class JobFields(TypedDict, total=False):
+        """What a job may say of itself; None is the same as saying nothing."""
+
+        image: Image | str
+        command: Command | None
+        entrypoint: Command | None
+        environment: Pairs | None
+        env_file: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
+        labels: Pairs | None
+        working_dir: str | None
+        user: str | int | None
+        hostname: str | None
+        stop_signal: str | int | None
+        stop_grace_period: str | int | float | None
+        mem_limit: str | int | None
+        cpus: str | int | float | None
+        pids_limit: str | int | None
+        networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None
+        network_mode: str | None
+        volumes: Sequence[str | Mapping[str, Any]] | Mapping[Any, str] | None
+        tmpfs: str | Sequence[str] | None
+        secrets: Sequence[Secret | str | Mapping[str, Any]] | None
+        files: Mapping[str, str | bytes | Template | File] | None
+        depends_on: Sequence[Resource | Condition | str] | Mapping[Any, Mapping[str, Any]] | None
+        read_only: bool | None
+        tty: bool | None
+        stdin_open: bool | None
+        cap_add: Sequence[str] | None
+        cap_drop: Sequence[str] | None
+        logging: Mapping[str, Any] | None
+
+    class ContainerFields(JobFields, total=False):
+        """What a container may say of itself."""
+
+        restart: str | None
+        ports: Sequence[str | int | Mapping[str, Any]] | None
+        replicas: int | None
+        healthcheck: HealthCheck | Mapping[str, Any] | None
+
+    _AnyVolume = Volume  # named in the documentation of `volumes`
+
+
+class Container(Resource):
+    """Something that runs for long, as one or more replicas."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "container"
+
+    @checked("container")
+    def __init__(self, name: str, **fields: Unpack[ContainerFields]) -> None:
+        """Declares a container; `image` is the one field that it must have."""
+        call = caller(("name",))
+        self._declare(name, call, container_fields.parse(Place(call, subject("container", name)), "container", fields))
+
+    @property
+    def started(self) -> Condition:
+        """For `depends_on`: it runs."""
+        return Condition(self, "started")
+
+    @property
+    def healthy(self) -> Condition:
+        """For `depends_on`: its health check passes; without one, it runs."""
+        return Condition(self, "healthy")
+
+    @property
+    def completed(self) -> Condition:
+        """For `depends_on`: it has exited with 0."""
+        return Condition(self, "completed")
+
+
+class Job(Resource):
+    """Something that runs once, to its end, whenever what it is made of changes."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "job"
+
+    @checked("job")
+    def __init__(self, name: str, **fields: Unpack[JobFields]) -> None:
+        """Declares a job; `image` is the one field that it must have."""
+        call = caller(("name",))
+        self._declare(name, call, container_fields.parse(Place(call, subject("job", name)), "job", fields))
+
+    @property
+    def started(self) -> Condition:
+        """For `depends_on`: it runs, or has run."""
+        return Condition(self, "started")
+
+    @property
+    def completed(self) -> Condition:
+        """For `depends_on`: it has exited with 0."""
+        return Condition(self, "completed")

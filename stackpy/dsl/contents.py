@@ -1,0 +1,85 @@
+"""What a stack file names outside itself, read through a port, so that this room stays pure."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from stackpy.dsl.files import DEFAULT_MODE, Content, Template
+from stackpy.dsl.session import Place
+from stackpy.dsl.values import nearest
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """The outside world of one load; project/reading.py is the real one. Everything asked for becomes an input."""
+
+    def absolute(self, folder: str, path: str) -> str:
+        """`path` relative to `folder`, with ~ expanded and `..` resolved."""
+
+    def read(self, path: str) -> tuple[bytes, int]:
+        """A file's content and permission bits; raises OSError."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file, folder or anything else."""
+
+    def matches(self, folder: str, pattern: str) -> bool:
+        """Whether a COPY source, which may be a glob, names anything; watches it."""
+
+    def neighbours(self, path: str) -> list[str]:
+        """Names beside `path`, for hints."""
+
+    def render(self, folder: str, path: str, variables: dict[str, Any]) -> str | None:
+        """A template's text; None after reporting what is wrong inside it; raises OSError when there is none."""
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the host's environment."""
+
+
+def base64(content: bytes) -> str:
+    """Content as specs hold it."""
+    return binascii.b2a_base64(content, newline=False).decode()
+
+
+def missing(reader: Reader, place: Place, path: str, absolute: str, error: OSError | None = None) -> None:
+    """Reports a path that cannot be used."""
+    if error is not None and not isinstance(error, FileNotFoundError):
+        place.report(f"{place.name}: cannot read `{path}`: {(error.strerror or str(error)).lower()}")
+        return
+    folder, slash, name = path.rstrip("/").rpartition("/")
+    near = nearest(name, reader.neighbours(absolute)) if name else ""
+    hint = f"did you mean `{folder}{slash}{near}`?" if near and near != name else f"looked for {absolute}"
+    place.report(f"{place.name}: no such file or folder: `{path}`", hint)
+
+
+def attempt(reader: Reader, place: Place, path: str, absolute: str, action: Callable[[], T]) -> T | None:
+    """The result of reading `path`; None after reporting why it cannot be read."""
+    try:
+        return action()
+    except OSError as error:
+        missing(reader, place, path, absolute, error)
+        return None
+
+
+def resolve(content: Content, reader: Reader) -> dict[str, Any] | None:
+    """{"content": base64, "mode": int}; None after reporting."""
+    source, place = content.source, content.place
+    if isinstance(source, bytes):
+        return {"content": base64(source), "mode": DEFAULT_MODE if content.mode is None else content.mode}
+    folder = place.call.folder
+    if isinstance(source, Template):
+        absolute = reader.absolute(folder, source.path)
+        text = attempt(
+            reader, place, source.path, absolute, lambda: reader.render(folder, source.path, source.variables)
+        )
+        if text is None:
+            return None
+        return {"content": base64(text.encode()), "mode": DEFAULT_MODE if content.mode is None else content.mode}
+    absolute = reader.absolute(folder, source)
+    found = attempt(reader, place, source, absolute, lambda: reader.read(absolute))
+    if found is None:
+        return None
+    mode = (0o755 if found[1] & 0o111 else DEFAULT_MODE) if content.mode is None else content.mode
+    return {"content": base64(found[0]), "mode": mode}

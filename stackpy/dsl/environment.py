@@ -1,0 +1,77 @@
+"""Files of environment variables, by the rules of Compose's `env_file`, but that `$` stands for itself."""
+
+from __future__ import annotations
+
+import re
+
+from stackpy.dsl.values import Invalid, show
+
+# compose-go dotenv: `export ` may stand before a name, and `:` for `=`
+_NAME = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<separator>[=:]?)[ \t]*")
+_ESCAPE = re.compile(r"\\(?:([abfnrtv\\\"'$])|0([0-7]{1,3}))")
+_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_COMMENT = re.compile(r"[ \t]+#[^\n]*")
+_REST = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|$)")
+
+
+class EnvLine(Invalid):
+    """A line of a file is wrong; `line` counts from 1."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def parse(content: str) -> dict[str, str | None]:
+    """Variables by name, in order; None for a name that stands alone and so takes the host's value."""
+    content = content.removeprefix("\ufeff").replace("\r\n", "\n")
+    if "\0" in content:
+        raise EnvLine("a NUL byte", content[: content.index("\0")].count("\n") + 1)
+    result: dict[str, str | None] = {}
+    position = 0
+    while position < len(content):
+        end = content.find("\n", position)
+        end = len(content) if end < 0 else end
+        line = content[position:end]
+        if not line.strip() or line.lstrip().startswith("#"):
+            position = end + 1
+            continue
+        number = content.count("\n", 0, position) + 1
+        match = _NAME.match(content, position, end)
+        if match is None:
+            raise EnvLine(f"expected `NAME=value`, not {show(line.strip())}", number)
+        if not match["separator"]:
+            if not _REST.match(content, match.end()):
+                raise EnvLine(f"expected `NAME=value`, not {show(line.strip())}", number)
+            result[match["name"]] = None
+            position = end + 1
+            continue
+        start = match.end()
+        quote = content[start : start + 1]
+        if quote in ("'", '"') and quote:
+            value, position = _quoted(content, start, quote, number)
+        else:
+            value = _COMMENT.split(" " + content[start:end], maxsplit=1)[0].strip()
+            position = end + 1
+        result[match["name"]] = value
+    return result
+
+
+def _quoted(content: str, start: int, quote: str, number: int) -> tuple[str, int]:
+    end = start + 1
+    while end < len(content) and content[end] != quote:
+        end += 2 if content[end] == "\\" else 1
+    if end >= len(content):
+        raise EnvLine(f"a quotation mark {quote} that is never closed", number)
+    rest = _REST.match(content, end + 1)
+    if rest is None:
+        raise EnvLine("text after the closing quotation mark", content.count("\n", 0, end) + 1)
+    body = content[start + 1 : end]
+    value = body.replace("\\'", "'") if quote == "'" else _ESCAPE.sub(_unescape, body)
+    return value, rest.end()
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match[2]:
+        return chr(int(match[2], 8) & 0xFF)
+    return _ESCAPED.get(match[1], match[1])

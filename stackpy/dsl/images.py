@@ -1,0 +1,279 @@
+"""Images as recipes: a base and a chain of steps. Each method returns a new object; nothing is built or read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stackpy.dsl import files, instructions, quantities, values
+from stackpy.dsl.binding import checked
+from stackpy.dsl.calls import Call, caller
+from stackpy.dsl.files import Content, File, Template
+from stackpy.dsl.references import reference, tag
+from stackpy.dsl.resources import Frozen
+from stackpy.dsl.session import Place, current
+from stackpy.dsl.values import one_of, show, text
+
+Scalar = str | int | float | bool
+
+
+class Step:
+    """One instruction as it was written.
+
+    fields: stackpy_runtime.model.Step's keys besides instruction, text and line
+    content: for `file`, what assemble.py reads or renders
+    """
+
+    __slots__ = ("call", "content", "fields", "instruction", "text")
+
+    def __init__(
+        self, instruction: str, written: str, call: Call, fields: dict[str, Any], content: Content | None = None
+    ) -> None:
+        self.instruction, self.text, self.call, self.fields, self.content = instruction, written, call, fields, content
+
+
+class Image(Frozen):
+    """What containers are made of: an image in the store, or one built from a base by steps."""
+
+    __slots__ = ("_base", "_call", "_steps", "_tags")
+    _base: dict[str, Any] | None  # stackpy_runtime.model.Base; None: not understood
+    _call: Call
+    _steps: tuple[Step, ...]
+    _tags: tuple[str, ...]
+
+    def __new__(cls, *_args: object, **_fields: object) -> Image:
+        """One without a base, which is what stays of a call that cannot be understood."""
+        return _make(cls, None, caller())
+
+    @checked("image")
+    def __init__(self, ref: str) -> None:
+        """An image by its name in the store: "debian:bookworm"."""
+        valid = Place(caller(("ref",)), "this image", ("ref",)).parse(reference, ref)
+        if valid is not None:
+            object.__setattr__(self, "_base", {"kind": "image", "reference": valid})
+
+    @classmethod
+    @checked("image", lambda cls, *_: _make(cls, None, caller()))
+    def scratch(cls) -> Image:
+        """An image with nothing in it."""
+        return _make(cls, {"kind": "scratch"}, caller())
+
+    @classmethod
+    def host(cls, *programs: str) -> Image:
+        """Programs of this host with the libraries that they load: no network is needed.
+
+        programs: names on PATH or absolute paths
+        """
+        call = caller()
+        place = Place(call, "this host image")
+        names = [place.item(index).parse(instructions.program, program) for index, program in enumerate(programs)]
+        if not names:
+            place.report("this host image names no program", 'name what it is to run: Image.host("sh")')
+        return _make(cls, {"kind": "host", "programs": names} if names and None not in names else None, call)
+
+    @classmethod
+    @checked("image", lambda cls, *_: _make(cls, None, caller()))
+    def bootstrap(cls, suite: str, *, packages: Sequence[str] = ()) -> Image:
+        """A fresh Debian or Ubuntu: "debian:bookworm", with packages from its archive."""
+        call = caller(("suite",))
+        place = Place(call, "this bootstrap image")
+        valid = place.item("suite").parse(instructions.suite, suite)
+        names = place.item("packages").parse(instructions.packages, packages)
+        if valid is None or names is None:
+            return _make(cls, None, call)
+        return _make(cls, {"kind": "bootstrap", "suite": valid, "packages": names}, call)
+
+    @classmethod
+    @checked("image", lambda cls, *_: _make(cls, None, caller()))
+    def archive(cls, path: str) -> Image:
+        """An image that `docker save` or an OCI tool wrote; the path is relative to the file that says it."""
+        call = caller(("path",))
+        valid = Place(call, "this image archive", ("path",)).parse(text, path)
+        return _make(cls, None if valid is None else {"kind": "archive", "path": valid}, call)
+
+    @classmethod
+    def _of(cls, base: dict[str, Any], call: Call) -> Image:
+        """An image on a base that is known to be valid."""
+        return _make(cls, base, call)
+
+    def _then(self, instruction: str, written: str, call: Call, content: Content | None = None, **fields: Any) -> Image:
+        """The image after one more step; without it when a field was not understood."""
+        if None in fields.values():
+            return self
+        step = Step(instruction, written, call, fields, content)
+        return _make(type(self), self._base, self._call, (*self._steps, step))
+
+    @checked("`run`", lambda self, *_: self)
+    def run(
+        self, command: str | Sequence[str], *, cache: str | Sequence[str] = (), network: str = "default"
+    ) -> Image:
+        """Runs a command in the image: a line for /bin/sh, or a list.
+
+        cache: folders that outlive the step and enter no layer
+        network: "default", or "none" for a step that must not reach out
+        """
+        call = caller(("command",))
+        place = Place(call, "`run`")
+        argv = place.item("command").parse(values.shell, command)
+        folders = place.item("cache").parse(instructions.folders, cache)
+        mode = place.item("network").parse(one_of("default", "none"), network)
+        options = "".join(f"--mount=type=cache,target={folder} " for folder in folders or ())
+        options += "--network=none " if mode == "none" else ""
+        written = f"RUN {options}{instructions.written(command, argv)}"
+        extra = {"cache": folders} if folders or folders is None else {}
+        return self._then("run", written, call, argv=argv, network=mode, **extra)
+
+    def copy(
+        self,
+        *paths: str,
+        exclude: str | Sequence[str] = (),
+        chown: str | int | None = None,
+        mode: int | str | None = None,
+    ) -> Image:
+        """Copies files and folders into the image: SOURCE…, DESTINATION.
+
+        paths: sources relative to the file that says it, globs allowed; the last one is where they go
+        exclude: patterns, relative to a source, of what stays behind
+        """
+        call = caller()
+        place = Place(call, "`copy`")
+        if len(paths) < 2:
+            place.report("`copy` needs a source and a destination", 'as in .copy("src/", "/app/src/")')
+            return self
+        names = [place.item(index).parse(text, path) for index, path in enumerate(paths)]
+        if None in names:
+            return self
+        *sources, target = names
+        if len(sources) > 1 and not target.endswith("/") and target not in (".", ".."):
+            place.item(len(sources)).report(
+                f"`copy` of several sources needs a folder to copy to, not {show(target)}", f'write "{target}/"'
+            )
+        fields: dict[str, Any] = {"sources": sources, "context": call.folder, "target": target}
+        if exclude:
+            fields["exclude"] = place.item("exclude").parse(values.words_or_one, exclude)
+        if chown is not None:
+            fields["chown"] = place.item("chown").parse(values.user, chown)
+        if mode is not None:
+            fields["mode"] = place.item("mode").parse(quantities.mode, mode)
+        options = f"--chown={fields['chown']} " if fields.get("chown") else ""
+        options += f"--chmod={fields['mode']:o} " if fields.get("mode") is not None else ""
+        return self._then("copy", f"COPY {options}{' '.join(names)}", call, **fields)
+
+    @checked("`workdir`", lambda self, *_: self)
+    def workdir(self, path: str) -> Image:
+        """The folder in which later steps and the container's process start; made when it does not exist."""
+        call = caller(("path",))
+        target = Place(call, "`workdir`", ("path",)).parse(text, path)
+        return self._then("workdir", f"WORKDIR {target}", call, target=target)
+
+    def env(self, mapping: Mapping[str, Scalar] | None = None, /, **variables: Scalar) -> Image:
+        """Environment variables, as keywords or as a mapping."""
+        return self._pairs("env", mapping, variables)
+
+    def label(self, mapping: Mapping[str, Scalar] | None = None, /, **variables: Scalar) -> Image:
+        """Labels, as keywords or as a mapping."""
+        return self._pairs("label", mapping, variables)
+
+    def _pairs(self, instruction: str, mapping: object, variables: dict[str, Any]) -> Image:
+        call = caller(("mapping",))
+        place = Place(call, f"`{instruction}`")
+        result: dict[str, str] | None = {}
+        if mapping is not None:
+            parser = values.labels if instruction == "label" else instructions.variables
+            result = place.item("mapping").parse(parser, mapping)
+        for key, value in variables.items():
+            valid = place.item(key).parse(values.scalar, value)
+            result = None if result is None or valid is None else {**result, key: valid}
+        if result == {}:
+            place.report(f"`{instruction}` sets nothing", f'as in .{instruction}(NAME="value")')
+            return self
+        listed = " ".join(f"{key}={instructions.quoted(value)}" for key, value in (result or {}).items())
+        return self._then(instruction, f"{instruction.upper()} {listed}", call, values=result)
+
+    @checked("`user`", lambda self, *_: self)
+    def user(self, user: str | int) -> Image:
+        """Who runs later steps and the container's process: a name or ID, alone or with `:` and a group."""
+        call = caller(("user",))
+        value = Place(call, "`user`", ("user",)).parse(values.user, user)
+        return self._then("user", f"USER {value}", call, value=value)
+
+    def expose(self, *ports: int | str) -> Image:
+        """Ports on which the container listens: 80, "53/udp". Informs; publishes nothing."""
+        call = caller()
+        place = Place(call, "`expose`")
+        values = [place.item(index).parse(instructions.exposed, port) for index, port in enumerate(ports)]
+        if not values:
+            place.report("`expose` names no port", "as in .expose(80)")
+        if not values or None in values:
+            return self
+        return self._then("expose", f"EXPOSE {' '.join(values)}", call, ports=values)
+
+    @checked("`entrypoint`", lambda self, *_: self)
+    def entrypoint(self, command: str | Sequence[str]) -> Image:
+        """The program that a container always starts; a line is run by /bin/sh."""
+        return self._program("entrypoint", command)
+
+    @checked("`cmd`", lambda self, *_: self)
+    def cmd(self, command: str | Sequence[str]) -> Image:
+        """The default command, or the entry point's default arguments; a line is run by /bin/sh."""
+        return self._program("cmd", command)
+
+    def _program(self, instruction: str, command: object) -> Image:
+        call = caller(("command",))
+        parser = instructions.vector if isinstance(command, list | tuple) else values.shell
+        argv = Place(call, f"`{instruction}`", ("command",)).parse(parser, command)
+        return self._then(instruction, f"{instruction.upper()} {instructions.written(command, argv)}", call, argv=argv)
+
+    @checked("`file`", lambda self, *_: self)
+    def file(
+        self,
+        path: str,
+        content: str | bytes | Template | File,
+        *,
+        mode: int | str | None = None,
+        chown: str | int | None = None,
+    ) -> Image:
+        """Writes a file into the image: text, a template or a `File`."""
+        call = caller(("path", "content"))
+        place = Place(call, "`file`")
+        fields: dict[str, Any] = {"target": place.item("path").parse(values.below_root, path)}
+        bits = None if mode is None else place.item("mode").parse(quantities.mode, mode)
+        found = files.content(place.item("content"), content, bits)
+        if chown is not None:
+            fields["chown"] = place.item("chown").parse(values.user, chown)
+        if found is None or (bits is None and mode is not None):
+            return self
+        return self._then("file", f"FILE {fields['target']}", call, found, **fields)
+
+    def tag(self, *names: str) -> Image:
+        """Names the result in the store; the first name is the image's address in the stack."""
+        call = caller()
+        place = Place(call, "`tag`")
+        valid = [place.item(index).parse(tag, name) for index, name in enumerate(names)]
+        if not valid:
+            place.report("`tag` gives no name", 'as in .tag("shop/app:1.2")')
+        if not valid or None in valid:
+            return self
+        image = _make(type(self), self._base, call, self._steps, tuple(dict.fromkeys((*self._tags, *valid))))
+        session = current()
+        if session is not None:
+            session.tagged.append(image)
+        return image
+
+    def __repr__(self) -> str:
+        base = self._base or {}
+        what = base.get("reference") or base.get("suite") or base.get("path") or base.get("kind", "?")
+        return f"<image {what}>" if not self._steps else f"<image {what} and {len(self._steps)} steps>"
+
+
+def _make(
+    cls: type[Image],
+    base: dict[str, Any] | None,
+    call: Call,
+    steps: tuple[Step, ...] = (),
+    tags: tuple[str, ...] = (),
+) -> Image:
+    image = object.__new__(cls)
+    for name, value in (("_base", base), ("_call", call), ("_steps", steps), ("_tags", tags)):
+        object.__setattr__(image, name, value)
+    return image

@@ -1,0 +1,94 @@
+"""Arguments of image instructions: their forms, and how an instruction reads as a line of a Dockerfile."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from stackpy.dsl import values
+from stackpy.dsl.values import Complaints, Invalid, wrong
+
+_PROGRAM = re.compile(r"[A-Za-z0-9_.+-]+|/[^\0]+")
+_SUITE = re.compile(r"(?:(debian|ubuntu):)?[a-z][a-z0-9-]*")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:[=/][A-Za-z0-9.+:~-]+)?")
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
+
+
+def program(value: object) -> str:
+    """A program's name on PATH, or its absolute path."""
+    if not isinstance(value, str) or not _PROGRAM.fullmatch(value):
+        raise wrong("the name of a program or its absolute path", value)
+    return value
+
+
+def suite(value: object) -> str:
+    """A Debian or Ubuntu release with its distribution: "debian:bookworm"."""
+    if not isinstance(value, str) or not _SUITE.fullmatch(value):
+        raise wrong('a release such as "debian:bookworm" or "ubuntu:noble"', value)
+    return value if ":" in value else f"debian:{value}"
+
+
+def packages(value: object) -> list[str]:
+    """Debian packages by name, in the order given."""
+    names = values.words(value)
+    complaints = Complaints()
+    for index, name in enumerate(names):
+        if not _PACKAGE.fullmatch(name):
+            complaints.add(wrong("the name of a Debian package", name), index)
+    complaints.settle()
+    return names
+
+
+def folders(value: object) -> list[str]:
+    """Absolute folders: one, or a list."""
+    if isinstance(value, str):
+        return [values.below_root(value)]
+    result = []
+    complaints = Complaints()
+    for index, folder in enumerate(values.words(value)):
+        try:
+            result.append(values.below_root(folder))
+        except Invalid as invalid:
+            complaints.add(invalid, index)
+    complaints.settle()
+    return result
+
+
+def variables(value: object) -> dict[str, str]:
+    """Environment variables with values."""
+    result: dict[str, Any] = values.pairs(value, alone=None)
+    for key, content in result.items():
+        if content is None:
+            raise Invalid(f"gives `{key}` no value", "an image takes nothing from the host's environment")
+    return result
+
+
+def exposed(value: object) -> str:
+    """A port with its protocol: "80/tcp", "8000-8010/udp"."""
+    match = _PORT.fullmatch(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]) <= 65535:
+        raise wrong('a port such as 80 or "53/udp"', value)
+    return f"{match[1]}{'-' + match[2] if match[2] else ''}/{match[3] or 'tcp'}"
+
+
+def vector(value: object) -> list[str]:
+    """An argument vector, which may be empty."""
+    return values.words(value)
+
+
+def written(command: object, argv: list[str] | None) -> str:
+    """A command in a Dockerfile's shell or exec form."""
+    if isinstance(command, str):
+        return command.strip()
+    return "[" + ", ".join(_json(word) for word in argv or ()) + "]"
+
+
+def quoted(text: str) -> str:
+    """A value of ENV or LABEL."""
+    return text if _PLAIN.fullmatch(text) else _json(text)
+
+
+def _json(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'

@@ -1,0 +1,158 @@
+"""Volumes, bind mounts and tmpfs in Compose's short and long forms, and the mapping {volume: "/target"}.
+
+A mount is a dict as in specs.py. What is mounted stays as the user wrote it ("./src", "~/data") until assemble.py
+resolves it; `volume` holds a named volume's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stackpy.dsl import quantities
+from stackpy.dsl.values import Invalid, below_root, choices, flag, meant, one_of, resource_name, show, text, wrong
+
+Mount = dict[str, Any]
+
+EXPECTED = 'a mount such as "./src:/app:ro", "data:/var/lib/data" or "/cache"'
+LONG_FIELDS = {
+    "bind": ("type", "source", "target", "read_only", "owner"),
+    "volume": ("type", "source", "target", "read_only"),
+    "tmpfs": ("type", "target", "read_only", "tmpfs"),
+}
+
+
+def is_path(source: str) -> bool:
+    """Whether a short form's source is a path rather than a volume's name, as Compose decides it."""
+    return source.startswith(("/", "./", "../", "~/")) or source in (".", "..", "~")
+
+
+def short(value: str, source: object = None) -> Mount:
+    """SOURCE:TARGET:MODE, SOURCE:TARGET or TARGET; with `source` given, TARGET:MODE or TARGET."""
+    parts = value.split(":")
+    name: object = source
+    if source is None:
+        name = parts.pop(0) if len(parts) > 1 else ""
+    if not 1 <= len(parts) <= 2 or name == "" and len(value.split(":")) > 1:
+        raise wrong(EXPECTED, value)
+    read_only = len(parts) == 2 and _mode(parts[1])
+    return _mount(name, parts[0], read_only)
+
+
+def _mode(options: str) -> bool:
+    for option in options.split(","):
+        if option in ("z", "Z"):
+            raise Invalid(f"has the option `{option}`, which relabels files for SELinux", "leave it out")
+        if option not in ("ro", "rw"):
+            raise Invalid(f"has an unknown option `{option}`", "the options are `ro` and `rw`")
+    return "ro" in options.split(",")
+
+
+def _mount(source: object, target: object, read_only: bool) -> Mount:
+    mount: Mount = {"type": "volume", "source": "", "target": _target(target), "read_only": read_only}
+    if isinstance(source, str):
+        if is_path(source):
+            mount |= {"type": "bind", "source": source}
+        elif source:
+            if "/" in source:
+                raise Invalid(f"has a source that is neither a path nor a volume's name: {show(source)}",
+                              f'a path begins with `./`: "./{source}"')
+            mount["source"] = source
+        return mount
+    if getattr(source, "kind", None) != "volume":
+        raise Invalid(f"must have a volume or a path as its source, not {show(source)}")
+    mount["source"] = source.name  # type: ignore[union-attr]
+    return mount
+
+
+def _target(value: object) -> str:
+    try:
+        return below_root(value)
+    except Invalid as invalid:
+        raise Invalid(f"has a target that {invalid.message}", invalid.hint) from None
+
+
+def long(value: Mapping[Any, Any]) -> Mount:
+    """Compose's mapping with `type`, `source`, `target`; `owner` is ours."""
+    try:
+        kind = one_of(*LONG_FIELDS)(value.get("type"))
+    except Invalid as invalid:
+        raise Invalid(f"has a `type` that {invalid.message}", invalid.hint) from None
+    for key in value:
+        if key not in LONG_FIELDS[kind]:
+            raise Invalid(f"has an unknown key `{key}` for a {kind}", meant(str(key), LONG_FIELDS[kind]), (key,), True)
+    source = value.get("source", "")
+    if kind == "bind":
+        source = _inside("source", text, source)
+        if not is_path(source):
+            source = f"./{source}"
+    elif isinstance(source, str) and source:
+        source = _inside("source", resource_name, source)
+    read_only = _inside("read_only", flag, value.get("read_only", False))
+    mount = _mount(source, value.get("target"), read_only) | {"type": kind}
+    if "owner" in value:
+        mount["owner"] = _inside("owner", one_of("container", "plain"), value["owner"])
+    if "tmpfs" in value:
+        mount |= _tmpfs_options(value["tmpfs"])
+    return mount
+
+
+def _inside(key: str, parser: Any, value: object) -> Any:
+    try:
+        return parser(value)
+    except Invalid as invalid:
+        raise invalid.inside(key) from None
+
+
+def _tmpfs_options(options: object) -> Mount:
+    if not isinstance(options, Mapping):
+        raise Invalid(f"must be a mapping with `size` and `mode`, not {show(options)}", path=("tmpfs",))
+    parsers: dict[str, Any] = {"size": quantities.size, "mode": quantities.mode}
+    result: Mount = {}
+    for key, value in options.items():
+        if key not in parsers:
+            raise Invalid(f"has an unknown key `{key}`", meant(str(key), parsers), ("tmpfs", key), True)
+        try:
+            result[key] = parsers[key](value)
+        except Invalid as invalid:
+            raise invalid.inside("tmpfs", str(key)) from None
+    return result
+
+
+def tmpfs(value: object) -> Mount:
+    """TARGET or TARGET:size=64m,mode=1777,ro."""
+    target, _, options = text(value).partition(":")
+    mount: Mount = {"type": "tmpfs", "source": "", "target": _target(target), "read_only": False}
+    for option in options.split(",") if options else ():
+        key, equals, content = option.partition("=")
+        if not equals and key in ("ro", "rw"):
+            mount["read_only"] = key == "ro"
+        elif equals and key in ("size", "mode"):
+            try:
+                mount[key] = (quantities.size if key == "size" else quantities.mode)(content)
+            except Invalid as invalid:
+                raise Invalid(f"has a {key} that {invalid.message}", invalid.hint) from None
+        else:
+            names = ("size", "mode", "ro", "rw")
+            raise Invalid(f"has an unknown option `{key}`", meant(key, names, f"the options are {choices(names)}"))
+    return mount
+
+
+def entry(value: object) -> Mount:
+    """One item of a list of volumes."""
+    if isinstance(value, Mapping):
+        return long(value)
+    if getattr(value, "kind", None) == "volume":
+        raise Invalid("has no target", f'write {{{value.name}: "/path"}}')  # type: ignore[attr-defined]
+    if not isinstance(value, str) or not value:
+        raise wrong(EXPECTED, value)
+    return short(value)
+
+
+def mapped(source: object, target: object) -> Mount:
+    """One item of a mapping of volumes."""
+    if not isinstance(target, str) or not target:
+        raise Invalid(f'must be a path in the container, with ":ro" where it is read-only, not {show(target)}')
+    if source == "":
+        raise Invalid("must have a volume or a path as its source")
+    return short(target, source)

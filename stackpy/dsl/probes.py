@@ -1,0 +1,131 @@
+"""Health checks: Compose's mapping, and `HealthCheck`, which can also ask over HTTP and TCP from outside an image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stackpy.dsl import quantities
+from stackpy.dsl.binding import checked
+from stackpy.dsl.calls import caller
+from stackpy.dsl.resources import Frozen
+from stackpy.dsl.session import Place
+from stackpy.dsl.specs import DEFAULT_PROBE
+from stackpy.dsl.values import Invalid, flag, meant, shell, show, words, wrong
+
+_URL = re.compile(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
+_COMPOSE_FIELDS = ("test", *DEFAULT_PROBE, "disable")
+Duration = str | int | float
+
+
+class HealthCheck(Frozen):
+    """How the engine finds out whether a container is well."""
+
+    __slots__ = ("probe",)
+    probe: dict[str, Any] | None  # None: nothing usable was given
+
+    @checked("health check")
+    def __init__(
+        self,
+        test: str | Sequence[str] | None = None,
+        *,
+        http: str | None = None,
+        status: int | None = None,
+        tcp: int | None = None,
+        interval: Duration | None = None,
+        timeout: Duration | None = None,
+        retries: int | None = None,
+        start_period: Duration | None = None,
+        start_interval: Duration | None = None,
+    ) -> None:
+        """Asks by exactly one of three ways; times are seconds or durations such as "1.5s".
+
+        test: a command run in the container (a list, or a line for /bin/sh); well when it exits with 0
+        http: a URL asked from within the container's network namespace; status: the answer that means well (else 2xx, 3xx)
+        tcp: a port on which the container must accept connections
+        """
+        place = Place(caller(("test",)), "this health check")
+        given = {
+            "test": test, "http": http, "status": status, "tcp": tcp, "interval": interval, "timeout": timeout,
+            "retries": retries, "start_period": start_period, "start_interval": start_interval,
+        }  # fmt: skip
+        object.__setattr__(self, "probe", _probe(place, given))
+
+    def __repr__(self) -> str:
+        return "HealthCheck(…)"
+
+
+def _probe(place: Place, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    probe: dict[str, Any] = {}
+    sound = True
+    for key, value in given.items():
+        if value is None:
+            continue
+        probe[key] = place.item(key).parse(_PARSERS[key], value)
+        sound = sound and probe[key] is not None
+    ways = [key for key in ("test", "http", "tcp") if key in probe]
+    if len(ways) != 1:
+        what = "asks nothing" if not ways else f"asks in {len(ways)} ways"
+        target = place.item(ways[1]) if ways else place
+        target.report(f"{place.name} {what}", "give exactly one of a command, `http` and `tcp`", key=bool(ways))
+        return None
+    if "status" in probe and "http" not in probe:
+        place.item("status").report(f"{place.item('status').name} needs `http`", key=True)
+        return None
+    return {**probe, **{key: probe.get(key, default) for key, default in DEFAULT_PROBE.items()}} if sound else None
+
+
+def _test(value: object) -> list[str]:
+    if isinstance(value, list | tuple) and value and value[0] in ("CMD", "CMD-SHELL"):
+        vector = words(value)[1:]
+        if vector and (value[0] == "CMD" or len(vector) == 1):
+            return vector if value[0] == "CMD" else shell(vector[0])
+        raise Invalid(f"must have a command after `{value[0]}`, not {show(value)}")
+    return shell(value)
+
+
+def _url(value: object) -> str:
+    match = _URL.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (match[1] and not 1 <= int(match[1]) <= 65535):
+        raise wrong('a URL such as "http://localhost:8000/up"', value)
+    return str(value)
+
+
+_PARSERS: dict[str, Any] = {
+    "test": _test,
+    "http": _url,
+    "status": lambda value: quantities.whole(value, 100, 599),
+    "tcp": lambda value: quantities.whole(value, 1, 65535),
+    "interval": quantities.interval,
+    "timeout": quantities.interval,
+    "retries": quantities.at_least_one,
+    "start_period": quantities.duration,
+    "start_interval": quantities.interval,
+}
+
+
+def healthcheck(place: Place, value: object) -> dict[str, Any] | None:
+    """The field `healthcheck`: a HealthCheck or Compose's mapping; None where there is to be none."""
+    if isinstance(value, HealthCheck):
+        return getattr(value, "probe", None)
+    if not isinstance(value, Mapping):
+        place.refuse(wrong("a HealthCheck or a mapping with `test`", value))
+        return None
+    known = {}
+    for key, item in value.items():
+        if key in _COMPOSE_FIELDS:
+            known[key] = item
+        else:
+            place.item(key).report(
+                f"unknown key `{key}` of {place.name}", meant(str(key), _COMPOSE_FIELDS), key=True
+            )
+    if place.item("disable").parse(flag, known.pop("disable", False), True):
+        return None
+    test = known.get("test")
+    if test == "NONE" or (isinstance(test, list | tuple) and list(test) == ["NONE"]):
+        return None
+    if test is None and len(known) < len(value):
+        return None  # what was left out above may have been the test
+    return _probe(place, known)
+

@@ -1,0 +1,141 @@
+"""The images of a stack as resources: equal recipes are one, named by a tag or by the first resource that uses them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from stackpy.dsl import contents
+from stackpy.dsl.contents import Reader
+from stackpy.dsl.images import Image, Step
+from stackpy.dsl.references import with_tag
+from stackpy.dsl.session import Place, Session
+from stackpy.dsl.specs import Spec
+from stackpy.errors import Location
+
+
+class _Recipe:
+    __slots__ = ("image", "name", "source", "tags")
+
+    def __init__(self, name: str, source: dict[str, Any], image: Image) -> None:
+        self.name, self.source, self.image = name, source, image
+        self.tags: dict[str, None] = {}
+
+
+class Recipes:
+    """Sorts the images of one load."""
+
+    def __init__(self, session: Session, reader: Reader, folder: str) -> None:
+        self._reader, self._folder = reader, folder
+        self._sources: dict[int, tuple[dict[str, Any], str] | None] = {}
+        self._by_key: dict[str, _Recipe] = {}
+        self._names: set[str] = set()
+        self._tagged: dict[str, Image] = {}
+        for image in session.tagged:
+            for tag in image._tags:
+                self._tagged.setdefault(with_tag(tag), image)
+        for image in session.tagged:
+            self._declare_tagged(image)
+
+    def _declare_tagged(self, image: Image) -> None:
+        found = self._source(image)
+        if found is None:
+            return
+        for tag in image._tags:
+            other = self._tagged[with_tag(tag)]
+            theirs = self._source(other)
+            if theirs is not None and theirs[1] != found[1]:
+                Place(image._call, "image").report(
+                    f"two different images are tagged `{tag}`",
+                    f"the other is at line {other._call.line} of {os.path.basename(other._call.file)}",
+                )
+                return
+        recipe = self._by_key.get(found[1])
+        if recipe is None:
+            recipe = self._by_key[found[1]] = _Recipe(image._tags[0], found[0], image)
+            self._names.add(recipe.name)
+        recipe.tags.update(dict.fromkeys(image._tags))
+
+    def address(self, image: Image, user: str) -> str:
+        """The address of the image that the resource named `user` uses; "" when it was not understood."""
+        found = self._source(image)
+        if found is None:
+            return ""
+        recipe = self._by_key.get(found[1])
+        if recipe is None:
+            name, number = user, 2
+            while name in self._names:
+                name, number = f"{user}-{number}", number + 1
+            recipe = self._by_key[found[1]] = _Recipe(name, found[0], image)
+            self._names.add(name)
+        return f"image.{recipe.name}"
+
+    def specs(self) -> list[Spec]:
+        """All images, in the order in which they were met."""
+        result = []
+        for recipe in self._by_key.values():
+            fields = {"source": recipe.source}
+            if recipe.tags:
+                fields["tags"] = list(recipe.tags)  # type: ignore[assignment]
+            call = recipe.image._call
+            result.append(Spec("image", recipe.name, fields, (), Location(call.file, call.line)))
+        return result
+
+    def _source(self, image: Image, above: tuple[int, ...] = ()) -> tuple[dict[str, Any], str] | None:
+        """The image's ImageSource and what makes it equal to another."""
+        if id(image) not in self._sources:
+            self._sources[id(image)] = self._describe(image, above)
+        return self._sources[id(image)]
+
+    def _describe(self, image: Image, above: tuple[int, ...]) -> tuple[dict[str, Any], str] | None:
+        base = image._base
+        if base is None:
+            return None
+        steps: list[dict[str, Any]] = []
+        below = self._tagged.get(with_tag(base["reference"])) if base["kind"] == "image" else None
+        if below is not None:
+            # a name that this stack gives: go on from that image's own steps, so that their layers are shared
+            if below is image or id(below) in above:
+                Place(image._call, "image").report(
+                    f"image `{base['reference']}` stands on itself", "tag the result with another name"
+                )
+                return None
+            found = self._source(below, (*above, id(image)))
+            if found is None:
+                return None
+            base, steps = found[0]["base"], list(found[0]["steps"])
+        elif base["kind"] == "archive":
+            path = self._reader.absolute(image._call.folder, base["path"])
+            if not self._reader.matches(os.path.dirname(path), os.path.basename(path)):
+                place = Place(image._call, "this image archive", ("path",))
+                contents.missing(self._reader, place, base["path"], path)
+                return None
+            base = {**base, "path": path}
+        sound = True
+        for step in image._steps:
+            written = self._step(step)
+            if written is None:
+                sound = False
+            else:
+                steps.append(written)
+        if not sound:
+            return None
+        key = repr((base, [{name: value for name, value in step.items() if name != "line"} for step in steps]))
+        return {"base": base, "steps": steps}, key
+
+    def _step(self, step: Step) -> dict[str, Any] | None:
+        call = step.call
+        file = call.file.removeprefix(self._folder.rstrip("/") + "/")
+        result = {"instruction": step.instruction, "text": step.text, "line": f"{file}:{call.line}", **step.fields}
+        if step.content is not None:
+            content = contents.resolve(step.content, self._reader)
+            return None if content is None else {**result, **content}
+        if step.instruction != "copy":
+            return result
+        sound = True
+        for index, source in enumerate(step.fields["sources"]):
+            if not self._reader.matches(call.folder, source):
+                path = self._reader.absolute(call.folder, source)
+                contents.missing(self._reader, Place(call, "`copy`", (index,)), source, path)
+                sound = False
+        return result if sound else None

@@ -1,0 +1,36 @@
+"""References to images: [HOST[:PORT]/]PATH[:TAG][@DIGEST]; the grammar of github.com/distribution/reference."""
+
+from __future__ import annotations
+
+import re
+
+from stackpy.dsl.values import wrong
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::\d+)?/)?"
+_REFERENCE = re.compile(
+    rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
+)
+EXPECTED = 'an image\'s name such as "postgres:16"'
+
+
+def reference(value: object) -> str:
+    """A valid reference, as the user wrote it."""
+    if not isinstance(value, str) or len(value) > 512 or not _REFERENCE.fullmatch(value):
+        lowered = value.lower() if isinstance(value, str) else ""
+        hint = f'names are lower case: "{lowered}"' if lowered != value and _REFERENCE.fullmatch(lowered) else ""
+        raise wrong(EXPECTED, value, hint)
+    return value
+
+
+def tag(value: object) -> str:
+    """A reference that can name a new image: without a digest."""
+    name = reference(value)
+    if "@" in name:
+        raise wrong('a name with or without a tag, such as "shop/app:1.2"', value)
+    return name
+
+
+def with_tag(name: str) -> str:
+    """The reference with the tag that it has when it names none."""
+    return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"

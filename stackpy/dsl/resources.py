@@ -1,0 +1,248 @@
+"""What a stack is made of besides containers and images: networks, volumes, secrets, outputs, and the stack itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from stackpy.dsl.binding import checked
+from stackpy.dsl.calls import Call, caller
+from stackpy.dsl.session import Declaration, Place, current
+from stackpy.dsl.values import Invalid, command, flag, labels, meant, resource_name, show, stack_name, text, wrong
+
+Labels = Mapping[str, str | int | float | bool | None] | Sequence[str]
+
+
+class Frozen:
+    """An object that never changes after its construction."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{self!r} cannot be changed: give `{name}` when it is made")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{self!r} cannot be changed")
+
+
+class Resource(Frozen):
+    """A named part of a stack."""
+
+    __slots__ = ("name",)
+    kind: ClassVar[str]
+    name: str
+
+    def __new__(cls, *_args: object, **_fields: object) -> Resource:
+        """A nameless one, which is what stays of a call that cannot be understood."""
+        self = object.__new__(cls)
+        object.__setattr__(self, "name", "")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The resource's address in the stack: `volume.data`."""
+        return f"{self.kind}.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({show(self.name)})"
+
+    def _declare(self, name: object, call: Call, fields: dict[str, Any]) -> None:
+        """Names the object and adds it to the stack that is being loaded."""
+        valid = Place(call, f"this {self.kind}", ("name",)).parse(resource_name, name)
+        if valid is None:
+            return
+        object.__setattr__(self, "name", valid)
+        session = current()
+        if session is not None:
+            session.declarations.append(Declaration(self.kind, valid, call, fields))
+
+
+def subject(kind: str, name: object) -> str:
+    """How messages name a resource."""
+    return f"{kind} `{name}`" if isinstance(name, str) and name else f"this {kind}"
+
+
+class Network(Resource):
+    """A bridge network; the members find each other by name."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "network"
+
+    @checked("network")
+    def __init__(
+        self, name: str, *, internal: bool | None = None, subnet: str | None = None, labels: Labels | None = None
+    ) -> None:
+        """Declares a network.
+
+        internal: no way out, and no way in but from its members
+        subnet: the IPv4 addresses to use, as in "10.5.0.0/24"; a free range is chosen without it
+        """
+        call = caller(("name",))
+        given = {"internal": (flag, internal), "subnet": (_subnet, subnet), "labels": (_labels, labels)}
+        self._declare(name, call, _parse(Place(call, subject("network", name)), given))
+
+
+class Volume(Resource):
+    """Named storage that outlives the containers; `destroy` keeps it unless told otherwise."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "volume"
+
+    @checked("volume")
+    def __init__(self, name: str, *, labels: Labels | None = None) -> None:
+        """Declares a volume."""
+        call = caller(("name",))
+        self._declare(name, call, _parse(Place(call, subject("volume", name)), {"labels": (_labels, labels)}))
+
+
+class Secret(Resource):
+    """A value that reaches containers as a file on tmpfs and nothing else."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "secret"
+
+    @checked("secret")
+    def __init__(
+        self, name: str, *, env: str | None = None, file: str | None = None, command: str | Sequence[str] | None = None
+    ) -> None:
+        """Declares a secret with exactly one source.
+
+        env: the environment variable of stackpy that holds the value
+        file: the file that holds it, relative to the file that says so
+        command: a program that prints it (one newline at the end is cut off)
+        """
+        call = caller(("name",))
+        place = Place(call, subject("secret", name))
+        sources = {"env": (_variable, env), "file": (text, file), "command": (_command, command)}
+        given = [key for key, (_, value) in sources.items() if value is not None]
+        source = _parse(place, sources)
+        if len(given) != 1:
+            what = "has no source" if not given else "has more than one source"
+            target = place.item(given[1]) if given else place
+            target.report(f"{place.subject} {what}", "give exactly one of `env`, `file` and `command`", key=True)
+            source = {}
+        self._declare(name, call, {"source": source})
+
+    @property
+    def path(self) -> str:
+        """Where containers that use the secret find it."""
+        return f"/run/secrets/{self.name}"
+
+
+class Output(Frozen):
+    """A value that `apply` and `output` show."""
+
+    __slots__ = ()
+
+    @checked("output")
+    def __init__(self, name: str, value: Any) -> None:
+        """Declares an output; the value is JSON: text, numbers, lists, mappings with text as keys."""
+        call = caller(("name", "value"))
+        place = Place(call, f"output `{name}`" if isinstance(name, str) else "this output")
+        valid = place.item("name").parse(_output_name, name)
+        content = place.item("value").parse(_json, value)
+        session = current()
+        if session is None or valid is None:
+            return
+        if valid in session.outputs:
+            place.report(f"output `{valid}` is declared twice", f"the first is at {_where(session.outputs[valid][1])}")
+            return
+        session.outputs[valid] = (content, call)
+
+
+class Stack(Frozen):
+    """The stack itself; without it the stack has its folder's name."""
+
+    __slots__ = ("name",)
+    name: str
+
+    @checked("stack")
+    def __init__(self, name: str) -> None:
+        """Names the stack; `name` in stackpy.toml goes before."""
+        call = caller(("name",))
+        place = Place(call, "this stack")
+        valid = place.item("name").parse(stack_name, name, "")
+        session = current()
+        object.__setattr__(self, "name", valid if session is None else session.name or valid)
+        if session is None or not valid:
+            return
+        if session.stack is not None:
+            place.report("the stack is named twice", f"the first time at {_where(session.stack[1])}")
+            return
+        session.stack = (valid, call)
+
+    def __repr__(self) -> str:
+        return f"Stack({show(getattr(self, 'name', ''))})"
+
+
+def _parse(place: Place, given: Mapping[str, tuple[Any, object]]) -> dict[str, Any]:
+    """The fields that are set and valid."""
+    result = {}
+    for key, (parser, value) in given.items():
+        if value is not None:
+            parsed = place.item(key).parse(parser, value)
+            if parsed is not None:
+                result[key] = parsed
+    return result
+
+
+def _where(call: Call) -> str:
+    return f"line {call.line} of {call.file.rpartition('/')[2]}"
+
+
+def _subnet(value: object) -> str:
+    # ipaddress costs 5 ms to import; few networks name their subnet
+    from ipaddress import IPv4Network
+
+    expected = 'an IPv4 network such as "10.5.0.0/24"'
+    if not isinstance(value, str) or "/" not in value:
+        raise wrong(expected, value)
+    try:
+        network = IPv4Network(value, strict=False)
+    except ValueError:
+        raise wrong(expected, value) from None
+    if str(network) != value:
+        raise wrong(expected, value, f'its first address is "{network}"')
+    if network.prefixlen > 29:
+        raise Invalid(f"has no room for containers: {value}", "use a prefix of 29 or shorter")
+    return value
+
+
+def _variable(value: object) -> str:
+    if not isinstance(value, str) or not value or set("=\0 ") & set(value):
+        raise wrong("the name of an environment variable", value)
+    return value
+
+
+def _command(value: object) -> list[str]:
+    vector = command(value)
+    if not vector or not vector[0]:
+        raise Invalid("is empty")
+    return vector
+
+
+_labels = labels
+
+
+def _output_name(value: object) -> str:
+    if not isinstance(value, str) or not value.replace("_", "a").replace("-", "a").replace(".", "a").isalnum():
+        raise wrong("letters, digits, `_`, `.` and `-`", value)
+    return value
+
+
+def _json(value: object, path: tuple[str | int, ...] = ()) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and value - value == 0:
+        return value
+    if isinstance(value, list | tuple):
+        return [_json(item, (*path, index)) for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        result = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise Invalid(f"has a key that is not a string: {show(key)}", path=path)
+            result[key] = _json(item, (*path, key))
+        return result
+    hint = meant("path", ["path"]) if isinstance(value, Secret) else ""
+    raise Invalid(f"must be text, a number, a list or a mapping, not {show(value)}", hint, path)

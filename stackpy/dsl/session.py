@@ -1,0 +1,137 @@
+"""The stack that is being loaded: what its file has declared so far, and all that is wrong with it.
+
+Constructors never raise while a stack file runs: they report here and leave an object that causes no second error.
+Outside a load (a REPL, a user's own test) there is no session, and the first problem is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stackpy.dsl.calls import Call
+from stackpy.dsl.values import Invalid
+from stackpy.errors import Location, Problem, StackFileError
+
+if TYPE_CHECKING:
+    from stackpy.dsl.images import Image
+
+# Stands in text for a variable that has no value. A message that contains it follows from the variable's own problem.
+UNKNOWN_TEXT = "\ufdd0"
+
+Key = str | int
+Given = tuple[Any, str]  # a variable's value and where it was given
+
+
+class Finding:
+    """Something wrong, before its columns are known.
+
+    path: from the call's argument inwards: ("ports", 1)
+    key: the name of the argument is meant, not its value
+    """
+
+    __slots__ = ("call", "hint", "key", "message", "path")
+
+    def __init__(self, message: str, hint: str, call: Call, path: tuple[Key, ...], key: bool) -> None:
+        self.message, self.hint, self.call, self.path, self.key = message, hint, call, path, key
+
+
+class Declaration:
+    """One resource as its constructor left it: `fields` are parsed, but other resources were not looked up yet."""
+
+    __slots__ = ("call", "fields", "kind", "name")
+
+    def __init__(self, kind: str, name: str, call: Call, fields: dict[str, Any]) -> None:
+        self.kind, self.name, self.call, self.fields = kind, name, call, fields
+
+
+class Session:
+    """What one run of a stack file declares.
+
+    given: a variable's value from the command line, the environment or stackpy.toml
+    name: the stack's name where settings fix it, else ""
+    """
+
+    def __init__(self, given: Callable[[str], Given | None], name: str = "") -> None:
+        self.given = given
+        self.name = name
+        self.stack: tuple[str, Call] | None = None
+        self.declarations: list[Declaration] = []
+        self.tagged: list[Image] = []
+        self.outputs: dict[str, tuple[Any, Call]] = {}
+        self.variables: dict[str, Call] = {}
+        self.findings: list[Finding | Problem] = []
+
+    def report(self, finding: Finding | Problem) -> None:
+        """Keeps a problem for the end of the load, unless it follows from another."""
+        if UNKNOWN_TEXT not in finding.message:
+            self.findings.append(finding)
+
+
+    def report_at(self, message: str, location: Location, hint: str = "") -> None:
+        """Keeps a problem of a file that is not Python."""
+        self.report(Problem(message, location, hint))
+
+
+_current: Session | None = None
+
+
+def current() -> Session | None:
+    """The session of the load that is running."""
+    return _current
+
+
+def activate(session: Session | None) -> Session | None:
+    """Makes a session the current one; returns the one before."""
+    global _current
+    before, _current = _current, session
+    return before
+
+
+class Place:
+    """An argument of a call, or a part of one: knows how to name itself in a message.
+
+    subject: whose argument it is, as in "container `web`"
+    """
+
+    __slots__ = ("call", "path", "subject")
+
+    def __init__(self, call: Call, subject: str, path: tuple[Key, ...] = ()) -> None:
+        self.call, self.subject, self.path = call, subject, path
+
+    def item(self, key: Key) -> Place:
+        """The part `key` of this argument."""
+        return Place(self.call, self.subject, (*self.path, key))
+
+    @property
+    def name(self) -> str:
+        """`ports[1]` of container `web`."""
+        if not self.path or isinstance(self.path[0], int):
+            return self.subject
+        field = str(self.path[0])
+        for key in self.path[1:]:
+            field += f"[{key}]" if isinstance(key, int) else f".{key}"
+        return f"`{field}` of {self.subject}"
+
+    def report(self, message: str, hint: str = "", *, key: bool = False) -> None:
+        """Reports `message` here; raises StackFileError when no stack file is being loaded."""
+        session = _current
+        if session is None:
+            raise StackFileError([Problem(message, Location(self.call.file, self.call.line), hint)])
+        session.report(Finding(message, hint, self.call, self.path, key))
+
+    def refuse(self, invalid: Invalid) -> None:
+        """Reports what a parser said of the value here."""
+        for one in invalid.each:
+            place = self
+            for key in one.path:
+                place = place.item(key)
+            place.report(f"{place.name} {one.message}", one.hint, key=one.key)
+
+    def parse(self, parser: Callable[[Any], Any], value: Any, otherwise: Any = None) -> Any:
+        """The parsed value, or `otherwise` after reporting why it is wrong."""
+        try:
+            return parser(value)
+        except Invalid as invalid:
+            self.refuse(invalid)
+            return otherwise

@@ -1,0 +1,224 @@
+"""Runs a stack file and collects what it declares, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import CodeType, ModuleType
+from typing import NamedTuple
+
+# not lazy: the stack file would import them while no byte code may be written
+from stackpy.dsl import assemble, containers, variables  # noqa: F401
+from stackpy.dsl.session import UNKNOWN_TEXT, Session, activate
+from stackpy.dsl.specs import StackSpec
+from stackpy.dsl.values import normal_stack_name
+from stackpy.errors import Location, Problem, StackFileError, StackpyError
+from stackpy.project.inputs import Inputs, Recorder, recording
+from stackpy.project.reading import FileReader
+from stackpy.project.secrets import SecretValues
+from stackpy.project.settings import FILE as SETTINGS_FILE
+from stackpy.project.settings import Settings, settings
+from stackpy.project.variables import Given
+
+MODULE = "__stack__"
+
+
+class Loaded(NamedTuple):
+    """A stack file that was understood.
+
+    secrets: their values on demand (engines/base.py's protocol); inputs: all that the load depended on
+    """
+
+    stack: StackSpec
+    secrets: SecretValues
+    inputs: Inputs
+    settings: Settings
+
+
+def load(
+    file: str | None = None,
+    *,
+    folder: str = "",
+    environment: str | None = None,
+    sets: Mapping[str, str] | None = None,
+    name: str = "",
+) -> Loaded:
+    """Reads stackpy.toml and runs the stack file; nothing else is touched.
+
+    file: the stack file, relative to `folder`; stackpy.toml's `file` without it, else stack.py
+    folder: the project's; the current one without it
+    environment: which [env.NAME] of stackpy.toml to apply
+    sets: values of variables from the command line
+    name: the stack's where neither stackpy.toml nor the file gives one, instead of the folder's name
+    Raises StackFileError with all problems, StackpyError where there is no stack file.
+    """
+    folder = os.path.abspath(folder or ".")
+    recorder = Recorder()
+    path, chosen = _find(file, folder, environment, recorder)
+    given = Given(chosen, sets or {}, recorder)
+    session = Session(given.value, chosen.name)
+    with _without_collection():
+        return _load(path, chosen, session, given, recorder, name)
+
+
+def _find(file: str | None, folder: str, environment: str | None, recorder: Recorder) -> tuple[str, Settings]:
+    """The stack file and the settings: those beside the file where it was named, else the folder's."""
+    toml = os.path.join(folder, SETTINGS_FILE)
+    path = ""
+    if file:
+        path = os.path.normpath(os.path.join(folder, os.path.expanduser(file)))
+        if os.path.isdir(path):
+            folder, path = path, ""
+            toml = os.path.join(folder, SETTINGS_FILE)
+        elif os.path.exists(os.path.join(os.path.dirname(path), SETTINGS_FILE)):
+            toml = os.path.join(os.path.dirname(path), SETTINGS_FILE)
+    try:
+        chosen = settings(os.path.dirname(toml), environment)
+    except StackFileError as error:
+        raise StackFileError(error.problems, (toml,)) from None
+    path = path or os.path.normpath(os.path.join(chosen.folder, chosen.file))
+    recorder.files.setdefault(path)
+    recorder.files.setdefault(toml)
+    if not os.path.isfile(path):
+        hint = "`stackpy init` writes one, `-f FILE` names another"
+        raise StackpyError(f"no stack file {path}", hint=hint)
+    return path, chosen
+
+
+def _load(path: str, chosen: Settings, session: Session, given: Given, recorder: Recorder, default: str) -> Loaded:
+    source = b""
+    whole = False
+    reader = FileReader(session, recorder)
+    before = activate(session)
+    try:
+        with _surroundings(os.path.dirname(path), recorder), recording(recorder):
+            try:
+                with open(path, "rb") as handle:
+                    source = handle.read()
+                _run(compile(source, path, "exec", dont_inherit=True), path)
+                whole = True
+            except (Exception, SystemExit) as error:  # whatever a user's code may raise
+                from stackpy.project.failures import explain
+
+                problem = explain(error, path)
+                if not (session.findings and UNKNOWN_TEXT in problem.message):
+                    session.report(problem)
+        name = _name(path, session, default)
+        stack = assemble.Assembly(session, reader, os.path.dirname(path), chosen.publish).stack(name, whole=whole)
+        if whole:
+            given.report_unknown(session)
+    finally:
+        activate(before)
+    inputs = recorder.inputs()
+    if session.findings:
+        raise StackFileError(_problems(session, path, source), inputs.paths)
+    secrets = {spec.name: dict(spec.fields["source"]) for spec in stack.resources.values() if spec.kind == "secret"}
+    return Loaded(stack, SecretValues(secrets, stack.folder), inputs, chosen)
+
+
+def _name(path: str, session: Session, default: str) -> str:
+    """The stack's name: that of the settings, of `Stack()`, the caller's, or the folder's."""
+    if session.name:
+        return session.name
+    if session.stack is not None:
+        return session.stack[0]
+    folder = os.path.basename(os.path.dirname(path))
+    name = normal_stack_name(default or folder)
+    if not name:
+        session.report_at(
+            f"the folder's name `{folder}` holds nothing that a stack's name may hold", Location(path, 1),
+            'name the stack: Stack("shop")',
+        )  # fmt: skip
+    return name
+
+
+def _run(code: CodeType, path: str) -> None:
+    module = ModuleType(MODULE)
+    module.__file__ = path
+    # dataclasses and pickle look a class's module up here
+    sys.modules[MODULE] = module
+    exec(code, module.__dict__)  # noqa: S102 - running the user's file is what this is for
+
+
+def _problems(session: Session, path: str, source: bytes) -> list[Problem]:
+    """All findings with their places, file by file and from top to bottom, each once."""
+    from stackpy.project.locating import Locator  # imports ast
+
+    locator = Locator({path: source})
+    problems = list(dict.fromkeys(locator.problem(finding) for finding in session.findings))
+    files = {path: 0}
+    for problem in problems:
+        if problem.location:
+            files.setdefault(problem.location.file, len(files))
+    nowhere = Location("", 0)
+    return sorted(
+        problems,
+        key=lambda one: (
+            files.get((one.location or nowhere).file, len(files)),
+            (one.location or nowhere).line,
+            (one.location or nowhere).column,
+        ),
+    )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """A load makes many objects that stay: looking for garbage among them costs a tenth of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _surroundings(folder: str, recorder: Recorder) -> Iterator[None]:
+    """What a stack file expects: modules beside it can be imported, and what it prints leaves stdout clean.
+
+    Its modules are forgotten afterwards, so that the next load reads them anew, and no byte code is written: its
+    time stamps have whole seconds, and a file saved twice within one would be taken for unchanged.
+    """
+    known = set(sys.modules)
+    search, no_bytecode, stdout = list(sys.path), sys.dont_write_bytecode, sys.stdout
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    held = _redirect()
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        _restore(held)
+        sys.stdout = stdout
+        sys.path[:], sys.dont_write_bytecode = search, no_bytecode
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if name == MODULE:
+                del sys.modules[name]
+            elif file and recorder.is_users(file):
+                recorder.modules.add(os.path.abspath(file))
+                del sys.modules[name]
+
+
+def _redirect() -> int | None:
+    """Sends file descriptor 1 to standard error too: programs that the stack file runs inherit it."""
+    try:
+        sys.stdout.flush()
+        held = os.dup(1)
+        os.dup2(2, 1, inheritable=True)
+    except (OSError, ValueError, AttributeError):
+        return None  # no standard output, or no standard error
+    return held
+
+
+def _restore(held: int | None) -> None:
+    if held is not None:
+        os.dup2(held, 1, inheritable=True)
+        os.close(held)
+

@@ -1,0 +1,79 @@
+"""The outside world of a load: files and environment variables, each recorded as an input."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from stackpy.dsl.session import Session
+from stackpy.project.inputs import Recorder
+
+if TYPE_CHECKING:
+    from stackpy.project.rendering import Renderer
+
+_GLOB = frozenset("*?[")
+
+
+class FileReader:
+    """stackpy.dsl.contents.Reader on the real file system."""
+
+    def __init__(self, session: Session, recorder: Recorder) -> None:
+        self._session, self._recorder = session, recorder
+        self._renderer: Renderer | None = None
+
+    def absolute(self, folder: str, path: str) -> str:
+        """`path` relative to `folder`, with ~ expanded and `..` resolved."""
+        return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
+
+    def read(self, path: str) -> tuple[bytes, int]:
+        """A file's content and permission bits; raises OSError."""
+        self._recorder.files.setdefault(path)
+        with open(path, "rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mode & 0o7777
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file, folder or anything else."""
+        self._recorder.files.setdefault(path)
+        return os.path.lexists(path)
+
+    def matches(self, folder: str, pattern: str) -> bool:
+        """Whether a COPY source names anything; what it names is watched, a glob by its fixed part."""
+        path = self.absolute(folder, pattern)
+        if not _GLOB & set(pattern):
+            if os.path.isdir(path):
+                self._recorder.folders.add(path)
+            else:
+                self._recorder.files.setdefault(path)
+            return os.path.lexists(path)
+        fixed = folder
+        for part in pattern.split("/"):
+            if _GLOB & set(part):
+                break
+            fixed = os.path.join(fixed, part)
+        self._recorder.folders.add(os.path.normpath(fixed))
+        if os.path.lexists(path):
+            return True  # the characters stand for themselves
+        # glob costs 3 ms to import, and few sources are globs
+        from glob import iglob
+
+        return next(iglob(pattern, root_dir=folder, recursive=True, include_hidden=True), None) is not None
+
+    def neighbours(self, path: str) -> list[str]:
+        """Names beside `path`."""
+        try:
+            return os.listdir(os.path.dirname(path) or ".")
+        except OSError:
+            return []
+
+    def render(self, folder: str, path: str, variables: dict[str, Any]) -> str | None:
+        """A template's text; None after reporting what is wrong inside it; raises OSError when there is none."""
+        if self._renderer is None:
+            from stackpy.project.rendering import Renderer  # jinja2 costs 50 ms to import
+
+            self._renderer = Renderer(self._session, self._recorder)
+        return self._renderer.render(folder, path, variables)
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the environment."""
+        self._recorder.variables.add(name)
+        return os.environ.get(name)

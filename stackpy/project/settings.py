@@ -1,0 +1,162 @@
+"""stackpy.toml: what a folder says of its stack, and what an environment ([env.NAME]) changes of that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from stackpy.dsl.values import Invalid, meant, show, stack_name
+from stackpy.errors import Location, Problem, StackFileError
+
+FILE = "stackpy.toml"
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
+
+
+class Settings(NamedTuple):
+    """A folder's settings, an environment's applied.
+
+    name: the stack's, or ""; file: the stack file's, relative to the folder; engine: its URL
+    vars: values of variables; publish: the host address of published ports that name none
+    path: stackpy.toml's, or "" where there is none
+    sources: where each of `vars` stands, as messages name it
+    """
+
+    folder: str
+    environment: str
+    path: str = ""
+    name: str = ""
+    file: str = "stack.py"
+    engine: str = "embedded"
+    vars: Mapping[str, Any] = {}
+    publish: str = "127.0.0.1"
+    sources: Mapping[str, str] = {}
+
+
+def settings(folder: str = "", environment: str | None = None) -> Settings:
+    """Reads the settings of a folder (the current one without it).
+
+    environment: which [env.NAME] to apply
+    Raises StackFileError with everything that is wrong in the file.
+    """
+    folder = os.path.abspath(folder or ".")
+    path = os.path.join(folder, FILE)
+    chosen = environment or ""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        if chosen:
+            problem = Problem(f"no environment `{chosen}`: there is no {FILE} in {folder}", None,
+                              f"`-e {chosen}` needs a table [env.{chosen}] in it")  # fmt: skip
+            raise StackFileError([problem]) from None
+        return Settings(folder, "")
+    except OSError as error:
+        raise StackFileError([Problem(f"cannot read {path}: {(error.strerror or str(error)).lower()}")]) from None
+    # tomllib costs 8 ms to import, and many stacks have no settings
+    import tomllib
+
+    try:
+        text = content.decode()
+        document = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise StackFileError([Problem(f"{FILE} is not UTF-8 text", Location(path, 1))]) from None
+    except tomllib.TOMLDecodeError as error:
+        _refuse(path, content.decode(), str(error))
+    return _Reader(path, text).settings(folder, document, chosen)
+
+
+def _refuse(path: str, text: str, message: str) -> NoReturn:
+    match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)", message)
+    line, column = (int(match[1]), int(match[2])) if match and match[1] else (max(1, len(text.splitlines())), 0)
+    what = message[: match.start()] if match else message
+    raise StackFileError([Problem(what[:1].lower() + what[1:], Location(path, line, column, 1 if column else 0))]) from None
+
+
+class _Reader:
+    def __init__(self, path: str, text: str) -> None:
+        self._path, self._lines = path, text.splitlines()
+        self._problems: list[Problem] = []
+
+    def settings(self, folder: str, document: dict[str, Any], chosen: str) -> Settings:
+        """The settings; raises StackFileError with all problems of the file, those of other environments too."""
+        environments = document.pop("env", {})
+        result = self._table(document, ())
+        overrides: dict[str, dict[str, Any]] = {}
+        if not isinstance(environments, dict):
+            self._report("`env` must be a table of environments", ("env",))
+            environments = {}
+        for name, table in environments.items():
+            if not isinstance(table, dict):
+                self._report(f"environment `{name}` must be a table", ("env", name))
+                continue
+            overrides[name] = self._table(table, ("env", name))
+        if chosen and chosen not in environments:
+            known = ", ".join(f"`{name}`" for name in environments)
+            hint = meant(chosen, environments, f"there is {known}" if known else f"add a table [env.{chosen}]")
+            self._problems.append(Problem(f"no environment `{chosen}` in {FILE}", Location(self._path, 1), hint))
+        if self._problems:
+            raise StackFileError(sorted(self._problems, key=lambda one: one.location.line if one.location else 0))
+        override = overrides.get(chosen, {})
+        sources = dict.fromkeys(result.get("vars", ()), f"[vars] in {FILE}")
+        sources |= dict.fromkeys(override.get("vars", ()), f"[env.{chosen}.vars] in {FILE}")
+        variables = {**result.get("vars", {}), **override.get("vars", {})}
+        merged = {**result, **override, "vars": variables, "sources": sources}
+        return Settings(folder, chosen, self._path, **merged)
+
+    def _table(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        known = ("name", "file", "engine", "vars", "network", *(() if path else ("env",)))
+        for key, value in table.items():
+            where = (*path, key)
+            if key not in known:
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, known))
+            elif key == "name":
+                try:
+                    result[key] = stack_name(value)
+                except Invalid as invalid:
+                    self._report(f"`{'.'.join(where)}` {invalid.message}", where, invalid.hint)
+            elif key in ("file", "engine"):
+                if isinstance(value, str) and value:
+                    result[key] = value
+                else:
+                    self._report(f"`{'.'.join(where)}` must be a string, not {show(value)}", where)
+            elif not isinstance(value, dict):
+                self._report(f"`{'.'.join(where)}` must be a table", where)
+            elif key == "vars":
+                result[key] = value
+            else:
+                result |= self._network(value, where)
+        return result
+
+    def _network(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        result = {}
+        for key, value in table.items():
+            where = (*path, key)
+            if key != "publish":
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["publish"]))
+            elif isinstance(value, str) and _IPV4.fullmatch(value):
+                result[key] = value
+            else:
+                hint = '"0.0.0.0" is all of the host\'s addresses'
+                self._report(f"`{'.'.join(where)}` must be an IPv4 address, not {show(value)}", where, hint)
+        return result
+
+    def _report(self, message: str, path: tuple[str, ...], hint: str = "") -> None:
+        self._problems.append(Problem(message, self._locate(path), hint))
+
+    def _locate(self, path: tuple[str, ...]) -> Location:
+        """The line that sets `path`; tomllib tells no positions, so the usual ways of writing it are looked for."""
+        table: list[str] = []
+        for number, line in enumerate(self._lines, 1):
+            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+            if header:
+                table = [part.strip(" \"'") for part in header[1].split(".")]
+                if table == list(path):
+                    return Location(self._path, number, line.index("[") + 1, len(line.strip()))
+                continue
+            key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+            if key and table + [part.strip("\"'") for part in key[1].split(".")] == list(path):
+                return Location(self._path, number, key.start(1) + 1, len(key[1]))
+        return Location(self._path, 1)
