@@ -106,6 +106,21 @@ def settings(version: int, limits: Limits) -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def parent_name(root: str) -> str:
+    """The group of an engine root, in which its containers' groups are."""
+    return f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+
+
+def remove_parent(root: str) -> None:
+    """Removes an engine root's own group when no container's is left in it."""
+    for mount in dict.fromkeys(layout().mounts.values()):
+        try:
+            os.rmdir(f"{mount}/{parent_name(root)}")
+        except OSError:
+            # Not there, or another container is in it.
+            pass
+
+
 class Group:
     """The control group of one container."""
 
@@ -113,7 +128,7 @@ class Group:
         self.layout = hierarchy or layout()
         if not self.layout.mounts:
             raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
-        self.parent = f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+        self.parent = parent_name(root)
         self.name = f"{self.parent}/{container[:32]}"
 
     def paths(self) -> dict[str, str]:
@@ -218,12 +233,3 @@ class Group:
                     raise
                 done = False
         return done
-
-    def remove_parent(self) -> None:
-        """Removes the engine root's own group when no container's is left in it."""
-        for mount in dict.fromkeys(self.layout.mounts.values()):
-            try:
-                os.rmdir(f"{mount}/{self.parent}")
-            except OSError:
-                # Not there, or another container is in it.
-                pass

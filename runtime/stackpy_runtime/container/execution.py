@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 from stackpy_runtime.container import users
 from stackpy_runtime.container.plan import ProcessPlan
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
-from stackpy_runtime.linux import files, processes
+from stackpy_runtime.linux import files, mounts, processes
 
 # docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
 ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
+
+# include/uapi/asm-generic/ioctls.h; Python's termios lacks them
+TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
 
 
 class ExecFailed(EngineError):
@@ -107,6 +110,8 @@ def prepare_process(
     console: int,
     channel: Channel,
     filter_: bytes = b"",
+    *,
+    with_console: bool = False,
 ) -> Ready:
     """Standard streams, terminal, working folder and environment, inside the container's root.
 
@@ -119,7 +124,7 @@ def prepare_process(
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
     if console >= 0:
-        stdio = [_terminal(console, channel, identity)] * 3
+        stdio = [_terminal(console, channel, identity, with_console=with_console)] * 3
     elif stdio[0] < 0:
         stdio = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), *stdio[1:]]
     for position, descriptor in enumerate(stdio):
@@ -137,18 +142,32 @@ def prepare_process(
     return Ready(process, identity, environment, filter_)
 
 
-def _terminal(console: int, channel: Channel, identity: users.Identity) -> int:
+def _terminal(console: int, channel: Channel, identity: users.Identity, *, with_console: bool) -> int:
     """Makes the container's terminal the controlling one of this session; returns the side that programs use."""
-    fcntl.ioctl(console, termios.TIOCSPTLCK, b"\0\0\0\0") if hasattr(termios, "TIOCSPTLCK") else fcntl.ioctl(
-        console, 0x40045431, b"\0\0\0\0"
-    )
+    fcntl.ioctl(console, TIOCSPTLCK, b"\0\0\0\0")
     # TIOCGPTPEER opens the other side without a path, so nothing in the container can stand in for it.
-    side = fcntl.ioctl(console, 0x5441, os.O_RDWR | os.O_NOCTTY)
+    side = fcntl.ioctl(console, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     os.fchown(side, identity.user, -1)
     fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+    if with_console:
+        _mount_console(side)
     channel.send({"at": "terminal"}, (console,))
     os.close(console)
     return side
+
+
+def _mount_console(side: int) -> None:
+    """Shows the terminal as /dev/console, by descriptor: no /dev/pts/N of an image stands in for it (CVE-2025-52565)."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o620, dir_fd=device))
+        mount = mounts.open_tree(side, "")
+        mounts.move_mount(mount, device, "console")
+        os.close(mount)
+    finally:
+        os.close(device)
+        os.close(root)
 
 
 def _change_folder(path: str, identity: users.Identity) -> None:
@@ -158,21 +177,21 @@ def _change_folder(path: str, identity: users.Identity) -> None:
         try:
             folder = files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
         except KernelError as error:
-            if error.errno == errno.ENOTDIR:
-                raise InvalidConfig(f"working folder {path} is not a folder") from None
             if error.errno != errno.ENOENT:
-                raise InvalidConfig(
-                    f"working folder {path} cannot be used: {os.strerror(error.errno or 0).lower()}"
-                ) from None
+                raise
             folder = files.make_folders(root, path)
         os.fchdir(folder)
         os.close(folder)
         if not os.getcwd().startswith("/"):
             raise InvalidConfig(f"working folder {path} lies outside the container")
     except OSError as error:
-        if isinstance(error, EngineError):
+        if isinstance(error, InvalidConfig):
             raise
-        raise InvalidConfig(f"working folder {path}: {(error.strerror or '').lower()}") from None
+        # ELOOP: a magic link of /proc, which could lead out of the container.
+        text = (
+            "it leads through a link of /proc" if error.errno == errno.ELOOP else os.strerror(error.errno or 0).lower()
+        )
+        raise InvalidConfig(f"working folder {path} cannot be used: {text}") from None
     finally:
         os.close(root)
 

@@ -106,7 +106,7 @@ def _enter(plan: SandboxPlan, channel: Channel, stdio: list[int], announce: int)
     mounts.pivot_root(".", ".")
     mounts.umount(".")
     os.chdir("/")
-    ready = prepare_process(process, identity, stdio, console, channel, filter_)
+    ready = prepare_process(process, identity, stdio, console, channel, filter_, with_console=True)
     channel.wait()
     execute(ready, channel)
 

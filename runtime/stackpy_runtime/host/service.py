@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import creation, executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
@@ -34,6 +35,7 @@ class Service:
         self.lifecycle, self.containers, self.networking = lifecycle, containers, networking
         self.store = lifecycle.store
         self.busy = 0
+        self.tidied = False
         self.lock = threading.Lock()
         self.operations: dict[str, Callable[[Arguments], Any]] = {
             "ping": lambda arguments: {"pid": os.getpid()},
@@ -58,7 +60,7 @@ class Service:
                 self.store, a["name"], base64.b64decode(a["value"]), requests.labels(a["labels"]), now()
             ),
             "remove_secret": self.remove_secret,
-            "tidy": lambda arguments: self.networking.tidy(),
+            "tidy": self.tidy,
         }
 
     def serve(self, descriptor: int) -> None:
@@ -87,6 +89,7 @@ class Service:
         """Carries out one request."""
         try:
             operation, arguments = request["op"], request.get("args", {})
+            self.tidied = False
             if operation == "run":
                 result = self.run(connection, arguments)
             elif operation == "exec":
@@ -105,6 +108,12 @@ class Service:
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             connection.send({"error": EngineError(f"{type(error).__name__}: {error}").to_wire()})
+
+    def tidy(self, arguments: Arguments) -> None:
+        """Takes away what was made on demand; our processes leave soon when nothing follows."""
+        self.networking.tidy()
+        remove_parent(self.store.root.path)
+        self.tidied = True
 
     # --- operations that are more than a line -------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.container import state
+from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.host import launch
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
@@ -33,8 +34,11 @@ from stackpy_runtime.store.store import Store
 
 LISTENER, LINE = 3, 4
 # Seconds with nothing to keep and nobody to serve after which our processes leave.
-IDLE = 10.0
+IDLE = 5.0
+# The same after a client has said that it is done with this root for now (`destroy` does).
+IDLE_TIDIED = 1.0
 RETRY_OUTPUT = 0.5
+TICK = 0.5
 
 
 class Supervisor:
@@ -202,13 +206,13 @@ class Supervisor:
         self.networking.adopt(live, dns)
         self.watch(live)
         if not is_child:
-            self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd)
+            self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd, pid)
         self.containers.begin_watch(live)
 
-    def _orphan_ended(self, live: Live, pidfd: int) -> None:
+    def _orphan_ended(self, live: Live, pidfd: int, pid: int) -> None:
         """A container of a keeper that is no more has ended: the kernel may still know how."""
         self.loop.remove_reader(pidfd)
-        status = processes.exit_status(pidfd)
+        status = processes.exit_status(pidfd, pid)
         code = None if status is None else os.waitstatus_to_exitcode(status)
         self.lifecycle.heard_exit("container", live.id, code if code is None or code >= 0 else 128 - code, time.time())
 
@@ -230,11 +234,12 @@ class Supervisor:
         quiet = not self.clients and not self.lifecycle.running() and not self.service.busy
         if not quiet:
             self.idle_since = time.monotonic()
-        elif time.monotonic() - self.idle_since > IDLE:
+        elif time.monotonic() - self.idle_since > (IDLE_TIDIED if self.service.tidied else IDLE):
             self.networking.tidy()
+            remove_parent(self.store.root.path)
             self.keeper.send({"op": "quit"})
             os._exit(0)
-        self.loop.call_later(1.0, self._tick)
+        self.loop.call_later(TICK, self._tick)
 
     def run(self) -> None:
         """Until there is nothing left to do."""
@@ -244,7 +249,7 @@ class Supervisor:
         os.set_blocking(LISTENER, False)
         self.loop.add_reader(LINE, self._serve_keeper)
         self.loop.add_reader(LISTENER, self._accept)
-        self.loop.call_later(1.0, self._tick)
+        self.loop.call_later(TICK, self._tick)
         self.loop.run_forever()
 
 

@@ -114,8 +114,15 @@ class pidfd_info(ctypes.Structure):
 PIDFD_INFO_EXIT = 1 << 3
 
 
-def exit_status(pidfd: int) -> int | None:
-    """The wait status of an exited process that was not ours, where the kernel still knows it (Linux 6.15)."""
+def exit_status(pidfd: int, pid: int) -> int | None:
+    """The wait status of an ended process that was not ours, where the kernel still knows it.
+
+    Before its parent has collected it, /proc/PID/stat tells (proc_pid_stat(5), field 52); afterwards the pidfd does,
+    if it was opened before (PIDFD_GET_INFO, Linux 6.15).
+    """
+    fields = _stat_fields(pid)
+    if fields and fields[0] == b"Z":
+        return int(fields[49])
     info = pidfd_info(mask=PIDFD_INFO_EXIT)
     size = ctypes.sizeof(info)  # _IOWR(0xFF, 11, struct pidfd_info)
     request = 3 << 30 | size << 16 | 0xFF << 8 | 11
@@ -124,15 +131,20 @@ def exit_status(pidfd: int) -> int | None:
     return int(info.exit_code)
 
 
-def start_time(pid: int) -> int:
-    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
+def _stat_fields(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on; [] when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return 0
+        return []
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
+    fields = _stat_fields(pid)
     # A zombie has ended, whoever has yet to collect it.
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def boot_id() -> str:
