@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from stackpy.cli.options import Globals
+from stackpy.errors import StackpyError, UsageError
 
 if TYPE_CHECKING:
+    from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import ContainerEngine, StackEngine
+    from stackpy.planning.plan import Desired, Plan
+    from stackpy.project.loader import Loaded
 
     class Engine(StackEngine, ContainerEngine, Protocol):
         """An engine that both stacks and single containers can be asked of."""
+
+
+class Planned(NamedTuple):
+    """A plan with what carrying it out needs."""
+
+    plan: Plan
+    desired: Desired
+    project: Loaded
+
+    @property
+    def stack(self) -> StackSpec:
+        """The stack that it is a plan of."""
+        return self.desired.stack
 
 
 class Context:
@@ -19,20 +38,79 @@ class Context:
     def __init__(self, given: Globals) -> None:
         self.globals = given
         self._engine: Engine | None = None
+        self._project: Loaded | None = None
+        self._stack_name: str | None = None
 
     @property
     def json(self) -> bool:
         """Whether the answer is a JSON document."""
         return self.globals.format == "json"
 
+    def load(self) -> Loaded:
+        """The stack of this folder; raises StackFileError with all that is wrong in its file."""
+        if self._project is None:
+            from stackpy.project.loader import load
+
+            given = self.globals
+            self._project = load(given.file or None, environment=given.environment or None, sets=_pairs(given.sets))
+        return self._project
+
     def engine(self) -> Engine:
         """The engine that --engine, --root, STACKPY_ROOT and stackpy.toml name."""
         if self._engine is None:
             from stackpy.engines import connect
 
-            self._engine = connect(self.globals.engine, self.globals.root)
+            url = self.globals.engine or (self._project.settings.engine if self._project else None)
+            self._engine = connect(url, self.globals.root or None)
         return self._engine
 
+    def plan(self, targets: Iterable[str] = ()) -> Planned:
+        """What apply would change now; touches nothing."""
+        from stackpy.planning.diff import diff
+
+        project = self.load()
+        engine = self.engine()
+        desired = engine.resolve(project.stack, project.secrets)
+        observation = engine.observe(project.stack.name)
+        return Planned(diff(desired, observation, targets=frozenset(targets)), desired, project)
+
     def stack_name(self) -> str:
-        """The name of the stack in this folder, or ""."""
-        return ""
+        """The name of the stack in this folder, or "" where there is none.
+
+        A stack file with mistakes must not stand between its user and the logs: then it is the name that the settings
+        or the folder give.
+        """
+        if self._stack_name is None:
+            self._stack_name = self._find_name()
+        return self._stack_name
+
+    def _find_name(self) -> str:
+        from stackpy.errors import StackFileError
+
+        if not self.globals.file and not any(os.path.exists(name) for name in ("stack.py", "stackpy.toml")):
+            return ""
+        try:
+            return self.load().stack.name
+        except StackFileError:
+            from stackpy.dsl.values import normal_stack_name
+            from stackpy.project.settings import settings
+
+            folder = os.path.dirname(os.path.abspath(self.globals.file or "stack.py"))
+            try:
+                named = settings(folder, self.globals.environment or None).name
+            except StackFileError:
+                named = ""
+            return named or normal_stack_name(os.path.basename(folder))
+        except StackpyError:
+            return ""  # stackpy.toml names a file that is not there
+
+
+def _pairs(sets: Iterable[str]) -> dict[str, str]:
+    """`--set KEY=VALUE`, the last of a key counting; raises UsageError for another form."""
+    found = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"`--set {text}`: expected KEY=VALUE", hint="as in `--set replicas=3`")
+        found[key] = value
+    return found

@@ -34,7 +34,6 @@ def config(arguments: Any) -> dict[str, Any]:
         "working_dir": arguments.workdir,
         "user": arguments.user,
         "hostname": arguments.hostname,
-        "stop_signal": arguments.stop_signal,
         "stop_grace_period": arguments.stop_timeout,
         "read_only": arguments.read_only or None,
         "tty": arguments.tty or None,
@@ -42,6 +41,10 @@ def config(arguments: Any) -> dict[str, Any]:
         "auto_remove": arguments.rm or None,
     }
     document |= {key: value for key, value in values.items() if value is not None}
+    if arguments.stop_signal is not None:
+        from stackpy.dsl.kernel_names import signal
+
+        document["stop_signal"] = _parsed("--stop-signal", signal, arguments.stop_signal)
     _add_lists(document, arguments)
     _add_limits(document, arguments)
     _add_networks(document, arguments)
@@ -57,19 +60,18 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
     if arguments.volume or arguments.tmpfs:
         document["mounts"] = [_mount(text) for text in arguments.volume] + _tmpfs(arguments.tmpfs)
     if arguments.publish:
-        from stackpy.dsl.ports import ports
+        from stackpy.dsl.ports import binding
 
-        bindings = _parsed("--publish", ports, arguments.publish)
-        document["ports"] = [{**binding, "host_ip": binding["host_ip"] or LOOPBACK} for binding in bindings]
+        bindings = [one for text in arguments.publish for one in _parsed("--publish", binding, text)]
+        document["ports"] = [{**one, "host_ip": one["host_ip"] or LOOPBACK} for one in bindings]
     for key, flag, names in (
         ("cap_add", "--cap-add", arguments.cap_add),
         ("cap_drop", "--cap-drop", arguments.cap_drop),
     ):
         if names:
-            for name in names:
-                if not name.replace("_", "").isalpha():
-                    raise UsageError(f"`{flag} {name}`: not a capability", hint="expected a name such as NET_ADMIN")
-            document[key] = names
+            from stackpy.dsl.kernel_names import capabilities
+
+            document[key] = _parsed(flag, capabilities, names)
 
 
 def _mount(text: str) -> dict[str, Any]:

@@ -23,6 +23,16 @@ def paint(text: str, code: str, stream: TextIO) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if has_colour(stream) else text
 
 
+def width(stream: TextIO) -> int | None:
+    """Columns of the terminal; None where it is none."""
+    if not is_terminal(stream):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
+
+
 def note(text: str) -> None:
     """A line for people."""
     print(text, file=sys.stderr)

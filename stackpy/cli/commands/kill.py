@@ -10,18 +10,13 @@ from stackpy.cli.grammar import Argument, Command, Option
 
 
 def signal_name(text: str) -> str:
-    """A signal as the engine takes it: `SIGTERM`, `term` and `15` are TERM.
+    """A signal as the engine takes it: `SIGTERM`, `term` and `15` are TERM, TERM and 15.
 
     Raises ValueError for what is no signal.
     """
-    import signal  # enum and functools come along: 5 ms
+    from stackpy.dsl.kernel_names import signal
 
-    name = text.upper().removeprefix("SIG")
-    if name.isdigit() and int(name) in {int(each) for each in signal.Signals}:
-        return signal.Signals(int(name)).name.removeprefix("SIG")
-    if f"SIG{name}" not in signal.Signals.__members__:
-        raise ValueError("no such signal")
-    return name
+    return signal(text).removeprefix("SIG")
 
 
 def run(context: Context, arguments: Any) -> int:

@@ -1,0 +1,50 @@
+"""stackpy destroy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stackpy.cli import stacks
+from stackpy.cli.commands.apply import LOCK_TIMEOUT, YES
+from stackpy.cli.context import Context
+from stackpy.cli.grammar import Command, Option
+from stackpy.errors import UsageError
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Shows what would go and what is kept, asks, and removes it."""
+    from stackpy.planning import destroy_plan
+
+    name = arguments.stack or context.stack_name()
+    if not name:
+        raise UsageError("there is no stack file here", hint="name the stack: `stackpy destroy --stack NAME`")
+    engine = context.engine()
+    with stacks.locked(context, name, "destroy", arguments.lock_timeout):
+        plan = destroy_plan(engine.observe(name), volumes=arguments.volumes, images=arguments.images)
+        stacks.show_before(plan, context)
+        if plan.changes or arguments.images:
+            stacks.agree("destroy all of this?", arguments.yes)
+        code = stacks.destroy(context, plan)
+        if code == 0 and arguments.images:
+            for line in engine.remove_images(name):
+                stacks.say(context, f"removed {line}")
+    return code
+
+
+COMMAND = Command(
+    "destroy",
+    "Remove what the stack has made; volumes, images and history are kept unless told otherwise",
+    run,
+    stack=True,
+    options=[
+        YES,
+        Option("--volumes", help="its volumes and the data in them too"),
+        Option("--images", help="its images, build cache and history too"),
+        Option("--stack", metavar="NAME", help="a stack by name; no stack file is needed", words="stack"),
+        LOCK_TIMEOUT,
+    ],
+    examples=[
+        ("stackpy destroy", "the data stays: the next apply finds it"),
+        ("stackpy destroy --stack shop --volumes --images --yes", "everything of it, from anywhere"),
+    ],
+)

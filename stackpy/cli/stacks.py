@@ -1,0 +1,103 @@
+"""What the stack commands share: the lock, the question, progress, and how an apply ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stackpy.cli import terminal
+from stackpy.cli.context import Context, Planned
+from stackpy.errors import StackpyError
+
+if TYPE_CHECKING:
+    from stackpy.applying import Interrupts, Outcome
+    from stackpy.engines.base import Report
+    from stackpy.planning.plan import Plan
+
+INTERRUPTED = 130
+
+
+def locked(context: Context, stack: str, command: str, timeout: float | None) -> Any:
+    """Holds the stack while the block runs; says for whom it waits."""
+    return context.engine().lock(stack, f"stackpy {command}", timeout, terminal.note)
+
+
+def say(context: Context, text: str) -> None:
+    """A line of news, unless --quiet."""
+    if not context.globals.quiet:
+        terminal.note(text)
+
+
+def show_before(plan: Plan, context: Context) -> None:
+    """The plan that is about to be executed; as news when stdout is kept for a JSON document."""
+    from stackpy.cli.commands.plan import show
+
+    if not context.globals.quiet or plan.changes:
+        show(plan, as_json=context.json)
+        sys.stdout.flush()
+
+
+def agree(question: str, yes: bool) -> None:
+    """Asks; returns when the answer is yes. Raises StackpyError when it is not, or when there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise StackpyError("there is no terminal to ask on, and nothing was changed", hint="add `--yes`")
+    sys.stderr.write(f"\n{terminal.paint(question, '1', sys.stderr)} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise StackpyError("not confirmed, and nothing was changed")
+
+
+def execute(context: Context, planned: Planned, **options: Any) -> int:
+    """Makes a plan true, showing its progress on stderr; returns the exit code.
+
+    options: as of applying.execute
+    """
+    from stackpy.applying import execute as apply
+
+    return _carry_out(
+        context,
+        lambda report, interrupts: apply(
+            planned.plan,
+            planned.desired,
+            planned.project.secrets,
+            context.engine(),
+            report=report,
+            interrupts=interrupts,
+            **options,
+        ),
+    )
+
+
+def destroy(context: Context, plan: Plan) -> int:
+    """Makes a plan of deletions true, as `execute` does."""
+    from stackpy.applying import destroy as remove
+
+    return _carry_out(
+        context,
+        lambda report, interrupts: remove(plan, context.engine(), report=report, interrupts=interrupts),
+    )
+
+
+def _carry_out(context: Context, act: Callable[[Report, Interrupts], Outcome]) -> int:
+    from stackpy.applying import Interrupts, outcome_text
+    from stackpy.render.progress import progress
+
+    live = terminal.is_terminal(sys.stderr) and not context.globals.quiet
+    with (
+        Interrupts(_tell) as interrupts,
+        progress(sys.stderr, live=live, colour=terminal.has_colour(sys.stderr)) as report,
+    ):
+        outcome = act((lambda event: None) if context.globals.quiet else report, interrupts)
+    say(context, outcome_text(outcome))
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def _tell(count: int) -> None:
+    """What an interrupt means; runs in a signal handler, so it writes to the descriptor."""
+    import os
+
+    text = "stopping after the running actions; once more stops at once" if count == 1 else "stopping at once"
+    os.write(2, f"\n{text}\n".encode())
