@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stackpy_runtime.linux import sysctl
@@ -32,17 +32,23 @@ def host_lock() -> Iterator[None]:
         os.close(descriptor)
 
 
-def acquire(names: Names, links: list[Link]) -> None:
-    """Turns forwarding on for this root, remembering the links between which the host did not forward before."""
+def acquire(names: Names, links: list[Link], close: Callable[[], None]) -> None:
+    """Turns forwarding on for this root.
+
+    close: loads the filter, before anything is forwarded; `uplinks` tells it then which links to keep apart
+    """
     with host_lock():
         os.makedirs(f"{STATE}/forwarding", 0o700, exist_ok=True)
-        if sysctl.read(_SETTING) == "0":
+        switch = sysctl.read(_SETTING) == "0"
+        if switch:
             uplinks = [link.name for link in links if link.name != "lo" and not link.name.startswith(_OURS)]
             with open(f"{STATE}/uplinks", "w", encoding="utf-8") as file:
                 file.write("\n".join(uplinks))
-            sysctl.write(_SETTING, "1")
         with open(f"{STATE}/forwarding/{names.table}", "w", encoding="ascii"):
             pass
+        close()
+        if switch:
+            sysctl.write(_SETTING, "1")
 
 
 def release(names: Names, links: list[Link], tables: set[str]) -> None:

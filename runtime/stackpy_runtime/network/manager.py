@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -45,11 +46,12 @@ class NetworkManager:
     def __init__(self, store: Store, hold: Hold | None = None, release: Release | None = None) -> None:
         self._store = store
         self._names = names.Names(store.root.path)
-        self._channel_or_none: Netlink | None = None
-        self._firewall_or_none: Firewall | None = None
-        self._publisher_or_none: Publisher | None = None
+        self._channel = Netlink()
+        self._firewall = Firewall(self._names, self._channel)
         sockets = Sockets()
-        self._hold, self._release = hold or sockets.hold, release or sockets.release
+        self._publisher = Publisher(self._firewall, hold or sockets.hold, release or sockets.release, self._describe)
+        # One lock for each network: nobody gets an address on it while it is being removed.
+        self._locks: dict[str, threading.Lock] = {}
 
     # --- networks ---------------------------------------------------------------------------------------------------
 
@@ -98,13 +100,16 @@ class NetworkManager:
 
     def remove(self, network: Network) -> None:
         """Removes a network and all that belongs to it on the host. Conflict while containers have addresses on it."""
-        used = self._store.addresses(network["id"])
-        if used:
-            holder = self._describe(next(iter(used.values())))
-            raise Conflict(f"it is in use by {holder}", subject=f"network {network['name']}", hint="stop that first")
-        bridges.remove(self._channel, network["bridge"])
-        # The row last: a removal that was cut short is finished by the next.
-        self._store.delete_network(network["id"])
+        with self._lock(network):
+            used = self._store.addresses(network["id"])
+            if used:
+                holder = self._describe(next(iter(used.values())))
+                subject = f"network {network['name']}"
+                raise Conflict(f"it is in use by {holder}", subject=subject, hint="stop that first")
+            bridges.remove(self._channel, network["bridge"])
+            # The row last: a removal that was cut short is finished by the next.
+            self._store.delete_network(network["id"])
+        self._locks.pop(network["id"], None)
         from stackpy_runtime.network import coexistence
 
         coexistence.leave_zone(network["bridge"])
@@ -134,18 +139,20 @@ class NetworkManager:
 
     def _settle(self) -> None:
         """Brings filter and forwarding in line with the networks that there are."""
-        networks = self._store.networks()
-        if not networks:
-            self._vanish()
-            return
-        if any(not network["internal"] for network in networks):
-            forwarding.acquire(self._names, self._channel.links())
-        else:
-            forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
-        self._firewall.set_bridges(
-            Bridge(network["bridge"], network["subnet"], network["internal"]) for network in networks
-        )
-        self._firewall.load()
+        # Under the lock from the reading on: else an older list could be written over a newer one.
+        with self._firewall.lock:
+            networks = self._store.networks()
+            if not networks:
+                self._vanish()
+                return
+            self._firewall.set_bridges(
+                Bridge(network["bridge"], network["subnet"], network["internal"]) for network in networks
+            )
+            if all(network["internal"] for network in networks):
+                self._firewall.load()
+                forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
+            else:
+                forwarding.acquire(self._names, self._channel.links(), self._firewall.load)
 
     def _beside_others(self, network: Network) -> None:
         # Starts programs where other firewalls run: only when a bridge is new.
@@ -172,7 +179,8 @@ class NetworkManager:
         netns_fd: the container's network namespace; link: the name inside, e.g. eth0. Raises Conflict when the wanted
         address is taken or none is left; after any failure `detach` gives back what was taken.
         """
-        address = self._store.allocate_address(network["id"], container_id, attachment.get("ipv4_address"))
+        with self._lock(network):
+            address = self._store.allocate_address(network["id"], container_id, attachment.get("ipv4_address"))
         mtu = self._channel.mtu(network["bridge"])
         if not mtu:
             self.ensure(network)
@@ -267,33 +275,14 @@ class NetworkManager:
 
     def close(self) -> None:
         """Closes what is open here; everything on the host stays."""
-        if self._firewall_or_none is not None:
-            self._firewall_or_none.close()
-        if self._channel_or_none is not None:
-            self._channel_or_none.close()
+        self._firewall.close()
+        self._channel.close()
+
+    def _lock(self, network: Network) -> threading.Lock:
+        return self._locks.setdefault(network["id"], threading.Lock())
 
     def _describe(self, container_id: str) -> str:
         try:
             return f"container {self._store.container(container_id)['name']}"
         except NotFound:
             return f"container {container_id[:12]}"
-
-    # Made when first needed, so that a manager costs nothing where a root has no network.
-
-    @property
-    def _channel(self) -> Netlink:
-        if self._channel_or_none is None:
-            self._channel_or_none = Netlink()
-        return self._channel_or_none
-
-    @property
-    def _firewall(self) -> Firewall:
-        if self._firewall_or_none is None:
-            self._firewall_or_none = Firewall(self._names, self._channel)
-        return self._firewall_or_none
-
-    @property
-    def _publisher(self) -> Publisher:
-        if self._publisher_or_none is None:
-            self._publisher_or_none = Publisher(self._firewall, self._hold, self._release, self._describe)
-        return self._publisher_or_none
