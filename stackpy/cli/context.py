@@ -49,11 +49,15 @@ class Context:
     def load(self) -> Loaded:
         """The stack of this folder; raises StackFileError with all that is wrong in its file."""
         if self._project is None:
-            from stackpy.project.loader import load
-
-            given = self.globals
-            self._project = load(given.file or None, environment=given.environment or None, sets=_pairs(given.sets))
+            self._project = self.reload()
         return self._project
+
+    def reload(self) -> Loaded:
+        """The same, read anew."""
+        from stackpy.project.loader import load
+
+        given = self.globals
+        return load(given.file or None, environment=given.environment or None, sets=_pairs(given.sets))
 
     def engine(self) -> Engine:
         """The engine that --engine, --root, STACKPY_ROOT and stackpy.toml name."""

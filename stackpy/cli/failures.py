@@ -6,16 +6,21 @@ import os
 import sys
 
 from stackpy.cli.context import Context
-from stackpy.cli.terminal import has_colour, note, paint
+from stackpy.cli.terminal import note, paint
 from stackpy.errors import ApplyFailed, StackFileError, StackpyError
+
+COLOURS = {"error": "1;31", "hint": "1;36"}  # SGR
 
 
 def report(error: StackpyError, context: Context) -> int:
     """Prints a user-facing error; returns the exit code."""
     if isinstance(error, StackFileError):
-        from stackpy.render.problems import render_problems
+        from stackpy.render.problems import format_problems, line_reader
 
-        note(render_problems(error.problems, colour=has_colour(sys.stderr)))
+        for line in format_problems(error.problems, line_reader(), os.getcwd()).split("\n"):
+            word, colon, rest = line.partition(":")
+            colour = COLOURS.get(word) if colon else None
+            note(f"{paint(f'{word}:', colour, sys.stderr)}{rest}" if colour else line)
     else:
         print_error(error.message, error.hint)
     if context.globals.verbose and not isinstance(error, (StackFileError, ApplyFailed)):
@@ -27,9 +32,9 @@ def report(error: StackpyError, context: Context) -> int:
 
 def print_error(message: str, hint: str = "") -> None:
     """The two lines of an error."""
-    note(f"{paint('error:', '1;31', sys.stderr)} {message}")
+    note(f"{paint('error:', COLOURS['error'], sys.stderr)} {message}")
     if hint:
-        note(f"{paint('hint:', '1;36', sys.stderr)} {hint}")
+        note(f"{paint('hint:', COLOURS['hint'], sys.stderr)} {hint}")
 
 
 def report_unexpected(error: Exception, words: list[str], context: Context) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stackpy.cli import terminal
@@ -20,7 +21,9 @@ INTERRUPTED = 130
 
 def locked(context: Context, stack: str, command: str, timeout: float | None) -> Any:
     """Holds the stack while the block runs; says for whom it waits."""
-    return context.engine().lock(stack, f"stackpy {command}", timeout, terminal.note)
+    return context.engine().lock(
+        stack, f"stackpy {command}", timeout, lambda holder: terminal.note(f"waiting for {holder}")
+    )
 
 
 def say(context: Context, text: str) -> None:
@@ -83,16 +86,20 @@ def destroy(context: Context, plan: Plan) -> int:
 
 def _carry_out(context: Context, act: Callable[[Report, Interrupts], Outcome]) -> int:
     from stackpy.applying import Interrupts, outcome_text
-    from stackpy.render.progress import progress
 
-    live = terminal.is_terminal(sys.stderr) and not context.globals.quiet
-    with (
-        Interrupts(_tell) as interrupts,
-        progress(sys.stderr, live=live, colour=terminal.has_colour(sys.stderr)) as report,
-    ):
-        outcome = act((lambda event: None) if context.globals.quiet else report, interrupts)
+    with Interrupts(_tell) as interrupts, progress(context) as report:
+        outcome = act(report, interrupts)
     say(context, outcome_text(outcome))
     return INTERRUPTED if outcome.interrupted else 0
+
+
+def progress(context: Context) -> AbstractContextManager[Report]:
+    """Shows the events of an apply on stderr: live on a terminal, else a line each; nothing with --quiet."""
+    if context.globals.quiet:
+        return nullcontext(lambda event: None)
+    from stackpy.render import progress as shown
+
+    return shown.progress(sys.stderr, live=terminal.is_terminal(sys.stderr), colour=terminal.has_colour(sys.stderr))
 
 
 def _tell(count: int) -> None:

@@ -48,8 +48,8 @@ COMMAND = Command(
     "Make what runs what stack.py says",
     run,
     details=(
-        "Shows the plan and asks; without a terminal it needs --yes. Returns when everything that it started runs, and\n"
-        "what has a health check is healthy. The first Ctrl-C stops after the running actions, the second at once;\n"
+        "Shows the plan and asks; without a terminal it needs --yes. Returns when all that it started runs and what\n"
+        "has a health check is healthy. The first Ctrl-C stops after the running actions, the second at once;\n"
         "the next apply finishes the work in either case."
     ),
     stack=True,

@@ -20,7 +20,10 @@ def run(context: Context, arguments: Any) -> int:
         raise UsageError("there is no stack file here", hint="name the stack: `stackpy destroy --stack NAME`")
     engine = context.engine()
     with stacks.locked(context, name, "destroy", arguments.lock_timeout):
-        plan = destroy_plan(engine.observe(name), volumes=arguments.volumes, images=arguments.images)
+        observation = engine.observe(name)
+        plan = destroy_plan(observation, volumes=arguments.volumes, images=arguments.images)
+        if arguments.stack and not observation.generation and not observation.resources:
+            _say_unknown(context, name)
         stacks.show_before(plan, context)
         if plan.changes or arguments.images:
             stacks.agree("destroy all of this?", arguments.yes)
@@ -29,6 +32,14 @@ def run(context: Context, arguments: Any) -> int:
             for line in engine.remove_images(name):
                 stacks.say(context, f"removed {line}")
     return code
+
+
+def _say_unknown(context: Context, name: str) -> None:
+    """A name that means nothing is not an error, so that a script may destroy twice; but it may be a slip."""
+    from stackpy.dsl.values import meant
+
+    known = [row["name"] for row in context.engine().stacks()]
+    stacks.say(context, f"there is no stack `{name}`: {meant(name, known, '`stackpy ls` lists them')}")
 
 
 COMMAND = Command(

@@ -1,0 +1,55 @@
+"""What the loops of `watch` and `reconcile` show: plans on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from stackpy.cli import failures, terminal
+from stackpy.cli.commands.plan import show
+from stackpy.cli.context import Context
+from stackpy.cli.stacks import progress
+from stackpy.errors import StackpyError
+
+if TYPE_CHECKING:
+    from stackpy.applying.turn import Turn
+    from stackpy.engines.base import Report
+    from stackpy.planning.plan import Plan
+
+
+class LoopView:
+    """Prints what a loop does."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def plan(self, plan: Plan) -> None:
+        """The plan that is about to be applied."""
+        show(plan, as_json=self._context.json)
+        sys.stdout.flush()
+
+    def progress(self) -> AbstractContextManager[Report]:
+        """How an apply goes."""
+        return progress(self._context)
+
+    def note(self, text: str) -> None:
+        """A line of news."""
+        if not self._context.globals.quiet:
+            terminal.note(text)
+
+    def failed(self, error: StackpyError) -> None:
+        """What went wrong; what runs is left running."""
+        failures.report(error, self._context)
+
+    def turned(self, result: Turn) -> None:
+        """How an apply went."""
+        from stackpy.applying import outcome_text
+
+        if result.outcome is not None:
+            self.note(outcome_text(result.outcome))
+
+    def waiting(self, changed: Iterable[str]) -> None:
+        """Nothing is left to do."""
+        self.note("waiting for changes; Ctrl-C leaves everything running")
