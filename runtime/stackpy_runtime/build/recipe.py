@@ -100,10 +100,10 @@ def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
         packages = sorted(set(base.get("packages", [])))
         text = " ".join(["FROM bootstrap", base["suite"], *packages])
         return text, bootstrap.identity(base["suite"], packages)
-    from stackpy_runtime.image import host_base
+    from stackpy_runtime.image import host_identity
 
     programs = base.get("programs", [])
-    return " ".join(["FROM host", *programs]), host_base.identity(programs, store.root.path)
+    return " ".join(["FROM host", *programs]), host_identity.identity(programs, store.root.path)
 
 
 def _image_id(reference: str, store: Store) -> str:
