@@ -66,8 +66,12 @@ def recipe(document: Document) -> Recipe:
 
 
 def tags(images: Iterable[Document]) -> dict[str, str]:
-    """Reference → recipe ID or image ID that it names."""
-    return {reference: image["recipe"] or image["id"] for image in images for reference in image["references"]}
+    """Reference → recipe ID or image ID that it names; `web:latest` also as `web`."""
+    found: dict[str, str] = {}
+    for image in images:
+        for reference in image["references"]:
+            found[reference] = found[reference.removesuffix(":latest")] = image["recipe"] or image["id"]
+    return found
 
 
 def seconds(date: str) -> float:

@@ -114,7 +114,10 @@ def test_what_was_performed_is_observed_and_needs_nothing_more(
     observation = engine.observe("shop")
     assert diff(engine.resolve(wanted, values), observation).changes == ()
     assert (observation.generation, observation.engine) == (1, "embedded")
-    assert (observation.tags, set(observation.images)) == ({"shop/web:latest": "r1"}, {"image.web"})
+    assert (observation.tags, set(observation.images)) == (
+        {"shop/web:latest": "r1", "shop/web": "r1"},
+        {"image.web"},
+    )
     web = observation.resources["container.web"]
     assert web.dependencies == (Dependency("job.migrate", "completed"),)
     assert [(one.index, one.name, one.status, one.image) for one in web.replicas] == [
