@@ -67,9 +67,11 @@ class Assembly:
         first = self._declared.setdefault(space, declaration)
         if first is declaration:
             return
-        what = declaration.kind if first.kind == declaration.kind else f"{first.kind} and {declaration.kind}"
+        what = f"{declaration.kind} `{declaration.name}` is declared twice"
+        if first.kind != declaration.kind:
+            what = f"`{declaration.name}` is declared twice, as {first.kind} and as {declaration.kind}"
         Place(declaration.call, subject(declaration.kind, declaration.name), ("name",)).report(
-            f"{what} `{declaration.name}` is declared twice",
+            what,
             f"the first is at line {first.call.line} of {os.path.basename(first.call.file)}",
         )
 
@@ -114,6 +116,12 @@ class Assembly:
                 result.append(_spec("network", DEFAULT_NETWORK, {}, (), call))
             dependencies[Dependency(f"network.{DEFAULT_NETWORK}", "started")] = None
         mounts = [self._mount(*mount) for mount in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ()))]
+        for mount, _ in mounts:
+            if mount and mount["type"] == "volume" and not mount["source"]:
+                volume = self._unnamed(place, declaration, mount["target"])
+                mount["source"] = volume.name
+                result.append(volume)
+                dependencies[Dependency(volume.address, "started")] = None
         if mounts:
             fields["volumes"] = sorted((mount for mount, _ in mounts if mount), key=lambda mount: mount["target"])
         secrets: list[Use] = parsed.get("secrets") or []
@@ -138,9 +146,7 @@ class Assembly:
         result: dict[str, str] = {}
         for inner, path in parsed.get("env_file", ()):
             absolute = self._reader.absolute(inner.call.folder, path)
-            found = contents.attempt(
-                self._reader, inner, path, absolute, lambda absolute=absolute: self._reader.read(absolute)
-            )
+            found = contents.read(self._reader, inner, path, absolute)
             if found is not None:
                 self._merge(result, inner, self._parse_env_file(inner, absolute, found[0]), path)
         inner = place.item("environment")
@@ -179,7 +185,21 @@ class Assembly:
             return {**mount, "source": path}, None
         if mount["type"] == "volume" and mount["source"]:
             return mount, Use(place, "volume", mount["source"], given, {})
-        return mount, None
+        return dict(mount), None
+
+    def _unnamed(self, place: Place, declaration: Declaration, target: str) -> Spec:
+        """A volume of the stack for a mount that names none: "/cache" of `web` is volume `web-cache`."""
+        if declaration.fields.get("replicas", 1) > 1:
+            place.item("volumes").report(
+                f"{place.subject} has replicas, which would share the volume without a name at {target}",
+                f'declare it, if they are to share it: Volume("{target.rpartition("/")[2]}")',
+            )
+        letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in target)
+        name = f"{declaration.name}{letters}"[:63]
+        while ("volume", name) in self._declared:
+            name = f"{name[:62]}_"
+        self._declared["volume", name] = Declaration("volume", name, declaration.call, {})
+        return _spec("volume", name, {}, (), declaration.call)
 
     def _publish_all(self, place: Place, declaration: Declaration, given: list[Any]) -> list[dict[str, Any]]:
         result = []
@@ -207,7 +227,8 @@ class Assembly:
                 names = [name for space, name in self._declared if space == _space(kind, "")[0]]
                 what = use.kind or "container or job"
                 hint = meant(use.name, names, f'declare it: {_ARTICLES[use.kind]}("{use.name}")')
-                use.place.report(f"{use.place.name}: no {what} `{use.name}` in this stack", hint)
+                inside = len(use.place.path) > 1
+                use.place.report(f"{use.place.name}: no {what} `{use.name}` in this stack", hint, key=inside)
             return ""
         if found.kind == "job" and use.fields.get("condition") == "healthy":
             use.place.report(

@@ -1,9 +1,9 @@
-"""Calls with wrong arguments: reported at the user's line like any other problem, all at once, instead of a TypeError."""
+"""Calls with wrong arguments: reported at the user's line like any other problem, instead of a TypeError."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import Place
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def checked(subject: str, otherwise: Callable[..., R] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Makes a function of the DSL report arguments that it does not have.
 
     An unknown keyword is reported and left out; when the call still cannot be made, `otherwise` (called with the
@@ -22,7 +22,7 @@ def checked(subject: str, otherwise: Callable[..., R] | None = None) -> Callable
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        code = function.__code__  # type: ignore[attr-defined]
+        code = function.__code__
         positional = code.co_varnames[: code.co_argcount]
         named = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
         bound = positional[:1] in (("self",), ("cls",))
@@ -37,11 +37,10 @@ def checked(subject: str, otherwise: Callable[..., R] | None = None) -> Callable
                 reason = error
             place = Place(caller(positional[1:] if bound else positional), subject)
             known = {key: value for key, value in kwargs.items() if key in named}
+            names = [name for name in named if name not in ("self", "cls")]
             for key in kwargs:
                 if key not in known:
-                    place.item(key).report(
-                        f"unknown argument `{key}` of {subject}", meant(key, [n for n in named if n != "self"]), key=True
-                    )
+                    place.item(key).report(f"unknown argument `{key}` of {subject}", meant(key, names), key=True)
             if len(known) != len(kwargs):
                 try:
                     return function(*args, **known)  # type: ignore[arg-type]
@@ -49,15 +48,25 @@ def checked(subject: str, otherwise: Callable[..., R] | None = None) -> Callable
                     if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                         raise
                     reason = error
-            # "Secret.__init__() missing 1 required positional argument: 'name'"
-            what = str(reason).partition("() ")[2].replace("'", "`").removeprefix("takes ")
-            place.report(f"{subject}: {what}")
+            place.report(f"{subject} {_explain(str(reason), len(positional) - bound)}")
             if otherwise is None:
                 return None  # type: ignore[return-value]
-            return otherwise(*args[:1])
+            result: R = otherwise(*args[:1])
+            return result
 
         call.__name__, call.__qualname__ = function.__name__, function.__qualname__
         call.__doc__, call.__wrapped__ = function.__doc__, function  # type: ignore[attr-defined]
         return call
 
     return decorate
+
+
+def _explain(reason: str, most: int) -> str:
+    """What a TypeError of a call means: "Secret.__init__() missing 1 required positional argument: 'name'"."""
+    what = reason.partition("() ")[2].replace("'", "`")
+    if what.startswith("missing"):
+        return f"needs {what.partition(': ')[2]}"
+    if what.startswith("takes"):
+        plural = "s" if most != 1 else ""
+        return f"takes {most or 'no'} argument{plural} without a name, and got more"
+    return what

@@ -148,7 +148,8 @@ def _secrets(place: Place, value: object) -> list[Use]:
         uses = _use(inner, "secret", item.get("source"))
         if "target" in item:
             target = inner.item("target").parse(_secret_target, item["target"])
-            uses = [Use(use.place, use.kind, use.name, use.given, {"target": target}) for use in uses if target]
+            fields = {"target": target} if target else {}
+            uses = [Use(use.place, use.kind, use.name, use.given, fields) for use in uses]
         result += uses
     seen: set[str] = set()
     for use in result:
@@ -221,7 +222,8 @@ def _env_files(place: Place, value: object) -> list[tuple[Place, str]]:
         if isinstance(item, Mapping):
             for key in item:
                 if key != "path" and not (key == "required" and item[key] is True):
-                    inner.item(str(key)).report(f"unknown key `{key}` of {inner.name}", meant(str(key), ["path"]), key=True)
+                    what = f"unknown key `{key}` of {inner.name}"
+                    inner.item(str(key)).report(what, meant(str(key), ["path"]), key=True)
             inner, path = inner.item("path"), item.get("path")
         valid = inner.parse(values.text, path)
         if valid is not None:
@@ -239,8 +241,10 @@ def _restart(value: object) -> str:
 
 def _network_mode(value: object) -> str:
     if value not in ("none", "host"):
-        hint = "leave it out for the stack's default network" if value in ("bridge", "default") else ""
-        raise wrong("`none` or `host`", value, hint or (meant(value, ("none", "host")) if isinstance(value, str) else ""))
+        hint = meant(value, ("none", "host")) if isinstance(value, str) else ""
+        if value in ("bridge", "default"):
+            hint = "leave it out for the stack's default network"
+        raise wrong("`none` or `host`", value, hint)
     return str(value)
 
 
@@ -354,9 +358,9 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             normal = inner.parse(_PLAIN.get(key) or _CONTAINER_ONLY[key], value)
             if normal is not None:
                 parsed[key] = normal
-    for key in ("mem_limit", "cpus"):
-        if parsed.get(key) == 0:
-            del parsed[key]  # Compose: 0 is no limit, as is leaving it out
+    for key in ("mem_limit", "cpus", "pids_limit"):
+        if parsed.get(key) in (0, -1):
+            del parsed[key]  # Compose: no limit, as is leaving it out
     if given.get("image") is None:
         place.report(f"{place.subject} has no `image`", "give it an Image or an image's name")
     _check_together(place, parsed)
@@ -367,9 +371,8 @@ def _check_together(place: Place, parsed: Mapping[str, Any]) -> None:
     mode = parsed.get("network_mode")
     for key in ("networks", "ports"):
         if mode and parsed.get(key):
-            place.item(key).report(
-                f'`{key}` of {place.subject} cannot be used with network_mode="{mode}"', "remove one of the two", key=True
-            )
+            what = f'`{key}` of {place.subject} cannot be used with network_mode="{mode}"'
+            place.item(key).report(what, "remove one of the two", key=True)
     targets: dict[str, str] = {}
     for inner, mount, _ in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ())):
         if mount["target"] in targets:

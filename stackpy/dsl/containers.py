@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.files import File, Template
     from stackpy.dsl.images import Image
     from stackpy.dsl.probes import HealthCheck
-    from stackpy.dsl.resources import Network, Secret, Volume
+    from stackpy.dsl.resources import Network, Secret
 
     Scalar = str | int | float | bool
     Pairs = Mapping[str, Scalar | None] | Sequence[str]
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
         ports: Sequence[str | int | Mapping[str, Any]] | None
         replicas: int | None
         healthcheck: HealthCheck | Mapping[str, Any] | None
-
-    _AnyVolume = Volume  # named in the documentation of `volumes`
 
 
 class Container(Resource):

@@ -45,13 +45,16 @@ def base64(content: bytes) -> str:
 
 def missing(reader: Reader, place: Place, path: str, absolute: str, error: OSError | None = None) -> None:
     """Reports a path that cannot be used."""
+    # of a path that was given as such there is nothing more to say
+    prefix = "" if place.path == ("path",) else f"{place.name}: "
+    inside = len(place.path) > 1
     if error is not None and not isinstance(error, FileNotFoundError):
-        place.report(f"{place.name}: cannot read `{path}`: {(error.strerror or str(error)).lower()}")
+        place.report(f"{prefix}cannot read `{path}`: {(error.strerror or str(error)).lower()}", key=inside)
         return
     folder, slash, name = path.rstrip("/").rpartition("/")
     near = nearest(name, reader.neighbours(absolute)) if name else ""
     hint = f"did you mean `{folder}{slash}{near}`?" if near and near != name else f"looked for {absolute}"
-    place.report(f"{place.name}: no such file or folder: `{path}`", hint)
+    place.report(f"{prefix}no such file or folder: `{path}`", hint, key=inside)
 
 
 def attempt(reader: Reader, place: Place, path: str, absolute: str, action: Callable[[], T]) -> T | None:
@@ -61,6 +64,11 @@ def attempt(reader: Reader, place: Place, path: str, absolute: str, action: Call
     except OSError as error:
         missing(reader, place, path, absolute, error)
         return None
+
+
+def read(reader: Reader, place: Place, path: str, absolute: str) -> tuple[bytes, int] | None:
+    """A file's content and permission bits; None after reporting why it cannot be read."""
+    return attempt(reader, place, path, absolute, lambda: reader.read(absolute))
 
 
 def resolve(content: Content, reader: Reader) -> dict[str, Any] | None:
@@ -78,7 +86,7 @@ def resolve(content: Content, reader: Reader) -> dict[str, Any] | None:
             return None
         return {"content": base64(text.encode()), "mode": DEFAULT_MODE if content.mode is None else content.mode}
     absolute = reader.absolute(folder, source)
-    found = attempt(reader, place, source, absolute, lambda: reader.read(absolute))
+    found = read(reader, place, source, absolute)
     if found is None:
         return None
     mode = (0o755 if found[1] & 0o111 else DEFAULT_MODE) if content.mode is None else content.mode

@@ -1,4 +1,4 @@
-"""Content of files: text, a file beside the stack file, or a template. Nothing is read before the whole file has run."""
+"""Content of files: text, a file beside the stack file, or a template. Nothing is read while the stack file runs."""
 
 from __future__ import annotations
 

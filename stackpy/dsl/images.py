@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from stackpy.dsl import files, instructions, quantities, values
 from stackpy.dsl.binding import checked
@@ -41,9 +41,11 @@ class Image(Frozen):
     _steps: tuple[Step, ...]
     _tags: tuple[str, ...]
 
-    def __new__(cls, *_args: object, **_fields: object) -> Image:
+    def __new__(cls, *_args: object, **_fields: object) -> Self:
         """One without a base, which is what stays of a call that cannot be understood."""
-        return _make(cls, None, caller())
+        self = object.__new__(cls)
+        _fill(self, None, caller(), (), ())
+        return self
 
     @checked("image")
     def __init__(self, ref: str) -> None:
@@ -104,9 +106,7 @@ class Image(Frozen):
         return _make(type(self), self._base, self._call, (*self._steps, step))
 
     @checked("`run`", lambda self, *_: self)
-    def run(
-        self, command: str | Sequence[str], *, cache: str | Sequence[str] = (), network: str = "default"
-    ) -> Image:
+    def run(self, command: str | Sequence[str], *, cache: str | Sequence[str] = (), network: str = "default") -> Image:
         """Runs a command in the image: a line for /bin/sh, or a list.
 
         cache: folders that outlive the step and enter no layer
@@ -144,7 +144,7 @@ class Image(Frozen):
         if None in names:
             return self
         *sources, target = names
-        if len(sources) > 1 and not target.endswith("/") and target not in (".", ".."):
+        if len(sources) > 1 and not target.endswith("/"):
             place.item(len(sources)).report(
                 f"`copy` of several sources needs a folder to copy to, not {show(target)}", f'write "{target}/"'
             )
@@ -274,6 +274,12 @@ def _make(
     tags: tuple[str, ...] = (),
 ) -> Image:
     image = object.__new__(cls)
+    _fill(image, base, call, steps, tags)
+    return image
+
+
+def _fill(
+    image: Image, base: dict[str, Any] | None, call: Call, steps: tuple[Step, ...], tags: tuple[str, ...]
+) -> None:
     for name, value in (("_base", base), ("_call", call), ("_steps", steps), ("_tags", tags)):
         object.__setattr__(image, name, value)
-    return image

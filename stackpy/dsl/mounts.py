@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stackpy.dsl import quantities
+from stackpy.dsl.resources import Resource
 from stackpy.dsl.values import Invalid, below_root, choices, flag, meant, one_of, resource_name, show, text, wrong
 
 Mount = dict[str, Any]
@@ -33,7 +34,7 @@ def short(value: str, source: object = None) -> Mount:
     name: object = source
     if source is None:
         name = parts.pop(0) if len(parts) > 1 else ""
-    if not 1 <= len(parts) <= 2 or name == "" and len(value.split(":")) > 1:
+    if not 1 <= len(parts) <= 2 or (name == "" and ":" in value):
         raise wrong(EXPECTED, value)
     read_only = len(parts) == 2 and _mode(parts[1])
     return _mount(name, parts[0], read_only)
@@ -55,13 +56,15 @@ def _mount(source: object, target: object, read_only: bool) -> Mount:
             mount |= {"type": "bind", "source": source}
         elif source:
             if "/" in source:
-                raise Invalid(f"has a source that is neither a path nor a volume's name: {show(source)}",
-                              f'a path begins with `./`: "./{source}"')
+                raise Invalid(
+                    f"has a source that is neither a path nor a volume's name: {show(source)}",
+                    f'a path begins with `./`: "./{source}"',
+                )
             mount["source"] = source
         return mount
-    if getattr(source, "kind", None) != "volume":
+    if not isinstance(source, Resource) or source.kind != "volume":
         raise Invalid(f"must have a volume or a path as its source, not {show(source)}")
-    mount["source"] = source.name  # type: ignore[union-attr]
+    mount["source"] = source.name
     return mount
 
 
@@ -142,8 +145,8 @@ def entry(value: object) -> Mount:
     """One item of a list of volumes."""
     if isinstance(value, Mapping):
         return long(value)
-    if getattr(value, "kind", None) == "volume":
-        raise Invalid("has no target", f'write {{{value.name}: "/path"}}')  # type: ignore[attr-defined]
+    if isinstance(value, Resource) and value.kind == "volume":
+        raise Invalid("has no target", f'write {{{value.name}: "/path"}}')
     if not isinstance(value, str) or not value:
         raise wrong(EXPECTED, value)
     return short(value)

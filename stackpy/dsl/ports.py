@@ -15,7 +15,7 @@ _SHORT = re.compile(
 )
 EXPECTED = 'a published port such as "8080:80", "127.0.0.1:8080:80/udp" or "8000-8002:9000-9002"'
 LONG_FIELDS = ("target", "published", "host_ip", "protocol")
-NO_HOST_PORT = "write the host's port too, as in \"8080:{0}\"; containers of a network need nothing published"
+ANY = 0  # the engine takes a free port of the host
 
 Binding = dict[str, Any]
 
@@ -29,9 +29,7 @@ def binding(value: object) -> list[Binding]:
     match = _SHORT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise wrong(EXPECTED, value)
-    if not match["published"]:
-        raise Invalid(f"names no port of the host: {value}", NO_HOST_PORT.format(match["target"]))
-    return _expand(match["host"] or "", match["published"], match["target"], match["protocol"] or "tcp")
+    return _expand(match["host"] or "", match["published"] or "", match["target"], match["protocol"] or "tcp")
 
 
 def _long(value: Mapping[Any, Any]) -> list[Binding]:
@@ -41,8 +39,7 @@ def _long(value: Mapping[Any, Any]) -> list[Binding]:
     target, published = value.get("target"), value.get("published")
     if not isinstance(target, int | str) or isinstance(target, bool) or not str(target):
         raise Invalid("needs a `target`: the container's port")
-    if published is None or published == "":
-        raise Invalid("needs `published`: the host's port", NO_HOST_PORT.format(target))
+    published = "" if published is None else published
     if not isinstance(published, int | str) or isinstance(published, bool):
         raise Invalid(f"must be a port or a range of ports, not {published!r}", path=("published",))
     host = value.get("host_ip") or ""
@@ -57,7 +54,10 @@ def _expand(host: str, published: str, target: str, protocol: object) -> list[Bi
         protocol = one_of("tcp", "udp")(protocol.lower() if isinstance(protocol, str) else protocol)
     except Invalid as invalid:
         raise Invalid(f"has a protocol that {invalid.message}", invalid.hint) from None
-    outer, inner = _range(published), _range(target)
+    inner = _range(target)
+    if published in ("", "0"):
+        return [{"host_ip": address, "published": ANY, "target": here, "protocol": protocol} for here in inner]
+    outer = _range(published)
     if len(outer) != len(inner):
         raise Invalid(f"has ranges of different length: {published} is {len(outer)}, {target} is {len(inner)}")
     return [
@@ -86,6 +86,8 @@ def _address(host: str) -> str:
 
 def overlap(first: Binding, second: Binding) -> bool:
     """Whether two bindings need the same port of the host."""
-    same = first["published"] == second["published"] and first["protocol"] == second["protocol"]
+    if first["published"] == ANY or first["protocol"] != second["protocol"]:
+        return False
+    same = first["published"] == second["published"]
     addresses = {first["host_ip"], second["host_ip"]}
     return same and (len(addresses) == 1 or "0.0.0.0" in addresses)

@@ -42,7 +42,8 @@ class HealthCheck(Frozen):
         """Asks by exactly one of three ways; times are seconds or durations such as "1.5s".
 
         test: a command run in the container (a list, or a line for /bin/sh); well when it exits with 0
-        http: a URL asked from within the container's network namespace; status: the answer that means well (else 2xx, 3xx)
+        http: a URL asked from within the container's network namespace
+        status: the HTTP answer that means well; any 2xx or 3xx without it
         tcp: a port on which the container must accept connections
         """
         place = Place(caller(("test",)), "this health check")
@@ -117,9 +118,7 @@ def healthcheck(place: Place, value: object) -> dict[str, Any] | None:
         if key in _COMPOSE_FIELDS:
             known[key] = item
         else:
-            place.item(key).report(
-                f"unknown key `{key}` of {place.name}", meant(str(key), _COMPOSE_FIELDS), key=True
-            )
+            place.item(key).report(f"unknown key `{key}` of {place.name}", meant(str(key), _COMPOSE_FIELDS), key=True)
     if place.item("disable").parse(flag, known.pop("disable", False), True):
         return None
     test = known.get("test")
@@ -128,4 +127,3 @@ def healthcheck(place: Place, value: object) -> dict[str, Any] | None:
     if test is None and len(known) < len(value):
         return None  # what was left out above may have been the test
     return _probe(place, known)
-

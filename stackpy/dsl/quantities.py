@@ -95,8 +95,8 @@ def at_least_one(value: object) -> int:
 
 
 def processes(value: object) -> int:
-    """A limit of processes; -1, which is no limit, may be written 0 as in Docker."""
-    return whole(value, -1) or -1
+    """A limit of processes; 0 and -1 are none, as in Docker."""
+    return whole(value, -1)
 
 
 def mode(value: object) -> int:

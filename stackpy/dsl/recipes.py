@@ -106,7 +106,7 @@ class Recipes:
             base, steps = found[0]["base"], list(found[0]["steps"])
         elif base["kind"] == "archive":
             path = self._reader.absolute(image._call.folder, base["path"])
-            if not self._reader.matches(os.path.dirname(path), os.path.basename(path)):
+            if not self._reader.exists(path):
                 place = Place(image._call, "this image archive", ("path",))
                 contents.missing(self._reader, place, base["path"], path)
                 return None
@@ -134,8 +134,13 @@ class Recipes:
             return result
         sound = True
         for index, source in enumerate(step.fields["sources"]):
-            if not self._reader.matches(call.folder, source):
-                path = self._reader.absolute(call.folder, source)
-                contents.missing(self._reader, Place(call, "`copy`", (index,)), source, path)
+            place = Place(call, "`copy`", (index,))
+            if os.path.normpath(source.lstrip("/")).startswith(".."):
+                hint = "sources are relative to the folder of the file that says them"
+                place.report(f"`copy`: `{source}` leads out of {call.folder}", hint)
+                sound = False
+            elif not self._reader.matches(call.folder, source):
+                path = self._reader.absolute(call.folder, source.lstrip("/"))
+                contents.missing(self._reader, place, source, path)
                 sound = False
         return result if sound else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import Call, caller
@@ -32,7 +32,7 @@ class Resource(Frozen):
     kind: ClassVar[str]
     name: str
 
-    def __new__(cls, *_args: object, **_fields: object) -> Resource:
+    def __new__(cls, *_args: object, **_fields: object) -> Self:
         """A nameless one, which is what stays of a call that cannot be understood."""
         self = object.__new__(cls)
         object.__setattr__(self, "name", "")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stackpy.dsl.calls import Call
-from stackpy.dsl.values import Invalid
+from stackpy.dsl.values import Invalid, show
 from stackpy.errors import Location, Problem, StackFileError
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ class Session:
         if UNKNOWN_TEXT not in finding.message:
             self.findings.append(finding)
 
-
     def report_at(self, message: str, location: Location, hint: str = "") -> None:
         """Keeps a problem of a file that is not Python."""
         self.report(Problem(message, location, hint))
@@ -110,7 +109,10 @@ class Place:
             return self.subject
         field = str(self.path[0])
         for key in self.path[1:]:
-            field += f"[{key}]" if isinstance(key, int) else f".{key}"
+            if isinstance(key, int):
+                field += f"[{key}]"
+            else:
+                field += f".{key}" if key.replace("-", "_").isidentifier() else f"[{show(key)}]"
         return f"`{field}` of {self.subject}"
 
     def report(self, message: str, hint: str = "", *, key: bool = False) -> None:
@@ -126,7 +128,9 @@ class Place:
             place = self
             for key in one.path:
                 place = place.item(key)
-            place.report(f"{place.name} {one.message}", one.hint, key=one.key)
+            # a name that is wrong is not a part: the message is of what holds it
+            holder = Place(self.call, self.subject, place.path[:-1]) if one.key and one.path else place
+            place.report(f"{holder.name} {one.message}", one.hint, key=one.key)
 
     def parse(self, parser: Callable[[Any], Any], value: Any, otherwise: Any = None) -> Any:
         """The parsed value, or `otherwise` after reporting why it is wrong."""
@@ -134,4 +138,4 @@ class Place:
             return parser(value)
         except Invalid as invalid:
             self.refuse(invalid)
-            return otherwise
+            return otherwise if invalid.rest is None else invalid.rest

@@ -6,14 +6,16 @@ field means "whatever the engine or the image has", which is how a default never
 Fields by kind (all optional unless marked *; names of other resources are those of the stack, not the engine's):
 
 image      source*: stackpy_runtime.model.ImageSource, tags: [reference]
-container  image*: address of an image resource ("image.web"); command, entrypoint: [str]; environment, labels: {str: str}
-           (env_file already merged in); working_dir, user, hostname, stop_signal, restart: str; mem_limit: bytes;
-           cpus: float; pids_limit: int; networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host";
-           ports: [{"host_ip", "published", "target", "protocol"}]; volumes: [{"type": "bind"|"volume"|"tmpfs",
-           "source", "target", "read_only", "size"?, "mode"?, "owner"?}]; secrets: [{"secret", "target"}];
-           files: {target: {"content": base64, "mode": int}}; read_only, tty, stdin_open: bool; cap_add, cap_drop: [str];
-           stop_grace_period: seconds; healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout",
-           "retries", "start_period", "start_interval"}; logging: {"max_size": bytes, "max_file": int}; replicas: int
+container  image*: address of an image resource ("image.web"); command, entrypoint: [str];
+           environment, labels: {str: str} (env_file already merged in); working_dir, user, hostname, stop_signal,
+           restart: str; mem_limit: bytes; cpus: float; pids_limit: int;
+           networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host";
+           ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
+           volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "owner"?}];
+           secrets: [{"secret", "target"}]; files: {target: {"content": base64, "mode": int}};
+           read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;
+           healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout", "retries", "start_period",
+           "start_interval"}; logging: {"max_size": bytes, "max_file": int}; replicas: int
 job        the container's fields without replicas, restart, ports and healthcheck
 network    internal: bool, subnet: CIDR, labels
 volume     labels

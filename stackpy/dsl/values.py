@@ -1,4 +1,4 @@
-"""Plain values as users write them, checked. A parser takes any object and returns the normal form or raises Invalid."""
+"""Plain values as users write them. A parser takes any object and returns the normal form or raises Invalid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 Parser = Callable[[Any], Any]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _STACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _HOSTNAME = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)(\.(?!-)[a-zA-Z0-9-]{1,63}(?<!-))*")
@@ -27,6 +28,7 @@ class Invalid(ValueError):
         super().__init__(message)
         self.message, self.hint, self.path, self.key = message, hint, path, key
         self.each: list[Invalid] = [self]
+        self.rest: Any = None  # the parts of the value that are right, where others are not
 
     def inside(self, *keys: str | int) -> Invalid:
         """The same complaint about a part of a larger value."""
@@ -45,10 +47,10 @@ class Complaints:
         """Takes a complaint about the part under `keys`."""
         self._each += invalid.inside(*keys).each
 
-    def settle(self) -> None:
-        """Raises what was collected."""
+    def settle(self, rest: Any = None) -> None:
+        """Raises what was collected; `rest` is what was right."""
         if self._each:
-            self._each[0].each = self._each
+            self._each[0].each, self._each[0].rest = self._each, rest
             raise self._each[0]
 
 
@@ -58,7 +60,7 @@ def show(value: object) -> str:
         text = repr(value)
         body = text[1:-1] if text[0] == '"' else text[1:-1].replace("\\'", "'").replace('"', '\\"')
         return f'"{body if len(body) <= 60 else body[:57] + "…"}"'
-    text = _CONTROL.sub(" ", repr(value))
+    text = _CONTROL.sub(" ", _ADDRESS.sub("", repr(value)))
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -127,9 +129,7 @@ def stack_name(value: object) -> str:
     if not isinstance(value, str) or not _STACK_NAME.fullmatch(value) or len(value) > 63:
         normal = normal_stack_name(value) if isinstance(value, str) else ""
         hint = f"`{normal}` is valid" if normal else ""
-        raise wrong(
-            "1 to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or digit", value, hint
-        )
+        raise wrong("1 to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or digit", value, hint)
     return value
 
 
@@ -139,8 +139,8 @@ def normal_stack_name(name: str) -> str:
 
 
 def hostname(value: object) -> str:
-    """A host name; RFC 1123, and 64 bytes as in sethostname(2)."""
-    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value) or len(value) > 64:
+    """A host name; RFC 1123, and as long as the engine takes it."""
+    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value) or len(value) > 63:
         raise wrong("a host name of letters, digits, `-` and `.`", value)
     return value
 
@@ -245,7 +245,7 @@ def pairs(value: object, *, alone: Any) -> dict[str, Any]:
                 result[key] = alone if item is None else scalar(item)
             except Invalid as invalid:
                 complaints.add(invalid, key)
-        complaints.settle()
+        complaints.settle(result)
         return result
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise wrong("a mapping, or a list of `NAME=value`", value)
@@ -255,15 +255,17 @@ def pairs(value: object, *, alone: Any) -> dict[str, Any]:
             complaints.add(wrong("`NAME=value`", item), index)
         else:
             result[key] = content if equals else alone
-    complaints.settle()
+    complaints.settle(result)
     return result
 
 
 def labels(value: object) -> dict[str, str]:
     """Labels; those that the engine needs for itself are refused."""
     result: dict[str, str] = pairs(value, alone="")
-    for key in result:
+    complaints = Complaints()
+    for index, key in enumerate(result):
         if key.startswith("stackpy."):
-            path: tuple[str | int, ...] = (key,) if isinstance(value, Mapping) else ()
-            raise Invalid("begins with `stackpy.`, which is reserved", "choose another prefix", path, bool(path))
+            wrong = Invalid(f"has `{key}`: `stackpy.` is reserved", "choose another prefix", key=True)
+            complaints.add(wrong, key if isinstance(value, Mapping) else index)
+    complaints.settle()
     return result

@@ -19,7 +19,8 @@ def explain(error: BaseException, path: str) -> Problem:
     frame, location = _where(error, path)
     if isinstance(error, SystemExit):
         code = "" if error.code is None else repr(error.code)
-        return Problem(f"the stack file ended the program: exit({code})", location, "raise an exception to refuse to load")
+        hint = "raise an exception to refuse to load"
+        return Problem(f"the stack file ended the program: exit({code})", location, hint)
     if isinstance(error, StackpyError):
         return Problem(error.message, location, error.hint)
     text = str(error).replace("\n", " ").strip()

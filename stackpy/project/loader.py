@@ -221,4 +221,3 @@ def _restore(held: int | None) -> None:
     if held is not None:
         os.dup2(held, 1, inheritable=True)
         os.close(held)
-

@@ -12,7 +12,6 @@ from stackpy.dsl.calls import Call
 from stackpy.dsl.session import Finding, Key
 from stackpy.errors import Location, Problem
 
-
 Span = tuple[int, int, int, int]  # line, column, end line, end column; columns in bytes
 
 
@@ -87,11 +86,12 @@ def _argument(call: ast.Call, where: Call, path: tuple[Key, ...], key: bool) -> 
             start = keyword.col_offset
             found = (keyword.lineno, start, keyword.lineno, start + len(keyword.arg.encode()))
     if node is None:
-        index = name if isinstance(name, int) else where.parameters.index(name) if name in where.parameters else None
+        if isinstance(name, str):
+            name = where.parameters.index(name) if name in where.parameters else len(call.args)
         # what stands behind a * has no fixed place
-        if index is None or index >= len(call.args) or any(isinstance(one, ast.Starred) for one in call.args[: index + 1]):
+        if name >= len(call.args) or any(isinstance(one, ast.Starred) for one in call.args[: name + 1]):
             return found
-        node = call.args[index]
+        node = call.args[name]
         found = _of(node)
     if not key or inner:
         found = _of(node)

@@ -38,7 +38,9 @@ class FileReader:
 
     def matches(self, folder: str, pattern: str) -> bool:
         """Whether a COPY source names anything; what it names is watched, a glob by its fixed part."""
-        path = self.absolute(folder, pattern)
+        pattern = pattern.lstrip("/") or "."  # the folder is the root, as in a Dockerfile
+        path = os.path.normpath(os.path.join(folder, pattern))
+        self._recorder.files.setdefault(os.path.join(folder, ".dockerignore"))
         if not _GLOB & set(pattern):
             if os.path.isdir(path):
                 self._recorder.folders.add(path)
@@ -51,12 +53,10 @@ class FileReader:
                 break
             fixed = os.path.join(fixed, part)
         self._recorder.folders.add(os.path.normpath(fixed))
-        if os.path.lexists(path):
-            return True  # the characters stand for themselves
         # glob costs 3 ms to import, and few sources are globs
         from glob import iglob
 
-        return next(iglob(pattern, root_dir=folder, recursive=True, include_hidden=True), None) is not None
+        return next(iglob(pattern, root_dir=folder, include_hidden=True), None) is not None
 
     def neighbours(self, path: str) -> list[str]:
         """Names beside `path`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jinja2
@@ -49,10 +49,11 @@ class Renderer:
             problems.append((f"no such template: `{error.name}`", _raised_at(error, name)))
         except RecursionError as error:
             problems.append(("templates include each other without end", _raised_at(error, name)))
-        except Exception as error:  # noqa: BLE001 - a template runs arbitrary filters and methods
+        except Exception as error:  # a template runs arbitrary filters and methods
             what = str(error) or type(error).__name__
-            problems.append((what if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {what}",
-                             _raised_at(error, name)))  # fmt: skip
+            if not isinstance(error, jinja2.TemplateError):
+                what = f"{type(error).__name__}: {what}"
+            problems.append((what, _raised_at(error, name)))
         for message, location in dict.fromkeys(problems):
             self._session.report_at(message, location)
         return None if problems else text
@@ -79,65 +80,59 @@ class Renderer:
             return file.read()
 
 
+_OPERATIONS = (
+    "__call__ __getitem__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __floordiv__ "
+    "__rfloordiv__ __mod__ __rmod__ __pow__ __rpow__ __neg__ __pos__"
+).split()
+_COMPARISONS = "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __bool__".split()
+# what stands for a value when it is asked for as a certain type
+_EMPTY: dict[str, Callable[[], Any]] = {
+    "__str__": str, "__iter__": lambda: iter(()), "__len__": int, "__int__": int, "__float__": float,
+    **dict.fromkeys(_COMPARISONS, bool),
+}  # fmt: skip
+
+
 def _undefined(report: Callable[[str], None], variables: dict[str, Any]) -> type[jinja2.Undefined]:
     """StrictUndefined that reports and goes on as if it were empty, so that one run finds all undefined variables."""
 
-    class Reported(jinja2.StrictUndefined):
-        def _complain(self, *_: Any, **__: Any) -> Any:
-            name = self._undefined_name
-            if self._undefined_obj is jinja2.utils.missing:
-                hint = meant(str(name), variables)
-                report(f"undefined variable `{name}`" + (f": {hint}" if hint else ""))
-            else:
-                report(self._undefined_message.replace("'", "`"))
-            return _Silent(name=name)
+    def complain(self: Any, *_: Any, **__: Any) -> Any:
+        name = self._undefined_name
+        if self._undefined_obj is jinja2.utils.missing:
+            hint = meant(str(name), variables)
+            report(f"undefined variable `{name}`" + (f": {hint}" if hint else ""))
+        else:
+            report(self._undefined_message.replace("'", "`"))
+        return silent
 
-        def __str__(self) -> str:
-            self._complain()
-            return ""
+    def empty(value: Callable[[], Any]) -> Callable[..., Any]:
+        def answer(self: Any, *_: Any) -> Any:
+            complain(self)
+            return value()
 
-        def __iter__(self) -> Iterator[Any]:
-            self._complain()
-            return iter(())
+        return answer
 
-        def __bool__(self) -> bool:
-            self._complain()
-            return False
+    def attribute(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return complain(self)
 
-        def __len__(self) -> int:
-            self._complain()
-            return 0
-
-        def __getattr__(self, name: str) -> Any:
-            if name[:2] == "__":
-                raise AttributeError(name)
-            return self._complain()
-
-        def __eq__(self, _other: object) -> bool:
-            self._complain()
-            return False
-
-        __call__ = __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _complain
-        __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __pow__ = __lt__ = __le__ = __gt__ = __ge__ = _complain
-        __ne__ = __contains__ = __int__ = __float__ = __neg__ = _complain
-        __hash__ = jinja2.StrictUndefined.__hash__
-
-    return Reported
+    methods: dict[str, Any] = dict.fromkeys(_OPERATIONS, complain)
+    methods |= {name: empty(value) for name, value in _EMPTY.items()}
+    methods |= {"__getattr__": attribute, "__hash__": object.__hash__}
+    silent = _SILENT()
+    return type("Undefined", (jinja2.StrictUndefined,), methods)
 
 
-class _Silent(jinja2.ChainableUndefined):
-    """What comes of an undefined variable that has been reported."""
-
-    def _self(self, *_: Any, **__: Any) -> Any:
-        return self
-
-    __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _self
-    __mod__ = __rmod__ = __pow__ = __neg__ = _self
-
-    def __lt__(self, _other: object) -> bool:
-        return False
-
-    __le__ = __gt__ = __ge__ = __lt__
+# what comes of an undefined variable that has been reported
+_SILENT = type(
+    "Undefined",
+    (jinja2.ChainableUndefined,),
+    {
+        **dict.fromkeys(_OPERATIONS, lambda self, *_, **__: self),
+        **{name: lambda self, *_, value=value: value() for name, value in _EMPTY.items()},
+        "__hash__": object.__hash__,
+    },
+)
 
 
 def _template_line(fallback: str) -> Location:

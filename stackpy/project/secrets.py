@@ -34,8 +34,7 @@ class SecretValues:
     def _read(self, name: str) -> bytes | None:
         source = self._sources.get(name, {})
         if "env" in source:
-            value = os.environb.get(source["env"].encode())
-            return value
+            return os.environb.get(source["env"].encode())
         if "file" in source:
             try:
                 with open(source["file"], "rb") as file:
@@ -71,7 +70,8 @@ class SecretValues:
                 f"secret `{name}`: `{command[0]}` took longer than {COMMAND_TIMEOUT} seconds", hint=hint
             ) from None
         if done.returncode:
-            how = f"exited with {done.returncode}" if done.returncode > 0 else f"was killed by signal {-done.returncode}"
+            code = done.returncode
+            how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
             raise StackpyError(f"secret `{name}`: `{command[0]}` {how}", hint=hint)
         # a program that prints a value ends the line: $(…) of a shell takes that away too
         return done.stdout.removesuffix(b"\n")

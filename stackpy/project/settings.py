@@ -71,7 +71,8 @@ def _refuse(path: str, text: str, message: str) -> NoReturn:
     match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)", message)
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (max(1, len(text.splitlines())), 0)
     what = message[: match.start()] if match else message
-    raise StackFileError([Problem(what[:1].lower() + what[1:], Location(path, line, column, 1 if column else 0))]) from None
+    location = Location(path, line, column, 1 if column else 0)
+    raise StackFileError([Problem(what[:1].lower() + what[1:], location)]) from None
 
 
 class _Reader:
