@@ -1,0 +1,231 @@
+"""Images from files: tars of `docker save`, and OCI image layouts as tars or folders.
+
+Everything in an archive is somebody else's claim until it is hashed: the image's ID is the digest of its configuration,
+the configuration names the digest of each uncompressed layer, and a layer is committed only when its bytes have that
+digest. All layers are staged before the first is committed, so that an archive that is refused leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.image import manifests, references
+from stackpy_runtime.image.blobs import Blob, Content
+from stackpy_runtime.image.limits import DEFAULT, Limits, bad
+from stackpy_runtime.image.members import Members, opened
+from stackpy_runtime.image.tar import Reader
+from stackpy_runtime.image.unpack import unpack
+from stackpy_runtime.model import Image, Progress
+from stackpy_runtime.store import layers
+from stackpy_runtime.store.store import Store
+
+Report = Callable[[Progress], None]
+
+_REPORT_EVERY = 4 << 20
+
+
+class Described(NamedTuple):
+    """What an archive says of its image; only the ID and the configuration are verified yet."""
+
+    id: str
+    configuration: manifests.Configuration
+    layers: list[tuple[str, str]]  # member's name, and its digest or ""; bottom first
+    references: list[str]
+
+
+def describe(path: str, *, limits: Limits = DEFAULT) -> Described:
+    """Reads what the archive at `path` says of its image, and no layer: `id` is what the image will be.
+
+    Raises NotFound, or InvalidConfig for what is no archive of one image.
+    """
+    try:
+        with opened(path, None, limits) as members:
+            return _describe(members, limits)
+    except InvalidConfig as error:
+        error.subject = error.subject or f"archive {path}"
+        raise
+
+
+def load(
+    store: Store, path: str, progress: Report | None = None, *, tag: bool = False, limits: Limits = DEFAULT
+) -> Image:
+    """Brings the image of the archive at `path` into the store, and returns it; layers that are there are not read.
+
+    progress: told of each layer and, now and then, of the bytes read of it
+    tag: also give the image the references that the archive has for it
+
+    Raises NotFound; InvalidConfig for an archive that is damaged, lies or passes a limit, and then nothing of it stays.
+    """
+    root = store.root
+    staged = layers.reserve(root)
+    try:
+        with opened(path, root.staging, limits) as members, layers.using(root):
+            described = _describe(members, limits)
+            chain = manifests.chain_ids(described.configuration.rootfs.diff_ids)
+            made = _stage_layers(store, staged, members, described, chain, progress, limits)
+            for layer_id, folder in made.items():
+                layers.adopt(root, folder, layer_id)
+            image = _image(store, described, chain, described.references if tag else [])
+            store.put_image(image)
+            return store.image(image["id"])
+    except InvalidConfig as error:
+        error.subject = error.subject or f"archive {path}"
+        raise
+    finally:
+        layers.discard(root, staged)
+
+
+def _stage_layers(
+    store: Store,
+    staged: str,
+    members: Members,
+    described: Described,
+    chain: list[str],
+    progress: Report | None,
+    limits: Limits,
+) -> dict[str, str]:
+    """Unpacks the layers that the store lacks into folders of `staged`; returns layer ID → folder."""
+    made: dict[str, str] = {}
+    lowers: list[int] = []  # the uppermost last
+    try:
+        for index, layer_id in enumerate(chain):
+            text = f"layer {index + 1} of {len(chain)}"
+            if layers.exists(store.root, layer_id):
+                folder = layers.folder(store.root, layer_id)
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if progress is not None:
+                    progress({"kind": "state", "text": f"{text}: already there"})
+            else:
+                folder = made[layer_id] = f"{staged}/{index}"
+                os.mkdir(folder, 0o755)
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lowers.append(descriptor)
+            if layer_id in made:
+                name, digest = described.layers[index]
+                diff_id = described.configuration.rootfs.diff_ids[index]
+                report = _reporter(progress, text)
+                try:
+                    _unpack(members.get(name), digest, diff_id, lowers, report, limits)
+                except InvalidConfig as error:
+                    error.message = f"{text}: {error.message}"
+                    error.args = (error.message,)
+                    raise
+        return made
+    finally:
+        for descriptor in lowers:
+            os.close(descriptor)
+
+
+def _unpack(
+    blob: Blob, digest: str, diff_id: str, folders: list[int], report: Callable[[int, int], None], limits: Limits
+) -> None:
+    """Unpacks one layer into the last of `folders`, above the others, and verifies it."""
+    content = Content(blob, limits, lambda position: report(position, blob.size))
+    unpack(Reader(content, limits), folders[-1], folders[-2::-1], limits)
+    content.finish()
+    if digest and content.raw.digest != digest:
+        bad(f"its digest is {content.raw.digest}, and the manifest says {digest}")
+    if content.diff_id != diff_id:
+        bad(f"the digest of its content is {content.diff_id}, and the configuration says {diff_id}")
+
+
+def _describe(members: Members, limits: Limits) -> Described:
+    docker = members.find("manifest.json")
+    if docker is not None:
+        return _docker(members, _document(docker, "manifest.json", limits), limits)
+    index = members.find("index.json")
+    if index is None:
+        bad("it is neither a docker archive (no manifest.json) nor an OCI layout (no index.json)")
+    return _layout(members, _document(index, "index.json", limits), limits)
+
+
+def _docker(members: Members, data: bytes, limits: Limits) -> Described:
+    images = manifests.decode(data, list[manifests.DockerImage], "manifest.json")
+    if not images:
+        bad("it has no image")
+    if len(images) > 1:
+        names = [(image.repo_tags or [image.config])[0] for image in images]
+        bad(f"it has several images: {', '.join(names)[:400]}")
+    image = images[0]
+    document = _document(members.get(image.config), "the configuration", limits)
+    image_id = manifests.sha256(document)
+    stem = image.config.rpartition("/")[2].removesuffix(".json")
+    if len(stem) == 64 and stem != image_id[7:]:
+        bad(f"the digest of its configuration is {image_id}, and its name says {stem}")
+    configuration = _configuration(document, len(image.layers), limits)
+    names = [references.normalise(name) for name in image.repo_tags or []]
+    return Described(image_id, configuration, [(name, "") for name in image.layers], names)
+
+
+def _layout(members: Members, data: bytes, limits: Limits) -> Described:
+    kind = manifests.check_kind(data, manifests.Descriptor(digest="", size=0))
+    if kind != "index":
+        bad("index.json is not an index")
+    name = ""
+    for _ in range(limits.nesting):
+        chosen = manifests.choose(manifests.decode(data, manifests.Index, "the index").manifests)
+        name = name or manifests.full_name(chosen)
+        data = _verified(members, chosen, "a manifest", limits)
+        if manifests.check_kind(data, chosen) == "manifest":
+            break
+    else:
+        bad(f"its indexes are nested more than {limits.nesting} deep")
+    manifest = manifests.decode(data, manifests.Manifest, "the manifest")
+    document = _verified(members, manifest.config, "the configuration", limits)
+    configuration = _configuration(document, len(manifest.layers), limits)
+    sources = [(_blob_name(layer.digest), layer.digest) for layer in manifest.layers]
+    return Described(manifest.config.digest, configuration, sources, [references.normalise(name)] if name else [])
+
+
+def _configuration(document: bytes, count: int, limits: Limits) -> manifests.Configuration:
+    configuration = manifests.decode(document, manifests.Configuration, "the configuration")
+    manifests.check_configuration(configuration, count, limits)
+    return configuration
+
+
+def _document(blob: Blob, what: str, limits: Limits) -> bytes:
+    manifests.check_size(blob.size, what, limits)
+    return blob.read_all()
+
+
+def _verified(members: Members, descriptor: manifests.Descriptor, what: str, limits: Limits) -> bytes:
+    data = _document(members.get(_blob_name(descriptor.digest)), what, limits)
+    if len(data) != descriptor.size:
+        bad(f"{what} has {len(data)} bytes, and its descriptor says {descriptor.size}")
+    if manifests.sha256(data) != descriptor.digest:
+        bad(f"the digest of {what} is {manifests.sha256(data)}, and its descriptor says {descriptor.digest}")
+    return data
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/sha256/{manifests.check_digest(digest)}"
+
+
+def _image(store: Store, described: Described, chain: list[str], names: list[str]) -> Image:
+    configuration = described.configuration
+    return {
+        "id": described.id,
+        "references": names,
+        "layers": chain,
+        "config": manifests.image_config(configuration),
+        "history": manifests.history(configuration),
+        "recipe": "",
+        "architecture": configuration.architecture,
+        "size": sum(layers.size(store.root, layer_id) for layer_id in chain),
+        "created": configuration.created or "",
+    }
+
+
+def _reporter(progress: Report | None, text: str) -> Callable[[int, int], None]:
+    told = -_REPORT_EVERY
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        if progress is not None and (done - told >= _REPORT_EVERY or (done == total and told != total)):
+            told = done
+            progress({"kind": "download", "text": text, "done": done, "total": total})
+
+    return report

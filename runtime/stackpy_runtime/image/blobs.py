@@ -1,0 +1,231 @@
+"""Blobs: bytes at a place in a file, read forward, decompressed, hashed and measured on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple, Protocol, cast
+
+from stackpy_runtime.errors import EngineError, Unsupported
+from stackpy_runtime.image.entries import Source
+from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
+
+_CHUNK = 256 << 10
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# zstd's own default; a frame may ask for far more memory.
+_ZSTD_WINDOW = 1 << 27
+
+
+class Blob(NamedTuple):
+    """A part of an open file; the descriptor is the owner's."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+    def read_all(self) -> bytes:
+        """The whole content; the caller has looked at `size`."""
+        data = bytearray()
+        while len(data) < self.size:
+            piece = os.pread(self.descriptor, self.size - len(data), self.offset + len(data))
+            if not piece:
+                bad("it ends within a file")
+            data += piece
+        return bytes(data)
+
+
+class Raw:
+    """The bytes of a blob as they are, hashed."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob, self.position, self._hash = blob, 0, hashlib.sha256()
+
+    def read(self) -> bytes:
+        """The next piece."""
+        wanted = min(_CHUNK, self._blob.size - self.position)
+        if not wanted:
+            return b""
+        piece = os.pread(self._blob.descriptor, wanted, self._blob.offset + self.position)
+        if not piece:
+            bad("it ends within a file")
+        self.position += len(piece)
+        self._hash.update(piece)
+        return piece
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what was read."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+class Content:
+    """The uncompressed bytes of a blob, hashed and kept within limits.
+
+    report: told the compressed position after each piece
+    """
+
+    def __init__(self, blob: Blob, limits: Limits = DEFAULT, report: Callable[[int], None] | None = None) -> None:
+        self.raw = Raw(blob)
+        self._source, self.compression = decompressed(self.raw, blob)
+        self._limits, self._report = limits, report
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def read(self) -> bytes:
+        """The next piece; raises InvalidConfig when the stream is damaged or grows beyond the limits."""
+        piece = self._source.read()
+        self._hash.update(piece)
+        self.size += len(piece)
+        if self.size > self._limits.unpacked:
+            bad(f"it has more than {size_text(self._limits.unpacked)} when decompressed")
+        if self.size > self._limits.ratio_from and self.size > self.raw.position * self._limits.ratio:
+            bad(f"it decompresses to more than {self._limits.ratio} times its size: this is no honest layer")
+        if self._report is not None:
+            self._report(self.raw.position)
+        return piece
+
+    def finish(self) -> None:
+        """Reads what the tar did not need, on both sides, so that both digests cover everything."""
+        while self.read():
+            pass
+        while self.raw.read():
+            pass
+
+    @property
+    def diff_id(self) -> str:
+        """sha256 of the uncompressed bytes read."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+def decompressed(raw: Source, blob: Blob) -> tuple[Source, str]:
+    """A source of the uncompressed bytes, by the blob's first bytes, and the compression's name.
+
+    Media types are not asked: they are wrong often enough, and the digest decides anyway.
+    """
+    start = os.pread(blob.descriptor, min(6, blob.size), blob.offset)
+    if start.startswith(_GZIP):
+        return _Gzip(raw), "gzip"
+    if start.startswith(_ZSTD) or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):  # or a skippable frame
+        return _Zstd(raw), "zstd"
+    if start.startswith((b"BZh", b"\xfd7zXZ")):
+        bad("it is compressed with bzip2 or xz, and layers are plain, gzip or zstd")
+    return raw, ""
+
+
+def is_compressed(blob: Blob) -> bool:
+    """Whether an archive as a whole is compressed, in a form that is read here."""
+    return bool(decompressed(Raw(blob), blob)[1])
+
+
+class _Decompressor(Protocol):
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def eof(self) -> bool: ...
+
+
+def _inflater() -> tuple[Callable[[], _Decompressor], type[Exception]]:
+    try:
+        # Three times as fast as zlib; without it everything works.
+        from isal import isal_zlib
+    except ImportError:
+        return lambda: zlib.decompressobj(wbits=31), zlib.error
+    # Its stubs have the error as a value instead of a class.
+    return lambda: isal_zlib.decompressobj(wbits=31), cast(type[Exception], isal_zlib.IsalError)
+
+
+class _Gzip:
+    """gzip, of one member or several; zeros may follow the last, as gzip(1) allows."""
+
+    def __init__(self, raw: Source) -> None:
+        self._raw = raw
+        self._new, self._error = _inflater()
+        self._member: _Decompressor | None = self._new()
+        self._input = b""
+
+    def read(self) -> bytes:
+        ended = False
+        while True:
+            if not self._input and not ended:
+                self._input = self._raw.read()
+                ended = not self._input
+            if self._member is None:
+                self._input = self._input.lstrip(b"\0")
+                if ended:
+                    return b""
+                if self._input:
+                    self._member = self._new()
+                continue
+            try:
+                # Bounded, so that a bomb is seen before it has filled the memory.
+                output = self._member.decompress(self._input, 4 * _CHUNK)
+            except self._error as error:
+                bad(f"its gzip stream is damaged: {error}")
+            if self._member.eof:
+                self._input, self._member = self._member.unused_data, None
+            else:
+                self._input = self._member.unconsumed_tail
+                # Without input it may still have had output to give.
+                if ended and not output:
+                    bad("its gzip stream ends early")
+            if output:
+                return output
+
+
+class _Zstd:
+    """zstd, of one frame or several."""
+
+    def __init__(self, raw: Source) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise Unsupported(
+                "it is compressed with zstd, and the Python package zstandard is missing",
+                hint="python3 -m pip install zstandard",
+            ) from None
+        self._error: type[Exception] = zstandard.ZstdError
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        self._stream: Any = decompressor.stream_reader(cast(IO[bytes], _File(raw)), read_across_frames=True)
+
+    def read(self) -> bytes:
+        try:
+            piece: bytes = self._stream.read(4 * _CHUNK)
+        except self._error as error:
+            bad(f"its zstd stream is damaged: {error}")
+        return piece
+
+
+class _File:
+    """A source as the file object that zstandard wants."""
+
+    def __init__(self, raw: Source) -> None:
+        self._raw, self._rest = raw, b""
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._rest or self._raw.read()
+        if size >= 0:
+            piece, self._rest = piece[:size], piece[size:]
+        else:
+            self._rest = b""
+        return piece
+
+
+def copy_decompressed(blob: Blob, target: int, limits: Limits) -> int:
+    """Writes the uncompressed bytes of a whole archive to a file; returns how many."""
+    content = Content(blob, limits)
+    while piece := content.read():
+        while piece:
+            try:
+                piece = piece[os.write(target, piece) :]
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise EngineError(f"cannot decompress the archive: {reason}", hint="free some space") from None
+    return content.size
