@@ -1,4 +1,4 @@
-"""rtnetlink(7), the few messages that bridges, veth pairs, addresses and routes need.
+"""rtnetlink(7): a socket that sends messages and reads links, addresses and routes; linux/links.py has the messages.
 
 Written on struct and a raw socket: pyroute2 costs 150 ms and 20 MB to import and about 1 ms a call, these messages
 cost 0.1 ms, several of them travel in one send. Attributes are those of include/uapi/linux/{if_link,rtnetlink}.h.
@@ -25,11 +25,12 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10,
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 6, 10
 IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP = 18, 28, 20, 26, 27
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_FORWARD_DELAY, IFLA_BR_MCAST_SNOOPING = 1, 23
 IFLA_BRPORT_MODE = 4  # hairpin
+IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 VETH_INFO_PEER = 1
 IFF_UP = 1
@@ -115,104 +116,6 @@ def link_header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0
     return struct.pack("=BxHiII", family, 0, index, flags, change)
 
 
-def bridge(name: str, mac: str, mtu: int, group: int) -> Message:
-    """Makes a bridge, down. Its MAC is fixed: else it would follow its ports and break neighbours' ARP caches."""
-    data = word(IFLA_BR_FORWARD_DELAY, 0) + attribute(IFLA_BR_MCAST_SNOOPING, b"\0")
-    body = (
-        link_header()
-        + text(IFLA_IFNAME, name)
-        + attribute(IFLA_ADDRESS, mac_bytes(mac))
-        + word(IFLA_MTU, mtu)
-        + word(IFLA_GROUP, group)
-        + nested(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"), nested(IFLA_INFO_DATA, data))
-    )
-    return Message(f"make bridge {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
-
-
-def veth(name: str, master: int, group: int, mtu: int, peer: str, peer_mac: str, namespace: int) -> Message:
-    """Makes a veth pair: `name` here on bridge `master`; `peer` in the network namespace of a descriptor.
-
-    Both are down: the kernel cannot bring the peer up before the pair is one (ENOTCONN), and the host's side comes
-    up with `port_up`, so that IPv6 is off on it before.
-    """
-    inside = (
-        link_header()
-        + text(IFLA_IFNAME, peer)
-        + attribute(IFLA_ADDRESS, mac_bytes(peer_mac))
-        + word(IFLA_MTU, mtu)
-        + word(IFLA_NET_NS_FD, namespace)
-    )
-    body = (
-        link_header()
-        + text(IFLA_IFNAME, name)
-        + word(IFLA_MTU, mtu)
-        + word(IFLA_MASTER, master)
-        + word(IFLA_GROUP, group)
-        + nested(
-            IFLA_LINKINFO,
-            attribute(IFLA_INFO_KIND, b"veth"),
-            nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, inside)),
-        )
-    )
-    return Message(f"make veth {name} with {peer} in the container", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
-
-
-def port_up(name: str, alias: str, hairpin: bool) -> Message:
-    """Brings a bridge port up, without IPv6 addresses of its own, with `alias` (255 bytes) to know it again by."""
-    body = link_header(flags=IFF_UP, change=IFF_UP) + text(IFLA_IFNAME, name) + text(IFLA_IFALIAS, alias) + _no_ipv6()
-    if hairpin:
-        body += nested(
-            IFLA_LINKINFO,
-            attribute(IFLA_INFO_SLAVE_KIND, b"bridge"),
-            nested(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1")),
-        )
-    # NEWLINK, not SETLINK: only it reads the data of a port.
-    return Message(f"bring link {name} up", RTM_NEWLINK, 0, body)
-
-
-def _no_ipv6() -> bytes:
-    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
-    return nested(IFLA_AF_SPEC, nested(socket.AF_INET6, mode))
-
-
-def link_up(index: int, name: str) -> Message:
-    """Brings a link up."""
-    return Message(f"bring link {name} up", RTM_NEWLINK, 0, link_header(index, IFF_UP, IFF_UP))
-
-
-def delete_link(name: str) -> Message:
-    """Deletes a link, and the peer of a veth."""
-    return Message(f"delete link {name}", RTM_DELLINK, 0, link_header() + text(IFLA_IFNAME, name))
-
-
-def delete_group(group: int, name: str) -> Message:
-    """Deletes all links of a group at once: one wait for RCU however many they are."""
-    return Message(f"delete the links of {name}", RTM_DELLINK, 0, link_header() + word(IFLA_GROUP, group))
-
-
-def address(index: int, value: str, prefix_length: int) -> Message:
-    """Adds an IPv4 address, with its network's broadcast address."""
-    packed = socket.inet_aton(value)
-    number = int.from_bytes(packed, "big")
-    broadcast = (number | (0xFFFFFFFF >> prefix_length)).to_bytes(4, "big")
-    body = struct.pack("=BBBBI", socket.AF_INET, prefix_length, 0, 0, index)
-    body += attribute(1, packed) + attribute(2, packed) + attribute(4, broadcast)  # IFA_ADDRESS, _LOCAL, _BROADCAST
-    return Message(f"add address {value}/{prefix_length}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
-
-
-def default_route(index: int, gateway: str) -> Message:
-    """Adds a default route; EEXIST when there is one already."""
-    # table main, protocol static (RTPROT_STATIC), scope universe, type unicast
-    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 254, 4, 0, 1, 0)
-    body += attribute(5, socket.inet_aton(gateway)) + word(4, index)  # RTA_GATEWAY, RTA_OIF
-    return Message(f"add default route via {gateway}", RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
-
-
-def mac_bytes(mac: str) -> bytes:
-    """The six bytes of `02:…`."""
-    return bytes.fromhex(mac.replace(":", ""))
-
-
 class Netlink:
     """A NETLINK_ROUTE socket; it stays in the network namespace in which its thread was when it was made.
 
@@ -273,6 +176,23 @@ class Netlink:
     def mtu(self, name: str) -> int:
         """A link's MTU in bytes, 0 when there is none of that name."""
         return self._of_link(SIOCGIFMTU, name)
+
+    def sends(self, name: str) -> bool:
+        """Whether a link's queue is in place; a link that came up by its peer drops all until a kernel worker ran."""
+        with self._lock:
+            self._sequence += 1
+            body = link_header() + text(IFLA_IFNAME, name) + word(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+            self._socket.send(
+                struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0) + body
+            )
+            for kind, flags, sequence, payload in _messages(self._socket.recv(65536)):
+                if sequence == self._sequence and kind == NLMSG_ERROR:
+                    raise _failure(
+                        f"look up link {name}", -struct.unpack_from("=i", payload)[0], _reason(flags, payload)
+                    )
+                if sequence == self._sequence:
+                    return dict(attributes(payload[16:])).get(IFLA_QDISC, b"") != b"noop\0"
+            return False
 
     def _of_link(self, request: int, name: str) -> int:
         import fcntl  # 1 ms that readers of routes need not pay

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy_runtime.errors import KernelError
-from stackpy_runtime.linux import netlink, sysctl
+from stackpy_runtime.linux import links, sysctl
 from stackpy_runtime.linux.netlink import Link, Netlink, Route
 from stackpy_runtime.model import Network
 from stackpy_runtime.network import names, subnets
@@ -15,13 +15,13 @@ _EEXIST, _ENODEV = 17, 19
 
 def taken(channel: Netlink) -> list[Occupied]:
     """The address ranges that this host knows: its routes in all tables, its addresses, its name servers."""
-    links = {link.number: link.name for link in channel.links()}
+    labels = {link.number: link.name for link in channel.links()}
     found = []
     for route in channel.routes():
-        by = f"a route of this host ({_cidr(route.destination, route.prefix_length)} on {links.get(route.link, '?')})"
+        by = f"a route of this host ({_cidr(route.destination, route.prefix_length)} on {labels.get(route.link, '?')})"
         found.append(subnets.occupied(route.destination, route.prefix_length, by))
     for entry in channel.addresses():
-        by = f"{_cidr(entry.address, entry.prefix_length)} on {links.get(entry.link, '?')}"
+        by = f"{_cidr(entry.address, entry.prefix_length)} on {labels.get(entry.link, '?')}"
         found.append(subnets.occupied(entry.address, entry.prefix_length, by))
     found += [subnets.occupied(server, 32, f"the name server {_dotted(server)}") for server in name_servers()]
     return [entry for entry in found if entry is not None]
@@ -49,14 +49,14 @@ def ensure(channel: Netlink, network: Network) -> bool:
     made = not index
     if made:
         mtu = path_mtu(channel.links(), channel.routes())
-        channel.send(netlink.bridge(bridge, names.mac(network["gateway"]), mtu, names.group(bridge)), ignore=(_EEXIST,))
+        channel.send(links.bridge(bridge, names.mac(network["gateway"]), mtu, names.group(bridge)), ignore=(_EEXIST,))
         index = channel.index(bridge)
     # Before it is up: else it would take an IPv6 address, though networks have IPv4 only.
     sysctl.write(f"net/ipv6/conf/{bridge}/disable_ipv6", "1", optional=True)
     # Published ports of 127.0.0.1 lead over the bridge with a loopback source; the filter keeps neighbours out.
     sysctl.write(f"net/ipv4/conf/{bridge}/route_localnet", "1")
     length = subnets.prefix_length(network["subnet"])
-    channel.send(netlink.link_up(index, bridge), netlink.address(index, network["gateway"], length), ignore=(_EEXIST,))
+    channel.send(links.link_up(index, bridge), links.address(index, network["gateway"], length), ignore=(_EEXIST,))
     return made
 
 
@@ -66,25 +66,19 @@ def remove(channel: Netlink, bridge: str) -> None:
         return
     group = names.group(bridge)
     try:
-        channel.send(netlink.delete_group(group, bridge))
+        channel.send(links.delete_group(group, bridge))
     except KernelError as error:
         # Somebody took it out of its group: then by name.
         if error.errno != _ENODEV:
             raise
     leftover = [link.name for link in channel.links() if link.name == bridge]
     for name in leftover:
-        channel.send(netlink.delete_link(name), ignore=(_ENODEV,))
+        channel.send(links.delete_link(name), ignore=(_ENODEV,))
 
 
-def ports(channel: Netlink, bridge: str) -> list[Link]:
-    """The links on a bridge."""
-    index = channel.index(bridge)
-    return [link for link in channel.links() if index and link.master == index]
-
-
-def path_mtu(links: list[Link], routes: list[Route]) -> int:
+def path_mtu(known: list[Link], routes: list[Route]) -> int:
     """The MTU for a bridge: that of the default route's link where it is smaller than Ethernet's (VPNs, clouds)."""
-    sizes = {link.number: link.mtu for link in links}
+    sizes = {link.number: link.mtu for link in known}
     uplinks = [sizes[route.link] for route in routes if not route.prefix_length and route.link in sizes]
     return min([DEFAULT_MTU, *uplinks])
 

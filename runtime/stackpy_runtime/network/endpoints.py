@@ -7,14 +7,16 @@ when its container ends; it goes with the container's namespace, where the kerne
 from __future__ import annotations
 
 import os
+import time
 
-from stackpy_runtime.linux import netlink, sysctl
+from stackpy_runtime.linux import links, sysctl
 from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
 from stackpy_runtime.linux.netlink import Link, Netlink
 from stackpy_runtime.network import names, subnets
 from stackpy_runtime.network.rules import Port
 
 _EEXIST = 17
+_LOOK_SECONDS, _MAX_LOOKS = 0.0001, 1000
 _ALIAS = "stackpy "
 
 # What a container's namespace starts with: no IPv6 and no router advertisements on the links it will get, no detours
@@ -39,7 +41,7 @@ def open_inside(namespace: int) -> Netlink:
 def loopback_up(namespace: int) -> None:
     """Brings `lo` up in a namespace that gets no network."""
     with open_inside(namespace) as inside:
-        inside.send(netlink.link_up(1, "lo"))
+        inside.send(links.link_up(1, "lo"))
 
 
 def plug(
@@ -58,18 +60,24 @@ def plug(
     """Makes the pair and all that is on its inner side. gateway: "" for no default route; one that is there stays."""
     with open_inside(namespace) as inside:
         channel.send(
-            netlink.veth(port.link, channel.index(bridge), names.group(bridge), mtu, link, port.mac, namespace),
-            netlink.port_up(port.link, f"{_ALIAS}{container_id} {port.address}", hairpin),
+            links.veth(port.link, channel.index(bridge), names.group(bridge), mtu, link, port.mac, namespace),
+            links.port_up(port.link, f"{_ALIAS}{container_id} {port.address}", hairpin),
         )
         index = inside.index(link)
         messages = [
-            netlink.link_up(1, "lo"),
-            netlink.address(index, port.address, subnets.prefix_length(subnet)),
-            netlink.link_up(index, link),
+            # First, so that the kernel's worker has the host's side ready while we go on.
+            links.link_up(index, link),
+            links.link_up(1, "lo"),
+            links.address(index, port.address, subnets.prefix_length(subnet)),
         ]
         if gateway:
-            messages.append(netlink.default_route(index, gateway))
+            messages.append(links.default_route(index, gateway))
         inside.send(*messages, ignore=(_EEXIST,))
+    # Else the first packet might be lost, and the next attempt of ARP is a second away.
+    for _ in range(_MAX_LOOKS):
+        if channel.sends(port.link):
+            break
+        time.sleep(_LOOK_SECONDS)
 
 
 def nonce() -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
-from stackpy_runtime.linux import netlink, sysctl
+from stackpy_runtime.linux import links, sysctl
 from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.linux.nfnetlink import NFPROTO_IPV4
 from stackpy_runtime.linux.nftables import tables
@@ -215,9 +215,9 @@ class NetworkManager:
         it they go with the container's namespace, or with the network.
         """
         self._publisher.unpublish(container_id)
-        links = self._firewall.remove_ports(container_id)
-        if unplug and links:
-            self._channel.send(*(netlink.delete_link(link) for link in links), ignore=(_ENODEV,))
+        plugged = self._firewall.remove_ports(container_id)
+        if unplug and plugged:
+            self._channel.send(*(links.delete_link(link) for link in plugged), ignore=(_ENODEV,))
         self._store.release_addresses(container_id)
 
     def loopback(self, netns_fd: int) -> None:
