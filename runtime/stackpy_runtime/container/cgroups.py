@@ -121,15 +121,39 @@ def remove_parent(root: str) -> None:
             pass
 
 
+def of_process(root: str, pid: int) -> Group | None:
+    """The group of an engine root that a process is in (proc_pid_cgroup(5))."""
+    start = f"/{parent_name(root)}/"
+    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+        path = line.split(":", 2)[2]
+        if path.startswith(start):
+            return Group(root, path.removeprefix(start).split("/")[0])
+    return None
+
+
+def sweep(root: str, kept: set[str]) -> None:
+    """Removes the groups of an engine root that no container of ours is in, with what still runs in them."""
+    for mount in dict.fromkeys(layout().mounts.values()):
+        try:
+            names = [entry.name for entry in os.scandir(f"{mount}/{parent_name(root)}") if entry.is_dir()]
+        except FileNotFoundError:
+            continue
+        for name in names:
+            group = Group(root, name)
+            if group.name not in kept:
+                group.kill()
+                group.remove()
+
+
 class Group:
     """The control group of one container."""
 
-    def __init__(self, root: str, container: str, hierarchy: Layout | None = None) -> None:
+    def __init__(self, root: str, name: str, hierarchy: Layout | None = None) -> None:
         self.layout = hierarchy or layout()
         if not self.layout.mounts:
             raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
         self.parent = parent_name(root)
-        self.name = f"{self.parent}/{container[:32]}"
+        self.name = f"{self.parent}/{name}"
 
     def paths(self) -> dict[str, str]:
         """The group's folder by controller; the same folder stands once where controllers share a mount."""

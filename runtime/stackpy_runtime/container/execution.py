@@ -65,6 +65,19 @@ class Channel:
         self.send({"at": "network"}, (descriptor,))
         os.close(descriptor)
 
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """The document that the other side sends in a memory file, and the descriptors after it; ends with it."""
+        data, ancillary, _, _ = self.socket.recvmsg(64, socket.CMSG_SPACE(32), socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            os._exit(ENGINE_FAILED)
+        received = array.array("i")
+        for _, _, raw in ancillary:
+            received.frombytes(raw)
+        memory, *descriptors = received
+        with open(memory, "rb") as file:
+            file.seek(0)
+            return json.load(file), descriptors
+
     def wait(self) -> None:
         """Says that all is set and waits for the word to go on; the process ends when the other side has gone.
 
@@ -157,7 +170,7 @@ def _terminal(console: int, channel: Channel, identity: users.Identity, *, with_
 
 
 def _mount_console(side: int) -> None:
-    """Shows the terminal as /dev/console, by descriptor: no /dev/pts/N of an image stands in for it (CVE-2025-52565)."""
+    """Shows the terminal as /dev/console by descriptor: no /dev/pts/N of an image can stand in (CVE-2025-52565)."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
     try:

@@ -25,6 +25,7 @@ class JoinPlan(TypedDict):
     pid: int
     start: int
     own_network: bool
+    cgroups: list[str]  # cgroup.procs files
     process: ProcessPlan
 
 
@@ -47,7 +48,7 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     if processes.start_time(plan["pid"]) != plan["start"]:
         raise Conflict(f"container {plan['name']} is not running")
     filter_ = read_file(process["filter"]) if process["filter"] else b""
-    join_cgroups(process["cgroups"])
+    join_cgroups(plan["cgroups"])
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     kinds = (
         namespaces.CLONE_NEWUSER

@@ -51,7 +51,6 @@ class ProcessPlan(TypedDict):
     working_dir: str
     user: str
     capabilities: list[str]
-    cgroups: list[str]  # cgroup.procs files
     tty: bool
     filter: str  # file with the compiled seccomp program, "" for none
 
@@ -62,7 +61,6 @@ class SandboxPlan(TypedDict):
     name: str
     lowers: list[str]  # bottom first
     writable: str  # holds upper/ and work/
-    first_id: int
     hostname: str
     network: Literal["own", "host"]
     read_only: bool
@@ -152,9 +150,7 @@ def mounts(config: ContainerConfig, volume_folders: dict[str, str]) -> list[Moun
     return sorted(result, key=lambda mount: mount["target"].count("/"))
 
 
-def process(
-    config: ContainerConfig, image: ImageConfig, hostname: str, cgroups: list[str], filter_: str
-) -> ProcessPlan:
+def process(config: ContainerConfig, image: ImageConfig, hostname: str, filter_: str) -> ProcessPlan:
     """The container's first process."""
     return {
         "argv": argv(config, image),
@@ -162,7 +158,6 @@ def process(
         "working_dir": config.get("working_dir") or image.get("WorkingDir") or "/",
         "user": config.get("user", image.get("User", "")),
         "capabilities": sorted(security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))),
-        "cgroups": cgroups,
         "tty": config.get("tty", False),
         "filter": filter_,
     }

@@ -15,13 +15,14 @@ import errno
 import os
 import socket
 import stat
-from typing import Any
+from typing import Any, TypedDict
 
 from stackpy_runtime.container import devices, procfs, rootfs, users
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
 from stackpy_runtime.container.plan import MountPlan, SandboxPlan, bind_map
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.linux import files, libc, mounts, namespaces
+from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.volume import fill
 
 O_DIR = os.O_PATH | os.O_DIRECTORY
@@ -30,21 +31,35 @@ O_DIR = os.O_PATH | os.O_DIRECTORY
 _MEETING_POINT = "/etc"
 
 
-def enter(plan: SandboxPlan, channel: Channel, stdio: list[int], announce: int) -> None:
-    """First stage; never returns. `announce`: pipe to the keeper, told the PID of the second stage."""
+class StandBy(TypedDict):
+    """What a first stage does before it knows what it will be."""
+
+    name: str
+    first_id: int  # of its range of host IDs
+    cgroups: list[str]  # cgroup.procs files
+
+
+def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
+    """First stage; never returns. `announce`: pipe to the keeper, told the PID of the second stage.
+
+    The plan, and with it the descriptors for the standard streams, comes through the channel once there is one.
+    """
     try:
-        _enter(plan, channel, stdio, announce)
+        join_cgroups(stand_by["cgroups"])
+        whole = [(0, stand_by["first_id"], 65536)]
+        owners = namespaces.user_namespace(whole, whole)
+        document, descriptors = channel.receive()
+        plan: SandboxPlan = document["plan"]
+        set_title(f"stackpy-init {plan['name']}")
+        stdio = descriptors if document["stdin"] else [-1, *descriptors]
+        _enter(plan, stand_by["first_id"], owners, channel, stdio, announce)
     except BaseException as error:
         channel.fail(error)
     os._exit(0)
 
 
-def _enter(plan: SandboxPlan, channel: Channel, stdio: list[int], announce: int) -> None:
+def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: list[int], announce: int) -> None:
     process = plan["process"]
-    join_cgroups(process["cgroups"])
-    first = plan["first_id"]
-    whole = [(0, first, 65536)]
-    owners = namespaces.user_namespace(whole, whole)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     root = rootfs.overlay(plan["lowers"], plan["writable"], owners, first, plan["scratch"])

@@ -101,7 +101,7 @@ class Containers:
             config: ContainerConfig = merged  # type: ignore[assignment]
             creation.check(config, self.store.image(live.container["image_id"]))
             restart.check(config.get("restart", "no"))
-            if live.pid:
+            if live.pid and live.group:
                 live.group.limit(limits(config))
             self.store.update_container(live.id, config=config)
             with live.changed:

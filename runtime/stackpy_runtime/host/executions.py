@@ -36,9 +36,10 @@ def join_plan(
     config = live.config
     hostname = config.get("hostname") or live.id[:12]
     capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
-    cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(live.group.paths().values())]
+    group = live.group
+    cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(group.paths().values())] if group else []
     process = plan.process(
-        {**config, "command": argv, "entrypoint": []}, image, hostname, cgroups, lifecycle.filter(capabilities)
+        {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.filter(capabilities)
     )
     process["tty"] = tty
     process["environment"].update(environment or {})
@@ -47,7 +48,14 @@ def join_plan(
     process["working_dir"] = working_dir or process["working_dir"]
     process["user"] = user or process["user"]
     own = config.get("network_mode") != "host"
-    return {"name": live.name, "pid": pid, "start": start, "own_network": own, "process": process}
+    return {
+        "name": live.name,
+        "pid": pid,
+        "start": start,
+        "own_network": own,
+        "cgroups": cgroups,
+        "process": process,
+    }
 
 
 def spawn(lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int]) -> str:

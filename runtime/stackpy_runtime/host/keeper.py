@@ -19,9 +19,9 @@ from typing import Any
 
 from stackpy_runtime.container import joining, sandbox
 from stackpy_runtime.container.execution import Channel
-from stackpy_runtime.host.title import set_title
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 from stackpy_runtime.linux import processes
+from stackpy_runtime.linux.title import set_title
 
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 
@@ -134,6 +134,8 @@ class Keeper:
         operation = message["op"]
         if operation == "spawn":
             self.spawn(message, descriptors)
+        elif operation == "assign":
+            self.assign(message["token"], message["ref"])
         elif operation == "hold":
             close_all(self.held.pop(message["name"], []))
             self.held[message["name"]] = descriptors
@@ -164,7 +166,7 @@ class Keeper:
                 streams = stdio if message["stdin"] else [-1, *stdio]
                 line = Channel(channel)
                 if message["kind"] == "container":
-                    sandbox.enter(message["plan"], line, streams, announce)
+                    sandbox.enter(message["plan"], line, announce)
                 else:
                     joining.join(message["plan"], line, streams, announce)
             finally:
@@ -174,6 +176,12 @@ class Keeper:
         reference = {"kind": message["kind"], "ref": message["ref"]}
         self.announcing[heard] = (reference, pid)
         self.poll.register(heard, select.POLLIN)
+
+    def assign(self, token: str, reference: str) -> None:
+        """Gives a process that stands by the name of the container that it will be."""
+        for known, _ in self.announcing.values():
+            if known["ref"] == token:
+                known["ref"] = reference
 
     def forget_all(self, keep: set[int]) -> None:
         """In a fork: closes every descriptor of the keeper but these."""

@@ -37,6 +37,10 @@ class KeeperLink:
         descriptors = [channel, *([stdin] if stdin >= 0 else []), *streams]
         self.send({"op": "spawn", "kind": kind, "ref": reference, "plan": plan, "stdin": stdin >= 0}, descriptors)
 
+    def assign(self, token: str, reference: str) -> None:
+        """Names a process that stands by after the container that it is about to be."""
+        self.send({"op": "assign", "token": token, "ref": reference})
+
     def hold(self, name: str, descriptors: list[int]) -> None:
         """Has descriptors kept for as long as the keeper lives."""
         self.send({"op": "hold", "name": name}, descriptors)

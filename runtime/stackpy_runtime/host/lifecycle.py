@@ -22,6 +22,7 @@ from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.skeleton import lowers
+from stackpy_runtime.host.spares import Spare, Spares
 from stackpy_runtime.linux.processes import boot_id
 from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
@@ -56,6 +57,7 @@ class Lifecycle:
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
         self.boot = boot_id()
+        self.spares = Spares(store.root.path, keeper)
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +86,6 @@ class Lifecycle:
     def heard_failed(self, reference: str) -> None:
         """A first stage has ended without a second."""
         with self.announced:
-            self.started.setdefault(reference, (0, 0, -1))
             if reference in self.executions:
                 self.executions[reference] = 125
             self.announced.notify_all()
@@ -143,8 +144,6 @@ class Lifecycle:
                 os.unlink(f"{live.folder}/{name}")
             except FileNotFoundError:
                 pass
-        procs = live.group.create(limits(config))
-        live.first_id = ranges.acquire()
         own = config.get("network_mode") != "host"
         capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
         volumes = {
@@ -154,12 +153,11 @@ class Lifecycle:
         }
         mounts = plan.mounts(config, volumes)
         etc = self.networking.write_etc(live, hostname)
-        process = plan.process(config, image["config"], hostname, procs, self.filter(capabilities))
+        process = plan.process(config, image["config"], hostname, self.filter(capabilities))
         sandbox: plan.SandboxPlan = {
             "name": live.name,
             "lowers": lowers(self.store.root, live, image["layers"], mounts),
             "writable": live.folder,
-            "first_id": live.first_id,
             "hostname": hostname,
             "network": "own" if own else "host",
             "read_only": config.get("read_only", False),
@@ -173,7 +171,7 @@ class Lifecycle:
                 for secret in config.get("secrets", [])
             ],
             "etc": etc,
-            "cgroup_view": {"": ""} if live.group.layout.version == 2 else live.group.paths(),
+            "cgroup_view": {},
             "masked": list(security.MASKED_PATHS),
             "locked": list(security.READ_ONLY_PATHS),
             "scratch": f"{self.store.root.run}/mnt",
@@ -190,7 +188,7 @@ class Lifecycle:
             else:
                 streams = live.open_output()
                 self.keeper.hold(f"io/{live.id}", streams)
-            self._watch_channel("container", live, sandbox, -1 if tty else stdin, streams)
+            self._watch_channel(live, sandbox, limits(config), -1 if tty else stdin, streams)
         finally:
             for descriptor in streams:
                 os.close(descriptor)
@@ -202,9 +200,7 @@ class Lifecycle:
         with live.changed:
             live.launching = True
         try:
-            sandbox["process"]["cgroups"] = live.group.create(cgroups.Limits())
-            sandbox["first_id"] = live.first_id = ranges.acquire()
-            self._watch_channel("container", live, sandbox, -1, [output, output])
+            self._watch_channel(live, sandbox, cgroups.Limits(), -1, [output, output])
             self._has_started(live)
         except BaseException:
             self._release(live)
@@ -250,14 +246,31 @@ class Lifecycle:
             os.rename(aside, path)
         return path
 
-    def _watch_channel(self, kind: str, live: Live, sandbox: plan.SandboxPlan, stdin: int, streams: list[int]) -> None:
-        """Has the container forked, and does our part when it says how far it is."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                self.keeper.spawn(kind, live.id, sandbox, theirs.fileno(), stdin, streams)
+    def _watch_channel(
+        self, live: Live, sandbox: plan.SandboxPlan, bounds: cgroups.Limits, stdin: int, streams: list[int]
+    ) -> None:
+        """Gives the plan to a process that stands by, and does our part when it says how far it is."""
+        for last in (False, False, True):
+            spare = self.spares.take()
+            live.group, live.first_id = spare.group, spare.first_id
+            live.group.limit(bounds, fresh=True)
+            sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
+            self.keeper.assign(spare.token, live.id)
+            if self._hand_over(
+                spare, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]
+            ):
+                break
+            # It has ended meanwhile: its last word says why, but another may do better.
+            if not last:
+                spare.discard()
+        with spare.channel as ours:
             while True:
-                data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+                try:
+                    data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+                except ConnectionResetError:
+                    raise EngineUnavailable(
+                        "the process to start in has ended", subject=f"container {live.name}"
+                    ) from None
                 if not data:
                     return
                 message, descriptors = json.loads(data), array.array("i")
@@ -280,6 +293,19 @@ class Lifecycle:
                 elif message["at"] == "ready":
                     self.networking.publish(live)
                     ours.send(b"g")
+
+    def _hand_over(self, spare: Spare, document: dict[str, Any], descriptors: list[int]) -> bool:
+        """Sends a document through a memory file, since a message has no room for it; False when nobody is there."""
+        memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+        try:
+            with open(memory, "wb", closefd=False) as file:
+                file.write(json.dumps(document).encode())
+            socket.send_fds(spare.channel, [b"p"], [memory, *descriptors])
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        finally:
+            os.close(memory)
+        return True
 
     def _fail(self, live: Live, error: BaseException) -> None:
         """A start that did not come to execve: what it has made goes, and the state says why."""
@@ -316,7 +342,7 @@ class Lifecycle:
             ran = time.monotonic() - live.born
         self.unwatch(live)
         live.pump(last=True)
-        killed = live.group.oom_kills() > 0
+        killed = live.group is not None and live.group.oom_kills() > 0
         self._release(live)
         policy, stopped = live.config.get("restart", "no"), live.state.get("stopped", False)
         again = restart.wanted(policy, code or 0, live.state["restart_count"], stopped=stopped) and not live.removed
@@ -375,17 +401,19 @@ class Lifecycle:
         live.close_output()
         live.close_recorder()
         self.keeper.release(f"io/{live.id}")
-        live.group.kill()
-        if not live.group.remove():
-            self._remove_group_later(live, 0.005)
+        group, live.group = live.group, None
+        if group:
+            group.kill()
+            if not group.remove():
+                self._remove_group_later(group, 0.005)
         if live.first_id:
             ranges.release(live.first_id)
             live.first_id = 0
 
-    def _remove_group_later(self, live: Live, pause: float) -> None:
+    def _remove_group_later(self, group: cgroups.Group, pause: float) -> None:
         def again() -> None:
-            if not live.pid and not live.launching and not live.group.remove():
-                self._remove_group_later(live, min(pause * 2, 1.0))
+            if not group.remove():
+                self._remove_group_later(group, min(pause * 2, 1.0))
 
         self.later(pause, lambda: threading.Thread(target=again, daemon=True).start())
 
@@ -419,7 +447,8 @@ class Lifecycle:
                 how = f"killed at once: its first process ignores {signal.Signals(wanted).name}"
             live.signal(signal.SIGKILL)
             if not live.wait_until(lambda: not live.pid, KILL_WAIT):
-                live.group.kill()
+                if live.group:
+                    live.group.kill()
                 if not live.wait_until(lambda: not live.pid, KILL_WAIT):
                     raise EngineError("it does not end even by SIGKILL", subject=f"container {live.name}")
             return how

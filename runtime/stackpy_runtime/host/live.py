@@ -23,7 +23,7 @@ class Live:
         self.state: ContainerState = container["state"]
         self.folder = f"{root}/containers/{self.id}"
         self.fifos = [f"{root}/run/io/{self.id}.{name}" for name in STREAMS]
-        self.group = Group(root, self.id)
+        self.group: Group | None = None  # while it runs
         self.verb = threading.RLock()
         self.changed = threading.Condition(threading.RLock())
         self.launching = False
@@ -38,7 +38,6 @@ class Live:
         self.pause = 0.0
         self.born = 0.0
         self.restart_timer: Any = None
-        self.removing_cgroup = False
 
     # --- output ------------------------------------------------------------------------------------------------------
 

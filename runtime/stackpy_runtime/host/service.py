@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import creation, executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
@@ -112,7 +111,6 @@ class Service:
     def tidy(self, arguments: Arguments) -> None:
         """Takes away what was made on demand; our processes leave soon when nothing follows."""
         self.networking.tidy()
-        remove_parent(self.store.root.path)
         self.tidied = True
 
     # --- operations that are more than a line -------------------------------------------------------------------------

@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from stackpy_runtime.container import state
-from stackpy_runtime.container.cgroups import remove_parent
+from stackpy_runtime.container import cgroups, state
 from stackpy_runtime.host import launch
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
@@ -25,9 +24,9 @@ from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.service import Service
-from stackpy_runtime.host.title import set_title
 from stackpy_runtime.host.wire import close_all
 from stackpy_runtime.linux import processes
+from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.network.dns import DnsServer
 from stackpy_runtime.store.garbage import collect
 from stackpy_runtime.store.store import Store
@@ -172,6 +171,7 @@ class Supervisor:
                 ended.append(live)
         for live in runs:
             self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
+        cgroups.sweep(self.store.root.path, {live.group.name for live in runs if live.group})
         if self.store.networks():
             published = [entry for live in runs if (entry := self.networking.publication(live))]
             ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
@@ -195,6 +195,7 @@ class Supervisor:
         with live.changed:
             live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
             live.born = time.monotonic()
+            live.group = cgroups.of_process(self.store.root.path, pid)
             live.open_recorder()
             if live.config.get("tty"):
                 if output:
@@ -234,9 +235,11 @@ class Supervisor:
         quiet = not self.clients and not self.lifecycle.running() and not self.service.busy
         if not quiet:
             self.idle_since = time.monotonic()
+            self.lifecycle.spares.rest()
         elif time.monotonic() - self.idle_since > (IDLE_TIDIED if self.service.tidied else IDLE):
+            self.lifecycle.spares.close()
             self.networking.tidy()
-            remove_parent(self.store.root.path)
+            cgroups.remove_parent(self.store.root.path)
             self.keeper.send({"op": "quit"})
             os._exit(0)
         self.loop.call_later(TICK, self._tick)
