@@ -18,6 +18,8 @@ DEBOUNCE = 400  # ms: an editor's save is several events, a git checkout thousan
 QUIET = 40  # ms without another event end a burst
 CHECK = 1000  # ms between looks whether the watched folders are still the same ones
 
+Identities = dict[str, tuple[int, int]]
+
 
 class Watcher:
     """Calls `changed` with the paths that changed, from threads of its own, until it is closed.
@@ -36,10 +38,13 @@ class Watcher:
         self._threads = []
         try:
             notifiers = [
-                (RustNotify(sorted(folders), False, False, 300, deep, True), sorted(folders))
+                (RustNotify(sorted(folders), False, False, 300, deep, True), _identities(sorted(folders)))
                 for folders, deep in ((places.flat, False), (places.deep, True))
                 if folders
             ]
+            # that unreadable folders are passed over makes the notifier pass over missing ones too
+            for folder in (*places.flat, *places.deep):
+                os.stat(folder)
         except FileNotFoundError:
             raise
         except (OSError, WatchfilesRustInternalError) as error:
@@ -47,8 +52,8 @@ class Watcher:
                 f"the files of the stack cannot be watched: {str(error).lower()}",
                 hint="raise the limits: sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512",
             ) from None
-        for notifier, folders in notifiers:
-            thread = threading.Thread(target=self._watch, args=(notifier, folders), daemon=True)
+        for notifier, identities in notifiers:
+            thread = threading.Thread(target=self._watch, args=(notifier, identities), daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -58,8 +63,7 @@ class Watcher:
         for thread in self._threads:
             thread.join()
 
-    def _watch(self, notifier: Any, folders: list[str]) -> None:
-        identity = _identity(folders)
+    def _watch(self, notifier: Any, identities: Identities) -> None:
         with notifier:
             while True:
                 found = notifier.watch(DEBOUNCE, QUIET, CHECK, self._stop)
@@ -69,17 +73,17 @@ class Watcher:
                     paths = frozenset(path for _, path in found if self.places.concern(path))
                     if paths:
                         self._changed(paths)
-                if _identity(folders) != identity:
+                if _identities(list(identities)) != identities:
                     break
         self._changed(frozenset())
 
 
-def _identity(folders: list[str]) -> list[tuple[int, int]]:
-    found = []
+def _identities(folders: list[str]) -> Identities:
+    found = {}
     for folder in folders:
         try:
             status = os.stat(folder)
-            found.append((status.st_dev, status.st_ino))
+            found[folder] = (status.st_dev, status.st_ino)
         except OSError:
-            found.append((0, 0))  # gone, which differs from what it was
+            found[folder] = (0, 0)  # gone, which differs from what it was
     return found
