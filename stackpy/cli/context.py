@@ -59,6 +59,13 @@ class Context:
         given = self.globals
         return load(given.file or None, environment=given.environment or None, sets=_pairs(given.sets))
 
+    def load_from(self, folder: str, name: str) -> Loaded:
+        """The stack of another folder; `name` is its name unless it gives itself one."""
+        from stackpy.project.loader import load
+
+        given = self.globals
+        return load(folder=folder, environment=given.environment or None, sets=_pairs(given.sets), name=name)
+
     def engine(self) -> Engine:
         """The engine that --engine, --root, STACKPY_ROOT and stackpy.toml name."""
         if self._engine is None:

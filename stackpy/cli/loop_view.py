@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackpy.applying.turn import Turn
     from stackpy.engines.base import Report
     from stackpy.planning.plan import Plan
+    from stackpy.reconciling import Cycle
 
 
 class LoopView:
@@ -49,6 +50,14 @@ class LoopView:
 
         if result.outcome is not None:
             self.note(outcome_text(result.outcome))
+
+    def cycle(self, cycle: Cycle) -> None:
+        """A cycle of `reconcile` is over: its line is the command's output."""
+        from stackpy.reconciling import cycle_text
+
+        print(cycle_text(cycle), flush=True)
+        if cycle.error is not None and self._context.globals.verbose:
+            failures.report(cycle.error, self._context)
 
     def waiting(self, changed: Iterable[str]) -> None:
         """Nothing is left to do."""

@@ -89,7 +89,8 @@ def _carry_out(context: Context, act: Callable[[Report, Interrupts], Outcome]) -
 
     with Interrupts(_tell) as interrupts, progress(context) as report:
         outcome = act(report, interrupts)
-    say(context, outcome_text(outcome))
+    if outcome.plan.changes:
+        say(context, outcome_text(outcome))
     return INTERRUPTED if outcome.interrupted else 0
 
 

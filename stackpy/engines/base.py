@@ -57,6 +57,13 @@ class StackEngine(Protocol):
         Raises StackpyError with the failing step's output where there is one.
         """
 
+    def one_off(self, desired: Desired, address: str) -> dict[str, Any]:
+        """The configuration of one more container like those of a container or job, which is no part of the stack.
+
+        It has no name, ports, aliases, restart policy or health check of theirs. Raises StackpyError when the image is
+        not built.
+        """
+
     def wait(self, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
         """Returns when all replicas of the resource meet the condition; raises StackpyError when they cannot any more.
 

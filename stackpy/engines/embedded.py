@@ -150,6 +150,15 @@ class EmbeddedEngine:
             raise StackpyError(f"`{address}` is not in the store any more", hint="apply again: it will be built")
         return self._image_ids[recipe]
 
+    def one_off(self, desired: Desired, address: str) -> Document:
+        """See StackEngine."""
+        from stackpy.engines.translation import one_off_config
+
+        spec = desired.stack.resources[address]
+        image = str(spec.fields["image"])
+        recipe = desired.recipes[image].id
+        return one_off_config(desired.stack.name, spec, image=self._image_id(desired, image), recipe=recipe)
+
     def wait(self, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
         """See StackEngine."""
         from stackpy.engines import rollout

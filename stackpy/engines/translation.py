@@ -73,6 +73,16 @@ def container_config(
     return config
 
 
+def one_off_config(stack: str, spec: Spec, *, image: str, recipe: str) -> Config:
+    """The configuration of a container like a resource's that is none of its replicas: nobody finds it by its name."""
+    config = container_config(stack, spec, 1, image=image, recipe=recipe, generation=0, fingerprints={})
+    for key in ("ports", "restart", "healthcheck"):
+        config.pop(key, None)
+    for attachment in config.get("networks", {}).values():
+        attachment["aliases"] = []
+    return {**config, "name": "", "labels": dict(spec.fields.get("labels", {}))}
+
+
 def container_labels(
     stack: str, spec: Spec, replica: int, *, recipe: str, generation: int, fingerprints: Mapping[str, str]
 ) -> dict[str, str]:

@@ -116,6 +116,7 @@ def run_config(line: str) -> dict[str, Any]:
             {"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"},
             {"host_ip": "0.0.0.0", "published": 53, "target": 53, "protocol": "udp"},
         ]}),
+        ("-p 80 x", {"ports": [{"host_ip": "127.0.0.1", "published": 0, "target": 80, "protocol": "tcp"}]}),
         ("-v data:/data:ro -v /tmp:/host --tmpfs /cache:size=1m x", {"mounts": [
             {"type": "volume", "source": "data", "target": "/data", "read_only": True},
             {"type": "bind", "source": "/tmp", "target": "/host", "read_only": False},
@@ -151,7 +152,7 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
     [
         ("-m lots x", '`--memory lots`: must be a size such as "256m" or "1.5gb", or a number of bytes, not "lots"'),
         ("--cpus many x", '`--cpus many`: must be a number of processors such as 0.5, not "many"'),
-        ("-p 80 x", "`--publish 80`: names no port of the host: 80"),
+        ("-p 70000:80 x", None),
         ("-v /data x", "`--volume /data`: must be SOURCE:TARGET or SOURCE:TARGET:ro"),
         ("-v /no/such:/x x", "`--volume /no/such:/x`: there is no `/no/such` on this host"),
         ("-v a:b:c:d x", None),

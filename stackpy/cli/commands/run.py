@@ -8,7 +8,7 @@ from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import StackFileError, StackpyError, UsageError
 
 FAILED = 125  # docker's: the engine could not run it, as opposed to what ran having failed
 
@@ -29,14 +29,43 @@ def run(context: Context, arguments: Any) -> int:
 def _run(context: Context, arguments: Any) -> int:
     from stackpy.cli.run_config import config
 
-    document = config(arguments)
+    asked = config(arguments)
     engine = context.engine()
+    document = _like(context, arguments.image, asked) if _may_be_resource(arguments.image) else asked
     if arguments.detach:
         identifier = engine.create(document)
         engine.start(identifier)
         print(identifier)
         return 0
     return engine.run(document, detach=False, remove=arguments.rm)
+
+
+def _may_be_resource(name: str) -> bool:
+    """Whether a name can be a resource's: a tag, a digest or a registry cannot. Spares loading the stack file."""
+    return not any(character in name for character in ":/@")
+
+
+def _like(context: Context, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """The configuration asked for, laid over that of the stack's container or job of this name where there is one."""
+    if not context.stack_name():
+        return asked
+    try:
+        project = context.load()
+    except StackFileError:
+        return asked  # a stack file with mistakes has no resources: the name is an image's
+    kinds = ("",) if name.startswith(("container.", "job.")) else ("job.", "container.")
+    address = next((f"{kind}{name}" for kind in kinds if f"{kind}{name}" in project.stack.resources), "")
+    if not address:
+        return asked
+    engine = context.engine()
+    own = engine.one_off(engine.resolve(project.stack, project.secrets), address)
+    merged = {**own, **asked, "image": own["image"], "auto_remove": True}
+    for key in ("environment", "labels", "networks"):
+        if key in own or key in asked:
+            merged[key] = {**own.get(key, {}), **asked.get(key, {})}
+    if "mounts" in own or "mounts" in asked:
+        merged["mounts"] = [*own.get("mounts", []), *asked.get("mounts", [])]
+    return merged
 
 
 OPTIONS = [
@@ -57,7 +86,11 @@ OPTIONS = [
     ),
     Option("--tmpfs", metavar="TARGET[:OPTIONS]", many=True, help="a file system in memory: size=64m,mode=1777"),
     Option(
-        "-p", "--publish", metavar="[IP:]HOST:PORT", many=True, help="publish a port (on loopback unless IP is given)"
+        "-p",
+        "--publish",
+        metavar="[IP:]HOST:PORT",
+        many=True,
+        help="publish a port, on loopback unless IP is given; PORT alone takes a free one",
     ),
     Option("--network", metavar="NETWORK", many=True, help="a network, `none` or `host`", words="network"),
     Option("--network-alias", metavar="NAME", many=True, help="another name of it on its networks"),
@@ -87,7 +120,10 @@ COMMAND = Command(
     "run",
     "Run a container from an image, or a job of the stack in this folder",
     run,
-    details="Inside a stack's folder a name of the stack wins: `run migrate` runs the job `migrate`.",
+    details=(
+        "Inside a stack's folder a name of the stack wins: `run migrate` runs one more container like the job's, with\n"
+        "its image, networks, volumes, secrets and variables, but no published port; it is removed when it has ended."
+    ),
     options=OPTIONS,
     arguments=[
         Argument("IMAGE", help="a reference or ID; inside a stack's folder also a resource", words="image"),
