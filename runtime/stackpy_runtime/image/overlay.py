@@ -62,10 +62,12 @@ class LayerFolder:
 
     def inherit(self) -> None:
         """Gives the layer's root the owner, mode and time of the one below: the uppermost layer's is what is seen."""
-        if self.lowers:
-            status = os.fstat(self.lowers[0])
-            _copy_attributes(self.lowers[0], self.root, status)
-            self.record_modified(b"", status.st_mtime_ns)
+        if not self.lowers:
+            self.record_modified(b"", 0)  # a layer does not depend on when it was unpacked
+            return
+        status = os.fstat(self.lowers[0])
+        _copy_attributes(self.lowers[0], self.root, status)
+        self.record_modified(b"", status.st_mtime_ns)
 
     def folder(self, path: Path) -> int:
         """A descriptor, good until the next call, of the folder at `path`: links resolved, missing folders made."""
