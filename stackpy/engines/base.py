@@ -38,6 +38,7 @@ class StackEngine(Protocol):
     """An engine that holds stacks."""
 
     name: str  # embedded, docker, …
+    root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """Computes recipes and fingerprints: hashes what images copy; changes nothing.

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 from stackpy.applying import DEFAULT_TIMEOUT, Outcome
 from stackpy.applying.turn import Loaded, Stopper, View, turn
 from stackpy.engines.base import StackEngine
-from stackpy.errors import StackpyError
+from stackpy.errors import ApplyFailed, StackpyError
 from stackpy.planning.plan import Plan
 from stackpy.reconciling.git import Repository
 from stackpy.reconciling.source import Source
@@ -22,6 +22,7 @@ from stackpy.reconciling.source import Source
 COMMAND = "stackpy reconcile"
 LOCK_TIMEOUT = 60.0  # seconds for which another command may hold the stack before the cycle gives up
 LONGEST_PAUSE = 600.0  # seconds between two tries of a revision that fails, unless the interval is longer
+NEWLINE = "\n"
 SHORT = 7  # digits of a commit ID, as git shows it
 
 Load = Callable[[str, str], Loaded]
@@ -168,6 +169,14 @@ def _inside(folder: str, top: str) -> bool:
     return os.path.commonpath([os.path.realpath(folder), real]) == real
 
 
+def _reason(error: StackpyError) -> str:
+    """An error in one line: of an apply, what failed rather than how much."""
+    if isinstance(error, ApplyFailed) and error.failures:
+        texts = [f"{address}: {text.partition(NEWLINE)[0]}" for address, text in error.failures.items()]
+        return "; ".join(texts)
+    return error.message.partition(NEWLINE)[0]
+
+
 def cycle_text(cycle: Cycle) -> str:
     """A cycle's line: time, revision, outcome, changes."""
     parts = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(cycle.time)), cycle.revision[:SHORT] or "-", cycle.result]
@@ -178,7 +187,7 @@ def cycle_text(cycle: Cycle) -> str:
         parts.append(", ".join(f"{count} to {word}" for word, count in counts.items()))
     text = " ".join(parts)
     if cycle.error is not None:
-        first = cycle.error.message.partition("\n")[0]
+        first = _reason(cycle.error)
         where = f"{cycle.error.location.file}:{cycle.error.location.line}: " if cycle.error.location else ""
         text += f": {where}{first}" if cycle.result == "failed" else f" ({where}{first})"
     return text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy.errors import Location, StackpyError, UsageError
+from stackpy.errors import ApplyFailed, Location, StackpyError, UsageError
 from stackpy.planning.plan import Action, Change, Plan
 from stackpy.reconciling import Cycle, Source, cycle_text
 from stackpy.reconciling.source import source, without_credentials
@@ -101,6 +101,12 @@ BROKEN = StackpyError("unknown field\nmore", location=Location("stack.py", 3))
         (Cycle(0, COMMIT, "applied", True, PLAN, None), "0123456 applied 1 to build, 2 to replace"),
         (Cycle(0, COMMIT, "failed", True, PLAN, StackpyError("1 failure\n  x")), "0123456 failed: 1 failure"),
         (Cycle(0, COMMIT, "failed", True, None, BROKEN), "0123456 failed: stack.py:3: unknown field"),
+        (
+            Cycle(
+                0, COMMIT, "failed", True, PLAN, ApplyFailed("2 failures", failures={"a.x": "no\n| x", "a.y": "nor"})
+            ),
+            "0123456 failed: a.x: no; a.y: nor",
+        ),
         (Cycle(0, "", "failed", False, None, StackpyError("no route")), "- failed: no route"),
         (Cycle(0, COMMIT, "unchanged", False, EMPTY, StackpyError("no route")), "0123456 unchanged (no route)"),
         (Cycle(0, COMMIT, "interrupted", True, PLAN, None), "0123456 interrupted 1 to build, 2 to replace"),

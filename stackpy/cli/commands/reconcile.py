@@ -36,18 +36,11 @@ def run(context: Context, arguments: Any) -> int:
             context.engine(),
             LoopView(context),
             stopper,
-            cache=arguments.cache or _cache(),
+            cache=arguments.cache or os.path.join(context.engine().root, "reconcile"),
             interval=None if arguments.once else interval,
             timeout=DEFAULT_TIMEOUT if arguments.timeout is None else arguments.timeout,
         )
     return 0 if good else 1
-
-
-def _cache() -> str:
-    """Where mirrors and checkouts lie: binds of a stack lead into it, so it outlives the command."""
-    if os.geteuid() == 0:
-        return "/var/lib/stackpy-reconcile"
-    return os.path.expanduser("~/.local/share/stackpy-reconcile")
 
 
 COMMAND = Command(
@@ -72,7 +65,7 @@ COMMAND = Command(
             convert=seconds,
             help="how long a resource may take to become healthy or completed (default: 5m)",
         ),
-        Option("--cache", metavar="DIR", help="for mirrors and checkouts", words="folder"),
+        Option("--cache", metavar="DIR", help="for mirrors and checkouts (default: the root)", words="folder"),
     ],
     examples=[
         ("stackpy reconcile --repo https://example.org/shop.git --ref main --path deploy", "every 30 seconds"),
