@@ -110,8 +110,10 @@ def fill(source: int, target: int) -> bool:
             for name in os.listdir(target):
                 trees.remove_beneath(target, name)
             raise
+        status = os.fstat(source)
+        _dress(source, target, status)
         os.rmdir(_FILLING, dir_fd=target)
-        _dress(source, target, os.fstat(source))
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         return True
     except OSError as error:
         if isinstance(error, EngineError):

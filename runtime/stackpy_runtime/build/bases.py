@@ -75,9 +75,9 @@ def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progres
         except NotFound:
             cached = None
     if cached is None or not all(layers.exists(store.root, layer) for layer in image["layers"]):
-        from stackpy_runtime.image import archives
+        from stackpy_runtime.image import archive
 
-        image = archives.load(store, base["path"], progress)[0]
+        image = archive.load(store, base["path"], progress)
         _same_archive(base["path"], step)
         store.put_step(step["id"], "", {"image": image["id"]})
     return Ground(image["layers"], settings.inherited(image["config"]), image["history"], image["size"])
