@@ -68,6 +68,8 @@ def load(
             made = _stage_layers(store, staged, members, described, chain, progress, limits)
             for layer_id, folder in made.items():
                 layers.adopt(root, folder, layer_id)
+            if made:
+                layers.flush(root)
             image = _image(store, described, chain, described.references if tag else [])
             store.put_image(image)
             return store.image(image["id"])

@@ -58,6 +58,12 @@ def file_system_type(descriptor: int) -> int:
     return int(buffer.f_type) & 0xFFFFFFFF
 
 
+def sync_file_system(descriptor: int) -> None:
+    """syncfs(2): when it returns, all that was written to the file system of the descriptor outlives a power cut."""
+    if libc.syncfs(descriptor):
+        raise failure(f"syncfs fd {descriptor}")
+
+
 def make_folders(root: int, path: str, mode: int = 0o755) -> int:
     """Makes the folders of `path` as seen from `root` (links resolved inside it) and returns a descriptor of the last.
 
