@@ -41,12 +41,25 @@ def _meets(address: str, host_ip: str) -> bool:
 def _process(inodes: set[int]) -> str:
     targets = {f"socket:[{inode}]" for inode in inodes}
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{name}") in targets:
-                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                        return f"PID {pid} ({file.read().strip()})"
-        except OSError:
-            # It ended meanwhile, or is not ours to look into.
-            continue
+        if not targets.isdisjoint(_links(f"/proc/{pid}/fd")):
+            try:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    return f"PID {pid} ({file.read().strip()})"
+            except OSError:
+                return f"PID {pid}"
     return ""
+
+
+def _links(folder: str) -> set[str]:
+    """What the descriptors in a /proc/PID/fd stand for; those that are closed meanwhile are left out."""
+    found = set()
+    try:
+        for name in os.listdir(folder):
+            try:
+                found.add(os.readlink(f"{folder}/{name}"))
+            except OSError:
+                continue
+    except OSError:
+        # It ended, or is not ours to look into.
+        pass
+    return found

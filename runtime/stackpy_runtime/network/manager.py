@@ -48,7 +48,7 @@ class NetworkManager:
         self._names = names.Names(store.root.path)
         self._channel = Netlink()
         self._firewall = Firewall(self._names, self._channel)
-        sockets = Sockets()
+        self._sockets = sockets = Sockets()
         self._publisher = Publisher(self._firewall, hold or sockets.hold, release or sockets.release, self._describe)
         # One lock for each network: nobody gets an address on it while it is being removed.
         self._locks: dict[str, threading.Lock] = {}
@@ -274,7 +274,8 @@ class NetworkManager:
         return not self._store.networks() or self._firewall.complete()
 
     def close(self) -> None:
-        """Closes what is open here; everything on the host stays."""
+        """Closes what is open here; what is on the host stays, but for sockets that nobody else holds."""
+        self._sockets.close()
         self._firewall.close()
         self._channel.close()
 

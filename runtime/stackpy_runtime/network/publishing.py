@@ -39,6 +39,11 @@ class Sockets:
         if held is not None:
             held.close()
 
+    def close(self) -> None:
+        """Closes all."""
+        for name in list(self._held):
+            self.release(name)
+
 
 class Publisher:
     """Publishes containers' ports.
