@@ -34,6 +34,7 @@ class Cycle(NamedTuple):
     result: "unchanged", "applied", "failed", or "interrupted" when a signal came while it was applied
     revision: commit ID; "" where none could be fetched yet
     fetched: False when the repository could not be reached and an earlier revision was kept true
+    folder: where the revision's files lie; "" where it did not come to a checkout
     plan: None when it did not come to one
     error: what failed: the apply, or else the fetch
     """
@@ -42,6 +43,7 @@ class Cycle(NamedTuple):
     revision: str
     result: Literal["unchanged", "applied", "failed", "interrupted"]
     fetched: bool
+    folder: str
     plan: Plan | None
     error: StackpyError | None
 
@@ -112,11 +114,13 @@ class _Loop:
         if revision and revision == self.failing and time.monotonic() < self.not_before:
             return False
         plan: Plan | None = None
+        top = ""
         error = unreachable
         result: Literal["unchanged", "applied", "failed", "interrupted"] = "failed"
         if revision:
             try:
-                plan, outcome = self._apply(revision)
+                top = self.repository.checkout(revision)
+                plan, outcome = self._apply(revision, top)
                 result = "unchanged" if outcome is None else "interrupted" if outcome.interrupted else "applied"
                 self.failing, self.failures = "", 0
             except StackpyError as caught:
@@ -124,7 +128,7 @@ class _Loop:
                 self.failures = self.failures + 1 if revision == self.failing else 1
                 self.failing = revision
         self.good = result in ("unchanged", "applied") and unreachable is None
-        self.view.cycle(Cycle(began, revision, result, unreachable is None, plan, error))
+        self.view.cycle(Cycle(began, revision, result, unreachable is None, top, plan, error))
         return self.good
 
     def pause(self, interval: float) -> None:
@@ -144,9 +148,8 @@ class _Loop:
             except StackpyError:
                 return "", error  # nothing was ever fetched
 
-    def _apply(self, revision: str) -> tuple[Plan, Outcome | None]:
+    def _apply(self, revision: str, top: str) -> tuple[Plan, Outcome | None]:
         source = self.repository.source
-        top = self.repository.checkout(revision)
         folder = os.path.join(top, source.path) if source.path else top
         if not os.path.isdir(folder):
             raise StackpyError(f"there is no folder `{source.path}` in {revision[:SHORT]}", hint="see --path")
@@ -188,6 +191,9 @@ def cycle_text(cycle: Cycle) -> str:
     text = " ".join(parts)
     if cycle.error is not None:
         first = _reason(cycle.error)
-        where = f"{cycle.error.location.file}:{cycle.error.location.line}: " if cycle.error.location else ""
+        where = ""
+        if cycle.error.location is not None:
+            file = cycle.error.location.file.removeprefix(f"{cycle.folder}/")
+            where = f"{file}:{cycle.error.location.line}: "
         text += f": {where}{first}" if cycle.result == "failed" else f" ({where}{first})"
     return text

@@ -91,25 +91,31 @@ CHANGES = (
 PLAN = Plan("shop", "embedded", 4, CHANGES)
 EMPTY = Plan("shop", "embedded", 4, ())
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-BROKEN = StackpyError("unknown field\nmore", location=Location("stack.py", 3))
+BROKEN = StackpyError("unknown field\nmore", location=Location("/c/app/stack.py", 3))
 
 
 @pytest.mark.parametrize(
     ("cycle", "line"),
     [
-        (Cycle(0, COMMIT, "unchanged", True, EMPTY, None), "0123456 unchanged"),
-        (Cycle(0, COMMIT, "applied", True, PLAN, None), "0123456 applied 1 to build, 2 to replace"),
-        (Cycle(0, COMMIT, "failed", True, PLAN, StackpyError("1 failure\n  x")), "0123456 failed: 1 failure"),
-        (Cycle(0, COMMIT, "failed", True, None, BROKEN), "0123456 failed: stack.py:3: unknown field"),
+        (Cycle(0, COMMIT, "unchanged", True, "/c", EMPTY, None), "0123456 unchanged"),
+        (Cycle(0, COMMIT, "applied", True, "/c", PLAN, None), "0123456 applied 1 to build, 2 to replace"),
+        (Cycle(0, COMMIT, "failed", True, "/c", PLAN, StackpyError("1 failure\n  x")), "0123456 failed: 1 failure"),
+        (Cycle(0, COMMIT, "failed", True, "/c", None, BROKEN), "0123456 failed: app/stack.py:3: unknown field"),
         (
             Cycle(
-                0, COMMIT, "failed", True, PLAN, ApplyFailed("2 failures", failures={"a.x": "no\n| x", "a.y": "nor"})
+                0,
+                COMMIT,
+                "failed",
+                True,
+                "/c",
+                PLAN,
+                ApplyFailed("2 failures", failures={"a.x": "no\n| x", "a.y": "nor"}),
             ),
             "0123456 failed: a.x: no; a.y: nor",
         ),
-        (Cycle(0, "", "failed", False, None, StackpyError("no route")), "- failed: no route"),
-        (Cycle(0, COMMIT, "unchanged", False, EMPTY, StackpyError("no route")), "0123456 unchanged (no route)"),
-        (Cycle(0, COMMIT, "interrupted", True, PLAN, None), "0123456 interrupted 1 to build, 2 to replace"),
+        (Cycle(0, "", "failed", False, "", None, StackpyError("no route")), "- failed: no route"),
+        (Cycle(0, COMMIT, "unchanged", False, "/c", EMPTY, StackpyError("no route")), "0123456 unchanged (no route)"),
+        (Cycle(0, COMMIT, "interrupted", True, "/c", PLAN, None), "0123456 interrupted 1 to build, 2 to replace"),
     ],
 )
 def test_a_line_for_each_cycle(cycle: Cycle, line: str) -> None:
