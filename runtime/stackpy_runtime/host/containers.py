@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from stackpy_runtime import volume
 from stackpy_runtime.container import logs, restart, state
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import creation, executions
@@ -14,7 +15,6 @@ from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
 from stackpy_runtime.model import ContainerConfig, Health
 from stackpy_runtime.store import trees
-from stackpy_runtime.volume import remove as remove_volume
 
 TAIL_OF_FAILURE = 20
 
@@ -81,10 +81,10 @@ class Containers:
                 self._remove_anonymous(live)
 
     def _remove_anonymous(self, live: Live) -> None:
-        for volume in self.store.volumes():
-            if volume["labels"].get(creation.LABEL_ANONYMOUS) == live.id:
+        for known in self.store.volumes():
+            if known["labels"].get(creation.LABEL_ANONYMOUS) == live.id:
                 try:
-                    remove_volume(self.store, volume["name"])
+                    volume.remove(self.store, known["name"])
                 except EngineError:
                     # Another container has mounted it by name since: then it is no longer this one's.
                     pass

@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 
+from stackpy_runtime import volume
 from stackpy_runtime.container import logs, plan, restart, security, state
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.model import (
@@ -16,7 +17,6 @@ from stackpy_runtime.model import (
     Image,
     Mount,
     NetworkConfig,
-    Volume,
 )
 from stackpy_runtime.store.store import Store
 
@@ -107,8 +107,8 @@ def create(store: Store, config: ContainerConfig) -> Container:
             "state": state.initial(),
             "networks": {},
         }
-        for volume in anonymous:
-            make_volume(store, volume, {LABEL_ANONYMOUS: identity})
+        for name in anonymous:
+            volume.create(store, name, {LABEL_ANONYMOUS: identity})
         for mount in config.get("mounts", []):
             if mount["type"] == "volume":
                 ensure_volume(store, mount["source"])
@@ -145,30 +145,13 @@ def _image_volumes(config: ContainerConfig, image: Image) -> list[str]:
     return made
 
 
-def make_volume(store: Store, name: str, labels: dict[str, str]) -> Volume:
-    """A new named volume; Conflict when there is one."""
-    if not NAME.fullmatch(name):
-        raise InvalidConfig(f"`{name}` is not a volume name", hint="letters, digits, `_`, `.` and `-`")
-    mountpoint = f"{store.root.volumes}/{name}/_data"
-    volume: Volume = {
-        "name": name,
-        "driver": "local",
-        "mountpoint": mountpoint,
-        "labels": labels,
-        "created": logs.timestamp(time.time()),
-    }
-    os.makedirs(mountpoint, mode=0o755, exist_ok=True)
-    store.insert_volume(volume)
-    return volume
-
-
 def ensure_volume(store: Store, name: str) -> None:
     """The volume, made when it is missing, as docker run does."""
     try:
         store.volume(name)
     except NotFound:
         try:
-            make_volume(store, name, {})
+            volume.create(store, name, {})
         except Conflict:
             # Somebody else was faster.
             pass

@@ -192,6 +192,9 @@ class Keeper:
 
     def read_announcement(self, descriptor: int) -> None:
         """Learns the PID of a second stage, or that there will be none."""
+        # The supervisor says whose it is before it lets the first stage go on, but that may lie unread here.
+        while self.connection and select.select([self.connection.fileno()], [], [], 0)[0]:
+            self.serve()
         reference, _ = self.announcing.pop(descriptor)
         self.poll.unregister(descriptor)
         text = os.read(descriptor, 32)

@@ -15,14 +15,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from stackpy_runtime import volume
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
-from stackpy_runtime.host import creation, executions, requests, secret_values, steps
+from stackpy_runtime.host import executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
 from stackpy_runtime.host.containers import Containers, now
 from stackpy_runtime.host.lifecycle import Lifecycle, signal_number
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.wire import Closed, Connection, close_all
-from stackpy_runtime.volume import remove as remove_volume
 
 Arguments = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Service:
             "await": self.await_state,
             "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
             "remove_network": self.remove_network,
-            "create_volume": lambda a: creation.make_volume(self.store, a["name"], requests.labels(a["labels"])),
+            "create_volume": lambda a: volume.create(self.store, a["name"], requests.labels(a["labels"])),
             "remove_volume": self.remove_volume,
             "put_secret": lambda a: secret_values.put(
                 self.store, a["name"], base64.b64decode(a["value"]), requests.labels(a["labels"]), now()
@@ -136,7 +136,7 @@ class Service:
 
     def remove_volume(self, arguments: Arguments) -> None:
         """Removes a volume that no container mounts."""
-        remove_volume(self.store, arguments["name"])
+        volume.remove(self.store, arguments["name"])
 
     def remove_secret(self, arguments: Arguments) -> None:
         """Removes a secret that no container mounts."""
