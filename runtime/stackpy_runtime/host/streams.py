@@ -44,7 +44,8 @@ def raw_terminal(wanted: bool) -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    # what was typed ahead stays: the default would throw it away
+    tty.setraw(0, termios.TCSANOW)
     try:
         yield
     finally:
