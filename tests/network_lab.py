@@ -28,7 +28,7 @@ from stackpy_runtime.network.manager import NetworkManager
 from stackpy_runtime.store.store import Store
 
 HOST, LAN, HOST_FAR, FAR = "198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.2"
-QUICK = 0.4  # seconds after which an attempt counts as unanswered; answers take less than a millisecond
+QUICK = 0.3  # seconds after which an attempt counts as unanswered; answers take less than a millisecond
 PATIENT = 5.0
 
 
@@ -224,6 +224,8 @@ def laboratory(folder: Path) -> Iterator[Lab]:
     try:
         unshare(CLONE_NEWNET)
         run("ip", "link", "set", "lo", "up")
+        # A new namespace starts with what the machine's own has.
+        sysctl.write("net/ipv4/ip_forward", "0")
         lab = Lab(folder)
         try:
             yield lab

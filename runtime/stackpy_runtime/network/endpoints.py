@@ -19,9 +19,11 @@ _EEXIST = 17
 _LOOK_SECONDS, _MAX_LOOKS = 0.0001, 1000
 _ALIAS = "stackpy "
 
-# What a container's namespace starts with: no IPv6 and no router advertisements on the links it will get, no detours
-# at a neighbour's word, and ports below 1024 for everybody inside, as Docker has it since 20.10.
+# What a container's namespace starts with: it is no router (a new namespace takes the host's setting over), no IPv6
+# and no router advertisements on the links it will get, no detours at a neighbour's word, and ports below 1024 for
+# everybody inside, as Docker has it since 20.10.
 _SETTINGS = (
+    ("net/ipv4/ip_forward", "0"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
     ("net/ipv6/conf/default/accept_ra", "0"),
     ("net/ipv4/conf/all/accept_redirects", "0"),

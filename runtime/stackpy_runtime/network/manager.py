@@ -269,6 +269,11 @@ class NetworkManager:
         self.ensure_all()
         return problems
 
+    @property
+    def protected(self) -> bool:
+        """Whether nobody else can delete or flush the filter (Linux 6.9); where they can, `intact` must be asked."""
+        return self._firewall.protected
+
     def intact(self) -> bool:
         """Whether the filter still stands; when not, `ensure_all` mends it."""
         return not self._store.networks() or self._firewall.complete()

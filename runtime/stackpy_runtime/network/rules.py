@@ -3,7 +3,7 @@
 Two tables. `ip stackpy-XXXXXXXX`: what may be forwarded, published ports, masquerade. `bridge stackpy-XXXXXXXX`: a
 container sends with its own MAC and IPv4 address only. An accept here is no more than "not dropped by us": a drop in
 any chain of the user's wins. A user's rule for published ports belongs into a chain of theirs of type filter at the
-forward hook, any priority, where `ct original proto-dst 8080` names the published port.
+forward hook, any priority, where `meta l4proto tcp ct original proto-dst 8080` names the published port.
 """
 
 from __future__ import annotations
