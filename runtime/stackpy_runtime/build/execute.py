@@ -242,7 +242,7 @@ class _Build:
     def _settle(self) -> None:
         """Makes all new layers last a power cut, and says so in the cache."""
         if any(layer for _, layer in self._unsettled):
-            sync_file_system(self._store.root.layers)
+            layers.flush(self._store.root)
         for step_id, layer in self._unsettled:
             self._store.put_step(step_id, layer, {})
 
@@ -251,15 +251,3 @@ def architecture() -> str:
     """This machine's, by the name that OCI images use (GOARCH)."""
     machine = os.uname().machine
     return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)
-
-
-def sync_file_system(path: str) -> None:
-    """syncfs(2): what was written to the file system of `path` is on the disk then."""
-    from stackpy_runtime.linux.libc import failure, libc
-
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if libc.syncfs(descriptor):
-            raise failure(f"syncfs {path}")
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed, Unsupported
-from stackpy_runtime.image import apt_sources
+from stackpy_runtime.image import apt_sources, authorities
 from stackpy_runtime.image.apt_sources import DISTRIBUTIONS, Source
 
 # What Debian's own container images have: useradd and mount, and not documentation tools. `apt` lacks useradd.
@@ -42,6 +42,13 @@ _FILES = {
 }
 
 _TAIL_LINES = 30
+_DULL = (
+    "automatically chosen",
+    "chroot architecture",
+    "finding correct",
+    "running --setup-hook",
+    "W: Download is performed unsandboxed",
+)
 
 
 def identity(suite: str, packages: list[str]) -> dict[str, str]:
@@ -74,21 +81,39 @@ def bootstrap(suite: str, packages: list[str], folder: str, progress: Callable[[
             f"the keys of {name} are not installed on this host", hint=f"apt-get install {distribution.keyring_package}"
         )
     mirror, security = apt_sources.mirrors(name, host_sources() if host_distribution() == name else [])
-    command = [
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="stackpy-") as trusted:
+        command = _command(program, name, release, packages, folder, (mirror, security), trusted)
+        _run(command, suite, packages, progress)
+    _tidy(folder)
+
+
+def _command(
+    program: str, name: str, release: str, packages: list[str], folder: str, mirrors: tuple[str, str], trusted: str
+) -> list[str]:
+    """mmdebstrap's command line; `trusted` is an empty folder for what its hook copies."""
+    hooks = []
+    for number, certificate in enumerate(authorities.added(), 1):
+        with open(f"{trusted}/stackpy-host-{number}.crt", "w", encoding="ascii") as file:
+            file.write(certificate)
+        # Before the packages, so that ca-certificates finds them when it is installed, then or later.
+        place = '"$1/usr/local/share/ca-certificates"'
+        hooks = [f"--setup-hook=mkdir -p {place} && cp '{trusted}'/* {place}"]
+    return [
         program,
         f"--variant={_VARIANT}",
         "--format=directory",
-        f"--keyring={distribution.keyring}",
+        f"--keyring={DISTRIBUTIONS[name].keyring}",
+        *hooks,
         # For this run, and removed afterwards: what stays in the image is in _FILES.
         "--dpkgopt=force-unsafe-io",
         '--aptopt=Acquire::Languages "none"',
         *([f"--include={','.join(sorted(set(packages)))}"] if packages else []),
         release,
         folder,
-        *apt_sources.lines(name, release, mirror, security),
+        *apt_sources.lines(name, release, *mirrors),
     ]
-    _run(command, suite, packages, progress)
-    _tidy(folder)
 
 
 def _run(command: list[str], suite: str, packages: list[str], progress: Callable[[str], None]) -> None:
@@ -128,8 +153,7 @@ def _shown(line: str) -> str:
     text = line.rstrip("\n")
     for prefix in ("I: ", "done"):
         text = text.removeprefix(prefix)
-    dull = ("automatically chosen", "chroot architecture", "finding correct", "W: Download is performed unsandboxed")
-    return "" if not text.strip() or text.startswith(dull) else f"{text}\n"
+    return "" if not text.strip() or text.startswith(_DULL) else f"{text}\n"
 
 
 def _explain(output: str, suite: str, packages: list[str]) -> tuple[str, str]:
