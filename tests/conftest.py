@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,12 @@ class Cli:
 
 
 def traces(root: Path) -> set[str]:
-    """What an engine root has on the host now: processes, mounts, links, nft tables, network namespaces, cgroups."""
+    """What an engine root has on the host now: processes, mounts, links, nft tables, cgroups.
+
+    Other roots may be at work on the same host: links, tables and cgroups are told apart by the hash of the root's path
+    in their names, which a test of a running stack checks to be there.
+    """
+    mark = hashlib.sha256(str(root).encode()).hexdigest()[:5]
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -103,43 +110,64 @@ def traces(root: Path) -> set[str]:
                 found.add(f"process: {line.strip()}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found |= {f"mount: {line}" for line in mounts if f"{root}/" in line}
+    found |= {f"link: {name}" for name in os.listdir("/sys/class/net") if mark in name}
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout
+    found |= {f"nft: {line}" for line in tables.splitlines() if mark in line}
+    found |= {f"cgroup: {path}" for path, _, _ in os.walk("/sys/fs/cgroup") if f"stackpy-{mark}" in path}
     return found
 
 
-def host_state() -> set[str]:
-    """Links, nft tables, named network namespaces and cgroups of any stackpy on this host."""
-    links = {f"link: {name}" for name in os.listdir("/sys/class/net")}
-    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout.splitlines()
-    namespaces = {f"netns: {name}" for name in os.listdir("/run/netns")} if os.path.isdir("/run/netns") else set()
-    groups = {f"cgroup: {path}" for path, folders, _ in os.walk("/sys/fs/cgroup") if "stackpy" in path and not folders}
-    return links | {f"nft: {line}" for line in tables} | namespaces | groups
-
-
 def remove_everything(cli: Cli) -> None:
-    """Takes down every stack and container of a root, and waits until the host shows nothing of it."""
-    for row in cli.json("ls", code=None) if cli.root.exists() else ():
-        cli("destroy", "--stack", row["name"], "--volumes", "--images", "--yes", code=None)
-    if cli.root.exists():
-        rows = cli.json("ps", "-a", code=None)
-        if rows:
-            cli("rm", "-f", *(row["name"] for row in rows), code=None)
+    """Takes down every stack and container of a root."""
+    if not cli.root.exists():
+        return
+    if names := [row["name"] for row in cli.json("ps")]:
+        cli("rm", "-f", *names)
+    for row in cli.json("ls"):
+        cli("destroy", "--stack", row["name"], "--volumes", "--images", "--yes")
+
+
+def checked_out(root: Path) -> Cli:
+    """The `stackpy` command of this repository."""
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "runtime")])
+    return Cli(root, [sys.executable, "-m", "stackpy.cli.main"], {"PYTHONPATH": path})
+
+
+@contextmanager
+def clean_host(command: Cli) -> Iterator[Cli]:
+    """Takes everything of the command's root down at the end; nothing of it may be left on the host then."""
+    try:
+        yield command
+    finally:
+        remove_everything(command)
+        assert_gone(command)
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    """The `stackpy` command on an empty engine root; afterwards nothing of it may be left on the host."""
-    before = host_state()
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "runtime")])
-    command = Cli(tmp_path / "root", [sys.executable, "-m", "stackpy.cli.main"], {"PYTHONPATH": path})
-    yield command
-    remove_everything(command)
-    assert_gone(command, before)
+    """The `stackpy` command on an empty engine root."""
+    with clean_host(checked_out(tmp_path / "root")) as command:
+        yield command
 
 
-def assert_gone(command: Cli, before: set[str]) -> None:
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """The `stackpy` command on an engine root of the module, whose store has the image `box`: python3, sh and cat."""
+    folder = tmp_path_factory.mktemp("box")
+    (folder / "stack.py").write_text(
+        "from stackpy import Container, Image, Stack\n"
+        'Stack("box")\n'
+        'Container("box", image=Image.host("python3", "sh", "cat", "sleep", "ls", "id").tag("box"))\n'
+    )
+    with clean_host(checked_out(folder / "root")) as command:
+        command("build", cwd=folder)
+        yield command
+
+
+def assert_gone(command: Cli) -> None:
     """Fails when the root still has something on the host."""
     end = time.monotonic() + GONE_WITHIN
-    while left := traces(command.root) | (host_state() - before):
+    while left := traces(command.root):
         if time.monotonic() > end:
             raise AssertionError("left on the host:\n" + "\n".join(sorted(left)))
         time.sleep(0.05)

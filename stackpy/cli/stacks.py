@@ -32,11 +32,11 @@ def say(context: Context, text: str) -> None:
         terminal.note(text)
 
 
-def show_before(plan: Plan, context: Context) -> None:
-    """The plan that is about to be executed; as news when stdout is kept for a JSON document."""
+def show_before(plan: Plan, context: Context, *, yes: bool) -> None:
+    """The plan that is about to be executed; with --quiet only where somebody is asked to agree to it."""
     from stackpy.cli.commands.plan import show
 
-    if not context.globals.quiet or plan.changes:
+    if not (context.globals.quiet and yes):
         show(plan, as_json=context.json)
         sys.stdout.flush()
 

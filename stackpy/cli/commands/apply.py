@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from stackpy.cli import stacks
@@ -26,7 +25,7 @@ def run(context: Context, arguments: Any) -> int:
 
     with stacks.locked(context, context.load().stack.name, "apply", arguments.lock_timeout):
         planned = context.plan(arguments.target)
-        stacks.show_before(planned.plan, context)
+        stacks.show_before(planned.plan, context, yes=arguments.yes)
         if planned.plan.changes:
             stacks.agree("apply this plan?", arguments.yes)
         code = stacks.execute(
@@ -35,11 +34,11 @@ def run(context: Context, arguments: Any) -> int:
             timeout=DEFAULT_TIMEOUT if arguments.timeout is None else arguments.timeout,
             wait=not arguments.no_wait,
         )
-    if code == 0 and planned.stack.outputs and not context.json:
+    if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
 
         for name, value in planned.stack.outputs.items():
-            print(f"{name} = {text(value)}", file=sys.stderr if context.globals.quiet else sys.stdout)
+            print(f"{name} = {text(value)}")
     return code
 
 

@@ -24,7 +24,7 @@ def run(context: Context, arguments: Any) -> int:
         plan = destroy_plan(observation, volumes=arguments.volumes, images=arguments.images)
         if arguments.stack and not observation.generation and not observation.resources:
             _say_unknown(context, name)
-        stacks.show_before(plan, context)
+        stacks.show_before(plan, context, yes=arguments.yes)
         if plan.changes or arguments.images:
             stacks.agree("destroy all of this?", arguments.yes)
         code = stacks.destroy(context, plan)

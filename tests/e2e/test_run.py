@@ -1,0 +1,217 @@
+"""`run`, `exec` and the container commands, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def test_streams_and_exit_code(box: Cli) -> None:
+    result = box("run", "--rm", "box", "sh", "-c", "echo out; echo err >&2; exit 7", code=7)
+    assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+def test_nothing_is_left_of_a_container_with_rm(box: Cli) -> None:
+    box("run", "--rm", "--name", "short", "box", "true", code=127)
+    box("run", "--rm", "--name", "short", "box", "sh", "-c", ":")
+    assert [row for row in box.json("ps") if row["name"] == "short"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "--rm", "nothing", "true"], 125, "error: no such image: `nothing`"),
+        (["run", "--rm", "box", "nothing"], 127, "`nothing` is not in the image"),
+        (["run", "--rm", "box", "/etc"], 126, "cannot execute `/etc`"),
+        (["run", "--rm", "box", "sh", "-c", "sh -c 'kill -9 $$'"], 137, ""),
+        (["run", "--frobnicate", "box"], 64, "error: unknown option `--frobnicate` for `stackpy run`"),
+        (["exec", "nobody", "true"], 1, "error: no container is called `nobody`"),
+    ],
+)
+def test_exit_codes_are_dockers(box: Cli, words: list[str], code: int, message: str) -> None:
+    assert message in box(*words, code=code).stderr
+
+
+def test_input_environment_folder_user_and_files(box: Cli, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("FROM_FILE=1\n# not this\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_text("content")
+    program = (
+        "import os, sys, json; json.dump([sys.stdin.read(), os.getcwd(), os.getuid(), os.environ.get('A'), "
+        "os.environ.get('FROM_FILE'), os.environ.get('OURS'), open('/data/file').read()], sys.stdout)"
+    )
+    result = box(
+        "run", "--rm", "-i", "-e", "A=1", "-e", "OURS", "--env-file", str(tmp_path / "env"), "-w", "/usr",
+        "-u", "1234:1234", "-v", f"{tmp_path}/data:/data:ro", "box", "python3", "-c", program,
+        given="typed", environment={"OURS": "yes"},
+    )  # fmt: skip
+    assert json.loads(result.stdout) == ["typed", "/usr", 1234, "1", "1", "yes", "content"]
+
+
+def test_without_i_the_input_is_empty(box: Cli) -> None:
+    assert box("run", "--rm", "box", "cat", given="typed").stdout == ""
+
+
+def test_read_only_and_tmpfs(box: Cli) -> None:
+    script = "echo x > /tmp/x && echo yes; echo x 2>/dev/null > /x || echo no"
+    assert box("run", "--rm", "--read-only", "--tmpfs", "/tmp", "box", "sh", "-c", script).stdout == "yes\nno\n"
+
+
+def test_a_terminal(box: Cli) -> None:
+    ours, theirs = pty.openpty()
+    process = box.start(
+        "run", "--rm", "-it", "box", "python3", "-c", "import sys; print(sys.stdin.isatty(), input())",
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, b"hello\n")
+    assert process.wait(30) == 0
+    output = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "True hello" in output
+
+
+def test_a_terminal_is_refused_where_there_is_none(box: Cli) -> None:
+    result = box("exec", "-it", "whatever", "sh", code=1)
+    assert "`-t` needs a terminal" in result.stderr
+
+
+def test_a_life(box: Cli) -> None:
+    """run -d, ps, exec, logs, stop, start, kill, restart, wait, inspect, rm."""
+    loop = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(1)"
+    identifier = box("run", "-d", "--name", "life", "--restart", "no", "box", "python3", "-c", loop).stdout.strip()
+    assert re.fullmatch(r"[0-9a-f]{64}", identifier)
+    [row] = [row for row in box.json("ps") if row["name"] == "life"]
+    assert (row["id"], row["image"], row["state"], row["exit_code"]) == (identifier, "box:latest", "running", None)
+
+    assert box("exec", "life", "sh", "-c", "echo $HOSTNAME").stdout == f"{identifier[:12]}\n"
+    assert box("exec", identifier[:8], "sh", "-c", "exit 5", code=5).stdout == ""
+    told = box("exec", "-i", "-e", "A=1", "-w", "/usr", "life", "sh", "-c", "cat; echo $A; pwd", given="in ")
+    assert told.stdout == "in 1\n/usr\n"
+    wait_for(lambda: box("logs", "life").stdout == "begun\n", "the first line in the log")
+
+    [document] = json.loads(box("inspect", "life").stdout)
+    assert (document["Id"], document["State"]["Running"], document["Name"]) == (identifier, True, "/life")
+
+    assert box("rm", "life", code=1).stderr.startswith("error: ")
+    assert box("stop", "-t", "20", "life").stdout == "life\n"
+    assert box("wait", "life").stdout == "137\n"  # python3 as PID 1 takes no SIGTERM: it is not waited for
+    assert box("exec", "life", "true", code=1).stderr.startswith("error: ")
+    assert box("start", "life").stdout == "life\n"
+    assert box("restart", "-t", "0", "life").stdout == "life\n"
+    assert box("kill", "-s", "KILL", "life").stdout == "life\n"
+    assert box("wait", "life").stdout == "137\n"
+    wait_for(lambda: box("logs", "life").stdout == "begun\n" * 3, "the log of three lives")
+    lines = box("logs", "--tail", "1", "--timestamps", "life").stdout
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z begun\n", lines)
+    assert box("logs", "--since", "0s", "life").stdout == ""
+    assert box("rm", "life").stdout == "life\n"
+    assert box("inspect", "life", code=1).stderr.startswith("error: no container, image, network or volume")
+
+
+def test_logs_follow_until_the_end(box: Cli) -> None:
+    box("run", "-d", "--name", "talker", "box", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    result = box("logs", "-f", "talker", timeout=30)
+    assert result.stdout == "1\n2\n3\n"
+    box("rm", "talker")
+
+
+def test_several_at_once_and_one_that_is_not_there(box: Cli) -> None:
+    for name in ("one", "two"):
+        box("run", "-d", "--name", name, "box", "sleep", "60")
+    began = time.monotonic()
+    result = box("rm", "-f", "one", "three", "two", code=1)
+    assert time.monotonic() - began < 10
+    assert result.stdout == "one\ntwo\n"
+    assert result.stderr.startswith("error: no container is called `three`\n")
+
+
+def test_a_published_port_and_a_limit(box: Cli, free_port: int) -> None:
+    program = (
+        "import http.server, sys\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers(); self.wfile.write(b'hi')\n"
+        "http.server.HTTPServer(('', 80), H).serve_forever()"
+    )
+    box("run", "-d", "--name", "web", "-p", f"{free_port}:80", "-m", "64m", "box", "python3", "-c", program)
+
+    def ask() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{free_port}", timeout=5) as answer:
+                return bytes(answer.read())
+        except OSError:
+            return b""
+
+    assert wait_for(ask, "an answer") == b"hi"
+    [document] = json.loads(box("inspect", "web").stdout)
+    assert document["HostConfig"]["Memory"] == 64 << 20
+    assert f"127.0.0.1:{free_port}->80/tcp" in box("ps").stdout
+    taken = box("run", "-d", "-p", f"{free_port}:80", "box", "sleep", "1", code=125)
+    assert "web" in taken.stderr
+    box("rm", "-f", *(row["name"] for row in box.json("ps") if row["image"] == "box:latest"))
+
+
+def test_nobody_reads_the_output(box: Cli) -> None:
+    process = box.start("image", "ls")
+    assert process.stdout
+    process.stdout.close()
+    _, errors = process.communicate(timeout=30)
+    assert errors == ""
+    assert process.returncode in (0, 141)
+
+
+def test_an_interrupt_ends_logs_with_130(box: Cli) -> None:
+    box("run", "-d", "--name", "quiet", "box", "sleep", "60")
+    process = box.start("logs", "-f", "quiet")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    box("rm", "-f", "quiet")
+
+
+def test_images_networks_and_volumes(box: Cli) -> None:
+    [image] = [row for row in box.json("image", "ls") if row["reference"] == "box:latest"]
+    assert set(image) == {"id", "reference", "digest", "size", "created"}
+    [document] = json.loads(box("image", "inspect", "box").stdout)
+    assert document["RepoTags"] == ["box:latest"]
+    box("run", "--rm", "-v", "kept:/data", "box", "sh", "-c", "echo 1 > /data/file")
+    assert box("run", "--rm", "-v", "kept:/data", "box", "cat", "/data/file").stdout == "1\n"
+    assert [row["name"] for row in box.json("volume", "ls")] == ["kept"]
+    [volume] = json.loads(box("volume", "inspect", "kept").stdout)
+    assert Path(volume["Mountpoint"], "file").read_text() == "1\n"
+    assert box("volume", "rm", "kept").stdout == "kept\n"
+    assert box("volume", "rm", "kept", code=1).stderr.startswith("error: no such volume: `kept`")
+    assert box("volume", "rm", "-f", "kept").stderr == ""
+    assert box.json("volume", "ls") == []
+
+
+def test_a_service_without_a_terminal_gets_no_colour(box: Cli) -> None:
+    result = box("ps", environment={"FORCE_COLOR": "1"})
+    assert "\x1b" not in result.stdout + box("system", "check").stdout
+
+
+def test_completion_scripts_are_valid(box: Cli, tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(box("completion", "bash").stdout)
+    asked = (
+        f'source {script}; stackpy() {{ {" ".join(box.program)} "$@"; }}; '
+        'COMP_LINE="stackpy image inspect bo" COMP_POINT=24; _stackpy; echo "${COMPREPLY[@]}"'
+    )
+    result = subprocess.run(
+        ["bash", "-c", asked], env=box.environment, capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert result.stdout == "box:latest\n"
