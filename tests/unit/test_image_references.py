@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image.references import Reference, normalise, parse
 from stackpy_runtime.store.images import with_tag
