@@ -119,7 +119,9 @@ def _image(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reaso
     address = spec.fields["image"]
     wanted = around.images.get(address, "")
     if replica.image != wanted:
-        yield Reason("image", replica.image, wanted, "its image changes")
+        before = replica.applied.get("image", address)
+        text = "its image changes" if before == address else f"its image is {address} now, no longer {before}"
+        yield Reason("image", replica.image, wanted, text)
 
 
 def _secrets(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:

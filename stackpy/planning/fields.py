@@ -29,11 +29,13 @@ class Field(NamedTuple):
 
     in_place: a change needs no new container
     closed: keys that only the live side has count too; False where images and engines add keys of their own
+    whole: that it comes or goes is one difference, not one for each key
     """
 
     flatten: Callable[[Any], Flat]
     in_place: bool = False
     closed: bool = False
+    whole: bool = False
 
 
 def _plain(value: Any) -> Any:
@@ -164,8 +166,8 @@ CONTAINER: Mapping[str, Field] = {
     "cap_add": Field(_capabilities, closed=True),
     "cap_drop": Field(_capabilities, closed=True),
     "stop_grace_period": Field(_number),
-    "healthcheck": Field(_healthcheck),
-    "logging": _OTHER,
+    "healthcheck": Field(_healthcheck, whole=True),
+    "logging": Field(_other, whole=True),
 }
 NETWORK: Mapping[str, Field] = {"internal": Field(_flag), "subnet": _SCALAR, "labels": _LABELS}
 VOLUME: Mapping[str, Field] = {"labels": _LABELS}
@@ -189,6 +191,9 @@ def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied:
 
 def _compare_field(into: list[Difference], name: str, field: Field, desired: Any, live: Any, applied: Any) -> None:
     new, old, before = ({} if value is None else field.flatten(value) for value in (desired, live, applied))
+    if field.whole and (not old) is not (not new):
+        into.append(Difference(name, live or None, desired or None, field.in_place))
+        return
     keys = [*new, *(key for key in before if key not in new)]
     if field.closed:
         # the engine gives containers aliases of its own

@@ -6,6 +6,7 @@ from stackpy.dsl.specs import Spec
 from stackpy.planning import reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Observation, Reason, Recipe
+from stackpy.planning.quantities import plural
 
 # bases that exist already or are empty: nothing is made for the first step of a recipe that stands on them
 _GIVEN_BASES = frozenset({"image", "scratch"})
@@ -28,7 +29,7 @@ def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
     ]
     if not why:
         return None
-    return Draft("image", spec.name, Action.BUILD, why, note=f"{len(missing)} of {len(steps)} steps")
+    return Draft("image", spec.name, Action.BUILD, why, note=f"{len(missing)} of {plural(len(steps), 'step')}")
 
 
 def _tag(tag: str, old: str | None, new: str) -> Reason:

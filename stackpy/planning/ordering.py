@@ -41,8 +41,9 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
             for address in _needed(draft, specs[draft.address], numbers, through):
                 draft.needs.update(numbers[address])
     _after_users(drafts, specs, existing, numbers)
+    split: dict[int, int] = {}  # a replacement that became a creation → the deletion before it
     for taker, giver, what in claims.conflicts(drafts, specs, existing):
-        _give_up(drafts, taker, giver, what)
+        _give_up(drafts, taker, giver, what, split)
 
 
 def order(drafts: list[Draft]) -> list[int]:
@@ -123,22 +124,13 @@ def _used(live: Mapping[str, object]) -> Iterable[str]:
             yield f"secret.{mount['secret']}"
 
 
-def _give_up(drafts: list[Draft], taker: int, giver: int, what: str) -> None:
+def _give_up(drafts: list[Draft], taker: int, giver: int, what: str, split: dict[int, int]) -> None:
     needs = {number: draft.needs for number, draft in enumerate(drafts)}
-    if drafts[giver].action is Action.REPLACE and taker in graph.reachable([giver], needs):
-        giver = _split(drafts, giver, f"its {what} goes to {drafts[taker].address}")
-    drafts[taker].needs.add(giver)
-
-
-def _split(drafts: list[Draft], giver: int, why: str) -> int:
-    """Makes a replacement a creation, preceded by a deletion that waits for nothing; returns the deletion's number."""
-    later = drafts[giver]
-    for number in later.needs:
-        if drafts[number].address == later.address and drafts[number].action is Action.DELETE:
-            return number
-    reason = Reason("state", "present", "absent", why)
-    number = len(drafts)
-    drafts.append(Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note))
-    later.action = Action.CREATE
-    later.needs.add(number)
-    return number
+    gives = drafts[giver]
+    if giver not in split and gives.action is Action.REPLACE and taker in graph.reachable([giver], needs):
+        reason = Reason("state", "present", "absent", f"its {what} goes to {drafts[taker].address}")
+        split[giver] = len(drafts)
+        drafts.append(Draft(gives.kind, gives.name, Action.DELETE, [reason], replicas=gives.replicas, note=gives.note))
+        gives.action = Action.CREATE
+        gives.needs.add(split[giver])
+    drafts[taker].needs.add(split.get(giver, giver))

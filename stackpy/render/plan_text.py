@@ -15,7 +15,6 @@ from stackpy.render.plan_json import summary
 
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (Action.UPDATE, Action.REPLACE, Action.CREATE, Action.DELETE, Action.START, Action.RUN, Action.BUILD)
-_WORDS = {Action.UPDATE: "update in place"}
 _COLOURS = {"+": "32", "~": "33", "-/+": "35", "!": "36", "-": "31", "*": "34", "@": "36"}  # SGR, ECMA-48 8.3.117
 
 _FIRST, _SECOND, _GAP = 28, 59, 4
@@ -63,11 +62,11 @@ def _rows(plan: Plan) -> Iterator[_Row]:
 
 def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> Iterator[_Row]:
     action = change.action
-    verb = _WORDS.get(action, action.word)
+    verb = f"{action.word} {change.note}" if change.note else action.word
     if change.order:
         verb += f", {change.order}"
-    if change.note:
-        verb += f" {change.note}"
+    elif action is Action.UPDATE:
+        verb += " in place"
     details = [reason for reason in change.reasons if not _is_obvious(change, reason)]
     cause = next((reason for reason in details if _is_cause(reason)), None)
     third = ""
@@ -107,7 +106,7 @@ def _detail(reason: Reason) -> _Row:
         return _Row("", path, SENSITIVE, reason.text.removeprefix(f"{reason.path} {SENSITIVE}: "))
     if _is_cause(reason):
         return _Row("", path, reason.text)
-    if reason.path.startswith("files.") and reason.text.startswith(f"{reason.path}: "):
+    if reason.text.startswith(f"{reason.path}: "):
         return _Row("", path, reason.text.removeprefix(f"{reason.path}: "))
     return _Row("", path, f"{_value(reason.path, reason.old)} → {_value(reason.path, reason.new)}")
 

@@ -1,0 +1,310 @@
+"""Whatever was there and whatever is desired: after the plan nothing is left to do, and nothing was done in vain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stackpy.dsl.specs import Dependency, Spec, StackSpec
+from stackpy.errors import Location
+from stackpy.planning import (
+    Action,
+    Change,
+    Desired,
+    Observation,
+    Observed,
+    Recipe,
+    RecipeStep,
+    Replica,
+    destroy_plan,
+    diff,
+)
+
+NOWHERE = Location("stack.py", 1)
+NAMES = ["a", "b", "c"]
+FINGERPRINTS = st.sampled_from(["f1", "f2"])
+
+
+# --- random stacks ------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def fields(draw: Any, kind: str, networks: list[str], volumes: list[str], secrets: list[str], port: int) -> Any:
+    optional: dict[str, Any] = {
+        "environment": st.dictionaries(st.sampled_from(["A", "B_TOKEN"]), st.sampled_from(["1", "2"])),
+        "labels": st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(["1", "2"])),
+        "command": st.lists(st.sampled_from(["p", "q r"]), max_size=2),
+        "mem_limit": st.sampled_from([0, 1 << 20, 1 << 28]),
+        "cpus": st.sampled_from([0.5, 1.0]),
+        "read_only": st.booleans(),
+        "cap_add": st.lists(st.sampled_from(["NET_ADMIN", "SYS_TIME"]), unique=True),
+        "files": st.dictionaries(st.just("/f"), st.fixed_dictionaries({"content": st.sampled_from(["YQ==", "Yg=="])})),
+        "networks": st.dictionaries(
+            st.sampled_from(networks), st.fixed_dictionaries({"aliases": st.just(["z"])}), max_size=2
+        )
+        if networks
+        else None,
+        "volumes": st.lists(st.sampled_from(volumes), unique=True, max_size=1).map(
+            lambda names: [{"type": "volume", "source": n, "target": f"/{n}", "read_only": False} for n in names]
+        )
+        if volumes
+        else None,
+        "secrets": st.lists(st.sampled_from(secrets), unique=True).map(
+            lambda names: [{"secret": n, "target": n} for n in names]
+        )
+        if secrets
+        else None,
+    }
+    if kind == "container":
+        optional |= {
+            "restart": st.sampled_from(["no", "always"]),
+            "replicas": st.integers(1, 3),
+            "healthcheck": st.sampled_from([{"tcp": 80}, {"tcp": 80, "interval": 1.0}]),
+            "ports": st.just([{"host_ip": "127.0.0.1", "published": port, "target": 80, "protocol": "tcp"}]),
+        }
+    chosen = st.fixed_dictionaries({}, optional={key: value for key, value in optional.items() if value is not None})
+    return {"image": f"image.{draw(st.sampled_from(NAMES[:2]))}", **draw(chosen)}
+
+
+@st.composite
+def stacks(draw: Any) -> Desired:
+    specs: dict[str, Spec] = {}
+
+    def add(kind: Any, name: str, values: dict[str, Any], dependencies: tuple[Dependency, ...] = ()) -> None:
+        specs[f"{kind}.{name}"] = Spec(kind, name, values, dependencies, NOWHERE)
+
+    def some() -> list[str]:
+        return draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+
+    recipes = {}
+    for name in NAMES[:2]:
+        add("image", name, {"source": {"base": {"kind": "host"}, "steps": []}})
+        steps = [f"{name}{draw(st.integers(0, 1))}", f"end{draw(st.integers(0, 1))}"]
+        recipes[f"image.{name}"] = Recipe(
+            "/".join(steps), tuple(RecipeStep("/".join(steps[: i + 1]), step, "", {}) for i, step in enumerate(steps))
+        )
+    networks, volumes, secrets = some(), some(), some()
+    for name in networks:
+        add("network", name, draw(st.fixed_dictionaries({}, optional={"internal": st.booleans()})))
+    for name in volumes:
+        add("volume", name, draw(st.fixed_dictionaries({}, optional={"labels": st.just({"x": "1"})})))
+    fingerprints = {}
+    for name in secrets:
+        add("secret", name, {"source": {"env": name}})
+        fingerprints[f"secret.{name}"] = draw(FINGERPRINTS)
+    ports = draw(st.permutations([8001, 8002, 8003]))
+    before: list[str] = []
+    for name, port in zip(draw(st.permutations(NAMES)), ports, strict=True):
+        kind = draw(st.sampled_from(["container", "job"]))
+        values = draw(fields(kind, networks, volumes, secrets, port))
+        needed = draw(st.lists(st.sampled_from(before), unique=True)) if before else []
+        conditions = {"container": "started", "job": "completed"}
+        add(kind, name, values, tuple(Dependency(a, conditions[a.partition(".")[0]]) for a in needed))  # type: ignore[arg-type]
+        before.append(f"{kind}.{name}")
+    return Desired(StackSpec("shop", specs, {}, "/"), recipes, fingerprints)
+
+
+# --- an engine, as a model ----------------------------------------------------------------------------------------
+
+
+class Model:
+    """What an engine holds; it refuses what a real one would."""
+
+    def __init__(self) -> None:
+        self.resources: dict[str, Observed] = {}
+        self.images: dict[str, Recipe] = {}
+        self.built: set[str] = set()
+        self.generation = 0
+
+    def observe(self) -> Observation:
+        return Observation(
+            "shop", "model", self.generation, dict(self.resources), dict(self.images), frozenset(self.built), {}
+        )
+
+    def perform(self, change: Change, desired: Desired) -> None:
+        kind, _, name = change.address.partition(".")
+        if change.action is Action.BUILD:
+            self.images[change.address] = desired.recipes[change.address]
+            self.built |= {step.id for step in desired.recipes[change.address].steps}
+        elif kind in ("container", "job"):
+            self._process(change, desired)
+        elif change.action is Action.DELETE:
+            assert not self._users(change.address), f"{change.address} is in use"
+            del self.resources[change.address]
+        else:
+            assert (change.action is Action.CREATE) == (change.address not in self.resources)
+            spec = desired.stack.resources[change.address]
+            if change.action is Action.REPLACE:
+                assert kind == "network"
+                for user in self._users(change.address):
+                    self._drop(user, ())
+            live = dict(spec.fields)
+            if kind == "secret":
+                live = {"fingerprint": desired.fingerprints[change.address], "available": True}
+            self.resources[change.address] = Observed(spec.kind, name, live, spec.fields, (), spec.dependencies)
+
+    def _users(self, address: str) -> list[str]:
+        kind, _, name = address.partition(".")
+        found = []
+        for user, observed in self.resources.items():
+            for replica in observed.replicas:
+                live = replica.live
+                used = {
+                    "network": live.get("networks", {}) if replica.status == "running" else {},
+                    "volume": [mount["source"] for mount in live.get("volumes", ())],
+                    "secret": [mount["secret"] for mount in live.get("secrets", ())],
+                }[kind]
+                if name in used:
+                    found.append(user)
+        return list(dict.fromkeys(found))
+
+    def _process(self, change: Change, desired: Desired) -> None:
+        address, action = change.address, change.action
+        if action is Action.DELETE:
+            self._drop(address, change.replicas)
+            return
+        spec = desired.stack.resources[address]
+        replicas = {replica.index: replica for replica in self._replicas(address)}
+        for index in change.replicas or range(1, spec.fields.get("replicas", 1) + 1):
+            if action is Action.UPDATE:
+                assert index in replicas
+                live = replicas[index].live
+                kept = {k: v for k, v in live.items() if k not in ("mem_limit", "cpus", "restart", "labels")}
+                new = {k: v for k, v in spec.fields.items() if k in ("mem_limit", "cpus", "restart", "labels")}
+                replicas[index] = replicas[index]._replace(live={**kept, **new}, applied=dict(spec.fields))
+            elif action is Action.START:
+                assert replicas[index].status in ("created", "exited")
+                replicas[index] = replicas[index]._replace(status="running")
+            else:
+                assert action is not Action.CREATE or index not in replicas
+                replicas.pop(index, None)
+                self._store(address, spec, replicas)
+                replicas[index] = self._made(spec, index, desired)
+        self._store(address, spec, replicas)
+
+    def _made(self, spec: Spec, index: int, desired: Desired) -> Replica:
+        name = f"shop-{spec.name}-{index}"
+        for observed in self.resources.values():
+            for other in observed.replicas:
+                assert other.name != name, f"the name {name} is taken"
+                if observed.address != spec.address and other.status == "running":
+                    taken = {port["published"] for port in other.live.get("ports", ())}
+                    assert not taken & {port["published"] for port in spec.fields.get("ports", ())}, "a port is taken"
+        assert spec.fields["image"] in self.images and self.images[spec.fields["image"]] == desired.recipes[
+            spec.fields["image"]
+        ], "the image is not built"
+        live = {key: value for key, value in spec.fields.items() if key not in ("image", "replicas")}
+        for network in live.get("networks", ()):
+            assert f"network.{network}" in self.resources, "a network is missing"
+        for mount in live.get("volumes", ()):
+            assert f"volume.{mount['source']}" in self.resources, "a volume is missing"
+        live["environment"] = {"PATH": "/bin", **live.get("environment", {})}
+        live["secrets"] = [
+            {**mount, "fingerprint": self.resources[f"secret.{mount['secret']}"].live["fingerprint"]}
+            for mount in live.get("secrets", ())
+        ]
+        done = spec.kind == "job"
+        return Replica(
+            index, name, name, "exited" if done else "running", "", 0 if done else None, 1.0 if done else 0.0,
+            desired.recipes[spec.fields["image"]].id, live, dict(spec.fields),
+        )  # fmt: skip
+
+    def _replicas(self, address: str) -> tuple[Replica, ...]:
+        return self.resources[address].replicas if address in self.resources else ()
+
+    def _store(self, address: str, spec: Spec, replicas: dict[int, Replica]) -> None:
+        self.resources.pop(address, None)
+        if replicas:
+            ordered = tuple(replica for _, replica in sorted(replicas.items()))
+            self.resources[address] = Observed(
+                spec.kind, spec.name, ordered[-1].live, dict(spec.fields), ordered, spec.dependencies
+            )
+
+    def _drop(self, address: str, indexes: tuple[int, ...]) -> None:
+        observed = self.resources.pop(address)
+        rest = tuple(r for r in observed.replicas if indexes and r.index not in indexes)
+        if rest:
+            self.resources[address] = observed._replace(replicas=rest)
+
+    def damage(self, data: Any) -> None:
+        """What may happen between two applies: containers die, are removed, are changed by hand."""
+        for address, observed in list(self.resources.items()):
+            if not observed.replicas:
+                continue
+            replica = data.draw(st.sampled_from(observed.replicas))
+            what = data.draw(st.sampled_from(["", "", "dies", "goes", "memory"]))
+            if what == "dies":
+                new: tuple[Replica, ...] = (replica._replace(status="exited", exit_code=137),)
+            elif what == "memory":
+                new = (replica._replace(live={**replica.live, "mem_limit": 7}),)
+            else:
+                new = ()
+            if what:
+                rest = [r for r in observed.replicas if r is not replica]
+                if rest or new:
+                    self.resources[address] = observed._replace(replicas=(*rest, *new))
+                else:
+                    del self.resources[address]
+
+
+def apply(model: Model, desired: Desired, upto: int | None = None) -> None:
+    plan = diff(desired, model.observe())
+    seen: set[str] = set()
+    addresses = {change.address for change in plan.changes}
+    for change in plan.changes[:upto]:
+        assert set(change.depends_on) <= addresses
+        assert set(change.depends_on) <= seen, "a change stands before what it depends on"
+        seen.add(change.address)
+        model.perform(change, desired)
+    model.generation = plan.generation
+
+
+# --- properties ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(first=stacks(), second=stacks(), data=st.data())
+def test_a_plan_converges(first: Desired, second: Desired, data: Any) -> None:
+    model = Model()
+    apply(model, first)
+    assert diff(first, model.observe()).changes == ()
+    model.damage(data)
+    apply(model, second)
+    assert diff(second, model.observe()).changes == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=stacks(), second=stacks(), upto=st.integers(0, 12))
+def test_an_interrupted_plan_is_finished_by_the_next(first: Desired, second: Desired, upto: int) -> None:
+    model = Model()
+    apply(model, first)
+    apply(model, second, upto)
+    apply(model, second)
+    assert diff(second, model.observe()).changes == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(desired=stacks(), volumes=st.booleans())
+def test_destroy_leaves_nothing_but_volumes(desired: Desired, volumes: bool) -> None:
+    model = Model()
+    apply(model, desired)
+    kept = [] if volumes else [address for address in model.resources if address.startswith("volume.")]
+    for change in destroy_plan(model.observe(), volumes=volumes).changes:
+        assert change.action is Action.DELETE
+        model.perform(change, desired)
+    assert sorted(model.resources) == sorted(kept)
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=stacks(), second=stacks(), data=st.data())
+def test_a_target_brings_what_it_needs(first: Desired, second: Desired, data: Any) -> None:
+    model = Model()
+    apply(model, first)
+    known = sorted({*second.stack.resources, *model.resources})
+    target = data.draw(st.sampled_from(known))
+    for change in diff(second, model.observe(), targets=frozenset([target])).changes:
+        model.perform(change, second)
+    left = {change.address for change in diff(second, model.observe()).changes}
+    assert target not in left
