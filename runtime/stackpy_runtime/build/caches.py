@@ -21,8 +21,8 @@ def folder(root: Root, target: str) -> str:
 class using:
     """Makes the folders of these caches and holds them, so that nothing removes one under a running step.
 
-    Held by several steps at once, as BuildKit's default `sharing=shared`: pip, apt and compilers lock for themselves.
-    Gives (folder, target) pairs.
+    One step at a time, as BuildKit's `sharing=locked`: apt refuses a folder whose lock another holds, and a build that
+    fails by chance is worse than one that waits. Gives (folder, target) pairs.
     """
 
     def __init__(self, root: Root, targets: list[str]) -> None:
@@ -30,12 +30,14 @@ class using:
         self._held: list[int] = []
 
     def __enter__(self) -> list[tuple[str, str]]:
-        pairs = [(folder(self._root, target), posixpath.normpath(target)) for target in dict.fromkeys(self._targets)]
+        # Sorted, so that two steps with caches in common do not wait for each other for ever.
+        targets = sorted({posixpath.normpath(target) for target in self._targets})
+        pairs = [(folder(self._root, target), target) for target in targets]
         try:
             for path, _ in pairs:
                 _make(path, self._root)
                 self._held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-                fcntl.flock(self._held[-1], fcntl.LOCK_SH)
+                fcntl.flock(self._held[-1], fcntl.LOCK_EX)
         except BaseException:
             self.__exit__()
             raise
