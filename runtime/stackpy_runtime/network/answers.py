@@ -90,7 +90,10 @@ def packed(question: Question, reply: DNSRecord, *, stream: bool) -> bytes:
     data = bytes(reply.pack())
     if stream or len(data) <= question.limit:
         return data
-    return bytes(reply.truncate().pack())
+    # As many as fit: a client that knows no TCP (musl before 1.2.4) takes what it gets. An A record has 16 bytes.
+    reply.header.tc = 1
+    reply.rr = reply.rr[: max(0, len(reply.rr) - (len(data) - question.limit + 15) // 16)]
+    return bytes(reply.pack())
 
 
 def _reply(question: Question) -> DNSRecord:
