@@ -159,7 +159,8 @@ class Assembly:
         except UnicodeDecodeError:
             place.report(f"{place.name}: `{os.path.basename(path)}` is not UTF-8 text")
         except environment.EnvLine as wrong:
-            self._session.report_at(wrong.message, Location(path, wrong.line), f"read by {place.name}")
+            # the line itself is not shown, as it would be of a place: it may hold a password
+            place.report(f"{place.name}: line {wrong.line} of `{os.path.basename(path)}`: {wrong.message}")
         return {}
 
     def _merge(self, result: dict[str, str], place: Place, given: dict[str, str | None], path: str) -> None:

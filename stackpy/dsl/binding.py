@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from stackpy.dsl.calls import caller
-from stackpy.dsl.session import Place
+from stackpy.dsl.session import Place, current
 from stackpy.dsl.values import meant
 
 P = ParamSpec("P")
@@ -42,12 +42,18 @@ def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callab
                 if key not in known:
                     place.item(key).report(f"unknown argument `{key}` of {subject}", meant(key, names), key=True)
             if len(known) != len(kwargs):
+                session = current()
+                if session is not None:
+                    session.incomplete = True
                 try:
                     return function(*args, **known)  # type: ignore[arg-type]
                 except TypeError as error:
                     if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                         raise
                     reason = error
+                finally:
+                    if session is not None:
+                        session.incomplete = False
             place.report(f"{subject} {_explain(str(reason), len(positional) - bound)}")
             if otherwise is None:
                 return None  # type: ignore[return-value]

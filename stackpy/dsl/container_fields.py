@@ -339,6 +339,7 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that are set and valid, parsed; everything wrong is reported at `place`."""
     known = CONTAINER_FIELDS if kind == "container" else JOB_FIELDS
     parsed: dict[str, Any] = {}
+    lacks_image = given.get("image") is None
     for key, value in given.items():
         inner = place.item(key)
         if key not in known:
@@ -346,6 +347,7 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             if key in CONTAINER_FIELDS:
                 hint = "a job runs once: it has no replicas, ports, restarts or health"
             inner.report(f"unknown field `{key}` of {place.subject}", hint, key=True)
+            lacks_image = lacks_image and key != "build" and "`image`" not in hint
         elif value is None:
             continue
         elif key in _STRUCTURED:
@@ -361,7 +363,7 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("mem_limit", "cpus", "pids_limit"):
         if parsed.get(key) in (0, -1):
             del parsed[key]  # Compose: no limit, as is leaving it out
-    if given.get("image") is None:
+    if lacks_image:
         place.report(f"{place.subject} has no `image`", "give it an Image or an image's name")
     _check_together(place, parsed)
     return parsed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stackpy.dsl.values import Invalid, show
+from stackpy.dsl.values import Invalid
 
 # compose-go dotenv: `export ` may stand before a name, and `:` for `=`
 _NAME = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<separator>[=:]?)[ \t]*")
@@ -15,7 +15,7 @@ _REST = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|$)")
 
 
 class EnvLine(Invalid):
-    """A line of a file is wrong; `line` counts from 1."""
+    """A line of a file is wrong; `line` counts from 1. The message holds nothing of it: it may be a password."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -39,10 +39,10 @@ def parse(content: str) -> dict[str, str | None]:
         number = content.count("\n", 0, position) + 1
         match = _NAME.match(content, position, end)
         if match is None:
-            raise EnvLine(f"expected `NAME=value`, not {show(line.strip())}", number)
+            raise EnvLine("expected `NAME=value`", number)
         if not match["separator"]:
             if not _REST.match(content, match.end()):
-                raise EnvLine(f"expected `NAME=value`, not {show(line.strip())}", number)
+                raise EnvLine("expected `NAME=value`", number)
             result[match["name"]] = None
             position = end + 1
             continue

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import Call, caller
 from stackpy.dsl.session import Declaration, Place, current
-from stackpy.dsl.values import Invalid, command, flag, labels, meant, resource_name, show, stack_name, text, wrong
+from stackpy.dsl.values import Invalid, command, flag, labels, resource_name, show, stack_name, text, wrong
 
 Labels = Mapping[str, str | int | float | bool | None] | Sequence[str]
 
@@ -244,5 +244,5 @@ def _json(value: object, path: tuple[str | int, ...] = ()) -> Any:
                 raise Invalid(f"has a key that is not a string: {show(key)}", path=path)
             result[key] = _json(item, (*path, key))
         return result
-    hint = meant("path", ["path"]) if isinstance(value, Secret) else ""
+    hint = "a secret is never shown; its `path` is where containers find it" if isinstance(value, Secret) else ""
     raise Invalid(f"must be text, a number, a list or a mapping, not {show(value)}", hint, path)

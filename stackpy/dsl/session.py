@@ -61,10 +61,15 @@ class Session:
         self.outputs: dict[str, tuple[Any, Call]] = {}
         self.variables: dict[str, Call] = {}
         self.findings: list[Finding | Problem] = []
+        # while a call is made without arguments that were not understood: that something lacks is no news
+        self.incomplete = False
 
     def report(self, finding: Finding | Problem) -> None:
         """Keeps a problem for the end of the load, unless it follows from another."""
-        if UNKNOWN_TEXT not in finding.message:
+        if self.incomplete and isinstance(finding, Finding) and not finding.path:
+            return
+        # escaped where a value went through repr()
+        if UNKNOWN_TEXT not in finding.message and repr(UNKNOWN_TEXT)[1:-1] not in finding.message:
             self.findings.append(finding)
 
     def report_at(self, message: str, location: Location, hint: str = "") -> None:

@@ -225,7 +225,7 @@ def scalar(value: object) -> str:
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str) or "\0" in value:
-        raise wrong("a string, a number or True or False", value)
+        raise wrong("a string, a number, True or False", value)
     return value
 
 

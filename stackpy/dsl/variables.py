@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import UNKNOWN_TEXT, Place, current
-from stackpy.dsl.values import Invalid, show, wrong
+from stackpy.dsl.values import Invalid, wrong
 
 T = TypeVar("T")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -96,7 +96,7 @@ def var(name: str, default: Any = _MISSING, *, type: type[Any] | None = None, he
         kind = list
     if kind not in _PARSERS:
         what = "type" if type else "default"
-        place.item(what).report(f"`{what}` of a variable must be str, int, float, bool or list, not {show(kind)}")
+        place.item(what).report(f"`{what}` of a variable must be str, int, float, bool or list, not {kind.__name__}")
         return UNKNOWN_TEXT if default is _MISSING else default
     fallback = _UNKNOWN[kind] if default is _MISSING else default
     valid = place.item("name").parse(_name, name)

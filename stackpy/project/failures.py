@@ -29,6 +29,8 @@ def explain(error: BaseException, path: str) -> Problem:
         text = error.strerror.lower() + (f": {names}" if names else "")
     elif isinstance(error, KeyError) and len(error.args) == 1:
         text = f"no such key: {error.args[0]!r}"
+    elif isinstance(error, ImportError) and error.name == "stackpy":
+        text = text.partition(" from 'stackpy'")[0] + " from `stackpy`"
     elif isinstance(error, RecursionError):
         text = "functions call each other without end"
     name = type(error).__name__

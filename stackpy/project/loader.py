@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 # not lazy: the stack file would import them while no byte code may be written
 from stackpy.dsl import assemble, containers, variables  # noqa: F401
-from stackpy.dsl.session import UNKNOWN_TEXT, Session, activate
+from stackpy.dsl.session import Session, activate
 from stackpy.dsl.specs import StackSpec
 from stackpy.dsl.values import normal_stack_name
 from stackpy.errors import Location, Problem, StackFileError, StackpyError
@@ -104,9 +104,7 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
             except (Exception, SystemExit) as error:  # whatever a user's code may raise
                 from stackpy.project.failures import explain
 
-                problem = explain(error, path)
-                if not (session.findings and UNKNOWN_TEXT in problem.message):
-                    session.report(problem)
+                session.report(explain(error, path))
         name = _name(path, session, default)
         stack = assemble.Assembly(session, reader, os.path.dirname(path), chosen.publish).stack(name, whole=whole)
         if whole:
@@ -198,11 +196,13 @@ def _surroundings(folder: str, recorder: Recorder) -> Iterator[None]:
         sys.stdout = stdout
         sys.path[:], sys.dont_write_bytecode = search, no_bytecode
         for name in set(sys.modules) - known:
-            file = getattr(sys.modules[name], "__file__", None)
+            module = sys.modules[name]
+            # a folder without __init__.py is a package that has no file of its own
+            files = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", ()))
             if name == MODULE:
                 del sys.modules[name]
-            elif file and recorder.is_users(file):
-                recorder.modules.add(os.path.abspath(file))
+            elif any(path and recorder.is_users(path) for path in files):
+                recorder.modules.update(os.path.abspath(path) for path in files if path and not os.path.isdir(path))
                 del sys.modules[name]
 
 

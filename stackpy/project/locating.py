@@ -101,6 +101,10 @@ def _argument(call: ast.Call, where: Call, path: tuple[Key, ...], key: bool) -> 
             if any(isinstance(one, ast.Starred) for one in node.elts[: part + 1]):
                 break
             node = node.elts[part]
+        elif isinstance(node, ast.List | ast.Tuple) and isinstance(part, str):
+            # ["NAME=value"]
+            named = (one for one in node.elts if isinstance(one, ast.Constant) and _begins(one.value, part))
+            node = next(named, None)
         elif isinstance(node, ast.Dict):
             index = _entry(node, part)
             if index is None:
@@ -112,6 +116,10 @@ def _argument(call: ast.Call, where: Call, path: tuple[Key, ...], key: bool) -> 
             break
         found = _of(node)
     return found
+
+
+def _begins(value: object, name: str) -> bool:
+    return isinstance(value, str) and value.partition("=")[0] == name
 
 
 def _entry(node: ast.Dict, part: Key) -> int | None:

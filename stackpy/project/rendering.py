@@ -44,7 +44,8 @@ class Renderer:
         try:
             text = environment.get_template(name).render(variables)
         except jinja2.TemplateSyntaxError as error:
-            problems.append((error.message or "invalid syntax", Location(error.filename or name, error.lineno)))
+            what = error.message or "invalid syntax"
+            problems.append((what[:1].lower() + what[1:], Location(error.filename or name, error.lineno)))
         except jinja2.TemplateNotFound as error:
             problems.append((f"no such template: `{error.name}`", _raised_at(error, name)))
         except RecursionError as error:
@@ -150,8 +151,8 @@ def _raised_at(error: BaseException, fallback: str) -> Location:
     """The template's line in an exception's traceback, which Jinja2 has rewritten to template lines."""
     trace, found = error.__traceback__, Location(fallback, 1)
     while trace is not None:
-        template = trace.tb_frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            found = Location(template.filename or fallback, trace.tb_lineno)
+        # jinja2/debug.py marks the frames that it has made up for lines of templates
+        if "__jinja_exception__" in trace.tb_frame.f_globals:
+            found = Location(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
         trace = trace.tb_next
     return found

@@ -20,7 +20,7 @@ class Settings(NamedTuple):
     name: the stack's, or ""; file: the stack file's, relative to the folder; engine: its URL
     vars: values of variables; publish: the host address of published ports that name none
     path: stackpy.toml's, or "" where there is none
-    sources: where each of `vars` stands, as messages name it
+    sources: the keys under which each of `vars` stands in the file
     """
 
     folder: str
@@ -31,7 +31,7 @@ class Settings(NamedTuple):
     engine: str = "embedded"
     vars: Mapping[str, Any] = {}
     publish: str = "127.0.0.1"
-    sources: Mapping[str, str] = {}
+    sources: Mapping[str, tuple[str, ...]] = {}
 
 
 def settings(folder: str = "", environment: str | None = None) -> Settings:
@@ -96,12 +96,12 @@ class _Reader:
         if chosen and chosen not in environments:
             known = ", ".join(f"`{name}`" for name in environments)
             hint = meant(chosen, environments, f"there is {known}" if known else f"add a table [env.{chosen}]")
-            self._problems.append(Problem(f"no environment `{chosen}` in {FILE}", Location(self._path, 1), hint))
+            self._problems.append(Problem(f"no environment `{chosen}` in {FILE}", None, hint))
         if self._problems:
             raise StackFileError(sorted(self._problems, key=lambda one: one.location.line if one.location else 0))
         override = overrides.get(chosen, {})
-        sources = dict.fromkeys(result.get("vars", ()), f"[vars] in {FILE}")
-        sources |= dict.fromkeys(override.get("vars", ()), f"[env.{chosen}.vars] in {FILE}")
+        sources = {name: ("vars", name) for name in result.get("vars", ())}
+        sources |= {name: ("env", chosen, "vars", name) for name in override.get("vars", ())}
         variables = {**result.get("vars", {}), **override.get("vars", {})}
         merged = {**result, **override, "vars": variables, "sources": sources}
         return Settings(folder, chosen, self._path, **merged)
@@ -145,19 +145,20 @@ class _Reader:
         return result
 
     def _report(self, message: str, path: tuple[str, ...], hint: str = "") -> None:
-        self._problems.append(Problem(message, self._locate(path), hint))
+        self._problems.append(Problem(message, locate(self._path, self._lines, path), hint))
 
-    def _locate(self, path: tuple[str, ...]) -> Location:
-        """The line that sets `path`; tomllib tells no positions, so the usual ways of writing it are looked for."""
-        table: list[str] = []
-        for number, line in enumerate(self._lines, 1):
-            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-            if header:
-                table = [part.strip(" \"'") for part in header[1].split(".")]
-                if table == list(path):
-                    return Location(self._path, number, line.index("[") + 1, len(line.strip()))
-                continue
-            key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
-            if key and table + [part.strip("\"'") for part in key[1].split(".")] == list(path):
-                return Location(self._path, number, key.start(1) + 1, len(key[1]))
-        return Location(self._path, 1)
+
+def locate(file: str, lines: list[str], keys: tuple[str, ...]) -> Location:
+    """The line that sets `keys`; tomllib tells no positions, so the usual ways of writing it are looked for."""
+    table: list[str] = []
+    for number, line in enumerate(lines, 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            table = [part.strip(" \"'") for part in header[1].split(".")]
+            if table == list(keys):
+                return Location(file, number, line.index("[") + 1, len(line.strip()))
+            continue
+        key = re.match(r"\s*([\w.\"'-]+)\s*=", line)
+        if key and [*table, *(part.strip("\"'") for part in key[1].split("."))] == list(keys):
+            return Location(file, number, key.start(1) + 1, len(key[1]))
+    return Location(file, 1)

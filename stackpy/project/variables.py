@@ -8,9 +8,9 @@ from typing import Any
 
 from stackpy.dsl.session import Session
 from stackpy.dsl.values import meant, nearest
-from stackpy.errors import Location, Problem
+from stackpy.errors import Problem
 from stackpy.project.inputs import Recorder
-from stackpy.project.settings import Settings
+from stackpy.project.settings import FILE, Settings, locate
 
 PREFIX = "STACKPY_VAR_"
 
@@ -30,7 +30,7 @@ class Given:
         if value is not None:
             return value, PREFIX + name
         if name in self._settings.vars:
-            return self._settings.vars[name], self._settings.sources[name]
+            return self._settings.vars[name], self._source(name)
         return None
 
     def report_unknown(self, session: Session) -> None:
@@ -53,11 +53,14 @@ class Given:
             unset = [one for one in known if one not in self._settings.vars]
             near = nearest(name, unset)
             if near and _slip(name, near):
-                session.report_at(
-                    f"{self._settings.sources[name]} sets `{name}`, which the stack file does not ask for",
-                    Location(self._settings.path, 1),
-                    f"did you mean `{near}`?",
-                )
+                with open(self._settings.path, encoding="utf-8") as file:
+                    place = locate(self._settings.path, file.read().splitlines(), self._settings.sources[name])
+                what = f"{self._source(name)} sets `{name}`, which the stack file does not ask for"
+                session.report_at(what, place, f"did you mean `{near}`?")
+
+    def _source(self, name: str) -> str:
+        """How messages name the place of a variable in the settings."""
+        return f"[{'.'.join(self._settings.sources[name][:-1])}] in {FILE}"
 
 
 def _slip(name: str, near: str) -> bool:

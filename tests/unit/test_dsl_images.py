@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.stack_files import complaints, load_text, resources
+
+
+def source(folder: Path, text: str, files: dict[str, str | bytes] | None = None) -> dict[str, Any]:
+    found = resources(folder, f"app = {text}\nContainer('web', image=app)", files)["image.web"]
+    return dict(found.fields["source"])
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("Image('debian:bookworm')", {"kind": "image", "reference": "debian:bookworm"}),
+        ("Image('localhost:5000/a/b:1')", {"kind": "image", "reference": "localhost:5000/a/b:1"}),
+        ("'nginx'", {"kind": "image", "reference": "nginx"}),
+        ("Image.scratch()", {"kind": "scratch"}),
+        ("Image.host('python3', '/bin/sh')", {"kind": "host", "programs": ["python3", "/bin/sh"]}),
+        ("Image.bootstrap('debian:bookworm', packages=['curl', 'libc6:i386'])",
+         {"kind": "bootstrap", "suite": "debian:bookworm", "packages": ["curl", "libc6:i386"]}),
+        ("Image.bootstrap('bookworm')", {"kind": "bootstrap", "suite": "debian:bookworm", "packages": []}),
+    ],
+)  # fmt: skip
+def test_bases(tmp_path: Path, text: str, base: dict[str, Any]) -> None:
+    assert source(tmp_path, text) == {"base": base, "steps": []}
+
+
+def test_archive_is_found_beside_the_stack_file(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "Container('web', image=Image.archive('img.tar'))", {"img.tar": b""})
+    base = loaded.stack.resources["image.web"].fields["source"]["base"]
+    assert base == {"kind": "archive", "path": str(tmp_path / "img.tar")}
+    assert str(tmp_path / "img.tar") in loaded.inputs.files
+
+
+@pytest.mark.parametrize(
+    ("call", "step"),
+    [
+        (".run('make all')",
+         {"instruction": "run", "text": "RUN make all", "argv": ["/bin/sh", "-c", "make all"], "network": "default"}),
+        (".run(['make', 'all'], cache=['/c', '/d'], network='none')",
+         {"instruction": "run",
+          "text": 'RUN --mount=type=cache,target=/c --mount=type=cache,target=/d --network=none ["make", "all"]',
+          "argv": ["make", "all"], "network": "none", "cache": ["/c", "/d"]}),
+        (".copy('a.txt', '/srv/')",
+         {"instruction": "copy", "text": "COPY a.txt /srv/", "sources": ["a.txt"], "context": "", "target": "/srv/"}),
+        (".copy('*.txt', 'src', 'dst/', exclude='*.pyc', chown=33, mode='644')",
+         {"instruction": "copy", "text": "COPY --chown=33 --chmod=644 *.txt src dst/", "sources": ["*.txt", "src"],
+          "context": "", "target": "dst/", "exclude": ["*.pyc"], "chown": "33", "mode": 0o644}),
+        (".workdir('app')", {"instruction": "workdir", "text": "WORKDIR app", "target": "app"}),
+        (".env(A=1, B='x y')",
+         {"instruction": "env", "text": 'ENV A=1 B="x y"', "values": {"A": "1", "B": "x y"}}),
+        (".env({'a.b': True}, C='c')",
+         {"instruction": "env", "text": "ENV a.b=true C=c", "values": {"a.b": "true", "C": "c"}}),
+        (".label({'org.x': 'y'})", {"instruction": "label", "text": "LABEL org.x=y", "values": {"org.x": "y"}}),
+        (".user(1000)", {"instruction": "user", "text": "USER 1000", "value": "1000"}),
+        (".expose(80, '53/udp', '90-91')",
+         {"instruction": "expose", "text": "EXPOSE 80/tcp 53/udp 90-91/tcp",
+          "ports": ["80/tcp", "53/udp", "90-91/tcp"]}),
+        (".entrypoint(['a', 'b\"c'])",
+         {"instruction": "entrypoint", "text": 'ENTRYPOINT ["a", "b\\"c"]', "argv": ["a", 'b"c']}),
+        (".cmd('serve')", {"instruction": "cmd", "text": "CMD serve", "argv": ["/bin/sh", "-c", "serve"]}),
+        (".cmd([])", {"instruction": "cmd", "text": "CMD []", "argv": []}),
+        (".file('/etc/x', 'text', mode=0o600)",
+         {"instruction": "file", "text": "FILE /etc/x", "target": "/etc/x", "content": "dGV4dA==", "mode": 0o600}),
+        (".file('/etc/x', template('t.j2', n=2), chown='root')",
+         {"instruction": "file", "text": "FILE /etc/x", "target": "/etc/x", "content": "Mg==", "mode": 0o644,
+          "chown": "root"}),
+    ],
+)  # fmt: skip
+def test_steps(tmp_path: Path, call: str, step: dict[str, Any]) -> None:
+    files: dict[str, str | bytes] = {"a.txt": "", "src/b.py": "", "t.j2": "{{ n }}"}
+    expected = {**step, "line": "stack.py:2"}
+    if "context" in expected:
+        expected["context"] = str(tmp_path)
+    assert source(tmp_path, f"Image('x'){call}", files)["steps"] == [expected]
+
+
+def test_each_method_returns_a_new_image(tmp_path: Path) -> None:
+    text = "base = Image('x').run('a')\nContainer('one', image=base)\nContainer('two', image=base.run('b'))"
+    found = resources(tmp_path, text)
+    steps = {name: [s["text"] for s in found[name].fields["source"]["steps"]] for name in ("image.one", "image.two")}
+    assert steps == {"image.one": ["RUN a"], "image.two": ["RUN a", "RUN b"]}
+
+
+def test_equal_recipes_are_one_resource_named_by_its_first_user(tmp_path: Path) -> None:
+    text = "Container('a', image='x')\nContainer('b', image=Image('x'))\nJob('c', image=Image('x').run('y'))\n"
+    text += "Container('d', image=Image('x').run('y'))"
+    found = resources(tmp_path, text)
+    assert {address: spec.fields["image"] for address, spec in found.items() if "image" in spec.fields} == {
+        "container.a": "image.a", "container.b": "image.a", "job.c": "image.c", "container.d": "image.c",
+    }  # fmt: skip
+
+
+def test_a_tag_is_the_address_and_makes_a_resource_without_users(tmp_path: Path) -> None:
+    text = "app = Image('x').run('y').tag('shop/app:1', 'shop/app:latest')\nContainer('web', image=app)\n"
+    text += "Image('z').tag('tools')"
+    found = resources(tmp_path, text)
+    assert {address: spec.fields.get("tags") for address, spec in found.items() if spec.kind == "image"} == {
+        "image.shop/app:1": ["shop/app:1", "shop/app:latest"],
+        "image.tools": ["tools"],
+    }
+    assert found["container.web"].fields["image"] == "image.shop/app:1"
+
+
+def test_a_tag_of_the_stack_can_be_built_upon_by_name(tmp_path: Path) -> None:
+    text = "Image('x').run('a').tag('base')\nContainer('one', image='base')\n"
+    text += "Container('two', image=Image('base:latest').run('b'))"
+    found = resources(tmp_path, text)
+    assert found["container.one"].fields["image"] == "image.base"
+    two = found["image.two"].fields["source"]
+    assert (two["base"], [s["text"] for s in two["steps"]]) == ({"kind": "image", "reference": "x"}, ["RUN a", "RUN b"])
+
+
+def test_names_of_images_never_meet(tmp_path: Path) -> None:
+    found = resources(tmp_path, "Image('x').tag('web')\nContainer('web', image='y')")
+    assert found["container.web"].fields["image"] == "image.web-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Image('x').tag('a')\nImage('y').tag('a')", "two different images are tagged `a`"),
+        ("Image('a').run('x').tag('a')", "image `a` stands on itself"),
+        ("Image('x').copy('a')", "`copy` needs a source and a destination"),
+        ("Image('x').copy('../a', '/x').tag('t')", "`copy`: `../a` leads out of FOLDER"),
+        ("Image('x').copy('*.none', '/x').tag('t')", "`copy`: no such file or folder: `*.none`"),
+        ("Image('x').copy('stack.py', 'a', 'b')", '`copy` of several sources needs a folder to copy to, not "b"'),
+        ("Image('x').env()", "`env` sets nothing"),
+        ("Image('x').env(A=None)", "`A` of `env` must be a string, a number, True or False, not None"),
+        ("Image('x').expose(0)", '`expose` must be a port such as 80 or "53/udp", not 0'),
+        ("Image('x').run()", "`run` needs `command`"),
+        ("Image('x').run('')", '`command` of `run` must be a string that is not empty, not ""'),
+        ("Image('x').file('etc', 'x')", '`path` of `file` must be an absolute path, not "etc"'),
+        ("Image('x').tag('A')", '`tag` must be an image\'s name such as "postgres:16", not "A"'),
+        ("Image.host()", "this host image names no program"),
+        ("Image.archive('none.tar').tag('t')", "no such file or folder: `none.tar`"),
+        ("Image()", "image needs `ref`"),
+        ("Image.scratch('x')", "image takes no arguments without a name, and got more"),
+    ],
+)
+def test_refusals(tmp_path: Path, text: str, message: str) -> None:
+    shown = complaints(tmp_path, text).replace(str(tmp_path), "FOLDER")
+    assert [line.removeprefix("error: ") for line in shown.splitlines() if line.startswith("error")] == [message]
