@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from stackpy.errors import StackpyError
 
 Document = Mapping[str, Any]
+OUTPUT = "\n  | "  # what stands before each line of a process's output in a message
 
 
 class Missing(StackpyError):
@@ -63,9 +64,16 @@ def last_lines(engine: Facade, name: str, count: int = 20) -> str:
         return ""  # the failure itself is what matters, and it is raised by the caller
 
 
+def explained(engine: Facade, name: str, error: StackpyError) -> StackpyError:
+    """A container's failure with the end of what it wrote, unless the engine has shown that already."""
+    if OUTPUT in error.message:
+        return error
+    return StackpyError(with_output(error.message, last_lines(engine, name)), hint=error.hint)
+
+
 def with_output(message: str, output: str) -> str:
     """A message with a process's last lines below it."""
-    return "\n".join([message, *(f"  | {line}" for line in output.splitlines())]) if output else message
+    return message + "".join(f"{OUTPUT}{line}" for line in output.splitlines())
 
 
 def at_once(tasks: Iterable[Callable[[], None]]) -> None:

@@ -53,7 +53,9 @@ def _image_name(document: Document, images: Mapping[str, Document]) -> str:
     references = images[image_id]["references"] if image_id in images else []
     if asked != image_id and asked in references:
         return str(asked)
-    return str(references[0]) if references else str(image_id or asked)
+    # stacks with equal recipes share an image: the name that its own stack gave says most
+    own = f"{document['config'].get('labels', {}).get(labels.STACK)}/"
+    return str(min(references, key=lambda name: not name.startswith(own))) if references else str(image_id or asked)
 
 
 def status(state: Document, now: float) -> str:

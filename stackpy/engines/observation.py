@@ -75,13 +75,18 @@ def tags(images: Iterable[Document]) -> dict[str, str]:
 
 
 def seconds(date: str) -> float:
-    """An RFC 3339 date as seconds since the epoch; 0 for an empty one."""
+    """The engine's dates, RFC 3339 in UTC, as seconds since the epoch; 0 for an empty one.
+
+    datetime costs 3 ms to import, on every plan of a stack with a job. The days are counted from 1 March of year 0, so
+    that leap days come last (Howard Hinnant, days_from_civil).
+    """
     if not date:
         return 0.0
-    # 2 ms to import, and only for what has ended
-    from datetime import datetime
-
-    return datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
+    year, month, day = int(date[:4]), int(date[5:7]), int(date[8:10])
+    year -= month <= 2
+    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = year * 365 + year // 4 - year // 100 + year // 400 + day_of_year - 719468
+    return days * 86400 + int(date[11:13]) * 3600 + int(date[14:16]) * 60 + float(date[17:].rstrip("Z"))
 
 
 def _add(into: dict[str, Observed], stack: str, document: Document, kind: Kind, live: dict[str, Any]) -> None:

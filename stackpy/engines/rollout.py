@@ -12,7 +12,7 @@ from typing import Any
 from stackpy.dsl.specs import Condition, Spec, engine_name
 from stackpy.engines import labels
 from stackpy.engines.base import Event, Report
-from stackpy.engines.facade import Document, Facade, Missing, at_once, last_lines, with_output
+from stackpy.engines.facade import Document, Facade, Missing, at_once, explained, last_lines, with_output
 from stackpy.engines.translation import container_config, in_place
 from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Change, Desired
@@ -119,7 +119,7 @@ class Rollout:
         try:
             self.engine.up(config)
         except StackpyError as error:
-            raise self._explained(str(config["name"]), error) from error
+            raise explained(self.engine, config["name"], error) from error
         self._say("output", f"{config['name']} started")
 
     def _starter(self, document: Document) -> Callable[[], None]:
@@ -127,7 +127,7 @@ class Rollout:
             try:
                 self.engine.start(document["name"])
             except StackpyError as error:
-                raise self._explained(document["name"], error) from error
+                raise explained(self.engine, document["name"], error) from error
             self._say("output", f"{document['name']} started")
 
         return start
@@ -188,10 +188,7 @@ class Rollout:
         try:
             self.engine.await_state(name, condition, timeout)
         except StackpyError as error:
-            raise self._explained(name, error) from error
-
-    def _explained(self, name: str, error: StackpyError) -> StackpyError:
-        return StackpyError(with_output(error.message, last_lines(self.engine, name)), hint=error.hint)
+            raise explained(self.engine, name, error) from error
 
     def _say(self, kind: str, text: str) -> None:
         self._report(Event(self.change.address, kind, text))
@@ -209,7 +206,7 @@ def wait(engine: Facade, stack: str, spec: Spec, condition: Condition, timeout: 
             try:
                 engine.await_state(name, condition, timeout)
             except StackpyError as error:
-                raise StackpyError(with_output(error.message, last_lines(engine, name)), hint=error.hint) from error
+                raise explained(engine, name, error) from error
 
         return watch
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stackpy.engines import documents, listings
+from stackpy.engines.observation import seconds
 from tests.unit.fake_engine import NOW, container
 
 IMAGE = {
@@ -290,3 +294,13 @@ def test_the_beginning_of_an_id() -> None:
     assert listings.find("ab", [one, two], None) == ["one", "two"]
     assert listings.find("a", [one, two], None) == []
     assert listings.find(two["id"], [one, two], None) == ["two"]
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2200, 1, 1)))
+def test_dates(moment: datetime) -> None:
+    aware = moment.replace(tzinfo=UTC)
+    assert seconds(aware.isoformat().replace("+00:00", "Z")) == pytest.approx(aware.timestamp(), abs=1e-5)
+
+
+def test_no_date() -> None:
+    assert seconds("") == 0
