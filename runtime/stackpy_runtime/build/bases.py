@@ -71,7 +71,7 @@ def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progres
     cached = store.step(step["id"])
     if cached is not None:
         try:
-            image = store.image(cached["config"]["image"])
+            image = store.image(cached["config"].get("image", ""))
         except NotFound:
             cached = None
     if cached is None or not all(layers.exists(store.root, layer) for layer in image["layers"]):

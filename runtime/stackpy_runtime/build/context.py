@@ -66,7 +66,7 @@ class Context:
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.cache = StatCache.of(root, self.path)
         patterns = read_ignore_file(self.descriptor)
-        self._ignore = Rules(patterns, self.cache) if patterns else None
+        self._ignore = Rules(patterns, self.cache, docker=True) if patterns else None
 
     def close(self) -> None:
         """Saves what was learnt and closes the folder."""
@@ -197,9 +197,7 @@ class Context:
                         continue
                     kept = False
                 if rules and rules.excluded(place_prefix + base, folder):
-                    if not folder or rules.prunes:
-                        continue
-                    kept = False
+                    continue
                 status = entry.stat(follow_symlinks=False)
                 if not folder:
                     item = self._item(descriptor, base, path, real_prefix + base, place_prefix + base, status)

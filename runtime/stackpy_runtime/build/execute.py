@@ -85,8 +85,8 @@ def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None
     present = store.steps_present(ids)
     if len(present) < len(set(ids)):
         # The cache was cleared, and the image stayed: what its steps made is known from it.
-        skipped = 1 if source["base"]["kind"] in ("image", "scratch", "archive") else 0
-        for step_id in ids[skipped:]:
+        given = source["base"]["kind"] in ("image", "scratch")
+        for step_id in ids[1 if given else 0 :]:
             if step_id not in present:
                 store.put_step(step_id, step_id if step_id in image["layers"] else "", {})
     return image

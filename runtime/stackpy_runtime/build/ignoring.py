@@ -31,22 +31,27 @@ def docker_patterns(text: str) -> list[str]:
         if not path:
             # `.` and `/` name the whole context, which Docker takes as nothing.
             continue
-        patterns.append(f"{'!' if negated else ''}/{path}")
+        mark = "!" if negated else ""
+        patterns.append(f"{mark}/{path}")
+        if any(letter in path for letter in "*?["):
+            # What matches takes along all that is below it; gitignore leaves that to whoever walks.
+            patterns.append(f"{mark}/{path}/**")
     return patterns
 
 
 class Rules:
     """One list of gitignore patterns; asks pathspec only for paths that it was never asked before.
 
-    prunes: nothing below an excluded folder can be taken back, so it need not be walked
+    prunes: nothing below an excluded folder can be taken back, so it need not be walked: always so with gitignore, and
+        with Docker where no pattern takes anything back
     """
 
-    def __init__(self, patterns: list[str], cache: StatCache) -> None:
+    def __init__(self, patterns: list[str], cache: StatCache, *, docker: bool = False) -> None:
         self._patterns = patterns
         self._cache = cache
         self._verdicts = cache.verdicts(named_hash("ignore", [("pattern", pattern) for pattern in patterns]))
         self._match: Excluded | None = None
-        self.prunes = not any(pattern.startswith("!") for pattern in patterns)
+        self.prunes = not docker or not any(pattern.startswith("!") for pattern in patterns)
 
     def excluded(self, path: str, folder: bool) -> bool:
         """Whether `path` is left out."""
