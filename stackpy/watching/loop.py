@@ -77,8 +77,10 @@ class _Loop:
     def run(self) -> None:
         try:
             changed: frozenset[str] = frozenset()
-            while not self.stopper.count:
+            while True:
                 self._turn()
+                if self.stopper.count:
+                    return  # the signal came while a plan was applied
                 self.view.waiting(sorted(changed))
                 changed = self._next()
         except KeyboardInterrupt:
