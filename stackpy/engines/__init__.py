@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stackpy.engines.embedded import EmbeddedEngine
 
 EMBEDDED = "embedded"
+SYSTEM_ROOT = "/var/lib/stackpy"
 
 
 def connect(url: str | None = None, root: str | None = None) -> EmbeddedEngine:
@@ -27,9 +28,21 @@ def connect(url: str | None = None, root: str | None = None) -> EmbeddedEngine:
 
 
 def default_root() -> str:
-    """Where the embedded engine of this user stores everything (DESIGN §6)."""
+    """Where the embedded engine of this user stores everything (DESIGN §6).
+
+    Raises StackpyError for a user without an engine of their own where the host has one: an empty listing would say
+    that nothing runs, and a plan that everything is to be made.
+    """
     import os
 
     if root := os.environ.get("STACKPY_ROOT"):
         return root
-    return "/var/lib/stackpy" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/stackpy")
+    if os.geteuid() == 0:
+        return SYSTEM_ROOT
+    own = os.path.expanduser("~/.local/share/stackpy")
+    if os.path.exists(SYSTEM_ROOT) and not os.path.exists(own):
+        raise StackpyError(
+            f"the engine of this host, in `{SYSTEM_ROOT}`, is root's, and this user is not root",
+            hint="run it again with sudo, or give --root DIR",
+        )
+    return own

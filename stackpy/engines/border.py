@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stackpy.engines.facade import Missing, with_output
+from stackpy.engines.facade import Missing, NoRights, with_output
 from stackpy.errors import StackpyError
 
 SUDO = "run it again with sudo"
@@ -57,7 +57,11 @@ class Border:
             if not isinstance(error, self._error):
                 message = f"`{error.filename}`: permission denied" if error.filename else "permission denied"
             hint = hint or SUDO
-        kind = Missing if isinstance(error, self._missing) else StackpyError
+        kind = StackpyError
+        if isinstance(error, PermissionError):
+            kind = NoRights
+        elif isinstance(error, self._missing):
+            kind = Missing
         translated = kind(with_output(message, str(getattr(error, "output", ""))), hint=hint)
         exit_code = getattr(error, "exit_code", None)
         if name in RUNNING and isinstance(exit_code, int):
@@ -68,4 +72,4 @@ class Border:
 def require_rights() -> None:
     """Raises StackpyError with the remedy when this user cannot run containers."""
     if os.geteuid() != 0:
-        raise StackpyError("containers are run by root, and this user is not root", hint=SUDO)
+        raise NoRights("containers are run by root, and this user is not root", hint=SUDO)

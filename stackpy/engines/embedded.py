@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from stackpy.dsl.specs import Condition, Spec, StackSpec
 from stackpy.engines import observation
 from stackpy.engines.border import Border
-from stackpy.engines.facade import Facade, Missing
+from stackpy.engines.facade import Facade, Missing, NoRights
 from stackpy.errors import Problem, StackFileError, StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Observation, Recipe
 
@@ -74,6 +74,8 @@ class EmbeddedEngine:
                         problems.append(
                             Problem(f"secret `{spec.name}` has no value: {missing_source(spec)}", spec.location)
                         )
+            except NoRights:
+                raise  # nothing in the stack file mends that
             except StackFileError as error:
                 problems += error.problems
             except StackpyError as error:

@@ -19,6 +19,10 @@ class Missing(StackpyError):
     """The engine has no such object."""
 
 
+class NoRights(StackpyError):
+    """This user may not read or change the engine's root."""
+
+
 class Facade(Protocol):
     """The methods of stackpy_runtime.engine.Engine that change a stack's resources."""
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from stackpy import engines
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.engines import connect, default_root, embedded, labels
 from stackpy.engines.base import Event
 from stackpy.engines.border import Border
-from stackpy.engines.facade import Missing
+from stackpy.engines.facade import Missing, NoRights
 from stackpy.errors import Location, Problem, StackFileError, StackpyError
 from stackpy.planning.diff import diff
 from stackpy.planning.plan import Action, Change, Desired, Recipe, RecipeStep
@@ -237,7 +238,16 @@ def test_connecting_starts_nothing(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("STACKPY_ROOT", "/elsewhere")
     assert default_root() == "/elsewhere"
     monkeypatch.delenv("STACKPY_ROOT")
-    assert default_root() in ("/var/lib/stackpy", os.path.expanduser("~/.local/share/stackpy"))
+    monkeypatch.setattr(engines, "SYSTEM_ROOT", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_root() == str(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(StackpyError, match="is root's, and this user is not root"):
+        default_root()
+    own = tmp_path / "home" / ".local" / "share" / "stackpy"
+    own.mkdir(parents=True)
+    assert default_root() == str(own)
     with pytest.raises(StackpyError) as caught:
         connect("docker", root)
     assert (caught.value.message, caught.value.hint) == ("there is no engine `docker`", "the engines are: embedded")
@@ -281,7 +291,7 @@ def test_no_error_of_the_engine_comes_through(monkeypatch: pytest.MonkeyPatch) -
     assert seen == [
         (Missing, "not there\n  | line 1\n  | line 2", "mend it", 1),
         (StackpyError, "cannot run\n  | line 1\n  | line 2", "mend it", 127),
-        (StackpyError, "`/var/lib/x`: permission denied", "run it again with sudo", 1),
+        (NoRights, "`/var/lib/x`: permission denied", "run it again with sudo", 1),
     ]
     lines = border.logs()
     assert next(lines) == "one"
