@@ -54,6 +54,7 @@ class Cli:
             **environment,
             "STACKPY_ROOT": str(root),
         }
+        self.started: list[subprocess.Popen[str]] = []
 
     def __call__(
         self,
@@ -87,9 +88,21 @@ class Cli:
         return json.loads(self("--format", "json", *words, **options).stdout)
 
     def start(self, *words: str, cwd: Path | str = "/", **options: Any) -> subprocess.Popen[str]:
-        """Starts a command that goes on: `logs -f`, `watch`."""
+        """Starts a command that goes on: `logs -f`, `watch`. The test's end ends it where the test has not."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen([*self.program, *words], cwd=cwd, env=self.environment, **options)
+        process = subprocess.Popen([*self.program, *words], cwd=cwd, env=self.environment, **options)
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Ends what `start` has started."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def traces(root: Path) -> set[str]:
@@ -139,6 +152,7 @@ def clean_host(command: Cli) -> Iterator[Cli]:
     try:
         yield command
     finally:
+        command.end()
         remove_everything(command)
         assert_gone(command)
 
