@@ -99,6 +99,9 @@ class _Run:
         self.report, self.interrupts, self.timeout, self.wait = report, interrupts, timeout, wait
         self.specs = desired.stack.resources
         self.schedule = Schedule(plan, self.specs)
+        self.of_address: dict[str, list[int]] = {}
+        for number, change in enumerate(plan.changes):
+            self.of_address.setdefault(change.address, []).append(number)
         self.failures: dict[str, Failure] = {}
         self.unexpected: BaseException | None = None
         self.performing: set[int] = set()
@@ -203,9 +206,16 @@ class _Run:
             self._fail(change.address, error)
             self._skipped(self.schedule.failed(number))
             return
-        if self.wait and change.action in _STARTING and change.address.startswith("container."):
-            self._settle((change.address, "healthy"))
         self._free(self.schedule.done(number))
+        # all replicas are waited for, so not before the last change of the address: one may be created after another
+        numbers = self.of_address[change.address]
+        if (
+            self.wait
+            and change.address.startswith("container.")
+            and all(self.schedule.results[other] == "done" for other in numbers)
+            and any(self.plan.changes[other].action in _STARTING for other in numbers)
+        ):
+            self._settle((change.address, "healthy"))
 
     def _waited(self, wait: Wait, error: BaseException | None) -> None:
         self._forget(wait)

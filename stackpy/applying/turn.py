@@ -11,7 +11,7 @@ from stackpy.applying.interrupts import Interrupts
 from stackpy.applying.outcome import Outcome
 from stackpy.dsl.specs import StackSpec
 from stackpy.engines.base import Report, SecretValues, StackEngine
-from stackpy.planning.diff import diff
+from stackpy.planning.comparison import diff
 from stackpy.planning.plan import Plan
 
 

@@ -77,7 +77,7 @@ class Context:
 
     def plan(self, targets: Iterable[str] = ()) -> Planned:
         """What apply would change now; touches nothing."""
-        from stackpy.planning.diff import diff
+        from stackpy.planning.comparison import diff
 
         project = self.load()
         engine = self.engine()

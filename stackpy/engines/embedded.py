@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from stackpy.dsl.specs import Condition, Spec, StackSpec
-from stackpy.engines import observation
 from stackpy.engines.border import Border
 from stackpy.engines.facade import Facade, Missing, NoRights
 from stackpy.errors import Problem, StackFileError, StackpyError
-from stackpy.planning.plan import Action, Change, Desired, Observation, Recipe
 
+# `run` and `exec` come through here too: what only stacks need is imported where they need it.
 if TYPE_CHECKING:
+    from stackpy.dsl.specs import Condition, Spec, StackSpec
     from stackpy.engines.base import Report, SecretValues
     from stackpy.engines.stacklock import StackLock
+    from stackpy.planning.plan import Change, Desired, Observation, Recipe
     from stackpy_runtime.engine import Engine
 
 Document = dict[str, Any]
@@ -53,6 +53,9 @@ class EmbeddedEngine:
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """See StackEngine."""
+        from stackpy.engines import observation
+        from stackpy.planning.plan import Desired
+
         problems: list[Problem] = []
         recipes: dict[str, Recipe] = {}
         fingerprints: dict[str, str] = {}
@@ -89,7 +92,8 @@ class EmbeddedEngine:
         """See StackEngine."""
         import time
 
-        from stackpy.engines import generations
+        from stackpy.engines import generations, observation
+        from stackpy.planning.plan import Observation
 
         engine = self._engine
         images = engine.images()
@@ -123,6 +127,7 @@ class EmbeddedEngine:
         """See StackEngine."""
         from stackpy.engines import provisioning
         from stackpy.engines.rollout import Rollout
+        from stackpy.planning.plan import Action
 
         kind, engine = change.address.partition(".")[0], self._facade
         if kind == "image":

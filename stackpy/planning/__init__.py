@@ -1,19 +1,25 @@
-"""desired + observed → Plan. Pure: no I/O, no clock, no engine."""
+"""desired + observed → Plan. Pure: no I/O, no clock, no engine. Each name is loaded when it is first asked for.
 
-from stackpy.planning.destroy import destroy_plan
-from stackpy.planning.diff import diff
-from stackpy.planning.plan import (
-    Action,
-    Change,
-    Desired,
-    Observation,
-    Observed,
-    Plan,
-    Reason,
-    Recipe,
-    RecipeStep,
-    Replica,
-)
+An engine, and so every `stackpy run`, needs the vocabulary of plan.py and none of the rest.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stackpy.planning.comparison import diff
+    from stackpy.planning.destroy import destroy_plan
+    from stackpy.planning.plan import (
+        Action,
+        Change,
+        Desired,
+        Observation,
+        Observed,
+        Plan,
+        Reason,
+        Recipe,
+        RecipeStep,
+        Replica,
+    )
 
 __all__ = [
     "Action",
@@ -29,3 +35,15 @@ __all__ = [
     "destroy_plan",
     "diff",
 ]
+
+_MODULES = {"destroy_plan": "destroy", "diff": "comparison"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'plan')}"), name)
+    globals()[name] = value
+    return value

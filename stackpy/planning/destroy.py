@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.planning import ordering
-from stackpy.planning.diff import finish
+from stackpy.planning.comparison import finish
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Observation, Plan, Reason
 from stackpy.planning.quantities import plural

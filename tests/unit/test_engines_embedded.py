@@ -15,7 +15,7 @@ from stackpy.engines.base import Event
 from stackpy.engines.border import Border
 from stackpy.engines.facade import Missing, NoRights
 from stackpy.errors import Location, Problem, StackFileError, StackpyError
-from stackpy.planning.diff import diff
+from stackpy.planning.comparison import diff
 from stackpy.planning.plan import Action, Change, Desired, Recipe, RecipeStep
 from tests.unit.fake_engine import FakeEngine
 
