@@ -69,7 +69,7 @@ def chroot(run: StepRun, output: Output) -> int:
         check=False,
     )
     output(done.stdout)
-    return done.returncode
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
 class Builder:

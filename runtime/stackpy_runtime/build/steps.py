@@ -14,6 +14,7 @@ from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.runner import Runner, StepRun
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed
 from stackpy_runtime.model import ImageConfig, RecipeStep, Step
+from stackpy_runtime.store import trees
 from stackpy_runtime.store.root import Root
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -103,6 +104,9 @@ def _run(place: Place, step: Step, staged: str) -> None:
         if not there:
             # The base says that it starts there, and nothing made it.
             _make_folder(place, working_dir, staged)
+            # overlayfs takes a work folder only once when it need not sync.
+            trees.remove(f"{staged}/work")
+            os.mkdir(f"{staged}/work", 0o755)
     tail = _Tail(place.output)
     with caches.using(place.root, step.get("cache", [])) as pairs:
         code = place.runner(

@@ -51,11 +51,13 @@ def _unusable(path: str, error: KernelError) -> InvalidConfig:
     return InvalidConfig(f"`{path}` cannot be used in the image: {reasons.get(error.errno or 0, error.message)}")
 
 
-def make_folders(root: int, path: str, owner: Owner = ROOT_OWNER, last_mode: int = 0o755) -> tuple[int, bool]:
+def make_folders(
+    root: int, path: str, owner: Owner = ROOT_OWNER, last_mode: int = 0o755, links: int = _MOST_LINKS
+) -> tuple[int, bool]:
     """Makes the folder at `path` and its parents where they are missing; what is there stays as it is.
 
     Returns a descriptor (O_PATH) of the last, and whether that one was made, with `last_mode`. Parents get 0755.
-    A dangling link on the way gets the folder that it names.
+    A link to nothing on the way gets the folder that it names.
     """
     walked = ""
     current = os.dup(root)
@@ -68,7 +70,7 @@ def make_folders(root: int, path: str, owner: Owner = ROOT_OWNER, last_mode: int
             made = following is None
             if following is None:
                 mode = last_mode if index == len(parts) - 1 else 0o755
-                following = _make_one(root, current, walked, part, owner, mode)
+                following = _make_one(root, current, walked, owner, mode, links)
             os.close(current)
             current = following
         return current, made
@@ -77,20 +79,17 @@ def make_folders(root: int, path: str, owner: Owner = ROOT_OWNER, last_mode: int
         raise
 
 
-def _make_one(root: int, parent: int, walked: str, name: str, owner: Owner, mode: int) -> int:
+def _make_one(root: int, parent: int, walked: str, owner: Owner, mode: int, links: int) -> int:
+    name = posixpath.basename(walked)
     try:
         os.mkdir(name, mode, dir_fd=parent)
     except FileExistsError:
-        # What is there and cannot be opened as a folder is a link to nothing.
-        folder, place = locate(root, walked)
-        try:
-            os.mkdir(place, mode, dir_fd=folder)
-        except OSError as error:
-            raise InvalidConfig(
-                f"`{walked}` is a link in the image, and what it names cannot be made: {_reason(error)}"
-            ) from None
-        finally:
-            os.close(folder)
+        # What is there and cannot be opened as a folder is a link to nothing. Its target is not normalised: `..` after
+        # a link goes to the parent of what the link names, which the kernel knows.
+        if not links:
+            raise InvalidConfig(f"`{walked}` cannot be made in the image: its links lead in a circle") from None
+        target = posixpath.join(posixpath.dirname(walked), os.readlink(name, dir_fd=parent))
+        return make_folders(root, target, owner, mode, links - 1)[0]
     except OSError as error:
         raise InvalidConfig(f"`{walked}` cannot be made in the image: {_reason(error)}") from None
     made = open_in_root(root, walked, os.O_RDONLY | os.O_DIRECTORY)
