@@ -167,6 +167,8 @@ class Lab:
             peer.run("ip", "link", "set", "lo", "up")
             peer.run("ip", "route", "add", "default", "via", host)
         run("ip", "route", "add", "default", "via", LAN)
+        for name in ("eth0", "eth1"):
+            eventually(lambda name=name: "state UP" in run("ip", "link", "show", name), f"{name} is up")
         self.manager = self.new_manager()
 
     def new_manager(self, store: Store | None = None, **how: Any) -> NetworkManager:

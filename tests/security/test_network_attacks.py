@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import time
 
 import pytest
 
+from stackpy_runtime.errors import Unsupported
+from stackpy_runtime.linux import nfnetlink, nftables
 from stackpy_runtime.network.names import Names
 from tests.network_lab import (
     FAR,
@@ -22,6 +25,7 @@ from tests.network_lab import (
     binding,
     lab_fixture,  # noqa: F401
     run,
+    traces,
 )
 
 pytestmark = pytest.mark.root
@@ -397,3 +401,42 @@ def test_a_container_on_two_networks_is_no_bridge_between_them(lab: Lab) -> None
     evil.run("ip", "route", "add", inner["subnet"], "via", both.ip_address)
     secret.run("ip", "route", "add", front["subnet"], "via", both.endpoints[1]["ip_address"])
     assert ask(evil, secret.ip_address, 80) == "silence"
+
+
+def test_a_flush_on_an_older_kernel_is_mended_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.9 a table cannot be kept from others: the supervisor hears of the change and closes the gap."""
+    # A flag that no kernel knows stands for one that this kernel does not know yet.
+    monkeypatch.setattr(nfnetlink, "NFT_TABLE_F_PERSIST", 0x80)
+    network = lab.network("front")
+    assert not lab.manager.protected
+    web = lab.container("web", network)
+    lab.serve(web, "web")
+    lab.publish(web, binding(8080, host_ip="0.0.0.0"))
+    lab.lan.run("ip", "route", "add", network["subnet"], "via", HOST)
+    changes = lab.manager.changes()
+    assert changes is not None
+    with changes:
+        # Changes of our own are none.
+        lab.publish(web, binding(8081, host_ip="0.0.0.0"), share="")
+        assert select.select([changes], [], [], 1)[0]
+        assert not lab.manager.mend(changes)
+        run("nft", "add", "table", "ip", "mine")
+        assert select.select([changes], [], [], 1)[0]
+        assert not lab.manager.mend(changes)
+        run("nft", "flush", "ruleset")
+        assert select.select([changes], [], [], 1)[0]
+        assert lab.manager.mend(changes)
+    assert (ask(lab.lan, web.ip_address, 80), ask(lab.lan, HOST, 8080)) == ("silence", f"web {LAN}")
+    # Whatever verb comes first after a flush that nobody saw mends it too.
+    run("nft", "flush", "ruleset")
+    lab.container("late", network)
+    assert (ask(lab.lan, web.ip_address, 80), ask(lab.lan, HOST, 8081)) == ("silence", f"web {LAN}")
+
+
+def test_without_libnftables_nothing_is_half_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nftables, "SONAME", "libnftables.so.none")
+    before = traces()
+    with pytest.raises(Unsupported) as caught:
+        lab.network("front")
+    assert caught.value.hint == "apt-get install nftables"
+    assert (traces(), lab.store.networks()) == (before, [])

@@ -25,7 +25,7 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10,
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_QDISC, IFLA_MASTER = 1, 3, 4, 6, 10
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 10, 16
 IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP = 18, 28, 20, 26, 27
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_FORWARD_DELAY, IFLA_BR_MCAST_SNOOPING = 1, 23
@@ -33,7 +33,7 @@ IFLA_BRPORT_MODE = 4  # hairpin
 IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 VETH_INFO_PEER = 1
-IFF_UP = 1
+IFF_UP, IF_OPER_UP = 1, 6
 SIOCGIFINDEX, SIOCGIFMTU = 0x8933, 0x8921
 
 _NESTED = 0x8000
@@ -177,22 +177,28 @@ class Netlink:
         """A link's MTU in bytes, 0 when there is none of that name."""
         return self._of_link(SIOCGIFMTU, name)
 
-    def sends(self, name: str) -> bool:
-        """Whether a link's queue is in place; a link that came up by its peer drops all until a kernel worker ran."""
+    def operational(self, *names: str) -> bool:
+        """Whether all these links send. A link whose carrier came after it was up drops all until a kernel worker ran.
+
+        Its operational state (RFC 2863) changes with that; the queue it is said to have does not.
+        """
         with self._lock:
-            self._sequence += 1
-            body = link_header() + text(IFLA_IFNAME, name) + word(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-            self._socket.send(
-                struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0) + body
-            )
-            for kind, flags, sequence, payload in _messages(self._socket.recv(65536)):
-                if sequence == self._sequence and kind == NLMSG_ERROR:
-                    raise _failure(
-                        f"look up link {name}", -struct.unpack_from("=i", payload)[0], _reason(flags, payload)
-                    )
-                if sequence == self._sequence:
-                    return dict(attributes(payload[16:])).get(IFLA_QDISC, b"") != b"noop\0"
-            return False
+            first, data = self._sequence + 1, b""
+            for name in names:
+                self._sequence += 1
+                body = link_header() + text(IFLA_IFNAME, name) + word(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+                data += struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0) + body
+            self._socket.send(data)
+            states: dict[int, bytes] = {}
+            while len(states) < len(names):
+                for kind, flags, sequence, payload in _messages(self._socket.recv(65536)):
+                    if sequence < first:
+                        continue
+                    if kind == NLMSG_ERROR:
+                        code = -struct.unpack_from("=i", payload)[0]
+                        raise _failure(f"look up link {names[sequence - first]}", code, _reason(flags, payload))
+                    states[sequence] = dict(attributes(payload[16:])).get(IFLA_OPERSTATE, b"")
+        return set(states.values()) == {bytes([IF_OPER_UP])}
 
     def _of_link(self, request: int, name: str) -> int:
         import fcntl  # 1 ms that readers of routes need not pay

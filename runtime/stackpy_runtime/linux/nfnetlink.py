@@ -20,7 +20,8 @@ NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN, NFT_MSG_NEWRULE = 0, 1, 3, 4, 6
-NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM = 12, 14
+NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN = 12, 14, 15
+NFTA_GEN_PROC_PID, NFNLGRP_NFTABLES = 2, 7
 NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST = 2, 4
 
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_BRIDGE = 1, 2, 7
@@ -139,6 +140,34 @@ def element(verb: int, family: int, table: str, name: str, keys: list[bytes], se
 def open_socket() -> socket.socket:
     """A netfilter socket of the calling thread's network namespace."""
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+
+
+def watch() -> socket.socket:
+    """A socket, not blocking, that becomes readable after every change of nf_tables in this namespace."""
+    channel = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
+    )
+    # By bind: a membership alone, without an address, hears nothing.
+    channel.bind((0, 1 << (NFNLGRP_NFTABLES - 1)))
+    return channel
+
+
+def changed_by_others(channel: socket.socket) -> bool:
+    """Reads what a `watch` socket has; whether another process than this one changed something."""
+    others = False
+    while True:
+        try:
+            data = channel.recv(1 << 17)
+        except BlockingIOError:
+            return others
+        except OSError:
+            # ENOBUFS: so much happened that some of it was not told.
+            others = True
+            continue
+        for kind, _, body in messages(data):
+            if kind & 0xFF == NFT_MSG_NEWGEN:
+                process = dict(attributes(body[4:])).get(NFTA_GEN_PROC_PID, b"")
+                others = others or process != struct.pack(">I", os.getpid())
 
 
 def transact(channel: socket.socket, what: str, count: int, data: bytes) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 
+from stackpy_runtime.errors import Conflict, KernelError
 from stackpy_runtime.linux import links, sysctl
 from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
 from stackpy_runtime.linux.netlink import Link, Netlink
 from stackpy_runtime.network import names, subnets
 from stackpy_runtime.network.rules import Port
 
-_EEXIST = 17
+_EEXIST, _EXFULL = 17, 54
 _LOOK_SECONDS, _MAX_LOOKS = 0.0001, 1000
 _ALIAS = "stackpy "
 
@@ -61,10 +62,18 @@ def plug(
 ) -> None:
     """Makes the pair and all that is on its inner side. gateway: "" for no default route; one that is there stays."""
     with open_inside(namespace) as inside:
-        channel.send(
-            links.veth(port.link, channel.index(bridge), names.group(bridge), mtu, link, port.mac, namespace),
-            links.port_up(port.link, f"{_ALIAS}{container_id} {port.address}", hairpin),
-        )
+        try:
+            channel.send(
+                links.veth(port.link, channel.index(bridge), names.group(bridge), mtu, link, port.mac, namespace),
+                links.port_up(port.link, f"{_ALIAS}{container_id} {port.address}", hairpin),
+            )
+        except KernelError as error:
+            if error.errno != _EXFULL:
+                raise
+            raise Conflict(
+                f"the bridge {bridge} is full: the kernel gives a bridge 1,023 ports",
+                hint="spread the containers over several networks",
+            ) from None
         index = inside.index(link)
         messages = [
             # First, so that the kernel's worker has the host's side ready while we go on.
@@ -75,9 +84,10 @@ def plug(
         if gateway:
             messages.append(links.default_route(index, gateway))
         inside.send(*messages, ignore=(_EEXIST,))
-    # Else the first packet might be lost, and the next attempt of ARP is a second away.
+    # Else the first packet might be lost, and the next attempt of ARP is a second away. The bridge, too, sends only
+    # from its first port on.
     for _ in range(_MAX_LOOKS):
-        if channel.sends(port.link):
+        if channel.operational(port.link, bridge):
             break
         time.sleep(_LOOK_SECONDS)
 

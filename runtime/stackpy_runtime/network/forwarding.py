@@ -42,6 +42,8 @@ def acquire(names: Names, links: list[Link], close: Callable[[], None]) -> None:
         switch = sysctl.read(_SETTING) == "0"
         if switch:
             uplinks = [link.name for link in links if link.name != "lo" and not link.name.startswith(_OURS)]
+            # A link's name may hold a quotation mark, which nft's language cannot.
+            uplinks = [name for name in uplinks if '"' not in name]
             with open(f"{STATE}/uplinks", "w", encoding="utf-8") as file:
                 file.write("\n".join(uplinks))
         with open(f"{STATE}/forwarding/{names.table}", "w", encoding="ascii"):

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
-from stackpy_runtime.linux import links, sysctl
+from stackpy_runtime.linux import links, nfnetlink, sysctl
 from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.linux.nfnetlink import NFPROTO_IPV4
 from stackpy_runtime.linux.nftables import tables
@@ -125,8 +125,8 @@ class NetworkManager:
         for network in networks:
             if bridges.ensure(self._channel, network):
                 self._beside_others(network)
-        if networks:
-            self._settle()
+        # Also without networks: the last one's removal may have been cut short.
+        self._settle()
 
     def _own_subnets(self) -> list[subnets.Occupied]:
         """The subnets of our networks, also those whose bridges are not up yet."""
@@ -163,10 +163,12 @@ class NetworkManager:
             coexistence.open_forward(self._names)
 
     def _vanish(self) -> None:
-        from stackpy_runtime.network import coexistence
+        if self._names.table in tables(NFPROTO_IPV4):
+            # Programs are started only where there was something, and before the table, which says so, is gone.
+            from stackpy_runtime.network import coexistence
 
+            coexistence.close_forward(self._names)
         self._firewall.delete()
-        coexistence.close_forward(self._names)
         forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
 
     # --- containers -------------------------------------------------------------------------------------------------
@@ -267,12 +269,31 @@ class NetworkManager:
                 wanted.setdefault(key, []).append(Publication(entry.container_id, target, entry.share))
         problems += self._publisher.adopt(wanted, held)
         self.ensure_all()
+        if any(not network["internal"] for network in self._store.networks()):
+            # Docker or ufw may have come since.
+            from stackpy_runtime.network import coexistence
+
+            coexistence.open_forward(self._names)
         return problems
 
     @property
     def protected(self) -> bool:
         """Whether nobody else can delete or flush the filter (Linux 6.9); where they can, `intact` must be asked."""
         return self._firewall.protected
+
+    def changes(self) -> socket.socket | None:
+        """A socket that is readable when the filter may have been changed by another program: then call `mend`.
+
+        None where nobody else can. The caller closes it.
+        """
+        return None if self.protected else nfnetlink.watch()
+
+    def mend(self, changes: socket.socket) -> bool:
+        """Reads what `changes` says, and writes the filter anew where somebody flushed or deleted it; True when so."""
+        if not nfnetlink.changed_by_others(changes) or self.intact():
+            return False
+        self.ensure_all()
+        return True
 
     def intact(self) -> bool:
         """Whether the filter still stands; when not, `ensure_all` mends it."""
