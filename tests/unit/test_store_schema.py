@@ -101,8 +101,8 @@ def test_any_path_can_be_a_root(tmp_path: Path, name: str) -> None:
 
 # What sqlite3, json, threading and typing bring along; os and its parts are there in every Python.
 ALLOWED = frozenset(
-    "__future__ collections contextlib copyreg datetime enum functools genericpath itertools json keyword math operator "
-    "os posixpath re reprlib sqlite3 stat threading time types typing warnings".split()
+    "__future__ collections contextlib copyreg datetime enum functools genericpath itertools json keyword math "
+    "operator os posixpath re reprlib sqlite3 stat threading time types typing warnings".split()
 )
 
 

@@ -26,7 +26,8 @@ def records(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def verify(block: bytes) -> None:
     """Raises InvalidConfig for a header whose checksum is wrong."""
-    recorded = number(block[148:156], "checksum")
+    digits = block[148:156].split(b"\0", 1)[0].strip(b" ")
+    recorded = int(digits, 8) if digits and not digits.strip(b"01234567") else -1
     total = sum(block) - sum(block[148:156]) + 8 * 32
     # Some old tars summed signed characters.
     if recorded != total and recorded != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):

@@ -212,10 +212,10 @@ class LayerFolder:
                 done.append(name)
                 continue
             if not stat.S_ISLNK(found.status.st_mode):
-                bad(f"`{show(path)}` goes through `{show(here)}`, which is not a folder")
+                bad(f"`{show(path)}` is no folder: `{show(here)}` is a file")
             links += 1
             if links > _MAXIMUM_LINKS:
-                bad(f"`{show(path)}` goes through too many links")
+                bad(f"`{show(path)}` is behind too many links")
             target = self._read_link(found.layer, here)
             if target.startswith(b"/"):
                 done.clear()

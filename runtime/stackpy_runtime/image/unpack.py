@@ -80,7 +80,7 @@ class _Unpacker:
                 bad("it has an entry without a name")
             self._dress_folder(self._layer.root, entry, path)
             return
-        if path[-1].startswith(_WHITEOUT):
+        if any(part.startswith(_WHITEOUT) for part in path):
             self._whiteout(path)
             return
         folder = self._layer.folder(path[:-1])
@@ -109,14 +109,14 @@ class _Unpacker:
 
     def _whiteout(self, path: Path) -> None:
         name = path[-1]
-        if any(part.startswith(_WHITEOUT) for part in path[:-1]):
-            bad(f"it has a whiteout within a whiteout: `{show(path)}`")
         if name == _OPAQUE:
             if self._layer.lowers:
                 make_opaque(self._layer.folder(path[:-1]))
             return
-        if name.startswith(_WHITEOUT_META):
+        if any(part.startswith(_WHITEOUT_META) for part in path):
             return  # aufs's own bookkeeping (.wh..wh.plnk and others); it names nothing of the image
+        if any(part.startswith(_WHITEOUT) for part in path[:-1]):
+            bad(f"it has an entry within a whiteout: `{show(path)}`")
         hidden = name[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             bad(f"it has a whiteout of nothing: `{show(path)}`")

@@ -61,24 +61,48 @@ def remove_beneath(folder: int, name: str) -> None:
 
 
 def size(path: str) -> int:
-    """Bytes of the regular files of a tree, hard links once; what vanishes meanwhile counts nothing."""
-    total, seen, folders = 0, set(), [path]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        found = entry.stat(follow_symlinks=False)
-                        if found.st_nlink > 1:
-                            if (found.st_dev, found.st_ino) in seen:
-                                continue
-                            seen.add((found.st_dev, found.st_ino))
-                        total += found.st_size
-        except FileNotFoundError:
-            continue
-    return total
+    """Bytes of the regular files of a tree that nobody changes, hard links once.
+
+    One descriptor at a time, and no path: a tree may be deeper than either allows.
+    """
+    seen: set[tuple[int, int]] = set()
+    here = os.open(path, _OPEN | os.O_CLOEXEC)
+    try:
+        total, folders = _count(here, seen)
+        left = [folders]
+        while left:
+            into = left[-1].pop() if left[-1] else None
+            if into is None:
+                left.pop()
+                if not left:
+                    break
+            following = os.open(into or "..", _OPEN | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = following
+            if into is not None:
+                counted, folders = _count(here, seen)
+                total += counted
+                left.append(folders)
+        return total
+    finally:
+        os.close(here)
+
+
+def _count(folder: int, seen: set[tuple[int, int]]) -> tuple[int, list[str]]:
+    """Bytes of the files of one folder, and the names of the folders in it."""
+    total, folders = 0, []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                found = entry.stat(follow_symlinks=False)
+                if found.st_nlink > 1:
+                    if (found.st_dev, found.st_ino) in seen:
+                        continue
+                    seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
+    return total, folders
 
 
 class _Tree:
