@@ -1,18 +1,18 @@
 """Reads a planner case: what is desired, what was applied before, how things stand now, and the plan that follows.
 
-    stack, generation         "shop", 4
-    targets                   [] or addresses for --target
-    [desired.ADDRESS]         fields of what the stack file declares; depends_on = {ADDRESS = condition}
-    [before.ADDRESS]          fields that were applied; what exists is like that unless the next two say otherwise
-    [live.ADDRESS]            fields that are different now; "absent" removes one
-    [[replicas.ADDRESS]]      index, status, exit_code, ended, image, live of single replicas
-    [recipes] [recipes_before]  image address → steps: "COPY src/ /app | src/app.py=1"
-    missing                   step texts whose result is not in the store
-    [secrets] [secrets_before]  secret name → fingerprint
-    [tags]                    reference → recipe of what address it names, or any other text
-    plan                      the plan's text
-    order                     optional: the addresses of the changes as they stand in the plan
-    [depends_on]              optional: address of a change → addresses
+stack, generation         "shop", 4
+targets                   [] or addresses for --target
+[desired.ADDRESS]         fields of what the stack file declares; depends_on = {ADDRESS = condition}
+[before.ADDRESS]          fields that were applied; what exists is like that unless the next two say otherwise
+[live.ADDRESS]            fields that are different now; "absent" removes one
+[[replicas.ADDRESS]]      index, status, exit_code, ended, image, live of single replicas
+[recipes] [recipes_before]  image address → steps: "COPY src/ /app | src/app.py=1"
+missing                   step texts whose result is not in the store
+[secrets] [secrets_before]  secret name → fingerprint
+[tags]                    reference → recipe of what address it names, or any other text
+plan                      the plan's text
+order                     optional: the addresses of the changes as they stand in the plan
+[depends_on]              optional: address of a change → addresses
 """
 
 from __future__ import annotations

@@ -192,9 +192,10 @@ class Model:
                 if observed.address != spec.address and other.status == "running":
                     taken = {port["published"] for port in other.live.get("ports", ())}
                     assert not taken & {port["published"] for port in spec.fields.get("ports", ())}, "a port is taken"
-        assert spec.fields["image"] in self.images and self.images[spec.fields["image"]] == desired.recipes[
-            spec.fields["image"]
-        ], "the image is not built"
+        assert (
+            spec.fields["image"] in self.images
+            and self.images[spec.fields["image"]] == desired.recipes[spec.fields["image"]]
+        ), "the image is not built"
         live = {key: value for key, value in spec.fields.items() if key not in ("image", "replicas")}
         for network in live.get("networks", ()):
             assert f"network.{network}" in self.resources, "a network is missing"
