@@ -89,6 +89,9 @@ class StackEngine(Protocol):
     def remove_images(self, stack: str) -> list[str]:
         """Removes the stack's images and history; returns the references that went."""
 
+    def tidy(self) -> None:
+        """Takes away what was made on demand and nothing uses any more; after a stack has been destroyed."""
+
     def check(self) -> list[dict[str, Any]]:
         """The findings of `system check`: name, ok, required, detail, remedy."""
 

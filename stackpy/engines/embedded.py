@@ -227,6 +227,10 @@ class EmbeddedEngine:
         generations.forget(self.root, stack)
         return gone
 
+    def tidy(self) -> None:
+        """See StackEngine."""
+        self._engine.tidy()
+
     def check(self) -> list[Document]:
         """See StackEngine."""
         return [dict(finding) for finding in self._engine.check()]

@@ -31,6 +31,8 @@ def run(context: Context, arguments: Any) -> int:
         if code == 0 and arguments.images:
             for line in engine.remove_images(name):
                 stacks.say(context, f"removed {line}")
+        if plan.changes:
+            engine.tidy()
     return code
 
 
