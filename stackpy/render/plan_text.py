@@ -31,7 +31,7 @@ class _Row(NamedTuple):
 def plan_text(plan: Plan, width: int | None = None, *, colour: bool = False) -> str:
     """The plan as text, without a final newline.
 
-    width: columns of the terminal: values that do not fit are shortened; None: as long as they are, within reason
+    width: columns of the terminal, where a reason that does not fit stands beneath its change; None: always beside
     colour: with SGR sequences
     """
     heading = f"{plan.stack} on {plan.engine} · generation "
@@ -137,9 +137,12 @@ def _line(row: _Row, second: int, third: int, width: int | None, colour: bool) -
     else:
         line = f"      {row.first:<{second - 6}}"
         middle = max(third - second, len(row.second) + _GAP)
-    line = (line + (f"{row.second:<{middle}}{row.third}" if row.third else row.second)).rstrip()
-    if width is not None:
-        line = _shortened(line, width)
+    beside = (line + (f"{row.second:<{middle}}{row.third}" if row.third else row.second)).rstrip()
+    if row.third and width is not None and len(beside) > width:
+        # nothing of a reason is cut off: it stands beneath
+        line = f"{line}{row.second}\n{' ' * second}{row.third}"
+    else:
+        line = beside
     if colour and row.symbol:
         at = line.index(row.symbol)
         code = _COLOURS[row.symbol]
