@@ -88,10 +88,8 @@ def create(store: Store, config: ContainerConfig) -> Container:
     for name in config.get("networks", {}):
         if name != BRIDGE:
             store.network(name)
-    held = {secret["name"] for secret in store.secrets()}
     for secret in config.get("secrets", []):
-        if secret["secret"] not in held:
-            raise NotFound(f"no secret `{secret['secret']}`")
+        store.secret(secret["secret"])
     identity = os.urandom(32).hex()
     folder = f"{store.root.containers}/{identity}"
     for name in ("upper", "work", "etc", "files"):
