@@ -87,7 +87,7 @@ class Assembly:
         # the value is not read here: a source may have none now
         if "file" in source:
             path = self._reader.absolute(call.folder, source["file"])
-            self._reader.exists(path)
+            self._reader.watch(path)
             return {"file": path}
         if "env" in source:
             self._reader.variable(source["env"])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stackpy.dsl import files, kernel_names, mounts, ports, probes, quantities, values
+from stackpy.dsl import field_hints, files, kernel_names, mounts, ports, probes, quantities, values
 from stackpy.dsl.images import Image
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
@@ -327,12 +327,6 @@ _CONTAINER_ONLY: dict[str, Callable[[Any], Any]] = {
 }
 JOB_FIELDS = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
 CONTAINER_FIELDS = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")
-_ELSEWHERE = {
-    "build": "describe the image: Image(…).copy(…).run(…)",
-    "container_name": "containers are named STACK-NAME-NUMBER",
-    "scale": "did you mean `replicas`?",
-    "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
-}
 
 
 def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,9 +337,7 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in given.items():
         inner = place.item(key)
         if key not in known:
-            hint = meant(key, known, _ELSEWHERE.get(key, ""))
-            if key in CONTAINER_FIELDS:
-                hint = "a job runs once: it has no replicas, ports, restarts or health"
+            hint = field_hints.hint(kind, key, known, CONTAINER_FIELDS)
             inner.report(f"unknown field `{key}` of {place.subject}", hint, key=True)
             lacks_image = lacks_image and key != "build" and "`image`" not in hint
         elif value is None:

@@ -23,7 +23,10 @@ class Reader(Protocol):
         """A file's content and permission bits; raises OSError."""
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file, folder or anything else."""
+        """Whether there is a file, folder or anything else; what is missing is watched."""
+
+    def watch(self, path: str) -> None:
+        """Takes a file as an input that is not read now."""
 
     def matches(self, folder: str, pattern: str) -> bool:
         """Whether a COPY source, which may be a glob, names anything; watches it."""
@@ -49,7 +52,8 @@ def missing(reader: Reader, place: Place, path: str, absolute: str, error: OSErr
     prefix = "" if place.path == ("path",) else f"{place.name}: "
     inside = len(place.path) > 1
     if error is not None and not isinstance(error, FileNotFoundError):
-        place.report(f"{prefix}cannot read `{path}`: {(error.strerror or str(error)).lower()}", key=inside)
+        why = error.strerror or str(error)
+        place.report(f"{prefix}cannot read `{path}`: {why[:1].lower()}{why[1:]}", key=inside)
         return
     folder, slash, name = path.rstrip("/").rpartition("/")
     near = nearest(name, reader.neighbours(absolute)) if name else ""

@@ -57,10 +57,17 @@ def folders(value: object) -> list[str]:
 
 def variables(value: object) -> dict[str, str]:
     """Environment variables with values."""
-    result: dict[str, Any] = values.pairs(value, alone=None)
+    complaints = Complaints()
+    try:
+        result: dict[str, Any] = values.pairs(value, alone=None)
+    except Invalid as invalid:
+        complaints.add(invalid)
+        result = invalid.rest or {}
     for key, content in result.items():
         if content is None:
-            raise Invalid(f"gives `{key}` no value", "an image takes nothing from the host's environment")
+            hint = "an image takes nothing from the host's environment"
+            complaints.add(Invalid(f"gives `{key}` no value", hint))
+    complaints.settle()
     return result
 
 

@@ -106,6 +106,7 @@ class Recipes:
             base, steps = found[0]["base"], list(found[0]["steps"])
         elif base["kind"] == "archive":
             path = self._reader.absolute(image._call.folder, base["path"])
+            self._reader.watch(path)
             if not self._reader.exists(path):
                 place = Place(image._call, "this image archive", ("path",))
                 contents.missing(self._reader, place, base["path"], path)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import UNKNOWN_TEXT, Place, current
-from stackpy.dsl.values import Invalid, wrong
+from stackpy.dsl.values import Invalid, show, wrong
 
 T = TypeVar("T")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -68,6 +68,7 @@ _PARSERS: dict[type, Callable[[Any], Any]] = {
 # what a missing variable counts as until the problem is shown
 _UNKNOWN: dict[type, Any] = {bool: False, int: 1, float: 1.0, str: UNKNOWN_TEXT, list: []}
 _MISSING: Any = object()
+_Type = type  # `var` has a parameter of this name
 
 
 @overload
@@ -91,12 +92,15 @@ def var(name: str, default: Any = _MISSING, *, type: type[Any] | None = None, he
     """
     call = caller(("name", "default"))
     place = Place(call, "this variable")
-    kind = type or (default.__class__ if default is not _MISSING and default is not None else str)
+    kind: Any = type
+    if type is None:
+        kind = str if default is _MISSING or default is None else default.__class__
     if kind is tuple:
         kind = list
-    if kind not in _PARSERS:
-        what = "type" if type else "default"
-        place.item(what).report(f"`{what}` of a variable must be str, int, float, bool or list, not {kind.__name__}")
+    if not isinstance(kind, _Type) or kind not in _PARSERS:
+        what = "default" if type is None else "type"
+        name_of = getattr(kind, "__name__", show(kind))
+        place.item(what).report(f"`{what}` of a variable must be str, int, float, bool or list, not {name_of}")
         return UNKNOWN_TEXT if default is _MISSING else default
     fallback = _UNKNOWN[kind] if default is _MISSING else default
     valid = place.item("name").parse(_name, name)

@@ -115,9 +115,13 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
     before, _recorder = _recorder, recorder
     # others hold os.environ itself: changing its class reaches them, putting another object in its place would not
-    environ.__class__ = Watched
+    try:
+        environ.__class__ = Watched
+    except TypeError:
+        pass  # somebody has put a plain dict there
     try:
         yield
     finally:
-        environ.__class__ = original
+        if type(environ) is Watched:
+            environ.__class__ = original  # type: ignore[assignment]
         _recorder = before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from stackpy.dsl.session import Session
@@ -12,6 +14,26 @@ if TYPE_CHECKING:
     from stackpy.project.rendering import Renderer
 
 _GLOB = frozenset("*?[")
+LIMIT = 4 * 2**20  # bytes of one file that is placed into containers
+
+
+def read_regular(path: str) -> tuple[bytes, int]:
+    """A regular file's content and permission bits; raises OSError.
+
+    What it holds becomes a part of the stack's description, which is kept and compared: hence the limit.
+    """
+    # O_NONBLOCK: opening a FIFO would wait for somebody to write into it
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        content = file.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise OSError(errno.EFBIG, f"it is larger than {LIMIT // 2**20} MiB; copy it into the image", path)
+    return content, stat.S_IMODE(status.st_mode)
 
 
 class FileReader:
@@ -28,13 +50,18 @@ class FileReader:
     def read(self, path: str) -> tuple[bytes, int]:
         """A file's content and permission bits; raises OSError."""
         self._recorder.files.setdefault(path)
-        with open(path, "rb") as file:
-            return file.read(), os.fstat(file.fileno()).st_mode & 0o7777
+        return read_regular(path)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file, folder or anything else."""
+        """Whether there is a file, folder or anything else; what is missing is watched, since it may come."""
+        found = os.path.lexists(path)
+        if not found:
+            self._recorder.files.setdefault(path)
+        return found
+
+    def watch(self, path: str) -> None:
+        """Takes a file as an input that is not read now."""
         self._recorder.files.setdefault(path)
-        return os.path.lexists(path)
 
     def matches(self, folder: str, pattern: str) -> bool:
         """Whether a COPY source names anything; what it names is watched, a glob by its fixed part."""

@@ -5,6 +5,7 @@ Imported only when a template is rendered: jinja2 costs 50 ms.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from stackpy.dsl.session import Session
 from stackpy.dsl.values import meant
 from stackpy.errors import Location
 from stackpy.project.inputs import Recorder
+from stackpy.project.reading import read_regular
 
 
 class Renderer:
@@ -32,7 +34,10 @@ class Renderer:
         Raises OSError when the template itself cannot be read.
         """
         name = os.path.normpath(os.path.join(folder, path))
-        self._read(name)  # an OSError here is the stack file's mistake, not the template's
+        try:
+            self._read(name)  # an OSError here is the stack file's mistake, not the template's
+        except UnicodeDecodeError:
+            raise OSError(errno.EILSEQ, "it is not UTF-8 text", name) from None
         problems: list[tuple[str, Location]] = []
 
         def report(message: str) -> None:
@@ -77,8 +82,7 @@ class Renderer:
 
     def _read(self, path: str) -> str:
         self._recorder.files.setdefault(path)
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_regular(path)[0].decode()
 
 
 _OPERATIONS = (

@@ -156,7 +156,7 @@ Secret("t", env="TOKEN")
         tuple(
             str(tmp_path / name)
             for name in [
-                "stack.py", ".dockerignore", "a.j2", "b.txt", "bound", "data.json", "note.txt", "one.txt",
+                "stack.py", ".dockerignore", "a.j2", "b.txt",  "data.json", "note.txt", "one.txt",
                 "secret.txt", "stackpy.toml", "web.env",
             ]
         ),
@@ -330,3 +330,38 @@ def test_a_load_imports_only_what_it_uses(tmp_path: Path) -> None:
 def test_settings_alone_import_hardly_any_of_the_dsl(tmp_path: Path) -> None:
     imported = imported_by(tmp_path, "from stackpy.project import settings; settings()")
     assert {name for name in imported if name.startswith("stackpy.dsl.")} == {"stackpy.dsl.values"}
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("File('fifo')", "cannot read `fifo`: not a regular file"),
+        ("File('/dev/zero')", "cannot read `/dev/zero`: not a regular file"),
+        ("File('folder')", "cannot read `folder`: is a directory"),
+        ("File('large')", "cannot read `large`: it is larger than 4 MiB; copy it into the image"),
+        ("template('binary')", "cannot read `binary`: it is not UTF-8 text"),
+        ("template('fifo')", "cannot read `fifo`: not a regular file"),
+        ("File('folder/x/y')", "cannot read `folder/x/y`: not a directory"),
+    ],
+)
+def test_files_that_cannot_be_placed(tmp_path: Path, source: str, why: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    files: dict[str, str | bytes] = {"folder/x": "", "binary": b"\xff", "large": b"x" * (4 * 2**20 + 1)}
+    shown = complaints(tmp_path, f"Container('a', image='b', files={{'/x': {source}}})", files)
+    assert shown.splitlines()[0] == f"error: {why}"
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("privileged", "Compose has this field, stackpy does not have it yet"),
+        ("userns_mode", "Compose has this field, stackpy does not have it yet"),
+        ("container_name", "containers are named STACK-NAME-NUMBER"),
+        ("enviroment", "did you mean `environment`?"),
+        ("memory_limit", "did you mean `mem_limit`?"),
+        ("healtcheck", "did you mean `healthcheck`?"),
+    ],
+)
+def test_hints_for_fields(tmp_path: Path, field: str, hint: str) -> None:
+    shown = complaints(tmp_path, f"Container('a', image='b', {field}=1)")
+    assert shown.splitlines()[-1] == f"hint: {hint}"

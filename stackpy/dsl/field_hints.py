@@ -1,0 +1,41 @@
+"""What to say of a field that containers do not have: the nearest one that they have, or where its work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stackpy.dsl.values import meant
+
+_ELSEWHERE = {
+    "build": "describe the image: Image(…).copy(…).run(…)",
+    "configs": "give the content by `files`",
+    "container_name": "containers are named STACK-NAME-NUMBER",
+    "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
+    "expose": "containers on one network reach all of each other's ports",
+    "extends": "share fields with a dict: Container(name, **common)",
+    "links": "containers on one network find each other by name",
+    "name": "the name is the first argument",
+    "profiles": "use `if` and a variable: var(name, default=False)",
+    "scale": "did you mean `replicas`?",
+}
+# of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
+_OF_COMPOSE = frozenset(
+    "annotations attach blkio_config cgroup cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period "
+    "cpu_rt_runtime cpu_shares cpuset credential_spec develop device_cgroup_rules devices dns dns_opt dns_search "
+    "domainname external_links extra_hosts gpus group_add init ipc isolation mac_address mem_reservation "
+    "mem_swappiness memswap_limit oom_kill_disable oom_score_adj pid platform post_start pre_stop privileged "
+    "pull_policy runtime security_opt shm_size storage_opt sysctls ulimits update_config userns_mode uts "
+    "volumes_from".split()
+)
+
+
+def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:
+    """What to do instead of giving a resource of `kind` the field `key`.
+
+    known: the fields that it has; elsewhere: those that only a container has
+    """
+    if key in elsewhere and kind == "job":
+        return "a job runs once: it has no replicas, ports, restarts or health"
+    if key in _OF_COMPOSE:
+        return "Compose has this field, stackpy does not have it yet"
+    return _ELSEWHERE.get(key) or meant(key, known)
