@@ -331,11 +331,12 @@ class Lifecycle:
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
-    def finish(self, live: Live) -> None:
-        """Everything that follows from the end of a container's first process."""
+    def finish(self, live: Live, *, adopted: bool = False) -> None:
+        """Everything that follows from the end of a container's first process; `adopted`: nobody has seen it run."""
         live.wait_until(lambda: not live.launching)
         with live.changed:
-            if live.ended is None:
+            if live.ended is None or not (live.pid or adopted):
+                # The end of a start that has failed: `_fail` has said how.
                 return
             code, when = live.ended
             live.ended = None

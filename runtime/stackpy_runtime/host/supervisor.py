@@ -228,7 +228,7 @@ class Supervisor:
             # Its FIFOs are gone: the host has been restarted, or its end was half done.
             pass
         live.ended = (code, document.get("time", time.time()))
-        threading.Thread(target=self.lifecycle.finish, args=(live,), daemon=True).start()
+        threading.Thread(target=self.lifecycle.finish, args=(live,), kwargs={"adopted": True}, daemon=True).start()
 
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""
