@@ -6,13 +6,13 @@ Stack("guestbook")
 port = var("port", default=8000)
 workers = var("workers", default=2)
 
-APT = "apt-get update && apt-get install -y --no-install-recommends"
+APT = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends"
 APT_CACHE = ["/var/cache/apt", "/var/lib/apt/lists"]  # shared by all builds, in no layer
 
 debian = Image.bootstrap("debian:bookworm", packages=["ca-certificates"])
 postgres = (
-    debian.file("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")
-    .run(f"{APT} postgresql-15", cache=APT_CACHE)
+    debian.file("/etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")  # start.sh makes it
+    .run(f"{APT} -o Dpkg::Options::=--force-confold postgresql-15", cache=APT_CACHE)
     .run("install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data")
     .copy("db/start.sh", "/usr/local/bin/")
     .user("postgres")
@@ -26,14 +26,15 @@ app = (
     .workdir("/app")
     .env(PATH="/venv/bin:/usr/bin:/bin", PYTHONUNBUFFERED="1")
     .cmd(["gunicorn", "--bind=0.0.0.0:8000", "--access-logfile=-", "app:app"])
+    .tag("guestbook/app")
 )
 nginx = debian.run(f"{APT} nginx-light", cache=APT_CACHE).cmd(["nginx", "-g", "daemon off;"])
 
 backend = Network("backend", internal=True)
 frontend = Network("frontend")
 data = Volume("data")
-# Both are asked for when they are needed, and never reach an image, a plan or the disk. The first apply needs
-# GUESTBOOK_DB_PASSWORD and GUESTBOOK_SESSION_KEY; later ones use what the engine holds.
+# Neither reaches an image, a plan or the disk. An apply needs the variables while the engine does not hold the values:
+# the first time, after `destroy`, and after a reboot.
 password = Secret("db_password", env="GUESTBOOK_DB_PASSWORD")
 session_key = Secret("session_key", env="GUESTBOOK_SESSION_KEY")
 database = {"PGHOST": "db", "PGUSER": "guestbook", "PGDATABASE": "guestbook", "PASSWORD_FILE": password.path}
