@@ -395,7 +395,7 @@ def test_a_container_on_two_networks_is_no_bridge_between_them(lab: Lab) -> None
     front, inner = lab.network("front"), lab.network("inner", internal=True)
     both, evil, secret = lab.container("both", front, inner), lab.container("evil", front), lab.container("s", inner)
     lab.serve(secret, "secret")
-    assert both.sysctl("net/ipv4/ip_forward") == "0"
+    assert [both.sysctl(f"net/ipv4/conf/{link}/forwarding") for link in ("eth0", "eth1")] == ["0", "0"]
     # Even if it were made one.
     both.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     evil.run("ip", "route", "add", inner["subnet"], "via", both.ip_address)

@@ -59,13 +59,15 @@ def test_inside_there_is_ipv4_and_no_more(lab: Lab) -> None:
         "links": links,
         "addresses": container.run("ip", "-o", "-6", "address", "show", "dev", "eth0"),
         "accept_ra": container.sysctl("net/ipv6/conf/eth0/accept_ra"),
-        "redirects": container.sysctl("net/ipv4/conf/eth0/accept_redirects"),
+        "forwarding": container.sysctl("net/ipv4/conf/eth0/forwarding"),
+        "first port": container.sysctl("net/ipv4/ip_unprivileged_port_start"),
         "route": container.run("ip", "route").splitlines()[0].strip(),
     } == {
         "links": {"lo", "eth0"},
         "addresses": "",
         "accept_ra": "0",
-        "redirects": "0",
+        "forwarding": "0",
+        "first port": "0",
         "route": "default via 10.201.0.1 dev eth0 proto static",
     }
     assert run("ip", "-o", "-6", "address", "show", "scope", "link").count("sp-") == 0

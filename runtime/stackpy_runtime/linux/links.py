@@ -101,6 +101,13 @@ def _no_ipv6() -> bytes:
     return nested(IFLA_AF_SPEC, nested(socket.AF_INET6, mode))
 
 
+def inner_up(index: int, name: str) -> Message:
+    """Brings a container's link up. It forwards nothing, though its namespace took the host's setting over."""
+    # IFLA_AF_SPEC → AF_INET → IFLA_INET_CONF → IPV4_DEVCONF_FORWARDING (include/uapi/linux/ip.h)
+    spec = nested(IFLA_AF_SPEC, nested(socket.AF_INET, nested(1, word(1, 0))))
+    return Message(f"bring link {name} up", RTM_NEWLINK, 0, link_header(index, IFF_UP, IFF_UP) + spec)
+
+
 def link_up(index: int, name: str) -> Message:
     """Brings a link up."""
     return Message(f"bring link {name} up", RTM_NEWLINK, 0, link_header(index, IFF_UP, IFF_UP))

@@ -7,10 +7,11 @@ of our table, and taken away with the last network. Our own table still decides 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess  # 12 ms, paid when a network is made and not when a container starts
 
+from stackpy_runtime.linux.nfnetlink import NFPROTO_INET, NFPROTO_IPV4
+from stackpy_runtime.linux.nftables import tables
 from stackpy_runtime.network.names import Names
 
 _TIMEOUT = 10.0
@@ -65,9 +66,6 @@ def _closed_chain() -> str:
 
 
 def _iptables_in_use() -> bool:
-    from stackpy_runtime.linux.nfnetlink import NFPROTO_IPV4
-    from stackpy_runtime.linux.nftables import tables
-
     try:
         with open("/proc/net/ip_tables_names", encoding="ascii") as file:
             legacy = "filter" in file.read().split()
@@ -77,8 +75,8 @@ def _iptables_in_use() -> bool:
 
 
 def _firewalld() -> bool:
-    # The socket of the system's D-Bus service is no sign of it; its lock file is.
-    return bool(os.path.exists("/run/firewalld") and shutil.which("firewall-cmd"))
+    # Its table is there while it runs; asking the program takes a third of a second.
+    return "firewalld" in tables(NFPROTO_INET) and bool(shutil.which("firewall-cmd"))
 
 
 def _iptables(*arguments: str) -> subprocess.CompletedProcess[str]:

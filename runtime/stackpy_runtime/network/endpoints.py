@@ -20,24 +20,17 @@ _EEXIST, _EXFULL = 17, 54
 _LOOK_SECONDS, _MAX_LOOKS = 0.0001, 1000
 _ALIAS = "stackpy "
 
-# What a container's namespace starts with: it is no router (a new namespace takes the host's setting over), no IPv6
-# and no router advertisements on the links it will get, no detours at a neighbour's word, and ports below 1024 for
-# everybody inside, as Docker has it since 20.10.
-_SETTINGS = (
-    ("net/ipv4/ip_forward", "0"),
-    ("net/ipv6/conf/default/disable_ipv6", "1"),
-    ("net/ipv6/conf/default/accept_ra", "0"),
-    ("net/ipv4/conf/all/accept_redirects", "0"),
-    ("net/ipv4/conf/default/accept_redirects", "0"),
-    ("net/ipv4/ip_unprivileged_port_start", "0"),
-)
+# What a container's namespace starts with: no IPv6 and no router advertisements on the links it will get, and ports
+# below 1024 for everybody inside, as Docker has it since 20.10.
+_LINKS = (("disable_ipv6", "1"), ("accept_ra", "0"))
+_PORTS = (("ip_unprivileged_port_start", "0"),)
 
 
 def open_inside(namespace: int) -> Netlink:
     """A netlink socket in a network namespace, whose settings are made on the way."""
     with entered(namespace, CLONE_NEWNET):
-        for name, value in _SETTINGS:
-            sysctl.write(name, value, optional=True)
+        sysctl.write_beneath("net/ipv6/conf/default", _LINKS)
+        sysctl.write_beneath("net/ipv4", _PORTS)
         return Netlink()
 
 
@@ -77,7 +70,7 @@ def plug(
         index = inside.index(link)
         messages = [
             # First, so that the kernel's worker has the host's side ready while we go on.
-            links.link_up(index, link),
+            links.inner_up(index, link),
             links.link_up(1, "lo"),
             links.address(index, port.address, subnets.prefix_length(subnet)),
         ]

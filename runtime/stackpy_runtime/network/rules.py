@@ -74,7 +74,7 @@ def reload(rules: Ruleset, chains: Iterable[str]) -> str:
     lines += [f"flush chain ip {name} {entry}" for entry in stale] + [
         f"delete chain ip {name} {entry}" for entry in stale
     ]
-    lines += [f"flush chain bridge {name} {entry}" for entry in ("prerouting", "port")]
+    lines += [f"flush chain bridge {name} {entry}" for entry in ("prerouting", "port", "output")]
     lines.append(f"flush set bridge {name} ports")
     lines += _filter(rules) + _translation(rules) + _port_guard(rules.names)
     lines += _elements(f"ip {name} within", [f"{bridge.link} . {bridge.link}" for bridge in rules.bridges])
@@ -138,6 +138,7 @@ def _declarations(name: str) -> list[str]:
         f"add set bridge {name} ports {{ type ifname . ether_addr . ipv4_addr; }}",
         f"add chain bridge {name} prerouting {{ type filter hook prerouting priority -300; policy accept; }}",
         f"add chain bridge {name} port",
+        f"add chain bridge {name} output {{ type filter hook output priority 0; policy accept; }}",
     ]
 
 
@@ -193,6 +194,8 @@ def _port_guard(names: Names) -> list[str]:
     )
     return [
         f'add rule bridge {names.table} prerouting iifname "{names.port_prefix}*" jump port',
+        # A container that uses its neighbour's published port would be told a shorter way, which leads past the port.
+        f'add rule bridge {names.table} output oifname "{names.port_prefix}*" icmp type redirect drop',
         *(f"add rule bridge {names.table} port {rule}" for rule in port),
     ]
 
