@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from stackpy.engines.border import Border
@@ -32,6 +33,7 @@ class EmbeddedEngine:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
         self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
+        self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
 
@@ -105,19 +107,25 @@ class EmbeddedEngine:
         }
         steps = {step.id for recipe in recipes.values() for step in recipe.steps}
         numbers = generations.numbers(self.root, stack)
+        resources = observation.resources(
+            stack,
+            containers=engine.containers(stack),
+            networks=engine.networks(),
+            volumes=engine.volumes(),
+            secrets=engine.secrets(),
+            image_recipes={image["id"]: image["recipe"] for image in images if image["recipe"]},
+            now=time.time(),
+        )
+        self._seen[stack] = {
+            address: [replica.id for replica in found.replicas]
+            for address, found in resources.items()
+            if found.replicas
+        }
         return Observation(
             stack=stack,
             engine=self.name,
             generation=numbers[-1] if numbers else 0,
-            resources=observation.resources(
-                stack,
-                containers=engine.containers(stack),
-                networks=engine.networks(),
-                volumes=engine.volumes(),
-                secrets=engine.secrets(),
-                image_recipes={image["id"]: image["recipe"] for image in images if image["recipe"]},
-                now=time.time(),
-            ),
+            resources=resources,
             images=recipes,
             built=frozenset(engine.built(steps | self._resolved.get(stack, frozenset()))),
             tags=observation.tags(images),
@@ -142,9 +150,9 @@ class EmbeddedEngine:
         elif kind == "secret":
             provisioning.secret(engine, change, desired, secrets, generation)
         else:
-            Rollout(
-                engine, change, desired, generation, report, lambda address: self._image_id(desired, address)
-            ).make()
+            stack = self._seen.get(desired.stack.name)
+            seen = None if stack is None else stack.get(change.address, [])
+            Rollout(engine, change, desired, generation, report, partial(self._image_id, desired), seen).make()
 
     def _image_id(self, desired: Desired, address: str) -> str:
         recipe, source = desired.recipes[address].id, desired.stack.resources[address].fields["source"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from stackpy.dsl.specs import Kind, Spec, engine_name
@@ -85,7 +86,7 @@ class _Progress:
 
 def network(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels, replaces or removes a network."""
-    name, present = _named(engine.networks(), change, desired.stack.name)
+    name, present = _named(engine.network, change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_network(name))
@@ -105,7 +106,7 @@ def network(engine: Facade, change: Change, desired: Desired, generation: int) -
 
 def volume(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels or removes a volume."""
-    name, present = _named(engine.volumes(), change, desired.stack.name)
+    name, present = _named(engine.volume, change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_volume(name))
@@ -122,7 +123,7 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
 
 def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:
     """Gives the engine a secret's value, or takes it away."""
-    name, present = _named(engine.secrets(), change, desired.stack.name)
+    name, present = _named(partial(_secret, engine), change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_secret(name))
@@ -146,13 +147,23 @@ def missing_source(spec: Spec) -> str:
     return f"`{' '.join(source['command'])}` gave none"
 
 
-def _named(documents: Sequence[Document], change: Change, stack: str) -> tuple[str, Document | None]:
+def _secret(engine: Facade, name: str) -> Document:
+    for document in engine.secrets():
+        if document["name"] == name:
+            return document
+    raise Missing(f"no such secret: `{name}`")
+
+
+def _named(find: Callable[[str], Document], change: Change, stack: str) -> tuple[str, Document | None]:
     """The engine's name of the resource, and what is there under it; that must be the stack's own."""
     kind, _, resource = change.address.partition(".")
     known: dict[str, Kind] = {"network": "network", "volume": "volume", "secret": "secret"}
     name = engine_name(stack, known[kind], resource)
-    present = next((document for document in documents if document["name"] == name), None)
-    if present is not None and present["labels"].get(labels.STACK, stack) != stack:
+    try:
+        present = find(name)
+    except Missing:
+        return name, None
+    if present["labels"].get(labels.STACK, stack) != stack:
         owner = present["labels"][labels.STACK]
         raise StackpyError(
             f"{kind} `{name}` belongs to stack `{owner}`", hint=f"give the {kind} or one of the stacks another name"

@@ -6,10 +6,10 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stackpy.dsl.specs import Condition, Spec, engine_name
+from stackpy.dsl.specs import Condition, Kind, Spec, engine_name
 from stackpy.engines import labels
 from stackpy.engines.base import Event, Report
 from stackpy.engines.facade import Document, Facade, Missing, at_once, explained, last_lines, with_output
@@ -26,6 +26,7 @@ class Rollout:
     """Makes one change of a container or job.
 
     image_id: the engine's image of an image address
+    seen: IDs of the resource's containers when the stack was observed; None where it was not
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class Rollout:
         generation: int,
         report: Report,
         image_id: Callable[[str], str],
+        seen: Sequence[str] | None = None,
     ) -> None:
         self.engine, self.change, self.desired, self.generation = engine, change, desired, generation
         self.stack = desired.stack.name
         self.image_id = image_id
         self._report = report
-        self.existing = members(engine, self.stack, change.address)
+        self.existing = self._find(seen)
         self._held: dict[str, str] | None = None
 
     def make(self) -> None:
@@ -61,13 +63,44 @@ class Rollout:
         else:
             at_once([self._creator(index) for index in self._indexes()])
 
+    def _find(self, seen: Sequence[str] | None) -> dict[int, Document]:
+        """The existing containers of the resource by replica number.
+
+        With a thousand containers, listing them all for each change would take a thousand times as long as asking for
+        those that were seen and those that the change may have made before.
+        """
+        address = self.change.address
+        if seen is None:
+            found = [*self.engine.containers(self.stack)]
+        else:
+            names = [engine_name(self.stack, self._kind, address.partition(".")[2], index) for index in self._indexes()]
+            found = [document for document in map(self._present, (*seen, *names)) if document is not None]
+        return {
+            _index(document): document
+            for document in sorted(found, key=_index)
+            if document["config"].get("labels", {}).get(labels.STACK) == self.stack
+            and document["config"]["labels"].get(labels.RESOURCE) == address
+        }
+
+    def _present(self, reference: str) -> Document | None:
+        try:
+            return self.engine.container(reference)
+        except Missing:
+            return None
+
     # --- which ones -----------------------------------------------------------------------------------------------
 
     def _spec(self) -> Spec:
         return self.desired.stack.resources[self.change.address]
 
+    @property
+    def _kind(self) -> Kind:
+        return "job" if self.change.address.startswith("job.") else "container"
+
     def _indexes(self) -> tuple[int, ...]:
-        return self.change.replicas or tuple(range(1, replicas(self._spec()) + 1))
+        if self.change.replicas or self.change.address not in self.desired.stack.resources:
+            return self.change.replicas
+        return tuple(range(1, replicas(self._spec()) + 1))
 
     def _chosen(self) -> list[Document]:
         """The existing replicas that the change is about."""
@@ -218,16 +251,6 @@ def wait(engine: Facade, stack: str, spec: Spec, condition: Condition, timeout: 
 def replicas(spec: Spec) -> int:
     """How many containers a resource has."""
     return int(spec.fields.get("replicas", 1))
-
-
-def members(engine: Facade, stack: str, address: str) -> dict[int, Document]:
-    """The existing containers of a resource by replica number."""
-    found = {
-        _index(document): document
-        for document in engine.containers(stack)
-        if document["config"].get("labels", {}).get(labels.RESOURCE) == address
-    }
-    return dict(sorted(found.items()))
 
 
 def same(config: Document, wanted: Document) -> bool:

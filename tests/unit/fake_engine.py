@@ -90,6 +90,16 @@ class FakeEngine:
                 return image
         raise Missing(f"no such image: `{reference}`")
 
+    def network(self, name: str) -> Document:
+        if name not in self.nets:
+            raise Missing(f"no such network: `{name}`")
+        return self.nets[name]
+
+    def volume(self, name: str) -> Document:
+        if name not in self.vols:
+            raise Missing(f"no such volume: `{name}`")
+        return self.vols[name]
+
     def networks(self) -> list[Document]:
         return list(self.nets.values())
 
