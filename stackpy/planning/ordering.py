@@ -3,8 +3,9 @@
 Five rules, all but the last of them hard:
 1. a resource after what it needs: its image, networks, volumes and secrets, and the containers and jobs that it depends
    on, also through such as do not change. An update in place needs none of them, a start no image.
-2. a network, volume or secret leaves after what used it.
-3. a network is replaced after what was on it and will not be any more.
+2. a network, volume or secret leaves after what used it, and a network is replaced after what leaves it.
+3. where rule 1 says the contrary (what leaves a network waits for something that joins it), rule 1 holds: whoever
+   replaces a network removes what is on it.
 4. a port, a name or a subnet is given up before another takes it. Where the one that gives it up must itself wait for
    the taker (two containers swap their ports), its replacement is split into a deletion and a creation.
 5. of containers that leave, those that depended on another go first; given up where it would close a cycle, since the
@@ -41,9 +42,9 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
             for address in _needed(draft, specs[draft.address], numbers, through):
                 draft.needs.update(numbers[address])
     _after_users(drafts, specs, existing, numbers)
-    split: dict[int, int] = {}  # a replacement that became a creation → the deletion before it
+    splitter = _Splitter(drafts, existing)
     for taker, giver, what in claims.conflicts(drafts, specs, existing):
-        _give_up(drafts, taker, giver, what, split)
+        splitter.give_up(taker, giver, what)
 
 
 def order(drafts: list[Draft]) -> list[int]:
@@ -99,38 +100,74 @@ def _needed(draft: Draft, spec: Spec, numbers: Numbers, through: Mapping[str, tu
 def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers: Numbers) -> None:
     """Rules 2, 3 and 5."""
     leaving = {a for a, own in numbers.items() if drafts[own[0]].action in (Action.DELETE, Action.REPLACE)}
-    if not leaving:
-        return
-    for user, own in numbers.items():
+    needs = {number: draft.needs for number, draft in enumerate(drafts)}
+    for user, own in numbers.items() if leaving else ():
         observed = existing.get(user)
         if observed is None or observed.kind not in _PROCESSES:
             continue
         stays = set(direct(specs[user])) if user in specs else set()
-        for address in {a for replica in observed.replicas for a in _used(replica.live)} & leaving - stays:
+        for address in _used(observed) & leaving:
             for number in numbers[address]:
-                drafts[number].needs.update(own)
+                for other in own:
+                    goes = drafts[other].action is Action.DELETE
+                    if goes or (address not in stays and number not in graph.reachable([other], needs)):
+                        drafts[number].needs.add(other)
         for dependency in observed.dependencies:
             for number in numbers.get(dependency.address, ()):
                 if drafts[number].action is Action.DELETE and dependency.address not in specs:
                     drafts[number].prefers.update(own)
 
 
-def _used(live: Mapping[str, object]) -> Iterable[str]:
-    for _, address in uses(live):
-        yield address
-    mounts = live.get("secrets")
-    if isinstance(mounts, (list, tuple)):
-        for mount in mounts:
-            yield f"secret.{mount['secret']}"
+def _used(observed: Observed) -> set[str]:
+    """The networks, volumes and secrets that a container uses now."""
+    found: set[str] = set()
+    for replica in observed.replicas:
+        found.update(address for _, address in uses(replica.live))
+        found.update(f"secret.{mount['secret']}" for mount in replica.live.get("secrets", ()))
+    return found
 
 
-def _give_up(drafts: list[Draft], taker: int, giver: int, what: str, split: dict[int, int]) -> None:
-    needs = {number: draft.needs for number, draft in enumerate(drafts)}
-    gives = drafts[giver]
-    if giver not in split and gives.action is Action.REPLACE and taker in graph.reachable([giver], needs):
-        reason = Reason("state", "present", "absent", f"its {what} goes to {drafts[taker].address}")
-        split[giver] = len(drafts)
-        drafts.append(Draft(gives.kind, gives.name, Action.DELETE, [reason], replicas=gives.replicas, note=gives.note))
-        gives.action = Action.CREATE
-        gives.needs.add(split[giver])
-    drafts[taker].needs.add(split.get(giver, giver))
+class _Splitter:
+    """Rule 4. Every edge that it adds leaves the graph without a cycle."""
+
+    def __init__(self, drafts: list[Draft], existing: Existing) -> None:
+        self._drafts, self._existing = drafts, existing
+        self._needs = {number: draft.needs for number, draft in enumerate(drafts)}
+        self._split: dict[int, int] = {}  # a replacement that became a creation → the deletion before it
+
+    def give_up(self, taker: int, giver: int, what: str) -> None:
+        """Puts what gives something up before what takes it."""
+        why = f"its {what} goes to {self._drafts[taker].address}"
+        if self._waits(giver, taker):
+            if self._drafts[giver].kind in _PROCESSES:
+                self._part(giver, why)
+            else:
+                # a network that leaves waits for its containers, and one of those for the network that takes its subnet
+                for number in [n for n in self._needs[giver] if self._waits(n, taker)]:
+                    if self._drafts[number].kind in _PROCESSES:
+                        self._part(number, f"{self._drafts[giver].address} has to go before")
+        giver = self._split.get(giver, giver)
+        # two networks that swap their subnets cannot be ordered: one of them succeeds, and the next apply does the rest
+        if not self._waits(giver, taker):
+            self._needs[taker].add(giver)
+
+    def _waits(self, number: int, other: int) -> bool:
+        return other in graph.reachable([number], self._needs)
+
+    def _part(self, number: int, why: str) -> None:
+        """Makes a replacement a creation, preceded by a deletion that waits for nothing."""
+        later = self._drafts[number]
+        if number in self._split or later.action is not Action.REPLACE:
+            return
+        reason = Reason("state", "present", "absent", why)
+        earlier = Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note)
+        place = self._split[number] = len(self._drafts)
+        self._drafts.append(earlier)
+        self._needs[place] = earlier.needs
+        later.action = Action.CREATE
+        used = _used(self._existing[later.address])
+        for draft in self._drafts:
+            if draft.kind == "network" and draft.address in used and draft.action in (Action.DELETE, Action.REPLACE):
+                draft.needs.discard(number)
+                draft.needs.add(place)
+        later.needs.add(place)
