@@ -217,6 +217,9 @@ def test_the_mtu_follows_the_way_out(lab: Lab) -> None:
     network = lab.network("front")
     container = lab.container("one", network)
     assert "mtu 1400" in container.run("ip", "link", "show", "eth0")
+    # A bridge without ports would go back to Ethernet's 1500 by itself.
+    lab.manager.detach(container.id, unplug=True)
+    assert "mtu 1400" in lab.container("two", network).run("ip", "link", "show", "eth0")
 
 
 def test_kernel_errors_name_operation_and_reason(lab: Lab) -> None:

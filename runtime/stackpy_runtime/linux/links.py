@@ -41,14 +41,13 @@ from stackpy_runtime.linux.netlink import (
 )
 
 
-def bridge(name: str, mac: str, mtu: int, group: int) -> Message:
+def bridge(name: str, mac: str, group: int) -> Message:
     """Makes a bridge, down. Its MAC is fixed: else it would follow its ports and break neighbours' ARP caches."""
     data = word(IFLA_BR_FORWARD_DELAY, 0) + attribute(IFLA_BR_MCAST_SNOOPING, b"\0")
     body = (
         link_header()
         + text(IFLA_IFNAME, name)
         + attribute(IFLA_ADDRESS, mac_bytes(mac))
-        + word(IFLA_MTU, mtu)
         + word(IFLA_GROUP, group)
         + nested(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"), nested(IFLA_INFO_DATA, data))
     )
@@ -106,6 +105,11 @@ def inner_up(index: int, name: str) -> Message:
     # IFLA_AF_SPEC → AF_INET → IFLA_INET_CONF → IPV4_DEVCONF_FORWARDING (include/uapi/linux/ip.h)
     spec = nested(IFLA_AF_SPEC, nested(socket.AF_INET, nested(1, word(1, 0))))
     return Message(f"bring link {name} up", RTM_NEWLINK, 0, link_header(index, IFF_UP, IFF_UP) + spec)
+
+
+def set_mtu(index: int, name: str, mtu: int) -> Message:
+    """Sets a link's MTU in bytes. A bridge keeps one that is set after it was made; else it follows its ports."""
+    return Message(f"set the MTU of {name} to {mtu}", RTM_NEWLINK, 0, link_header(index) + word(IFLA_MTU, mtu))
 
 
 def link_up(index: int, name: str) -> Message:

@@ -48,9 +48,10 @@ def ensure(channel: Netlink, network: Network) -> bool:
     index = channel.index(bridge)
     made = not index
     if made:
-        mtu = path_mtu(channel.links(), channel.routes())
-        channel.send(links.bridge(bridge, names.mac(network["gateway"]), mtu, names.group(bridge)), ignore=(_EEXIST,))
+        group = names.group(bridge)
+        channel.send(links.bridge(bridge, names.mac(network["gateway"]), group), ignore=(_EEXIST,))
         index = channel.index(bridge)
+        channel.send(links.set_mtu(index, bridge, path_mtu(channel.links(), channel.routes())))
     # Before it is up: else it would take an IPv6 address, though networks have IPv4 only.
     sysctl.write(f"net/ipv6/conf/{bridge}/disable_ipv6", "1", optional=True)
     # Published ports of 127.0.0.1 lead over the bridge with a loopback source; the filter keeps neighbours out.
