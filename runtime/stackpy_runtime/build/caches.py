@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import posixpath
+from collections.abc import Callable
 
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.store.root import Root
@@ -12,7 +13,7 @@ from stackpy_runtime.store.root import Root
 
 def folder(root: Root, target: str) -> str:
     """Where the cache for `target` lies: its name says what it is, and its hash that two targets never share one."""
-    clean = posixpath.normpath(target)
+    clean = _clean(target)
     plain = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "._" else "-" for letter in clean)
     distinct = sha256_hex(clean.encode("utf-8", "surrogateescape"))[:12]
     return f"{root.path}/cache/mounts/{plain.strip('-.')[:80]}-{distinct}"
@@ -22,26 +23,36 @@ class using:
     """Makes the folders of these caches and holds them, so that nothing removes one under a running step.
 
     One step at a time, as BuildKit's `sharing=locked`: apt refuses a folder whose lock another holds, and a build that
-    fails by chance is worse than one that waits. Gives (folder, target) pairs.
+    fails by chance is worse than one that waits.
+
+    waiting: takes a line for people when there is something to wait for
+    Gives (folder, target) pairs.
     """
 
-    def __init__(self, root: Root, targets: list[str]) -> None:
-        self._root, self._targets = root, targets
+    def __init__(self, root: Root, targets: list[str], waiting: Callable[[str], None]) -> None:
+        self._root, self._targets, self._waiting = root, targets, waiting
         self._held: list[int] = []
 
     def __enter__(self) -> list[tuple[str, str]]:
         # Sorted, so that two steps with caches in common do not wait for each other for ever.
-        targets = sorted({posixpath.normpath(target) for target in self._targets})
+        targets = sorted({_clean(target) for target in self._targets})
         pairs = [(folder(self._root, target), target) for target in targets]
         try:
-            for path, _ in pairs:
+            for path, target in pairs:
                 _make(path, self._root)
                 self._held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-                fcntl.flock(self._held[-1], fcntl.LOCK_EX)
+                self._take(self._held[-1], target)
         except BaseException:
             self.__exit__()
             raise
         return pairs
+
+    def _take(self, descriptor: int, target: str) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._waiting(f"waiting for another step that uses the cache {target}\n")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def __exit__(self, *exception: object) -> None:
         for descriptor in self._held:
@@ -49,6 +60,11 @@ class using:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
         self._held = []
+
+
+def _clean(target: str) -> str:
+    # POSIX lets two slashes at the beginning mean something else, and normpath keeps them.
+    return posixpath.normpath(f"/{target.lstrip('/')}")
 
 
 def _make(path: str, root: Root) -> None:

@@ -100,7 +100,7 @@ def check(step: Step) -> str | None:
         if kind == "file" and step["target"].endswith("/"):
             return f"the target `{step['target']}` names a folder, and a file is to be written"
     for target in step.get("cache", []):
-        if not target.startswith("/") or posixpath.normpath(target) == "/":
+        if not target.startswith("/") or not posixpath.normpath(target).strip("/"):
             return f"the cache `{target}` is no absolute path of a folder"
     if kind in ("copy", "file") and not 0 <= step.get("mode", 0) <= 0o7777:
         return f"the mode {step.get('mode', 0):o} is no mode of a file"

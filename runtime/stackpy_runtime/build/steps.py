@@ -108,7 +108,7 @@ def _run(place: Place, step: Step, staged: str) -> None:
             trees.remove(f"{staged}/work")
             os.mkdir(f"{staged}/work", 0o755)
     tail = _Tail(place.output)
-    with caches.using(place.root, step.get("cache", [])) as pairs:
+    with caches.using(place.root, step.get("cache", []), place.output) as pairs:
         code = place.runner(
             StepRun(
                 layers=place.layers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections import deque
 from collections.abc import Callable
 
@@ -47,6 +48,7 @@ _DULL = (
     "chroot architecture",
     "finding correct",
     "running --setup-hook",
+    "running --extract-hook",
     "W: Download is performed unsandboxed",
 )
 
@@ -93,13 +95,18 @@ def _command(
     program: str, name: str, release: str, packages: list[str], folder: str, mirrors: tuple[str, str], trusted: str
 ) -> list[str]:
     """mmdebstrap's command line; `trusted` is an empty folder for what its hook copies."""
-    hooks = []
+    hooks: list[str] = []
     for number, certificate in enumerate(authorities.added(), 1):
         with open(f"{trusted}/stackpy-host-{number}.crt", "w", encoding="ascii") as file:
             file.write(certificate)
         # Before the packages, so that ca-certificates finds them when it is installed, then or later.
         place = '"$1/usr/local/share/ca-certificates"'
-        hooks = [f"--setup-hook=mkdir -p {place} && cp '{trusted}'/* {place}"]
+        hooks[:1] = [f"--setup-hook=mkdir -p {place} && cp '{trusted}'/* {place}"]
+    if packages:
+        # mmdebstrap would find out a minute later.
+        known = "apt-get --simulate --quiet=2 install"
+        check = f'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" {known} {" ".join(map(shlex.quote, packages))} >/dev/null'
+        hooks.append(f"--extract-hook={check}")
     return [
         program,
         f"--variant={_VARIANT}",

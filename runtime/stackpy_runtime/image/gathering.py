@@ -113,10 +113,9 @@ class Tree:
 
     def folder(self, path: str, mode: int) -> None:
         """Adds a folder, with its parents, that need not be on the host; one that is there already keeps its mode."""
-        parent = os.path.dirname(path)
-        if parent != "/":
-            self.folder(parent, 0o755)
-        self.entries.setdefault(path, Entry(path, "folder", mode, "", 0, 0, self.owner))
+        if path != "/":
+            self.folder(os.path.dirname(path), 0o755)
+            self.entries.setdefault(path, Entry(path, "folder", mode, "", 0, 0, self.owner))
 
     def text(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Adds a file with this content."""
