@@ -1,12 +1,17 @@
 """Host ID ranges for user namespaces, 65,536 IDs each, unique on the host across engine roots.
 
-A range is held while its container runs, by a file under /run/stackpy/ranges made with O_EXCL: there is no table to
-lock or to corrupt, and IDs on disk stay plain, so a container may get another range at its next start.
+A range is held while its container runs, by a file under /run/stackpy/ranges that names the holding process; IDs on
+disk stay plain, so a container may get another range at its next start. Who takes over the file of a dead holder must
+not lose it to that holder's own release, which may come later: two containers would share their IDs. So each taking has
+a token of its own, and taking and releasing have turns on the whole host.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux.processes import boot_id, start_time
@@ -15,6 +20,8 @@ SIZE = 65536
 # Above what distributions hand out through /etc/subuid and systemd-nspawn (up to 1,879,048,191), below 2³¹.
 FIRST, COUNT = 1_879_113_728, 4000
 FOLDER = "/run/stackpy/ranges"
+
+_held: dict[int, str] = {}  # the ranges that this process has taken and not released → their tokens
 
 
 def subordinate_ranges(text: str) -> list[tuple[int, int]]:
@@ -36,13 +43,34 @@ def _read(path: str) -> str:
         return ""
 
 
-def _is_stale(path: str) -> bool:
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One taker at a time: of all processes, and of the threads of this one, since each opens the file for itself."""
+    os.makedirs(FOLDER, mode=0o755, exist_ok=True)
+    with open(f"{FOLDER}/.lock", "a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_stale(text: str) -> bool:
     """Whether the holder's engine and container are both gone, or the host has rebooted since."""
-    boot, _, rest = _read(path).partition("\n")
-    pid, _, started = rest.partition(" ")
+    boot, _, rest = text.partition("\n")
+    pid, _, started = rest.partition("\n")[0].partition(" ")
     if boot and boot != boot_id():
         return True
-    return pid.isdigit() and started.strip().isdigit() and start_time(int(pid)) != int(started)
+    # a process that ended before `bind` could look has the start time of none: 0
+    return pid.isdigit() and started.isdigit() and (not int(started) or start_time(int(pid)) != int(started))
+
+
+def _token(text: str) -> str:
+    return text.partition("\n")[2].partition("\n")[2].strip()
+
+
+def _write(first: int, pid: int, token: str) -> None:
+    aside = f"{FOLDER}/.{first}.{token}"
+    with open(aside, "w", encoding="ascii") as file:
+        file.write(f"{boot_id()}\n{pid} {start_time(pid)}\n{token}")
+    os.rename(aside, f"{FOLDER}/{first}")
 
 
 def acquire() -> int:
@@ -50,42 +78,33 @@ def acquire() -> int:
 
     Raises Conflict when all are taken.
     """
-    os.makedirs(FOLDER, mode=0o755, exist_ok=True)
     taken = subordinate_ranges(_read("/etc/subuid")) + subordinate_ranges(_read("/etc/subgid"))
-    me = os.getpid()
-    for number in range(COUNT):
-        first = FIRST + number * SIZE
-        if overlaps(first, taken):
-            continue
-        path = f"{FOLDER}/{first}"
-        for _ in range(2):
-            try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            except FileExistsError:
-                if not _is_stale(path):
-                    break
-                try:
-                    os.unlink(path)
-                except FileNotFoundError:
-                    pass
+    with _turn():
+        for number in range(COUNT):
+            first = FIRST + number * SIZE
+            if first in _held or overlaps(first, taken):
                 continue
-            os.write(descriptor, f"{boot_id()}\n{me} {start_time(me)}".encode())
-            os.close(descriptor)
+            path = f"{FOLDER}/{first}"
+            if os.path.exists(path) and not _is_stale(_read(path)):
+                continue
+            token = os.urandom(8).hex()
+            _write(first, os.getpid(), token)
+            _held[first] = token
             return first
     raise Conflict("all host ID ranges for user namespaces are taken", hint=f"see {FOLDER}")
 
 
 def bind(first: int, pid: int) -> None:
     """Ties the range to a container's process: it is free once that process is gone."""
-    aside = f"{FOLDER}/.{first}.{os.getpid()}"
-    with open(aside, "w", encoding="ascii") as file:
-        file.write(f"{boot_id()}\n{pid} {start_time(pid)}")
-    os.rename(aside, f"{FOLDER}/{first}")
+    _write(first, pid, _held.get(first) or os.urandom(8).hex())
 
 
 def release(first: int) -> None:
-    """Gives a range back."""
-    try:
-        os.unlink(f"{FOLDER}/{first}")
-    except FileNotFoundError:
-        pass
+    """Gives a range back, unless somebody else has it by now."""
+    path = f"{FOLDER}/{first}"
+    with _turn():
+        token = _held.pop(first, None)
+        text = _read(path)
+        # a range that an earlier supervisor took is known by its holder alone, which has ended
+        if text and (_token(text) == token or _is_stale(text)):
+            os.unlink(path)
