@@ -26,6 +26,7 @@ from stackpy.planning.plan import Action, Change, Desired, Plan
 DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy
 PARALLEL = 16  # changes at once
 WAITING = 32  # conditions at once
+AGE = 0.1  # seconds after which it is worth a look whether something still runs
 PATIENCE = 0.5  # seconds before a wait is worth a line
 
 _STARTING = (Action.CREATE, Action.REPLACE, Action.START)
@@ -108,6 +109,7 @@ class _Run:
         self.asked: set[Wait] = set()
         self.open_waits: set[Wait] = set()
         self.settling: set[Wait] = set()
+        self.settled: dict[str, float] = {}  # address of what was started and ran → when that was seen
         self.unsaid: dict[tuple[str, Wait], float] = {}  # waits that are not worth a line yet → when they will be
         self.messages: SimpleQueue[_Message] = SimpleQueue()
         self.actors, self.waiters, self.watchers = (
@@ -160,6 +162,8 @@ class _Run:
                 self._waited(message.subject, message.error)
             else:
                 self._settled(message.subject, message.error)
+        if not self.interrupts.count:
+            self._look_again()
 
     def _is_busy(self) -> bool:
         if self.performing:
@@ -237,11 +241,30 @@ class _Run:
         self.settling.discard(wait)
         waited = (wait[0], wait) not in self.unsaid
         self._forget(wait)
+        if error is None:
+            self.settled[wait[0]] = time.monotonic()
         if error is not None and not self.interrupts.count:
             self._fail(wait[0], error)
         elif error is None and waited:
             spec = self.specs[wait[0]]
             self.report(Event(wait[0], "done", "healthy" if spec.fields.get("healthcheck") else "running"))
+
+    def _look_again(self) -> None:
+        """What ran when it was started may have died while the rest of the plan was done."""
+        now = time.monotonic()
+        started = [
+            address for address, seen in self.settled.items() if now - seen > AGE and address not in self.failures
+        ]
+        if not started:
+            return
+        resources = self.engine.observe(self.plan.stack).resources
+        for address in started:
+            observed = resources.get(address)
+            if observed is None or any(replica.status == "exited" for replica in observed.replicas):
+                try:
+                    self._wait_for((address, "healthy"))
+                except StackpyError as error:
+                    self._fail(address, error)
 
     def _forget(self, wait: Wait) -> None:
         for key in [key for key in self.unsaid if key[1] == wait]:

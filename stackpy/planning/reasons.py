@@ -32,7 +32,7 @@ def of_difference(difference: Difference) -> Reason:
         return _of_content(path, old, new)
     if _is_sensitive(path, old, new):
         return Reason(path, None, None, f"{path} {SENSITIVE}: {VALUE_CHANGES}", sensitive=True)
-    if (old, new) in ((True, None), (None, True)):
+    if "." in path and (old, new) in ((True, None), (None, True)):
         return Reason(path, old, new, f"{path}: {'removed' if new is None else 'added'}")
     return Reason(path, old, new, f"{path} {human(path, old)} → {human(path, new)}")
 

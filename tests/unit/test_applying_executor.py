@@ -12,7 +12,7 @@ from stackpy.applying import Interrupts, Outcome, destroy, execute, outcome_text
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.engines.base import Event
 from stackpy.errors import ApplyFailed, Location, StackpyError
-from stackpy.planning.plan import Action, Change, Desired, Plan, Recipe
+from stackpy.planning.plan import Action, Change, Desired, Observation, Observed, Plan, Recipe, Replica
 
 NOWHERE = Location("stack.py", 1)
 LONG = 20.0  # seconds before a test that hangs fails
@@ -28,6 +28,7 @@ class Engine:
         self.lock = threading.Lock()
         self.during: dict[str, Callable[[], object]] = {}
         self.when: dict[str, Callable[[], object]] = {}
+        self.now: dict[str, str] = {}  # address → status
         self.records: list[tuple[str, int, Mapping[str, Any]]] = []
 
     def note(self, call: str) -> None:
@@ -44,6 +45,14 @@ class Engine:
         report(Event(spec.address, "waiting", "not to be shown"))
         self.when.get(f"{spec.address} {condition}", lambda: None)()
         self.note(f"met {spec.address} {condition}")
+
+    def observe(self, stack: str) -> Observation:
+        self.note("observe")
+        replicas = {
+            address: (Replica(1, "", "", status, "", 4, 0.0, "", {}, {}),) for address, status in self.now.items()
+        }
+        resources = {a: Observed("container", a.partition(".")[2], {}, {}, found) for a, found in replicas.items()}
+        return Observation(stack, self.name, 4, resources, {}, frozenset(), {})
 
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         self.records.append((stack, generation, document))
@@ -209,6 +218,20 @@ def test_what_was_started_must_become_healthy() -> None:
         run(engine, [change("container.web")], [spec("container.web")])
     assert caught.value.failures == {"container.web": "unhealthy: connection refused\nTraceback: boom"}
     assert engine.records[0][2]["outcome"] == "failed"
+
+
+def test_what_died_while_the_rest_was_done_is_a_failure() -> None:
+    engine = Engine()
+    waits = iter([lambda: None, fail("it exited with 4")])
+    engine.when["container.dies healthy"] = lambda: next(waits)()
+    engine.when["container.lives healthy"] = lambda: None
+    engine.during["image.slow"] = lambda: threading.Event().wait(0.2)
+    engine.now = {"container.dies": "exited", "container.lives": "running"}
+    addresses = ["container.dies", "container.lives"]
+    with pytest.raises(ApplyFailed) as caught:
+        run(engine, [*map(change, addresses), change("image.slow", *addresses)], [*map(spec, addresses)])
+    assert caught.value.failures == {"container.dies": "it exited with 4"}
+    assert engine.calls[-2:] == ["observe", "wait container.dies healthy"]
 
 
 def test_no_wait_waits_for_conditions_only() -> None:
