@@ -48,13 +48,16 @@ def outcome_text(outcome: Outcome) -> str:
     total, done = len(outcome.plan.changes), outcome.changes("done")
     if not outcome.interrupted:
         return f"Done: {_counted(done)} in {_seconds(outcome.seconds)}." if total else "Nothing to change."
-    lines = [f"Interrupted: {len(done)} of {plural(total, 'change')} done.", *_failures(outcome)]
     left = [
-        c.address for c, r in zip(outcome.plan.changes, outcome.results, strict=True) if r in ("pending", "skipped")
+        change.address
+        for change, result in zip(outcome.plan.changes, outcome.results, strict=True)
+        if result in ("pending", "skipped")
     ]
+    lines = [f"Interrupted: {len(done)} of {plural(total, 'change')} done.", *_failures(outcome)]
     if left:
         lines.append(f"  not begun: {', '.join(dict.fromkeys(left))}")
-    lines.append("Applying again does what is left.")
+    if left or outcome.failures:
+        lines.append("Applying again does what is left.")
     return "\n".join(lines)
 
 
