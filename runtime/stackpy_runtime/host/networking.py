@@ -69,7 +69,7 @@ class Networking:
             self.manager.loopback(namespace)
             return
         for index, (network, attachment) in enumerate(pairs):
-            info = self.manager.attach(live.id, namespace, network, attachment, f"eth{index}")
+            network, info = self._attach_one(live, namespace, network, attachment, f"eth{index}")
             endpoints[network["name"]] = info
             names = [live.name, live.id[:12], *attachment["aliases"]]
             self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
@@ -81,6 +81,18 @@ class Networking:
         if live.container["image_id"]:
             # A build step has no row.
             self.store.update_container(live.id, networks=endpoints)
+
+    def _attach_one(
+        self, live: Live, namespace: int, network: Network, attachment: Attachment, link: str
+    ) -> tuple[Network, EndpointInfo]:
+        try:
+            return network, self.manager.attach(live.id, namespace, network, attachment, link)
+        except NotFound:
+            if network["name"] != BRIDGE:
+                raise
+            # Its last container has ended in this moment, and it was taken away.
+            network = self._make_bridge()
+            return network, self.manager.attach(live.id, namespace, network, attachment, link)
 
     def publication(self, live: Live) -> Published | None:
         """What a container publishes; replicas of one resource share their ports."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.container import cgroups, state
+from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import launch
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
@@ -172,11 +173,11 @@ class Supervisor:
         for live in runs:
             self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
         cgroups.sweep(self.store.root.path, {live.group.name for live in runs if live.group})
-        if self.store.networks():
-            published = [entry for live in runs if (entry := self.networking.publication(live))]
-            ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
-            for problem in self.networking.manager.restore(published, ports):
-                print(problem, file=sys.stderr)
+        published = [entry for live in runs if (entry := self.networking.publication(live))]
+        ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
+        # Even without a network: it finishes a removal that was cut short.
+        for problem in self.networking.manager.restore(published, ports):
+            print(problem, file=sys.stderr)
         for live in ended:
             self._adopt_ended(live)
         for name, descriptors in held.items():
@@ -244,6 +245,12 @@ class Supervisor:
             os._exit(0)
         self.loop.call_later(TICK, self._tick)
 
+    def _mend_rules(self, rules: socket.socket) -> None:
+        try:
+            self.networking.manager.mend(rules)
+        except EngineError as error:
+            print(f"the packet filter could not be mended: {error}", file=sys.stderr)
+
     def run(self) -> None:
         """Until there is nothing left to do."""
         asyncio.set_event_loop(self.loop)
@@ -252,6 +259,10 @@ class Supervisor:
         os.set_blocking(LISTENER, False)
         self.loop.add_reader(LINE, self._serve_keeper)
         self.loop.add_reader(LISTENER, self._accept)
+        rules = self.networking.manager.changes()
+        if rules is not None:
+            # An older kernel, where others may flush our rules: then they are written again.
+            self.loop.add_reader(rules, self._mend_rules, rules)
         self.loop.call_later(TICK, self._tick)
         self.loop.run_forever()
 
