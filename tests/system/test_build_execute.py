@@ -298,6 +298,16 @@ def test_an_image_without_its_steps_or_layers_is_mended(builder: Builder) -> Non
     assert builder.tree(again)["x"] == "644 0:0 1"
 
 
+def test_a_layer_that_an_image_has_is_never_made_again(builder: Builder) -> None:
+    """The cache was cleared; containers may be running on the image's layers."""
+    first = builder.build(source(run("echo 1 > /x"), base=HOST))
+    places = [os.stat(folder).st_ino for folder in builder.folders(first)]
+    builder.store.delete_steps(first["layers"])
+    second = builder.build(source(run("echo 1 > /x"), file("/y", "1"), base=HOST))
+    assert builder.ran == [source(file("/y", "1"))["steps"][0]["text"]]
+    assert [os.stat(folder).st_ino for folder in builder.folders(second)[:-1]] == places
+
+
 def test_tags_and_labels_are_added_to_an_image_that_is_there(builder: Builder) -> None:
     image = source(file("/x", "1"))
     first = builder.build(image, tags=["one"], labels={"stackpy.stack": "a"})

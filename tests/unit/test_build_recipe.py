@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,3 +272,29 @@ def test_a_root_that_is_not_there_is_not_made(tmp_path: Path, context: Path) -> 
     absent = Store(str(tmp_path / "absent"))
     recipe.resolve(source(copy(context, "src/", "/app/")), absent)
     assert not (tmp_path / "absent").exists()
+
+
+def test_planning_imports_little(store: Store, context: Path) -> None:
+    """What costs (pathspec 25 ms, ctypes 10, subprocess 12) is not needed to find a context unchanged."""
+    settled(context)
+    (context / ".dockerignore").write_text("**/*.pyc\n")
+    image = source(copy(context, "src/", "/app/", exclude=["*.txt"]))
+    recipe.resolve(image, store)
+    settled(context)
+    recipe.resolve(image, store)
+    script = (
+        "import sys; from stackpy_runtime.store.store import Store; before = set(sys.modules); "
+        "from stackpy_runtime.build.recipe import resolve; "
+        f"resolve({image!r}, Store({store.root.path!r})); print(sorted(set(sys.modules) - before))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(done.stdout)) <= {
+        *(f"stackpy_runtime.{name}" for name in ("errors", "model")),
+        *(f"stackpy_runtime.build.{name}" for name in "context digests ignoring recipe settings stat_cache".split()),
+        "stackpy_runtime.build",
+        "_sha2",
+        "_sha256",
+        "binascii",
+        "errno",
+    }

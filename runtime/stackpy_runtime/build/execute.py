@@ -192,7 +192,7 @@ class _Build:
         found = self._cached(step["id"])
         if found is None:
             with self._alone(step):
-                found = self._cached(step["id"])
+                found = self._cached(step["id"]) or self._of_an_image(step["id"])
                 if found is None:
                     self._step(step, index, cached=False)
                     self._forget(step["id"])
@@ -229,6 +229,18 @@ class _Build:
         if "boot" in found["config"]:
             self._unsettled.append((step_id, found["layer"]))
         return found["layer"]
+
+    def _of_an_image(self, step_id: str) -> str | None:
+        """The layer of a step that the cache has forgotten, when an image has it: those are recorded when all is whole.
+
+        Never made again then: containers may be running on it.
+        """
+        if not layers.exists(self._store.root, step_id):
+            return None
+        if not any(step_id in image["layers"] for image in self._store.images()):
+            return None
+        self._store.put_step(step_id, step_id, {})
+        return step_id
 
     def _forget(self, step_id: str) -> None:
         """Removes a layer that is on disk without a result that can be believed: a crash may have left it in part."""
