@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stackpy_runtime.build.ignoring import docker_patterns
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image import apt_sources, authorities
 from stackpy_runtime.image.apt_sources import Source
@@ -88,6 +91,20 @@ def test_suites() -> None:
     for wrong in ("fedora:41", "debian:", "debian:--help x", "debian:../x"):
         with pytest.raises(InvalidConfig):
             apt_sources.parse_suite(wrong)
+
+
+def test_names_of_packages() -> None:
+    apt_sources.check_packages(["libstdc++6", "python3.11", "nginx:amd64", "tini=0.19.0-1+b3", "g++"])
+    with pytest.raises(InvalidConfig) as caught:
+        apt_sources.check_packages(["ok", "-oX=y", "", "a b", "./x.deb", "?all", "x;y"])
+    assert caught.value.message == "`-oX=y`, ``, `a b`, `./x.deb`, `?all`, `x;y` cannot be the name of a package"
+
+
+@given(st.text("deb htp:/[]=#\n\tUR-sx.", max_size=80))
+def test_any_text_can_be_read(text: str) -> None:
+    for source in [*apt_sources.parse_list(text), *apt_sources.parse_deb822(text)]:
+        assert source.suite
+    assert all(pattern.lstrip("!").startswith("/") for pattern in docker_patterns(text))
 
 
 def test_certificates_are_compared_by_content() -> None:

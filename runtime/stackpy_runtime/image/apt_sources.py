@@ -62,6 +62,17 @@ def parse_suite(text: str) -> tuple[str, str]:
     return name, release
 
 
+def check_packages(names: list[str]) -> None:
+    """Raises InvalidConfig for all names at once that apt would take for something else: options, patterns, files."""
+    allowed = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+-.:=~_")
+    wrong = [name for name in names if not name[:1].isalnum() or not allowed.issuperset(name.lower())]
+    if wrong:
+        listed = ", ".join(f"`{name}`" for name in wrong)
+        raise InvalidConfig(
+            f"{listed} cannot be the name of a package", hint="give packages by name, as apt lists them"
+        )
+
+
 def parse_list(text: str) -> list[Source]:
     """The binary archives of a sources.list (sources.list(5), one-line style)."""
     found: list[Source] = []

@@ -56,6 +56,7 @@ _DULL = (
 def identity(suite: str, packages: list[str]) -> dict[str, str]:
     """What a bootstrap base is made of, by name. The archive's state is not a part of it: it is made once, and kept."""
     name, release = apt_sources.parse_suite(suite)
+    apt_sources.check_packages(packages)
     return {
         "suite": f"{name}:{release}",
         "packages": " ".join(sorted(set(packages))),
@@ -72,6 +73,7 @@ def bootstrap(suite: str, packages: list[str], folder: str, progress: Callable[[
     Raises Unsupported when mmdebstrap or the distribution's keyring is missing, ProcessFailed when it fails.
     """
     name, release = apt_sources.parse_suite(suite)
+    apt_sources.check_packages(packages)
     distribution = DISTRIBUTIONS[name]
     import shutil
 
