@@ -151,7 +151,9 @@ def _convert(option: Option, name: str, text: str) -> Any:
     try:
         return option.convert(text)
     except ValueError as error:
-        raise UsageError(f"`{name} {text}`: {error}", hint=f"expected {option.metavar}") from error
+        # the stack file's parsers say more than what they expected
+        hint = getattr(error, "hint", "") or f"expected {option.metavar}"
+        raise UsageError(f"`{name} {text}`: {error}", hint=hint) from error
 
 
 def _article(argument: Argument) -> str:
