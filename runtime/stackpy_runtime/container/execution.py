@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import termios
 from typing import Any, NamedTuple
 
@@ -132,14 +133,14 @@ def prepare_process(
     its terminal, or -1.
     """
     # What the interpreter has changed for itself must not be inherited through execve.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
     if console >= 0:
         stdio = [_terminal(console, channel, identity, with_console=with_console)] * 3
     elif stdio[0] < 0:
-        stdio = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), *stdio[1:]]
+        stdio = [_open_null(), *stdio[1:]]
     for position, descriptor in enumerate(stdio):
         if descriptor == position:
             os.set_inheritable(descriptor, True)
@@ -153,6 +154,24 @@ def prepare_process(
     environment.setdefault("HOME", identity.home)
     _change_folder(process["working_dir"], identity)
     return Ready(process, identity, environment, filter_)
+
+
+def _open_null() -> int:
+    """The container's /dev/null; what a volume has put in its place is refused: a link there could be a magic one."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Not blocking: opening somebody's FIFO would wait for a writer.
+        null = files.open_beneath(root, "dev/null", os.O_RDONLY | os.O_NONBLOCK)
+        status = os.fstat(null)
+    except OSError as error:
+        text = os.strerror(error.errno or 0).lower()
+        raise InvalidConfig(f"the container's /dev/null cannot be used: {text}") from None
+    finally:
+        os.close(root)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        raise InvalidConfig("the container's /dev/null cannot be used: it is not the null device")
+    os.set_blocking(null, True)
+    return null
 
 
 def _terminal(console: int, channel: Channel, identity: users.Identity, *, with_console: bool) -> int:
