@@ -142,9 +142,11 @@ class _Splitter:
             if self._drafts[giver].kind in _PROCESSES:
                 self._part(giver, why)
             else:
-                # a network that leaves waits for its containers, and one of those for the network that takes its subnet
+                # a network waits for its containers, and one of those for the network that takes its subnet
                 for number in [n for n in self._needs[giver] if self._waits(n, taker)]:
-                    if self._drafts[number].kind in _PROCESSES:
+                    if self._drafts[giver].action is Action.REPLACE:
+                        self._needs[giver].discard(number)  # rule 3
+                    else:
                         self._part(number, f"{self._drafts[giver].address} has to go before")
         giver = self._split.get(giver, giver)
         # two networks that swap their subnets cannot be ordered: one of them succeeds, and the next apply does the rest
@@ -155,16 +157,17 @@ class _Splitter:
         return other in graph.reachable([number], self._needs)
 
     def _part(self, number: int, why: str) -> None:
-        """Makes a replacement a creation, preceded by a deletion that waits for nothing."""
+        """Makes a replacement a creation, preceded by a deletion that waits for nothing; a job's run likewise."""
         later = self._drafts[number]
-        if number in self._split or later.action is not Action.REPLACE:
+        if number in self._split or later.action not in (Action.REPLACE, Action.RUN):
             return
         reason = Reason("state", "present", "absent", why)
         earlier = Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note)
         place = self._split[number] = len(self._drafts)
         self._drafts.append(earlier)
         self._needs[place] = earlier.needs
-        later.action = Action.CREATE
+        if later.action is Action.REPLACE:
+            later.action = Action.CREATE
         used = _used(self._existing[later.address])
         for draft in self._drafts:
             if draft.kind == "network" and draft.address in used and draft.action in (Action.DELETE, Action.REPLACE):
