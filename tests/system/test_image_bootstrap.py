@@ -75,8 +75,9 @@ def test_a_fresh_debian(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_fetched(suite: str, packages: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "upper").mkdir()
     with pytest.raises(ProcessFailed) as caught:
-        bootstrap.bootstrap(suite, packages, str(tmp_path), lambda text: None)
+        bootstrap.bootstrap(suite, packages, str(tmp_path / "upper"), lambda text: None)
     assert caught.value.message.startswith(message)
     assert caught.value.output
     assert caught.value.hint
@@ -105,7 +106,8 @@ def test_nothing_goes_on_when_we_are_killed(tmp_path: Path) -> None:
         "bootstrap.bootstrap('bookworm', [], sys.argv[1], lambda text: print(text, flush=True))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    (tmp_path / "upper").mkdir()
+    command = [sys.executable, "-c", code, str(tmp_path / "upper")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()

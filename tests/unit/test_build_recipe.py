@@ -238,7 +238,9 @@ def test_an_unchanged_context_is_not_read_again(store: Store, context: Path, mon
     second = recipe.resolve(image, store)
     settled(context)
     third, fourth = recipe.resolve(image, store), recipe.resolve(image, store)
-    assert [cache.reads for cache in opened] == [103, 1, 1, 0]
+    counts = [cache.reads for cache in opened]
+    # The changed file is read again where its change was less than a tick before it was read.
+    assert (counts[:2], counts[2] in (0, 1), counts[3]) == ([103, 1], True, 0)
     assert first["id"] != second["id"] == third["id"] == fourth["id"]
 
 

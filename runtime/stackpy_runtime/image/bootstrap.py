@@ -87,7 +87,8 @@ def bootstrap(suite: str, packages: list[str], folder: str, progress: Callable[[
     mirror, security = apt_sources.mirrors(name, host_sources() if host_distribution() == name else [])
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="stackpy-") as trusted:
+    # Beside the folder: in the staging folder, which goes as a whole when we are killed.
+    with tempfile.TemporaryDirectory(prefix="trusted-", dir=os.path.dirname(folder)) as trusted:
         command = _command(program, name, release, packages, folder, (mirror, security), trusted)
         _run(command, suite, packages, progress)
     _tidy(folder)
