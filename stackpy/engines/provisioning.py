@@ -172,7 +172,10 @@ def _named(find: Callable[[str], Document], change: Change, stack: str) -> tuple
 
 
 def _clear(engine: Facade, stack: str, network_name: str) -> None:
-    """Removes the stack's containers that are on a network; each has a change of its own that makes it again."""
+    """Removes the stack's containers that are on a network; each has a change of its own that makes it again.
+
+    A job that is over stays: it holds no address any more, and without it the next plan would run the job again.
+    """
 
     def remover(document: Document) -> Callable[[], None]:
         def remove() -> None:
@@ -182,7 +185,12 @@ def _clear(engine: Facade, stack: str, network_name: str) -> None:
 
         return remove
 
-    inside = [each for each in engine.containers(stack) if network_name in each["config"].get("networks", {})]
+    inside = [
+        each
+        for each in engine.containers(stack)
+        if network_name in each["config"].get("networks", {})
+        and not (each["state"]["status"] == "exited" and each["config"]["labels"][labels.RESOURCE].startswith("job."))
+    ]
     at_once([remover(document) for document in inside])
 
 
