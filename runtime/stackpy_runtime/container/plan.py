@@ -64,6 +64,7 @@ class SandboxPlan(TypedDict):
     hostname: str
     network: Literal["own", "host"]
     read_only: bool
+    volatile: bool  # what it writes need not outlive a power cut: its layer is thrown away, or flushed by a build
     mounts: list[MountPlan]
     files: list[FilePlan]
     secrets: list[SecretPlan]

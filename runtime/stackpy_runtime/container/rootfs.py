@@ -46,28 +46,31 @@ class mapped_root:
         prctl(PR_SET_SECUREBITS, 0)
 
 
-def overlay(lowers: list[str], writable: str, users: int, first: int, scratch: str) -> int:
+def overlay(
+    lowers: list[str], writable: str, users: int, first: int, scratch: str, *, volatile: bool = False
+) -> int:
     """The detached overlay mount of `lowers` (bottom first) with `writable`/upper on top.
 
     users: descriptor of the user namespace whose first host ID is `first`; scratch: an empty folder of the host, used
     by kernels before 6.15, where overlayfs refuses detached layers. The caller is in a mount namespace of its own.
+    volatile: the kernel need not flush `upper` to disk, which it else does at the end, before anyone hears of it.
     """
     layers = [idmapped_clone(path, users) for path in reversed(lowers)]
     top = idmapped_clone(writable, users)
     try:
         with mapped_root(first):
             try:
-                return _detached(layers, top)
+                return _detached(layers, top, volatile)
             except KernelError as error:
                 if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOENT):
                     raise
-        return _attached(layers, top, first, scratch)
+        return _attached(layers, top, first, scratch, volatile)
     finally:
         for descriptor in (*layers, top):
             os.close(descriptor)
 
 
-def _detached(layers: list[int], top: int) -> int:
+def _detached(layers: list[int], top: int, volatile: bool) -> int:
     context = mounts.fsopen("overlay")
     try:
         options = [("lowerdir+", f"/proc/self/fd/{layer}") for layer in layers]
@@ -75,6 +78,8 @@ def _detached(layers: list[int], top: int) -> int:
         for key, value in [*options, *OPTIONS.items()]:
             if code := mounts.fsconfig(context, mounts.FSCONFIG_SET_STRING, key, value):
                 raise libc.failure(f"fsconfig overlay {key}={value}", code)
+        if volatile and (code := mounts.fsconfig(context, mounts.FSCONFIG_SET_FLAG, "volatile")):
+            raise libc.failure("fsconfig overlay volatile", code)
         if code := mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE):
             raise libc.failure("fsconfig overlay create", code)
         return mounts.fsmount(context, mounts.MOUNT_ATTR_NODEV)
@@ -82,7 +87,7 @@ def _detached(layers: list[int], top: int) -> int:
         os.close(context)
 
 
-def _attached(layers: list[int], top: int, first: int, scratch: str) -> int:
+def _attached(layers: list[int], top: int, first: int, scratch: str, volatile: bool) -> int:
     """The option-string form: layers attached under short names, which a page of options has room for."""
     mounts.mount("tmpfs", scratch, "tmpfs", 0, "mode=755,size=1m")
     home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -93,7 +98,7 @@ def _attached(layers: list[int], top: int, first: int, scratch: str) -> int:
             mounts.move_mount(layer, libc.AT_FDCWD, name)
         os.mkdir("m")
         lower = ":".join(str(index) for index in range(len(layers)))
-        extra = ",".join(f"{key}={value}" for key, value in OPTIONS.items())
+        extra = ",".join([f"{key}={value}" for key, value in OPTIONS.items()] + (["volatile"] if volatile else []))
         with mapped_root(first):
             mounts.mount(
                 "overlay", "m", "overlay", mounts.MS_NODEV, f"lowerdir={lower},upperdir=w/upper,workdir=w/work,{extra}"

@@ -161,6 +161,7 @@ class Lifecycle:
             "hostname": hostname,
             "network": "own" if own else "host",
             "read_only": config.get("read_only", False),
+            "volatile": config.get("auto_remove", False),
             "mounts": mounts,
             "files": [
                 {"source": f"{live.folder}/files/{index}", "target": file["target"], "mode": file["mode"]}

@@ -109,6 +109,7 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
         "hostname": hostname,
         "network": "own",
         "read_only": False,
+        "volatile": True,
         "mounts": mounts,
         "files": [],
         "secrets": [],
