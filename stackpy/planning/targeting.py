@@ -20,7 +20,8 @@ def check(targets: Collection[str], known: Iterable[str]) -> None:
             # only on the way to an error
             from difflib import get_close_matches
 
-            near = get_close_matches(target, addresses, 1) or [a for a in addresses if a.partition(".")[2] == target]
+            near = [address for address in addresses if address.partition(".")[2] == target]
+            near = near or get_close_matches(target, addresses, 1)
             hint = f"did you mean `{near[0]}`?" if near else f"the stack has {', '.join(addresses) or 'no resources'}"
             raise UsageError(f"no resource `{target}` in this stack", hint=hint)
 
