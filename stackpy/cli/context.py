@@ -37,6 +37,7 @@ class Context:
 
     def __init__(self, given: Globals) -> None:
         self.globals = given
+        self.verb = ""  # of the command that runs
         self._engine: Engine | None = None
         self._project: Loaded | None = None
         self._stack_name: str | None = None

@@ -9,20 +9,35 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from stackpy.cli import options, parsing, table
 from stackpy.cli.context import Context
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import StackpyError, UsageError
 
+_HOT = ("run", "exec")
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _VERSION = Option("-V", "--version", help="show the version")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a command line (without the program's name) and returns its exit code."""
-    words = sys.argv[1:] if argv is None else argv
+def main() -> NoReturn:
+    """The program: runs the process's command line and ends the process."""
     context = Context(options.Globals())
+    code = run(sys.argv[1:], context)
+    if context.verb in _HOT:
+        # Nothing of theirs is left to finalize, which would take as long as a fork does.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                pass  # `run` has seen it, and the exit code says so
+        os._exit(code)
+    sys.exit(code)
+
+
+def run(words: list[str], context: Context) -> int:
+    """Runs a command line (without the program's name) and returns its exit code."""
     try:
         code = _dispatch(words, context)
         sys.stdout.flush()
@@ -80,6 +95,7 @@ def _run(command: Command, words: list[str], context: Context) -> int:
         return 0
     own = {option.key for option in command.options}
     context.globals = options.merge(context.globals, found.values, found.given - own)
+    context.verb = command.name
     return command.run(context, parsing.to_arguments(found))
 
 
@@ -108,4 +124,4 @@ def _unknown_command(typed: str, known: Sequence[str], see: str) -> UsageError:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

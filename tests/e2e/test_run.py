@@ -215,3 +215,17 @@ def test_completion_scripts_are_valid(box: Cli, tmp_path: Path) -> None:
         ["bash", "-c", asked], env=box.environment, capture_output=True, text=True, check=True, cwd="/"
     )
     assert result.stdout == "box:latest\n"
+
+
+def test_what_run_imports(box: Cli) -> None:
+    """The hot path: run's process must be over before anyone has noticed it."""
+    timed = [box.program[0], "-X", "importtime", *box.program[1:], "run", "--rm", "box", "sh", "-c", ":"]
+    errors = subprocess.run(timed, env=box.environment, capture_output=True, text=True, check=True, cwd="/").stderr
+    found = {line.rpartition("|")[2].strip() for line in errors.splitlines() if line.startswith("import time:")}
+    dear = (
+        "argparse asyncio ctypes dataclasses datetime difflib jinja2 msgspec pathlib rich sqlite3 subprocess threading"
+    )
+    assert found & set(dear.split()) == set()
+    assert {name for name in found if name.startswith("stackpy.") and name.count(".") == 1} <= {
+        "stackpy.cli", "stackpy.engines", "stackpy.errors", "stackpy.planning", "stackpy.dsl",
+    }  # fmt: skip

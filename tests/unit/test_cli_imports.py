@@ -1,0 +1,53 @@
+"""What the commands that run on every save or in every script may import: an import that costs is seen here first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+DEAR = (
+    "argparse asyncio concurrent.futures ctypes dataclasses datetime difflib email http importlib.metadata inspect "
+    "jinja2 logging msgspec multiprocessing pathlib rich shutil sqlite3 ssl subprocess tempfile threading tomllib "
+    "traceback urllib.request uuid watchfiles"
+).split()
+STACK = """\
+from stackpy import Container, HealthCheck, Image, Network
+Network("back", internal=True)
+Container("web", image=Image.host("sh").cmd(["sh"]), networks=["back"], ports=["8080:80"], mem_limit="64m",
+          healthcheck=HealthCheck(tcp=80))
+"""
+
+
+def imported(line: str, folder: Path) -> set[str]:
+    """The modules that are loaded when a command has ended."""
+    program = "import sys; from stackpy.cli.main import run; from stackpy.cli.context import Context; "
+    program += "from stackpy.cli.options import Globals; "
+    program += f"run({line.split()!r}, Context(Globals())); print('modules', *sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={"PYTHONPATH": f"{TOP}:{TOP / 'runtime'}", "PATH": "/usr/bin:/bin", "STACKPY_ROOT": str(folder / "root")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("run --help", set()),
+        ("ps", {"sqlite3", "datetime", "threading"}),
+        ("plan", {"sqlite3", "datetime", "threading", "ctypes"}),
+        ("validate", set()),
+    ],
+)
+def test_nothing_dear(tmp_path: Path, line: str, allowed: set[str]) -> None:
+    (tmp_path / "stack.py").write_text(STACK)
+    found = imported(line, tmp_path)
+    assert sorted(name for name in DEAR if name in found and name not in allowed) == []
