@@ -19,10 +19,12 @@ from stackpy.planning.quantities import plural
 def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:
     """The plan that makes the stack on the engine as it is desired.
 
-    targets: addresses to which the plan is limited, with what they depend on; empty: everything
+    targets: addresses (or several with commas between) to which the plan is limited, with what they depend on; empty:
+        everything
     Raises UsageError when a target is no resource of the stack.
     """
     specs, existing = desired.stack.resources, observation.resources
+    targets = frozenset(address for several in targets for address in several.split(","))
     if targets:
         targeting.check(targets, [*specs, *existing])
     drafts = [*_wanted(desired, observation), *_unwanted(desired.stack, observation)]

@@ -168,6 +168,14 @@ def test_a_target_must_exist(target: str, hint: str) -> None:
     assert (caught.value.message, caught.value.hint) == (f"no resource `{target}` in this stack", hint)
 
 
+def test_targets_may_stand_together() -> None:
+    desired, observation = world(3)
+    observation = observation._replace(resources={})
+    both = diff(desired, observation, targets=frozenset(["container.c0,container.c2"]))
+    assert both == diff(desired, observation, targets=frozenset(["container.c0", "container.c2"]))
+    assert [change.address for change in both.changes] == ["network.default", "container.c0", "container.c2"]
+
+
 def test_destroy_says_what_it_keeps() -> None:
     _, observation = world(1)
     volume = Observed("volume", "data", {}, {})
