@@ -133,7 +133,7 @@ class LiveProgress:
         spinner = Text(_SPINNER[int(now * _FRAMES) % len(_SPINNER)], style="cyan")
         with self._lock:
             running = list(self._running.items())
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid(padding=(0, 1), expand=True)  # without it the last texts push the addresses away
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
