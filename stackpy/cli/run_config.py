@@ -31,9 +31,6 @@ def config(arguments: Any) -> dict[str, Any]:
     if environment:
         document["environment"] = environment
     values = {
-        "working_dir": arguments.workdir,
-        "user": arguments.user,
-        "hostname": arguments.hostname,
         "stop_grace_period": arguments.stop_timeout,
         "read_only": arguments.read_only or None,
         "tty": arguments.tty or None,
@@ -41,15 +38,29 @@ def config(arguments: Any) -> dict[str, Any]:
         "auto_remove": arguments.rm or None,
     }
     document |= {key: value for key, value in values.items() if value is not None}
-    if arguments.stop_signal is not None:
-        from stackpy.dsl.kernel_names import signal
-
-        document["stop_signal"] = _parsed("--stop-signal", signal, arguments.stop_signal)
+    _add_names(document, arguments)
     _add_lists(document, arguments)
     _add_limits(document, arguments)
     _add_networks(document, arguments)
     _add_health(document, arguments)
     return document
+
+
+def _add_names(document: dict[str, Any], arguments: Any) -> None:
+    if arguments.workdir is not None or arguments.user is not None or arguments.hostname is not None:
+        from stackpy.dsl import values
+
+        for key, flag, parser, value in (
+            ("working_dir", "--workdir", values.absolute, arguments.workdir),
+            ("user", "--user", values.user, arguments.user),
+            ("hostname", "--hostname", values.hostname, arguments.hostname),
+        ):
+            if value is not None:
+                document[key] = _parsed(flag, parser, value)
+    if arguments.stop_signal is not None:
+        from stackpy.dsl.kernel_names import signal
+
+        document["stop_signal"] = _parsed("--stop-signal", signal, arguments.stop_signal)
 
 
 def _add_lists(document: dict[str, Any], arguments: Any) -> None:

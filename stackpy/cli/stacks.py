@@ -49,7 +49,10 @@ def agree(question: str, yes: bool) -> None:
         raise StackpyError("there is no terminal to ask on, and nothing was changed", hint="add `--yes`")
     sys.stderr.write(f"\n{terminal.paint(question, '1', sys.stderr)} [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        terminal.note("")  # Ctrl-D leaves the cursor behind the question
+    if answer.strip().lower() not in ("y", "yes"):
         raise StackpyError("not confirmed, and nothing was changed")
 
 

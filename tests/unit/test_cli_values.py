@@ -166,6 +166,9 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
         ("--health-retries 3 x", "`--health-retries` needs a health check"),
         ("--cap-add NET-ADMIN x", '`--cap-add NET-ADMIN`: must be a capability such as "NET_ADMIN", not "NET-ADMIN"'),
         ("-l stackpy.stack=x x", None),
+        ("-w app x", '`--workdir app`: must be an absolute path, not "app"'),
+        ("-h a_b x", None),
+        ("-u a:b:c x", None),
         ("--tmpfs /x:size=big x", None),
     ],
 )  # fmt: skip
