@@ -83,6 +83,9 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any]) -> No
         raise
     for old in numbers(root, stack)[:-KEPT]:
         _discard(os.path.join(path, f"{old}.json"))
+    for name in os.listdir(path):
+        if name.startswith(".") and name.endswith(".new"):
+            _discard(os.path.join(path, name))  # of an apply that was killed here
 
 
 def forget(root: str, stack: str) -> None:

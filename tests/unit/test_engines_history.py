@@ -32,6 +32,8 @@ def test_generations_are_kept_whole_and_the_last_ones_only(tmp_path: Path) -> No
     )
     for number in range(1, 26):
         generations.write(root, "shop", number, {"generation": number})
+        Path(generations.folder(root, "shop"), ".99.new").write_text("{")  # as kill -9 leaves it
+    generations.write(root, "shop", 25, {"generation": 25})
     assert generations.numbers(root, "shop") == list(range(6, 26))
     assert generations.last(root, "shop") == {"generation": 25}
     assert generations.stacks(root) == ["shop"]
