@@ -132,6 +132,10 @@ LOADED: dict[str, tuple[list[str], list[Layer]]] = {
     "folder-then-whiteout": (["d755 x opaque", "f644 x/new: evil"], [[file("x/old")], [file("x/new"), file(".wh.x")]]),
     "file-then-folder-over-lower": (["d755 x opaque"], [[file("x/old")], [file("x"), folder("x")]]),
     "opaque": (["d700 x opaque"], [[folder("x", 0o700), file("x/old")], [file("x/.wh..wh..opq")]]),
+    "below-an-opaque-folder": (
+        ["d700 x opaque", "d755 x/y", "f644 x/y/new: evil"],
+        [[folder("x", 0o700), folder("x/y", 0o700)], [file("x/.wh..wh..opq"), file("x/y/new")]],
+    ),
     "opaque-of-a-lower-link": (
         ["... {canary} opaque"],
         [[symlink("x", CANARY)], [file("x/.wh..wh..opq")]],

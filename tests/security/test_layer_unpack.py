@@ -151,8 +151,11 @@ def test_loaded(place: Place, name: str) -> None:
 
 
 names = st.sampled_from(
-    "a b a/b a/b/c b/a a/../b /a ../canary/file .wh.a a/.wh.b a/.wh..wh..opq .wh..wh..opq . a/. b/.wh..".split()
-    + [CANARY, f"{CANARY}/file"]
+    [
+        *"a b a/b a/b/c b/a a/../b /a ../canary/file .wh.a a/.wh.b a/.wh..wh..opq .wh..wh..opq . a/. b/.wh..".split(),
+        CANARY,
+        f"{CANARY}/file",
+    ]
 )
 targets = st.sampled_from(
     [
