@@ -27,6 +27,7 @@ Existing = Mapping[str, Observed]
 Numbers = dict[str, list[int]]  # the drafts of each address
 
 _PROCESSES = ("container", "job")
+_RELEASING = (Action.DELETE, Action.REPLACE, Action.RUN)  # what ends a container that exists
 
 
 def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
@@ -108,7 +109,7 @@ def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers:
         stays = set(direct(specs[user])) if user in specs else set()
         for address in _used(observed) & leaving:
             for number in numbers[address]:
-                for other in own:
+                for other in (n for n in own if drafts[n].action in _RELEASING):
                     goes = drafts[other].action is Action.DELETE
                     if goes or (address not in stays and number not in graph.reachable([other], needs)):
                         drafts[number].needs.add(other)
