@@ -99,6 +99,12 @@ def bind(first: int, pid: int) -> None:
     _write(first, pid, _held.get(first) or os.urandom(8).hex())
 
 
+def of_process(pid: int) -> int:
+    """The first host ID of the range that a container's process runs in; 0 when it is gone or has none of ours."""
+    fields = _read(f"/proc/{pid}/uid_map").split()
+    return int(fields[1]) if len(fields) == 3 and fields[2] == str(SIZE) else 0
+
+
 def release(first: int) -> None:
     """Gives a range back, unless somebody else has it by now."""
     path = f"{FOLDER}/{first}"

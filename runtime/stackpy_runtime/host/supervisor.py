@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from stackpy_runtime.container import cgroups, state
+from stackpy_runtime.container import cgroups, ranges, state
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import launch
 from stackpy_runtime.host.containers import Containers
@@ -204,6 +204,10 @@ class Supervisor:
                     os.set_blocking(live.terminal, False)
             else:
                 live.reopen_output()
+        live.first_id = ranges.of_process(pid)
+        if live.first_id:
+            # The one before may have been killed before it noted whose the range is.
+            ranges.bind(live.first_id, pid)
         self.store.update_container(live.id, state=live.state)
         self.networking.adopt(live, dns)
         self.watch(live)
