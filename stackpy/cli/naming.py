@@ -9,10 +9,14 @@ from stackpy.cli.failures import print_error
 from stackpy.errors import StackpyError
 
 
+class Unknown(StackpyError):
+    """No container has that name."""
+
+
 def containers(context: Context, name: str) -> list[str]:
     """The containers that a name means: a resource of this folder's stack (`web`, `web.2`), a container's name or ID.
 
-    Raises StackpyError with the nearest name that exists.
+    Raises Unknown with the nearest name that exists.
     """
     engine = context.engine()
     found = engine.find(name, context.stack_name())
@@ -24,7 +28,7 @@ def containers(context: Context, name: str) -> list[str]:
     own = [str(row["resource"]).partition(".")[2] for row in rows if row["stack"] == context.stack_name()]
     close = nearest(name, [*own, *(str(row["name"]) for row in rows)])
     meant = f"did you mean `{close}`? " if close else ""
-    raise StackpyError(f"no container is called `{name}`", hint=f"{meant}`stackpy ps` lists the containers")
+    raise Unknown(f"no container is called `{name}`", hint=f"{meant}`stackpy ps` lists the containers")
 
 
 def one(context: Context, name: str) -> str:

@@ -24,10 +24,11 @@ is no colour and no live view where no terminal is, or where `NO_COLOR` is set.
 | 1 | failed |
 | 2 | `plan --detailed-exitcode`: there are changes |
 | 64 | wrong usage |
-| 125 | `run`, `exec`: the engine could not do it |
+| 125 | `run`: the engine could not do it |
 | 126, 127 | `run`, `exec`: the command cannot be executed, or does not exist |
 | 128 + n | `run`, `exec`: the command was killed by signal n |
 | 130 | interrupted |
+| 141 | the reader of the output has gone |
 """
 
 

@@ -226,3 +226,46 @@ def answered(port: int, text: str) -> bool:
     except OSError:
         time.sleep(0.1)
         return False
+
+
+def test_a_second_interrupt_stops_at_once_and_the_next_apply_converges(
+    cli: Cli, example: Callable[[str], Path], free_port: int
+) -> None:
+    here = {"cwd": example("quickstart"), "environment": {"STACKPY_VAR_port": str(free_port)}}
+    stack = here["cwd"] / "stack.py"
+    stack.write_text(stack.read_text().replace('.copy("web.py"', '.run("while :; do :; done").copy("web.py"'))
+    process = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
+    assert process.stderr
+    while "while :" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None  # the step that runs is not given up
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopping at once" in errors
+    stack.write_text(stack.read_text().replace('.run("while :; do :; done")', ""))
+    cli("apply", "--yes", **here)
+    assert ask(free_port).endswith("visit 1\n")
+
+
+def test_run_takes_a_resource_s_name(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "stack.py").write_text(
+        "from stackpy import Image, Job, Secret, Stack, Volume\n"
+        'Stack("jobs")\n'
+        'image = Image.host("sh", "cat").env(FROM_IMAGE="1")\n'
+        'data = Volume("data")\n'
+        'word = Secret("word", command=["echo", "open sesame"])\n'
+        'Job("count", image=image, environment={"A": "job"}, volumes={data: "/data"}, secrets=[word],\n'
+        '    command=["sh", "-c", "echo x >> /data/runs; cat /data/runs /run/secrets/word; echo $A $B $FROM_IMAGE"])\n'
+    )
+    early = cli("run", "count", cwd=tmp_path, code=125)
+    assert early.stderr.startswith("error: ")
+    cli("apply", "--yes", cwd=tmp_path)
+    assert cli("logs", "count", cwd=tmp_path).stdout == "x\nopen sesamejob 1\n"
+    again = cli("run", "-e", "B=typed", "count", cwd=tmp_path)
+    assert again.stdout == "x\nx\nopen sesamejob typed 1\n"
+    assert cli("run", "count", "cat", "/data/runs", cwd=tmp_path).stdout == "x\nx\n"
+    assert "nothing to change" in cli("plan", cwd=tmp_path).stdout  # what `run` has run is no part of the stack
+    assert [row["name"] for row in cli.json("ps")] == ["jobs-count-1"]

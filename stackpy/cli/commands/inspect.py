@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from stackpy.cli import naming, terminal
@@ -13,22 +14,26 @@ TYPES = ("container", "image", "network", "volume")
 
 
 def find(context: Context, name: str, kind: str | None) -> list[dict[str, Any]]:
-    """The documents of what `name` means: containers first, then images, networks and volumes."""
+    """The documents of what `name` means: containers first, then images, networks and volumes.
+
+    Raises StackpyError when nothing is called so, or nothing of the kind asked for.
+    """
     engine = context.engine()
-    if kind in (None, "container"):
+    ways: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "container": lambda: [engine.inspect(container) for container in naming.containers(context, name)],
+        "image": lambda: [engine.image_inspect(name)],
+        "network": lambda: [engine.network_inspect(name)],
+        "volume": lambda: [engine.volume_inspect(name)],
+    }
+    if kind:
+        return ways[kind]()
+    from stackpy.engines.facade import Missing
+
+    for way in ways.values():
         try:
-            return [engine.inspect(container) for container in naming.containers(context, name)]
-        except StackpyError:
-            if kind:
-                raise
-    others = {"image": engine.image_inspect, "network": engine.network_inspect, "volume": engine.volume_inspect}
-    for other, inspect in others.items():
-        if kind in (None, other):
-            try:
-                return [inspect(name)]
-            except StackpyError:
-                if kind:
-                    raise
+            return way()
+        except (naming.Unknown, Missing):
+            continue
     raise StackpyError(
         f"no container, image, network or volume is called `{name}`", hint="`stackpy ps` lists the containers"
     )
