@@ -261,6 +261,33 @@ class Keeper:
             self.unwritten.pop(0)
 
 
+def _identity(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _remove_socket(root: str, path: str, ours: tuple[int, int, int] | None) -> None:
+    """Removes the socket unless a client has put another in its place.
+
+    A client that finds us leaving starts the next pair of processes at once: were their socket removed, yet another
+    pair would be started beside them, and sweep away what they are just starting.
+    """
+    import fcntl
+
+    lock = os.open(f"{root}/run/launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if ours is not None and _identity(path) == ours:
+            os.unlink(path)
+    except BlockingIOError:
+        pass  # somebody is starting the next pair, and replaces the socket
+    finally:
+        os.close(lock)
+
+
 def main(root: str, listener: int, supervisor_command: list[str]) -> None:
     """The keeper's process: `listener` is the supervisor's listening socket, opened by whoever starts us."""
     os.umask(0o022)
@@ -273,9 +300,7 @@ def main(root: str, listener: int, supervisor_command: list[str]) -> None:
     # Forks touch less memory when the collector leaves what is here alone.
     gc.collect()
     gc.freeze()
+    path = f"{root}/run/supervisor.sock"
+    ours = _identity(path)
     keeper.run()
-    for name in ("supervisor.sock",):
-        try:
-            os.unlink(f"{root}/run/{name}")
-        except FileNotFoundError:
-            pass
+    _remove_socket(root, path, ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from typing import Any, get_type_hints
 
 import msgspec
@@ -12,6 +13,7 @@ from stackpy_runtime.model import ContainerConfig, NetworkConfig
 
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
+_one_at_a_time = threading.Lock()
 UPDATABLE = ("mem_limit", "cpus", "pids_limit", "restart", "labels")
 
 
@@ -27,7 +29,9 @@ def _known(document: Any, fields: tuple[str, ...], what: str) -> None:
 
 def _convert(document: Any, kind: Any, what: str) -> Any:
     try:
-        return msgspec.convert(document, kind)
+        # msgspec works a TypedDict out when it first meets it; two threads that do so at once crash the process (0.22)
+        with _one_at_a_time:
+            return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise InvalidConfig(f"{what}: {str(error)[:1].lower()}{str(error)[1:]}") from None
 
