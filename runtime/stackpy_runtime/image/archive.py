@@ -125,11 +125,11 @@ def _unpack(
     blob: Blob, digest: str, diff_id: str, folders: list[int], report: Callable[[int, int], None], limits: Limits
 ) -> None:
     """Unpacks one layer into the last of `folders`, above the others, and verifies it."""
-    content = Content(blob, limits, lambda position: report(position, blob.size))
+    content = Content(blob, limits, lambda position: report(position, blob.size), hashed=bool(digest))
     unpack(Reader(content, limits), folders[-1], folders[-2::-1], limits)
     content.finish()
-    if digest and content.raw.digest != digest:
-        bad(f"its digest is {content.raw.digest}, and the manifest says {digest}")
+    if digest and content.digest != digest:
+        bad(f"its digest is {content.digest}, and the manifest says {digest}")
     if content.diff_id != diff_id:
         bad(f"the digest of its content is {content.diff_id}, and the configuration says {diff_id}")
 

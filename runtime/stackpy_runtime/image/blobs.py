@@ -37,10 +37,11 @@ class Blob(NamedTuple):
 
 
 class Raw:
-    """The bytes of a blob as they are, hashed."""
+    """The bytes of a blob as they are, hashed where that is wanted: it takes as long as decompressing."""
 
-    def __init__(self, blob: Blob) -> None:
-        self._blob, self.position, self._hash = blob, 0, hashlib.sha256()
+    def __init__(self, blob: Blob, *, hashed: bool = False) -> None:
+        self._blob, self.position = blob, 0
+        self._hash = hashlib.sha256() if hashed else None
 
     def read(self) -> bytes:
         """The next piece."""
@@ -51,24 +52,34 @@ class Raw:
         if not piece:
             bad("it ends within a file")
         self.position += len(piece)
-        self._hash.update(piece)
+        if self._hash is not None:
+            self._hash.update(piece)
         return piece
 
     @property
     def digest(self) -> str:
-        """sha256 of what was read."""
-        return "sha256:" + self._hash.hexdigest()
+        """sha256 of what was read; "" when it was not hashed."""
+        return "" if self._hash is None else "sha256:" + self._hash.hexdigest()
 
 
 class Content:
     """The uncompressed bytes of a blob, hashed and kept within limits.
 
     report: told the compressed position after each piece
+    hashed: also hash the bytes as they are stored, for `digest`
     """
 
-    def __init__(self, blob: Blob, limits: Limits = DEFAULT, report: Callable[[int], None] | None = None) -> None:
-        self.raw = Raw(blob)
-        self._source, self.compression = decompressed(self.raw, blob)
+    def __init__(
+        self,
+        blob: Blob,
+        limits: Limits = DEFAULT,
+        report: Callable[[int], None] | None = None,
+        *,
+        hashed: bool = False,
+    ) -> None:
+        self._compressed = is_compressed(blob)
+        self.raw = Raw(blob, hashed=hashed and self._compressed)
+        self._source = decompressed(self.raw, blob)
         self._limits, self._report = limits, report
         self._hash = hashlib.sha256()
         self.size = 0
@@ -94,29 +105,39 @@ class Content:
             pass
 
     @property
+    def digest(self) -> str:
+        """sha256 of the stored bytes read; needs `hashed`."""
+        return self.raw.digest if self._compressed else self.diff_id
+
+    @property
     def diff_id(self) -> str:
         """sha256 of the uncompressed bytes read."""
         return "sha256:" + self._hash.hexdigest()
 
 
-def decompressed(raw: Source, blob: Blob) -> tuple[Source, str]:
-    """A source of the uncompressed bytes, by the blob's first bytes, and the compression's name.
+def decompressed(raw: Source, blob: Blob) -> Source:
+    """A source of the uncompressed bytes of the blob that `raw` reads.
 
     Media types are not asked: they are wrong often enough, and the digest decides anyway.
     """
-    start = os.pread(blob.descriptor, min(6, blob.size), blob.offset)
-    if start.startswith(_GZIP):
-        return _Gzip(raw), "gzip"
-    if start.startswith(_ZSTD) or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):  # or a skippable frame
-        return _Zstd(raw), "zstd"
-    if start.startswith((b"BZh", b"\xfd7zXZ")):
-        bad("it is compressed with bzip2 or xz, and layers are plain, gzip or zstd")
-    return raw, ""
+    compression = _compression(blob)
+    if compression == "other":
+        bad("it is compressed with bzip2 or xz, and gzip and zstd can be read")
+    return _Gzip(raw) if compression == "gzip" else _Zstd(raw) if compression == "zstd" else raw
 
 
 def is_compressed(blob: Blob) -> bool:
-    """Whether an archive as a whole is compressed, in a form that is read here."""
-    return bool(decompressed(Raw(blob), blob)[1])
+    """Whether the blob begins as a compressed stream does."""
+    return bool(_compression(blob))
+
+
+def _compression(blob: Blob) -> str:
+    start = os.pread(blob.descriptor, min(6, blob.size), blob.offset)
+    if start.startswith(_GZIP):
+        return "gzip"
+    if start.startswith(_ZSTD) or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):  # or a skippable frame
+        return "zstd"
+    return "other" if start.startswith((b"BZh", b"\xfd7zXZ")) else ""
 
 
 class _Decompressor(Protocol):
