@@ -219,8 +219,10 @@ class Engine:
             connection.close()
 
     def tag(self, reference: str, name: str) -> None:
-        """Gives an image another name."""
-        self.store.tag(name, self.store.image(reference)["id"])
+        """Gives an image another name; raises InvalidConfig for what is no reference."""
+        from stackpy_runtime.image import references  # its grammar is compiled only where a name is given
+
+        self.store.tag(str(references.parse(name)), self.store.image(reference)["id"])
 
     def remove_image(self, reference: str, force: bool = False) -> list[str]:
         """Takes a name away, and the image when it was its last and no container uses it; returns a line for each."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image.references import Reference, normalise, parse
-from stackpy_runtime.store.images import with_tag
+from stackpy_runtime.store.images import spellings, with_tag
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -119,9 +119,16 @@ def test_both_forms_are_read_back(reference: Reference) -> None:
 
 
 @given(references())
-def test_the_store_completes_a_tag_as_the_grammar_does(reference: Reference) -> None:
-    bare = reference._replace(tag="", digest="")
-    assert with_tag(bare.name) == normalise(bare.name)
+def test_the_store_knows_all_spellings(reference: Reference) -> None:
+    known = spellings(reference.canonical)
+    assert {str(reference), reference.canonical} <= set(known)
+    assert set(spellings(str(reference))) == set(known)
+    assert {parse(each) for each in known} == {reference}
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_the_store_knows_the_familiar_form(text: str) -> None:
+    assert VALID[text][0] in spellings(text)
 
 
 @given(st.text(max_size=60))

@@ -388,6 +388,17 @@ def test_tagging(store: Store) -> None:
         store.tag("web", "sha256:" + "f" * 64)
 
 
+def test_all_spellings_of_a_reference_are_one(store: Store) -> None:
+    store.put_image(image("a", "docker.io/me/app:1", "web"))
+    store.put_image(image("b"))
+    for text in ("me/app:1", "docker.io/me/app:1", "index.docker.io/me/app:1", "docker.io/library/web", "library/web"):
+        assert store.image(text)["references"] == ["docker.io/me/app:1", "web:latest"]
+    store.tag("me/app:1", image("b")["id"])
+    assert [i["references"] for i in store.images()] == [["web:latest"], ["me/app:1"]]
+    assert store.untag("docker.io/me/app:1") == image("b")["id"]
+    assert store.remove_image("docker.io/library/web") == ["untagged: web:latest", f"deleted: {image('a')['id']}"]
+
+
 def test_removing_by_name_removes_what_has_no_other_name(store: Store) -> None:
     identity = image("a")["id"]
     store.put_image(image("a", "one", "two"))

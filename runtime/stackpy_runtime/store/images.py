@@ -12,20 +12,44 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import Image
 
 _PREFIX = "sha256:"
+_IMAGE_NAMED = "SELECT images.id, document FROM images JOIN tags ON tags.image = images.id WHERE reference IN "
+_TAG_NAMED = "SELECT reference, image FROM tags WHERE reference IN "
+_DEFAULT_REGISTRY = ("docker.io/", "index.docker.io/")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 def with_tag(reference: str) -> str:
-    """`web` → `web:latest`; a reference with a tag or digest as it is. The whole grammar is image/references.py's."""
-    if "@" in reference or ":" in reference.rpartition("/")[2]:
-        return reference
-    return f"{reference}:latest"
+    """`web` → `web:latest`; a reference with a tag or digest as it is."""
+    return reference if "@" in reference or ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+
+
+def spellings(reference: str) -> list[str]:
+    """All that mean the same as a valid reference: `web`, `docker.io/web`, `docker.io/library/web`, … as `with_tag`.
+
+    The grammar, and the refusal of what is no reference, is image/references.py's; its tests hold both together.
+    """
+    whole = with_tag(reference)
+    path = next((whole[len(name) :] for name in _DEFAULT_REGISTRY if whole.startswith(name)), whole)
+    prefixes: tuple[str, ...] = ("", *_DEFAULT_REGISTRY)
+    if _names_registry(path):
+        if path is whole:
+            return [whole]
+        prefixes = _DEFAULT_REGISTRY  # docker.io/a.b/c is not a.b/c
+    short = path.removeprefix("library/") if path.count("/") == 1 else path
+    paths = [short] if "/" in short else [short, f"library/{short}"]
+    return [prefix + each for each in paths for prefix in prefixes]
+
+
+def _names_registry(path: str) -> bool:
+    first, slash, _ = path.partition("/")
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
 
 
 class ImageTable(Database):
     """Reading and writing images and their references.
 
-    References are stored as given, in the form of `image.references.normalise`; only a missing tag is completed here.
+    References come valid (image.references.parse) and are kept as they were written, with their tag completed. All
+    spellings of one are one: to give one of them to an image takes the others away.
     """
 
     def images(self) -> list[Image]:
@@ -41,10 +65,8 @@ class ImageTable(Database):
 
         Raises NotFound, or InvalidConfig where several IDs begin so.
         """
-        row = self.row(
-            "SELECT images.id, document FROM images JOIN tags ON tags.image = images.id WHERE reference = ?",
-            (with_tag(reference),),
-        )
+        names = spellings(reference)
+        row = self.row(_IMAGE_NAMED + _marks(names), names)
         if row is None:
             row = self._image_by_id(reference)
         if row is None:
@@ -81,9 +103,10 @@ class ImageTable(Database):
         """Takes a reference away; returns the ID of the image that it named, which stays, or None."""
 
         def work(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute("SELECT image FROM tags WHERE reference = ?", (with_tag(reference),)).fetchone()
-            connection.execute("DELETE FROM tags WHERE reference = ?", (with_tag(reference),))
-            return None if row is None else str(row[0])
+            row = _named(connection, reference)
+            if row is not None:
+                connection.execute("DELETE FROM tags WHERE reference = ?", (row[0],))
+            return None if row is None else str(row[1])
 
         return self.transaction(work)
 
@@ -112,12 +135,12 @@ class ImageTable(Database):
         nameless, until its last container is gone, since it could not be started again without its layers.
         """
         image = self.image(reference)
-        named = with_tag(reference) in image["references"]
+        named = next((name for name in spellings(reference) if name in image["references"]), "")
 
         def work(connection: sqlite3.Connection) -> list[str]:
             tags = connection.execute("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (image["id"],))
             references = [tag for (tag,) in tags]
-            going = [with_tag(reference)] if named else references
+            going = [named] if named else references
             if not named and len(references) > 1 and not force:
                 raise Conflict(
                     f"it has several references: {', '.join(references)}",
@@ -157,7 +180,21 @@ class ImageTable(Database):
         raise NotFound(f"no such image: `{reference}`", hint="`stackpy image ls` lists the images of this engine")
 
 
+def _marks(values: list[str]) -> str:
+    return f"({','.join('?' * len(values))})"
+
+
+def _named(connection: sqlite3.Connection, reference: str) -> tuple[str, str] | None:
+    """The spelling in which a reference is kept, and the image that it names."""
+    names = spellings(reference)
+    found: tuple[str, str] | None = connection.execute(_TAG_NAMED + _marks(names), names).fetchone()
+    return found
+
+
 def _tag(connection: sqlite3.Connection, reference: str, image_id: str) -> None:
+    kept = _named(connection, reference)
+    if kept is not None and kept[0] != with_tag(reference):
+        connection.execute("DELETE FROM tags WHERE reference = ?", (kept[0],))
     connection.execute(
         "INSERT INTO tags VALUES (?, ?) ON CONFLICT (reference) DO UPDATE SET image = excluded.image",
         (with_tag(reference), image_id),
