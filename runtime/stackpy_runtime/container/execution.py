@@ -20,6 +20,7 @@ from stackpy_runtime.linux import files, mounts, processes
 
 # docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
 ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
+LONGEST_MESSAGE = 1000  # characters of an error
 
 # include/uapi/asm-generic/ioctls.h; Python's termios lacks them
 TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
@@ -93,6 +94,10 @@ class Channel:
         if not isinstance(error, EngineError):
             error = EngineError(f"{type(error).__name__}: {error}")
         code = getattr(error, "exit_code", ENGINE_FAILED)
+        message = error.message
+        if len(message) > LONGEST_MESSAGE:
+            # A message that the socket has no room for would be lost, and with it the reason, which stands at the end.
+            error.message = f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
         try:
             self.send({"error": error.to_wire()})
         except OSError:

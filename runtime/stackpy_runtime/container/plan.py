@@ -14,6 +14,7 @@ from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_SIZE = 64 << 20
+LONGEST_TARGET = 1024
 
 
 class MountPlan(TypedDict):
@@ -84,7 +85,7 @@ def argv(config: ContainerConfig, image: ImageConfig) -> list[str]:
         vector = [*config["entrypoint"], *command]
     else:
         vector = [*image.get("Entrypoint", []), *config.get("command", image.get("Cmd", []))]
-    if not vector:
+    if not vector or not vector[0]:
         raise InvalidConfig("no command: neither the container nor its image has one", hint="give a command")
     return vector
 
@@ -106,6 +107,8 @@ def check_target(target: str) -> str:
     """A mount's target in normal form; raises InvalidConfig where mounting would undo the sandbox."""
     if not target.startswith("/"):
         raise InvalidConfig(f"mount target `{target}` is not absolute")
+    if len(target) > LONGEST_TARGET:
+        raise InvalidConfig(f"mount target `{target[:60]}…` is longer than {LONGEST_TARGET} characters")
     path = posixpath.normpath(target.replace("//", "/"))
     if path == "/":
         raise InvalidConfig("a mount on `/` would hide the image")

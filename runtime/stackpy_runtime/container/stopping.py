@@ -9,20 +9,40 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+
+from stackpy_runtime.errors import InvalidConfig
+
+def signal_number(name: str) -> int:
+    """The number of a signal given as `TERM`, `SIGTERM`, `RTMIN+3` or `15`; raises InvalidConfig when there is none."""
+    text = name.upper().removeprefix("SIG")
+    if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= signal.SIGRTMAX:
+        return int(text)
+    word, sign, offset = text.partition("-" if text.startswith("RTMAX") else "+")
+    number = getattr(signal, f"SIG{word}", None)
+    if isinstance(number, signal.Signals):
+        if not sign:
+            return int(number)
+        if word in ("RTMIN", "RTMAX") and offset.isascii() and offset.isdigit():
+            real_time = number + int(offset[:4]) * (1 if sign == "+" else -1)
+            if signal.SIGRTMIN <= real_time <= signal.SIGRTMAX:
+                return real_time
+    raise InvalidConfig(f"`{name}` is not a signal", hint="TERM, INT, HUP, KILL, RTMIN+3, or a number")
+
 
 _RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
 
 
-def takes(signal: int, status: str, syscall: str, waiting: int | None) -> bool:
+def takes(number: int, status: str, syscall: str, waiting: int | None) -> bool:
     """Whether a thread with this status and syscall file does something with the signal."""
     for line in status.splitlines():
         key, _, value = line.partition(":")
-        if key in ("SigCgt", "SigBlk") and int(value, 16) >> (signal - 1) & 1:
+        if key in ("SigCgt", "SigBlk") and int(value, 16) >> (number - 1) & 1:
             return True
     return waiting is not None and syscall.split(" ", 1)[0] == str(waiting)
 
 
-def can_take(pid: int, signal: int) -> bool:
+def can_take(pid: int, number: int) -> bool:
     """Whether any thread of a process takes the signal; True when /proc does not tell."""
     waiting = _RT_SIGTIMEDWAIT.get(platform.machine())
     try:
@@ -37,6 +57,6 @@ def can_take(pid: int, signal: int) -> bool:
                     texts.append(file.read())
             except OSError:
                 texts.append("")
-        if not texts[0] or takes(signal, texts[0], texts[1], waiting):
+        if not texts[0] or takes(number, texts[0], texts[1], waiting):
             return True
     return False

@@ -49,7 +49,7 @@ def check(config: ContainerConfig, image: Image) -> None:
     if memory and memory < SMALLEST_MEMORY:
         raise InvalidConfig(f"a memory limit of {memory} bytes is below 6 MiB", hint="no program starts in less")
     cpus = config.get("cpus", 0.0)
-    if cpus < 0 or cpus > (os.cpu_count() or 1):
+    if not 0 <= cpus <= (os.cpu_count() or 1):
         raise InvalidConfig(f"cpus {cpus} is not between 0 and the {os.cpu_count()} of this host")
     if config.get("pids_limit", 0) < 0:
         raise InvalidConfig("pids_limit is negative", hint="leave it out for no limit")
@@ -62,9 +62,6 @@ def check(config: ContainerConfig, image: Image) -> None:
     hostname = config.get("hostname", "")
     if len(hostname) > 63 or "\0" in hostname or "/" in hostname:
         raise InvalidConfig(f"`{hostname[:70]}` is not a host name", hint="at most 63 characters")
-    for name, value in config.get("environment", {}).items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise InvalidConfig(f"`{name}` cannot be an environment variable")
     for secret in config.get("secrets", []):
         if "/" in secret["target"] or secret["target"] in ("", ".", ".."):
             raise InvalidConfig(f"secret target `{secret['target']}` is not a file name")

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
+from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.container.logs import timestamp
-from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, ProcessFailed, from_wire
+from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, ProcessFailed, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
@@ -457,26 +458,16 @@ class Lifecycle:
 
     def stop_signal(self, live: Live) -> int:
         """The container's stop signal: its own, the image's, or SIGTERM."""
-        name = live.config.get("stop_signal")
-        if not name:
-            name = self.store.image(live.container["image_id"])["config"].get("StopSignal", "TERM")
-        return signal_number(name)
+        if name := live.config.get("stop_signal"):
+            return signal_number(name)
+        try:
+            return signal_number(self.store.image(live.container["image_id"])["config"].get("StopSignal", "TERM"))
+        except InvalidConfig:
+            # An image's mistake must not make a container that cannot be stopped.
+            return signal.SIGTERM
 
     def resize(self, live: Live, rows: int, columns: int) -> None:
         """Sets the size of a container's terminal."""
         with live.changed:
             if live.terminal >= 0:
                 fcntl.ioctl(live.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal given as `TERM`, `SIGTERM` or `15`; InvalidConfig when there is none."""
-    from stackpy_runtime.errors import InvalidConfig
-
-    if name.isdigit() and 0 < int(name) < 65:
-        return int(name)
-    upper = name.upper()
-    number = getattr(signal, upper if upper.startswith("SIG") else f"SIG{upper}", None)
-    if isinstance(number, signal.Signals):
-        return int(number)
-    raise InvalidConfig(f"`{name}` is not a signal", hint="TERM, INT, HUP, KILL, or a number")

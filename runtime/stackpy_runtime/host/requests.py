@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.model import ContainerConfig, NetworkConfig
 
@@ -36,14 +37,63 @@ def _convert(document: Any, kind: Any, what: str) -> Any:
         raise InvalidConfig(f"{what}: {str(error)[:1].lower()}{str(error)[1:]}") from None
 
 
+def _no_nul(value: Any, where: str) -> None:
+    """Refuses what no argument, path or variable can hold: the kernel's strings end at a NUL."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise InvalidConfig(f"{where} has a NUL character")
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            _no_nul(key, where)
+            _no_nul(entry, f"{where}.{key}")
+    elif isinstance(value, list):
+        for entry in value:
+            _no_nul(entry, where)
+
+
+def _environment(variables: dict[str, str]) -> None:
+    for name in variables:
+        if not name or "=" in name:
+            raise InvalidConfig(f"`{name}` cannot be an environment variable")
+
+
+def _numbers(config: ContainerConfig) -> None:
+    if not 0 <= config.get("stop_grace_period", 0.0) < float("inf"):
+        raise InvalidConfig("stop_grace_period is not a number of seconds from 0 on")
+    if config.get("log_max_size", 1) < 1 or config.get("log_max_file", 1) < 1:
+        raise InvalidConfig("log_max_size and log_max_file are at least 1")
+    if probe := config.get("healthcheck"):
+        # Written so that NaN fails too.
+        if not all(0 < seconds < float("inf") for seconds in (probe["interval"], probe["timeout"])):
+            raise InvalidConfig("interval and timeout of a health check are above 0 s")
+        if not (0 <= probe["start_period"] < float("inf") and 0 < probe["start_interval"] < float("inf")):
+            raise InvalidConfig("start_period of a health check is not negative, start_interval above 0 s")
+        if probe["retries"] < 1:
+            raise InvalidConfig("retries of a health check is at least 1")
+
+
 def container(document: Any) -> ContainerConfig:
     """A container's configuration."""
     _known(document, _CONTAINER_FIELDS, "container")
     config: ContainerConfig = _convert(document, ContainerConfig, "container")
+    _no_nul(config, "container")
+    _environment(config.get("environment", {}))
+    _numbers(config)
+    if name := config.get("stop_signal"):
+        signal_number(name)
     probe = config.get("healthcheck")
     if probe is not None and sum(key in probe for key in ("test", "http", "tcp")) != 1:
         raise InvalidConfig("a health check has exactly one of test, http and tcp")
     return config
+
+
+def execution(document: Any) -> None:
+    """Checks what `exec` is asked to start."""
+    kinds = {"argv": list[str], "environment": dict[str, str], "working_dir": str, "user": str}
+    for field, kind in kinds.items():
+        _convert(document.get(field) or kind(), kind, f"exec.{field}")
+        _no_nul(document.get(field), f"exec.{field}")
+    _environment(document.get("environment") or {})
 
 
 def network(document: Any) -> NetworkConfig:

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime import volume
+from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
 from stackpy_runtime.host.containers import Containers, now
-from stackpy_runtime.host.lifecycle import Lifecycle, signal_number
+from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 
@@ -169,6 +170,7 @@ class Service:
 
     def exec(self, arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
         """Starts a process in a container. descriptors: channel, and without a terminal stdin, stdout, stderr."""
+        requests.execution(arguments)
         live = self.lifecycle.live(arguments["container"])
         tty = bool(arguments.get("tty"))
         joining = executions.join_plan(
