@@ -100,10 +100,7 @@ class Podman:
 
 
 def crun_bundle(folder: Path, archive: Path) -> list[str]:
-    """A bundle for crun that runs `true`; the command that runs it.
-
-    On a hybrid host crun 1.8 refuses to start: there it gets a mount namespace without the version 2 hierarchy.
-    """
+    """A bundle for crun that runs `true`; the command that runs it."""
     rootfs = folder / "rootfs"
     rootfs.mkdir(parents=True)
     subprocess.run(["tar", "-C", str(rootfs), "-xf", str(archive)], check=True)
@@ -113,22 +110,34 @@ def crun_bundle(folder: Path, archive: Path) -> list[str]:
     config["process"]["terminal"] = False
     config["process"]["args"] = ["true"]
     path.write_text(json.dumps(config))
-    run = ["crun", "run", "--bundle", str(folder), "bench"]
-    unified = "/sys/fs/cgroup/unified"
-    # Entered once and for all runs, so that the namespace is not part of what is timed.
-    return run if not os.path.ismount(unified) else ["nsenter", f"--mount={_without(unified, folder)}", *run]
+    return ["crun", "run", "--bundle", str(folder), "bench"]
 
 
-def _without(mount: str, folder: Path) -> Path:
-    """A file that stands for a mount namespace in which `mount` is not there; `forget` takes it away."""
-    subprocess.run(["mount", "--bind", "--make-private", str(folder), str(folder)], check=True)
-    handle = folder / "mounts"
-    handle.touch()
-    subprocess.run(["unshare", f"--mount={handle}", "umount", mount], check=True)
-    return handle
+class WithoutHybrid:
+    """A mount namespace without the version 2 hierarchy of a hybrid host, where crun 1.8 refuses to start.
 
+    `words` goes before a command; it is empty where the host is not hybrid. The namespace is made once, so that it is
+    no part of what is timed.
+    """
 
-def forget(folder: Path) -> None:
-    """Takes away what `crun_bundle` has mounted."""
-    for path in (folder / "mounts", folder):
-        subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)
+    UNIFIED = "/sys/fs/cgroup/unified"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.handle = folder / "mounts"
+        self.words: list[str] = []
+
+    def __enter__(self) -> WithoutHybrid:
+        if os.path.ismount(self.UNIFIED):
+            self.folder.mkdir()
+            subprocess.run(["mount", "--bind", "--make-private", str(self.folder), str(self.folder)], check=True)
+            self.handle.touch()
+            subprocess.run(["unshare", f"--mount={self.handle}", "umount", self.UNIFIED], check=True)
+            self.words = ["nsenter", f"--mount={self.handle}", f"--wdns={self.folder}"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for path in (self.handle, self.folder):
+            subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Row, Side, command, compare
-from benchmarks.peers import Docker, Podman, compose, crun_bundle, forget
+from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
 
 CONTAINERS = 10
 IMAGE = "bench:latest"
@@ -67,9 +67,14 @@ class Bench:
         self.prepare()
         podman = Podman(self.folder / "podman")
         podman.import_image(self.archive, IMAGE)
-        with Docker(self.folder / "docker") as docker:
+        with Docker(self.folder / "docker") as docker, WithoutHybrid(self.folder / "hybrid") as hybrid:
             docker.import_image(self.archive, IMAGE)
-            return [self.run_true(docker), self.run_without_network(podman), self.engine_alone(), *self.stacks(docker)]
+            return [
+                self.run_true(docker),
+                self.run_without_network(podman, hybrid),
+                self.engine_alone(hybrid),
+                *self.stacks(docker),
+            ]
 
     def run_true(self, docker: Docker) -> Row:
         """`run --rm` of `true` on a bridge network."""
@@ -82,13 +87,13 @@ class Bench:
             rounds=self.rounds,
         )
 
-    def run_without_network(self, podman: Podman) -> Row:
+    def run_without_network(self, podman: Podman, hybrid: WithoutHybrid) -> Row:
         """The same without a network."""
         words = ("--rm", "--network", "none", IMAGE, "true")
         # Limits that the host has: raising them, as podman does by itself, is not allowed everywhere.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)
         limits = (f"--ulimit=nofile={files[0]}:{files[1]}", "--ulimit=nproc=1000:1000")
-        theirs = (*podman.words, "run", *limits, *words)
+        theirs = (*hybrid.words, *podman.words, "run", *limits, *words)
         return compare(
             "the same, `--network none`",
             Side("stackpy run", command(*self.ours("run", *words), env=self.environment, cwd="/")),
@@ -97,7 +102,7 @@ class Bench:
             rounds=self.rounds,
         )
 
-    def engine_alone(self) -> Row:
+    def engine_alone(self, hybrid: WithoutHybrid) -> Row:
         """Create, start, wait and remove, through the engine's client, warm."""
         from stackpy_runtime.engine import Engine
         from stackpy_runtime.model import ContainerConfig
@@ -110,18 +115,13 @@ class Bench:
             assert engine.wait("bench") == 0
             engine.remove("bench")
 
-        bundle = self.folder / "crun"
-        try:
-            words = crun_bundle(bundle, self.archive)
-            return compare(
-                "engine alone: create, start, wait, remove, warm",
-                Side("stackpy_runtime", once),
-                Side("crun run", command(*words)),
-                1.4,
-                rounds=self.rounds * 2,
-            )
-        finally:
-            forget(bundle)
+        return compare(
+            "engine alone: create, start, wait, remove, warm",
+            Side("stackpy_runtime", once),
+            Side("crun run", command(*hybrid.words, *crun_bundle(self.folder / "crun", self.archive))),
+            1.4,
+            rounds=self.rounds * 2,
+        )
 
     def stacks(self, docker: Docker) -> list[Row]:
         """Ten containers on one network: up, up again, down."""

@@ -79,7 +79,7 @@ class KernelError(EngineError, OSError):
 
 
 class ProcessFailed(EngineError):
-    """A process that had to succeed did not; `exit_code` is its status (128+n for signal n), `output` its last lines."""
+    """A process that had to succeed did not. exit_code: its status, 128+n for signal n; output: its last lines."""
 
     code = "process-failed"
 

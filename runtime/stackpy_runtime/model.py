@@ -9,14 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-# --- labels that tie engine objects to what declared them -----------------------------------------------------------
-LABEL_STACK = "stackpy.stack"
-LABEL_RESOURCE = "stackpy.resource"  # an address: container.web
-LABEL_REPLICA = "stackpy.replica"  # 1..n
-LABEL_GENERATION = "stackpy.generation"
-LABEL_SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
-RESERVED_LABEL_PREFIX = "stackpy."
-
 Status = Literal["created", "running", "restarting", "exited"]
 Health = Literal["", "starting", "healthy", "unhealthy"]
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from stackpy.dsl import field_hints, files, kernel_names, mounts, ports, probes, quantities, values
 from stackpy.dsl.images import Image
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
 from stackpy.dsl.session import Place
 from stackpy.dsl.values import Invalid, meant, one_of, show, wrong
 
-_RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
-_SECRET_TARGET = re.compile(r"[A-Za-z0-9_.-]+")
+_RESTART = pattern(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
+_SECRET_TARGET = pattern(r"[A-Za-z0-9_.-]+")
 CONDITIONS = {"service_started": "started", "service_healthy": "healthy", "service_completed_successfully": "completed"}
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid
 
 # compose-go dotenv: `export ` may stand before a name, and `:` for `=`
-_NAME = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<separator>[=:]?)[ \t]*")
-_ESCAPE = re.compile(r"\\(?:([abfnrtv\\\"'$])|0([0-7]{1,3}))")
+_NAME = pattern(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<separator>[=:]?)[ \t]*")
+_ESCAPE = pattern(r"\\(?:([abfnrtv\\\"'$])|0([0-7]{1,3}))")
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_COMMENT = re.compile(r"[ \t]+#[^\n]*")
-_REST = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|$)")
+_COMMENT = pattern(r"[ \t]+#[^\n]*")
+_REST = pattern(r"[ \t]*(?:#[^\n]*)?(?:\n|$)")
 
 
 class EnvLine(Invalid):

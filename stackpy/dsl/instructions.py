@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from stackpy.dsl import values
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, Invalid, wrong
 
-_PROGRAM = re.compile(r"[A-Za-z0-9_.+-]+|/[^\0]+")
-_SUITE = re.compile(r"(?:(debian|ubuntu):)?[a-z][a-z0-9-]*")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:[=/][A-Za-z0-9.+:~-]+)?")
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
-_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
+_PROGRAM = pattern(r"[A-Za-z0-9_.+-]+|/[^\0]+")
+_SUITE = pattern(r"(?:(debian|ubuntu):)?[a-z][a-z0-9-]*")
+_PACKAGE = pattern(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:[=/][A-Za-z0-9.+:~-]+)?")
+_PORT = pattern(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
+_PLAIN = pattern(r"[A-Za-z0-9_./:@%+,=-]+")
 
 
 def program(value: object) -> str:

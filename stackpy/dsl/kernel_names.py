@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, meant, words, wrong
 
 SIGNALS = (
@@ -16,7 +15,7 @@ CAPABILITIES = (
     "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
     "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 ).split()
-_REALTIME = re.compile(r"RTM(IN|AX)([+-]\d{1,2})?")
+_REALTIME = pattern(r"RTM(IN|AX)([+-]\d{1,2})?")
 
 
 def signal(value: object) -> str:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, one_of, wrong
 
-_SHORT = re.compile(
+_SHORT = pattern(
     r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[\]]*):)??(?:(?P<published>\d*(?:-\d+)?):)?"
     r"(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>[a-zA-Z]+))?",
     re.ASCII,

@@ -9,12 +9,13 @@ from typing import Any
 from stackpy.dsl import quantities
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.specs import DEFAULT_PROBE
 from stackpy.dsl.values import Invalid, flag, meant, shell, show, words, wrong
 
-_URL = re.compile(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
+_URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
 _COMPOSE_FIELDS = ("test", *DEFAULT_PROBE, "disable")
 Duration = str | int | float
 

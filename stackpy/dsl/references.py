@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import wrong
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::\d+)?/)?"
-_REFERENCE = re.compile(
+_REFERENCE = pattern(
     rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
 )
 EXPECTED = 'an image\'s name such as "postgres:16"'

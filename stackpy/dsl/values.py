@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from stackpy.dsl.patterns import pattern
+
 Parser = Callable[[Any], Any]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_STACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_HOSTNAME = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)(\.(?!-)[a-zA-Z0-9-]{1,63}(?<!-))*")
-_USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?)?")
-_VARIABLE = re.compile(r"[^\s=\x00]+")
+_CONTROL = pattern(r"[\x00-\x1f\x7f]")
+_ADDRESS = pattern(r" at 0x[0-9a-f]+")
+_NAME = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_STACK_NAME = pattern(r"[a-z0-9][a-z0-9_-]*")
+_HOSTNAME = pattern(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)(\.(?!-)[a-zA-Z0-9-]{1,63}(?<!-))*")
+_USER = pattern(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?)?")
+_VARIABLE = pattern(r"[^\s=\x00]+")
 
 
 class Invalid(ValueError):

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
+from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, show, stack_name
 from stackpy.errors import Location, Problem, StackFileError
 
 FILE = "stackpy.toml"
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
+_IPV4 = pattern(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
 
 
 class Settings(NamedTuple):

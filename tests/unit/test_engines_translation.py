@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stackpy.dsl.specs import Dependency, Spec
 from stackpy.engines import labels, translation
 from stackpy.errors import Location
+from stackpy_runtime import labels as engine_labels
 from stackpy_runtime import model
 
 HERE = Location("stack.py", 1)
@@ -111,12 +112,12 @@ def test_a_configuration_holds_only_what_the_engine_knows(fields: dict[str, Any]
 
 def test_the_engine_and_the_adapter_mean_the_same_labels() -> None:
     assert (labels.STACK, labels.RESOURCE, labels.REPLICA, labels.GENERATION, labels.SPEC, labels.PREFIX) == (
-        model.LABEL_STACK,
-        model.LABEL_RESOURCE,
-        model.LABEL_REPLICA,
-        model.LABEL_GENERATION,
-        model.LABEL_SPEC,
-        model.RESERVED_LABEL_PREFIX,
+        engine_labels.STACK,
+        engine_labels.RESOURCE,
+        engine_labels.REPLICA,
+        engine_labels.GENERATION,
+        engine_labels.SPEC,
+        engine_labels.RESERVED_PREFIX,
     )
 
 

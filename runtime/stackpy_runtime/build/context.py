@@ -11,11 +11,13 @@ import errno
 import os
 import posixpath
 import stat
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stackpy_runtime.build.ignoring import Rules, read_ignore_file
 from stackpy_runtime.build.stat_cache import StatCache
-from stackpy_runtime.model import Step
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Step
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -17,7 +17,7 @@ from stackpy_runtime.build.context import Context
 from stackpy_runtime.build.runner import Runner
 from stackpy_runtime.build.steps import Place, make_layer, needs_layer
 from stackpy_runtime.errors import EngineError, NotFound
-from stackpy_runtime.linux.processes import boot_id
+from stackpy_runtime.linux.proc import boot_id
 from stackpy_runtime.model import Image, ImageConfig, ImageSource, Progress, Recipe, RecipeStep, Step
 from stackpy_runtime.store import layers, locks
 from stackpy_runtime.store.images import with_tag

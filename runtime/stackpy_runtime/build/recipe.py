@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import named_hash, sha256_hex
 from stackpy_runtime.errors import InvalidConfig, NotFound
-from stackpy_runtime.model import Base, ImageConfig, ImageSource, Recipe, RecipeStep, Step
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Base, ImageConfig, ImageSource, Recipe, RecipeStep, Step
 
 if TYPE_CHECKING:
     from stackpy_runtime.build.context import Context

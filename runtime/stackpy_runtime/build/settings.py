@@ -7,10 +7,13 @@ and on the base's whole configuration, for the image.
 from __future__ import annotations
 
 import posixpath
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.model import RESERVED_LABEL_PREFIX, ImageConfig, Step
+from stackpy_runtime.labels import RESERVED_PREFIX
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import ImageConfig, Step
 
 # Instructions whose result is files: each is a link of the chain that later ones stand on. The others only write
 # configuration, and later layers do not depend on them but through `seen_by_run`.
@@ -24,12 +27,12 @@ def inherited(config: ImageConfig) -> ImageConfig:
     Not taken: the engine's own labels, which would pass for ours (CVE-2026-53488), and entries of Env without `=`,
     which an engine might fill from its own environment (CVE-2026-57231).
     """
-    result = cast(ImageConfig, dict(config))
+    result = cast("ImageConfig", dict(config))
     if "Env" in config:
         result["Env"] = [entry for entry in config["Env"] if entry.partition("=")[1] and not entry.startswith("=")]
     if "Labels" in config:
         labels = config["Labels"].items()
-        result["Labels"] = {name: value for name, value in labels if not name.startswith(RESERVED_LABEL_PREFIX)}
+        result["Labels"] = {name: value for name, value in labels if not name.startswith(RESERVED_PREFIX)}
     return result
 
 
@@ -45,7 +48,7 @@ def apply(config: ImageConfig, step: Step, own_cmd: bool) -> ImageConfig:
     own_cmd: whether a step before set CMD, which a later ENTRYPOINT then leaves; the base's CMD it resets, since that
         belongs to the base's ENTRYPOINT (Dockerfile reference)
     """
-    result = cast(ImageConfig, dict(config))
+    result = cast("ImageConfig", dict(config))
     kind = step["instruction"]
     if kind == "env":
         merged = {**environment(config), **step["values"]}
@@ -83,7 +86,7 @@ def check(step: Step) -> str | None:
         return f"unknown instruction `{kind}`"
     if kind == "label":
         for name in step["values"]:
-            if name.startswith(RESERVED_LABEL_PREFIX):
+            if name.startswith(RESERVED_PREFIX):
                 return f"the label `{name}` is reserved for the engine"
     if kind == "env":
         for name, value in step["values"].items():

@@ -15,7 +15,7 @@ from stackpy_runtime.container.execution import Channel, become, execute, prepar
 from stackpy_runtime.container.plan import ProcessPlan
 from stackpy_runtime.container.sandbox import identify, join_cgroups, read_file
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.linux import files, namespaces, processes
+from stackpy_runtime.linux import files, namespaces, proc, processes
 
 
 class JoinPlan(TypedDict):
@@ -45,7 +45,7 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     except ProcessLookupError:
         raise Conflict(f"container {plan['name']} is not running") from None
     # The pidfd is of the right process if that one is still there after it was opened.
-    if processes.start_time(plan["pid"]) != plan["start"]:
+    if proc.start_time(plan["pid"]) != plan["start"]:
         raise Conflict(f"container {plan['name']} is not running")
     filter_ = read_file(process["filter"]) if process["filter"] else b""
     join_cgroups(plan["cgroups"])

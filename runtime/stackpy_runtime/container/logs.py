@@ -11,13 +11,13 @@ Lines are the Kubernetes CRI logging format: `TIME STREAM F|P TEXT`; P marks a p
 from __future__ import annotations
 
 import ctypes
-import datetime
 import os
 import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Literal
 
+from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.linux.libc import libc
 from stackpy_runtime.model import LogLine
 
@@ -28,12 +28,6 @@ _STATE = struct.Struct("<QQQ")
 _CHUNK = 1 << 20
 _PUNCH_AT = 4 << 20
 _PUNCH_HOLE_KEEP_SIZE = 3
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with microseconds."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def render(stream: str, data: bytes, moment: str, *, last: bool) -> tuple[bytes, int]:

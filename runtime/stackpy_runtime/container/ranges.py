@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.linux.processes import boot_id, start_time
+from stackpy_runtime.linux.proc import boot_id, start_time
 
 SIZE = 65536
 # Above what distributions hand out through /etc/subuid and systemd-nspawn (up to 1,879,048,191), below 2³¹.

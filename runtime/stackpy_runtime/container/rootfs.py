@@ -46,9 +46,7 @@ class mapped_root:
         prctl(PR_SET_SECUREBITS, 0)
 
 
-def overlay(
-    lowers: list[str], writable: str, users: int, first: int, scratch: str, *, volatile: bool = False
-) -> int:
+def overlay(lowers: list[str], writable: str, users: int, first: int, scratch: str, *, volatile: bool = False) -> int:
     """The detached overlay mount of `lowers` (bottom first) with `writable`/upper on top.
 
     users: descriptor of the user namespace whose first host ID is `first`; scratch: an empty folder of the host, used

@@ -7,11 +7,13 @@ than the store's row whenever the supervisor was not there to hear of it.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stackpy_runtime.container.logs import timestamp
-from stackpy_runtime.linux.processes import boot_id, start_time
-from stackpy_runtime.model import ContainerState
+from stackpy_runtime.container.timestamps import timestamp
+from stackpy_runtime.linux.proc import boot_id, start_time
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import ContainerState
 
 UNKNOWN_END = "it ended while nothing of the engine was running: its exit code is not known"
 

@@ -6,8 +6,9 @@ import threading
 import time
 from typing import Any
 
-from stackpy_runtime import volume
+from stackpy_runtime import labels, volume
 from stackpy_runtime.container import logs, restart, state
+from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import creation, executions
 from stackpy_runtime.host.lifecycle import Lifecycle, limits
@@ -82,7 +83,7 @@ class Containers:
 
     def _remove_anonymous(self, live: Live) -> None:
         for known in self.store.volumes():
-            if known["labels"].get(creation.LABEL_ANONYMOUS) == live.id:
+            if known["labels"].get(labels.ANONYMOUS) == live.id:
                 try:
                     volume.remove(self.store, known["name"])
                 except EngineError:
@@ -199,4 +200,4 @@ class Containers:
 
 def now() -> str:
     """The time, as the store keeps it."""
-    return logs.timestamp(time.time())
+    return timestamp(time.time())

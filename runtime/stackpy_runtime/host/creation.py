@@ -8,8 +8,9 @@ import re
 import shutil
 import time
 
-from stackpy_runtime import volume
-from stackpy_runtime.container import logs, plan, restart, security, state
+from stackpy_runtime import labels, volume
+from stackpy_runtime.container import plan, restart, security, state
+from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.model import (
     Container,
@@ -23,7 +24,6 @@ from stackpy_runtime.store.store import Store
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 # The network of containers that name none, made when the first needs it and removed after the last.
 BRIDGE = "bridge"
-LABEL_ANONYMOUS = "stackpy.anonymous"
 SMALLEST_MEMORY = 6 << 20
 
 
@@ -96,14 +96,14 @@ def create(store: Store, config: ContainerConfig) -> Container:
         container: Container = {
             "id": identity,
             "name": config["name"],
-            "created": logs.timestamp(time.time()),
+            "created": timestamp(time.time()),
             "image_id": image["id"],
             "config": config,
             "state": state.initial(),
             "networks": {},
         }
         for name in anonymous:
-            volume.create(store, name, {LABEL_ANONYMOUS: identity})
+            volume.create(store, name, {labels.ANONYMOUS: identity})
         for mount in config.get("mounts", []):
             if mount["type"] == "volume":
                 ensure_volume(store, mount["source"])

@@ -20,7 +20,7 @@ from typing import Any
 from stackpy_runtime.container import joining, sandbox
 from stackpy_runtime.container.execution import Channel
 from stackpy_runtime.host.wire import Closed, Connection, close_all
-from stackpy_runtime.linux import processes
+from stackpy_runtime.linux import proc, processes
 from stackpy_runtime.linux.title import set_title
 
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
@@ -39,7 +39,7 @@ class Keeper:
 
     def __init__(self, root: str, listener: int, supervisor_command: list[str]) -> None:
         self.root, self.listener, self.command = root, listener, supervisor_command
-        self.boot = processes.boot_id()
+        self.boot = proc.boot_id()
         self.children: dict[int, dict[str, Any]] = {}
         self.announcing: dict[int, tuple[dict[str, Any], int]] = {}  # read end → (reference, first stage)
         self.orphans: dict[int, int] = {}  # PID → status of a child that ended before its PID was announced
@@ -203,7 +203,7 @@ class Keeper:
             self.tell({"event": "failed", **reference})
             return
         pid = int(text)
-        start = processes.start_time(pid)
+        start = proc.start_time(pid)
         if reference["kind"] == "container":
             folder = f"{self.root}/containers/{reference['ref']}"
             try:

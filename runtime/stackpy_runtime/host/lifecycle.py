@@ -17,14 +17,14 @@ from typing import Any
 
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
 from stackpy_runtime.container.stopping import signal_number
-from stackpy_runtime.container.logs import timestamp
+from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, ProcessFailed, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spare, Spares
-from stackpy_runtime.linux.processes import boot_id
+from stackpy_runtime.linux.proc import boot_id
 from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 

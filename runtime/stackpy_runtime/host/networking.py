@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from stackpy_runtime import labels
 from stackpy_runtime.errors import NotFound
 from stackpy_runtime.host.creation import BRIDGE, bridge_config
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.names import Names
-from stackpy_runtime.model import LABEL_RESOURCE, LABEL_STACK, Attachment, EndpointInfo, Network
+from stackpy_runtime.model import Attachment, EndpointInfo, Network
 from stackpy_runtime.network.manager import NetworkManager, Published
 from stackpy_runtime.store.store import Store
 
@@ -100,8 +101,8 @@ class Networking:
         if not ports or not live.container["networks"]:
             return None
         address = next(iter(live.container["networks"].values()))["ip_address"]
-        labels = live.config.get("labels", {})
-        stack, resource = labels.get(LABEL_STACK, ""), labels.get(LABEL_RESOURCE, "")
+        given = live.config.get("labels", {})
+        stack, resource = given.get(labels.STACK, ""), given.get(labels.RESOURCE, "")
         return Published(live.id, ports, address, f"{stack}/{resource}" if stack else "")
 
     def publish(self, live: Live) -> None:

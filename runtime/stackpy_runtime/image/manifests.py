@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
-from stackpy_runtime.model import RESERVED_LABEL_PREFIX, History, ImageConfig
+from stackpy_runtime.labels import RESERVED_PREFIX
+from stackpy_runtime.model import History, ImageConfig
 
 INDEX_TYPES = frozenset(
     {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}
@@ -144,7 +145,9 @@ def check_kind(data: bytes, descriptor: Descriptor) -> str:
     types = INDEX_TYPES if kind == "index" else MANIFEST_TYPES
     for media_type in (own, descriptor.media_type):
         if media_type and media_type not in types:
-            bad(f"a document says that it is `{media_type[:100]}`, and reads as {'an index' if kind == 'index' else 'a manifest'}")
+            bad(
+                f"a document says that it is `{media_type[:100]}`, and reads as {'an index' if kind == 'index' else 'a manifest'}"
+            )
     return kind
 
 
@@ -219,7 +222,7 @@ def image_config(configuration: Configuration) -> ImageConfig:
         config["User"] = given.user
     if given.exposed_ports:
         config["ExposedPorts"] = {port: {} for port in given.exposed_ports}
-    labels = {key: value for key, value in (given.labels or {}).items() if not key.startswith(RESERVED_LABEL_PREFIX)}
+    labels = {key: value for key, value in (given.labels or {}).items() if not key.startswith(RESERVED_PREFIX)}
     if labels:
         config["Labels"] = labels
     if given.volumes:

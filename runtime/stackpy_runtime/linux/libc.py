@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 from stackpy_runtime.errors import Denied, EngineError, KernelError
 
@@ -31,9 +30,9 @@ _NUMBERS = {
 def number(name: str) -> int:
     """The number of an older system call on this architecture; EngineError where it is not known."""
     try:
-        return _NUMBERS[platform.machine()][name]
+        return _NUMBERS[os.uname().machine][name]
     except KeyError:
-        raise EngineError(f"the architecture {platform.machine()} is not supported") from None
+        raise EngineError(f"the architecture {os.uname().machine} is not supported") from None
 
 
 def flag_names(value: int, names: dict[int, str]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 from stackpy_runtime.linux.libc import failure, libc, number, syscall
+from stackpy_runtime.linux.proc import stat_fields
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 15, 4, 24, 28
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_SET_MM = 38, 36, 47, 35
@@ -120,7 +120,7 @@ def exit_status(pidfd: int, pid: int) -> int | None:
     Before its parent has collected it, /proc/PID/stat tells (proc_pid_stat(5), field 52); afterwards the pidfd does,
     if it was opened before (PIDFD_GET_INFO, Linux 6.15).
     """
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     if fields and fields[0] == b"Z":
         return int(fields[49])
     info = pidfd_info(mask=PIDFD_INFO_EXIT)
@@ -129,30 +129,3 @@ def exit_status(pidfd: int, pid: int) -> int | None:
     if libc.ioctl(pidfd, ctypes.c_ulong(request), ctypes.byref(info)) or not info.mask & PIDFD_INFO_EXIT:
         return None
     return int(info.exit_code)
-
-
-def _stat_fields(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on; [] when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
-
-
-def start_time(pid: int) -> int:
-    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
-    fields = _stat_fields(pid)
-    # A zombie has ended, whoever has yet to collect it.
-    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-def boot_id() -> str:
-    """The kernel's name of this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
-
-
-def effective_root() -> bool:
-    """Whether the caller has the rights of root in the first user namespace."""
-    return os.geteuid() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, NoReturn
 
+from stackpy_runtime import labels
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.store.database import Database, Row, decode, encode
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _SELECT = "SELECT id, name, created, image, config, state, networks FROM containers"
 _HEXADECIMAL = frozenset("0123456789abcdef")
-LABEL_STACK = "stackpy.stack"  # model.LABEL_STACK; model.py is not imported here, since only types are wanted of it
 
 
 class ContainerTable(Database):
@@ -50,7 +50,7 @@ class ContainerTable(Database):
         values = (
             container["id"],
             container["name"],
-            config.get("labels", {}).get(LABEL_STACK, ""),
+            config.get("labels", {}).get(labels.STACK, ""),
             container["image_id"],
             container["created"],
             encode(config),
@@ -84,7 +84,7 @@ class ContainerTable(Database):
         columns: dict[str, str] = {}
         if config is not None:
             columns["config"] = encode(config)
-            columns["stack"] = config.get("labels", {}).get(LABEL_STACK, "")
+            columns["stack"] = config.get("labels", {}).get(labels.STACK, "")
         if state is not None:
             columns["state"] = encode(state)
         if networks is not None:

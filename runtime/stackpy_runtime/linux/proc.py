@@ -1,0 +1,25 @@
+"""What /proc tells of processes and of this boot; apart from processes.py, since `plan` needs no ctypes."""
+
+from __future__ import annotations
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on (proc_pid_stat(5)); [] when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
+    fields = stat_fields(pid)
+    # A zombie has ended, whoever has yet to collect it.
+    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
