@@ -111,11 +111,11 @@ class Engine:
 
     def secrets(self) -> list[Secret]:
         """All secrets; `available` says whether the value is held now."""
-        from stackpy_runtime.host import secret_values
+        from stackpy_runtime.host import secret_fingerprints
 
         root = self.store.root
         return [
-            {**secret, "available": secret_values.available(root, secret["name"])} for secret in self.store.secrets()
+            {**secret, "available": secret_fingerprints.available(root, secret["name"])} for secret in self.store.secrets()
         ]
 
     def logs(
@@ -356,9 +356,9 @@ class Engine:
 
     def fingerprint(self, value: bytes) -> str:
         """The keyed HMAC of a value, as `secrets` shows it; "" while this root has held no secret yet."""
-        from stackpy_runtime.host import secret_values
+        from stackpy_runtime.host import secret_fingerprints
 
-        return secret_values.fingerprint(self.store.root, value)
+        return secret_fingerprints.fingerprint(self.store.root, value)
 
     def tidy(self) -> None:
         """Takes away what was made on demand and nothing uses: the network of containers that name none."""

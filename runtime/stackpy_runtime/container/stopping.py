@@ -13,6 +13,7 @@ import signal
 
 from stackpy_runtime.errors import InvalidConfig
 
+
 def signal_number(name: str) -> int:
     """The number of a signal given as `TERM`, `SIGTERM`, `RTMIN+3` or `15`; raises InvalidConfig when there is none."""
     text = name.upper().removeprefix("SIG")

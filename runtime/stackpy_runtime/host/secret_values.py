@@ -5,11 +5,10 @@ Only a keyed HMAC of a value is kept in the store, to see a change; the key is t
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.host.secret_fingerprints import fingerprint, key_path
 from stackpy_runtime.linux import files, mounts
 from stackpy_runtime.model import Secret
 from stackpy_runtime.store.root import Root
@@ -19,27 +18,13 @@ TMPFS_MAGIC = 0x01021994
 LARGEST = 1 << 20
 
 
-def _key_path(root: Root) -> str:
-    return f"{root.path}/secret.key"
-
-
-def fingerprint(root: Root, value: bytes) -> str:
-    """The keyed HMAC of a value; "" where this root has no key, and so no secret, yet."""
-    try:
-        with open(_key_path(root), "rb") as file:
-            key = file.read()
-    except FileNotFoundError:
-        return ""
-    return hmac.new(key, value, hashlib.sha256).hexdigest()
-
-
 def _make_key(root: Root) -> None:
-    aside = f"{_key_path(root)}.{os.getpid()}.{os.urandom(4).hex()}"
+    aside = f"{key_path(root)}.{os.getpid()}.{os.urandom(4).hex()}"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(os.urandom(32))
     try:
-        os.link(aside, _key_path(root))
+        os.link(aside, key_path(root))
     except FileExistsError:
         # Another process has made it first; its key is the one.
         pass
@@ -54,11 +39,6 @@ def _is_mounted(root: Root) -> bool:
         os.close(descriptor)
 
 
-def available(root: Root, name: str) -> bool:
-    """Whether the value is held."""
-    return os.path.exists(f"{root.secrets}/{name}")
-
-
 def put(store: Store, name: str, value: bytes, labels: dict[str, str], created: str) -> None:
     """Holds a value under a name; replaces the one before."""
     if not name or "/" in name or name.startswith("."):
@@ -66,7 +46,7 @@ def put(store: Store, name: str, value: bytes, labels: dict[str, str], created: 
     if len(value) > LARGEST:
         raise InvalidConfig(f"a secret of {len(value)} bytes is above 1 MiB", subject=f"secret {name}")
     root = store.root
-    if not os.path.exists(_key_path(root)):
+    if not os.path.exists(key_path(root)):
         _make_key(root)
     if not _is_mounted(root):
         guard = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
