@@ -1,0 +1,179 @@
+"""Killed anywhere, or with the disk full: nothing half is believed, nothing stays for good, and a repeat succeeds."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stackpy_runtime import volume
+from stackpy_runtime.errors import EngineError
+from stackpy_runtime.image import archive
+from stackpy_runtime.store import garbage, layers
+from stackpy_runtime.store.store import Store
+from tests.image_archives import Built, as_tar, layer
+
+pytestmark = pytest.mark.root
+
+BUILT = Built([layer(a="one", d__b="two", d__c="three"), layer(wh_a="", d__b="changed", e__f="four")])
+CONTENTS = [["a", "d/b", "d/c"], ["a", "d/b", "e/f"]]
+
+
+def killed_at(event: int, work: Callable[[], object]) -> bool:
+    """Runs `work` in a child that dies, as by kill -9, before its `event`-th audited call; whether it came to that."""
+    child = os.fork()
+    if not child:
+        count = 0
+
+        def hook(name: str, arguments: object) -> None:
+            nonlocal count
+            if name.startswith(("os.", "open", "sqlite3.", "fcntl.", "shutil.")):
+                count += 1
+                if count == event:
+                    os._exit(9)
+
+        sys.addaudithook(hook)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9), code
+    return code == 9
+
+
+def contents(store: Store, layer_ids: list[str]) -> list[list[str]]:
+    found = []
+    for layer_id in layer_ids:
+        path = Path(layers.folder(store.root, layer_id))
+        found.append(sorted(str(each.relative_to(path)) for each in path.rglob("*") if not each.is_dir()))
+    return found
+
+
+def test_a_load_killed_before_each_of_its_calls(tmp_path: Path) -> None:
+    path = str(as_tar(tmp_path / "image", BUILT.docker()))
+    event, deaths = 0, 0
+    while True:
+        event += 1
+        root = str(tmp_path / f"root{event % 2}")
+        Store(root, create=True).close()
+        died = killed_at(event, lambda root=root: archive.load(Store(root), path))  # type: ignore[misc]
+        deaths += died
+        store = Store(root)
+        for image in store.images():
+            assert contents(store, image["layers"]) == CONTENTS
+        garbage.collect(store, grace=0)
+        referred = {each for image in store.images() for each in image["layers"]}
+        assert (set(os.listdir(store.root.layers)), os.listdir(store.root.staging)) == (referred, [])
+        again = archive.load(store, path)
+        assert (contents(store, again["layers"]), again["size"]) == (CONTENTS, 22)
+        store.delete_image(again["id"])
+        garbage.collect(store, grace=0)
+        assert (os.listdir(store.root.layers), os.listdir(store.root.staging)) == ([], [])
+        store.close()
+        if not died:
+            break
+    assert deaths > 50
+
+
+def test_a_volume_removed_with_a_kill_before_each_call(tmp_path: Path) -> None:
+    """Its row goes only together with its files, and its files only together with its row."""
+    root = str(tmp_path / "root")
+    Store(root, create=True).close()
+    event = 0
+    while True:
+        event += 1
+        store = Store(root)
+        path = Path(volume.create(store, "data", {})["mountpoint"])
+        (path / "precious").write_text("x")
+        store.close()
+        died = killed_at(event, lambda: volume.remove(Store(root), "data"))
+        store = Store(root)
+        garbage.collect(store, grace=0)
+        if store.volumes():
+            # Between the rename and the commit is one call, after which the user has asked for the files to go.
+            assert died
+            if path.exists():
+                assert (path / "precious").read_text() == "x"
+            volume.remove(store, "data")
+        assert (store.volumes(), os.listdir(store.root.volumes), os.listdir(store.root.staging)) == ([], [], [])
+        store.close()
+        if not died:
+            break
+    assert event > 10
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    path = tmp_path / "small"
+    path.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, b"size=1m,nr_inodes=200") == 0
+    yield path
+    assert libc.umount2(os.fsencode(path), 0) == 0
+
+
+def free(path: Path) -> tuple[int, int]:
+    status = os.statvfs(path)
+    return status.f_bfree, status.f_ffree
+
+
+def test_a_full_disk_says_so_and_is_as_free_as_before(tmp_path: Path, small: Path) -> None:
+    store = Store(str(small / "root"), create=True)
+    store.put_recipe("a", {"id": "1", "steps": []})
+    large = Built([layer(a="x" * 2000), layer(b="x" * 2_000_000)])
+    many = Built([layer(**{f"f{number}": "" for number in range(300)})])
+    messages = []
+    for built in (large, many):
+        before = free(small)
+        with pytest.raises(EngineError) as caught:
+            archive.load(store, str(as_tar(tmp_path / "image", built.docker())))
+        messages.append((str(caught.value).partition(":")[2], caught.value.hint))
+        assert (store.images(), os.listdir(store.root.layers), os.listdir(store.root.staging)) == ([], [], [])
+        assert free(small) == before
+    assert messages == [(" no space left on device", "free some space and try again")] * 2
+    assert archive.load(store, str(as_tar(tmp_path / "image", BUILT.docker())))["id"] == BUILT.id
+    store.close()
+
+
+def test_a_full_disk_keeps_the_index_whole(small: Path) -> None:
+    store = Store(str(small / "root"), create=True)
+    store.put_step("first", "", {"x": 1})
+    with pytest.raises(EngineError) as caught:
+        for number in range(1000):
+            store.put_step(f"s{number}", "", {"text": "x" * 20_000})
+    assert (str(caught.value), caught.value.hint) == (
+        f"cannot write `{store.root.database}`: no space left on the device",
+        "free some space and try again",
+    )
+    present = store.steps_present(["first", *(f"s{number}" for number in range(1000))])
+    store.close()
+    again = Store(str(small / "root"))
+    assert again.step("first") == {"layer": "", "config": {"x": 1}}
+    assert again.steps_present(present) == present
+    assert again.row("PRAGMA integrity_check") == ("ok",)
+    again.close()
+
+
+def test_a_volume_that_does_not_fit_stays_empty(tmp_path: Path, small: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "small").write_text("x")
+    (source / "large").write_bytes(b"x" * 2_000_000)
+    store = Store(str(small / "root"), create=True)
+    target = volume.create(store, "data", {})["mountpoint"]
+    descriptors = os.open(source, os.O_RDONLY), os.open(target, os.O_RDONLY)
+    with pytest.raises(EngineError) as caught:
+        volume.fill(*descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert (str(caught.value), caught.value.hint, os.listdir(target)) == (
+        "cannot fill the volume: no space left on device", "free some space and try again", [],
+    )  # fmt: skip
+    store.close()
