@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -21,6 +22,7 @@ from stackpy_runtime.linux import files, mounts, processes
 # docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
 ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
 LONGEST_MESSAGE = 1000  # characters of an error
+USUAL_DESCRIPTORS = 1024  # the kernel's INR_OPEN_CUR, and what select(2) can bear
 
 # include/uapi/asm-generic/ioctls.h; Python's termios lacks them
 TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441
@@ -153,8 +155,11 @@ def prepare_process(
             os.dup2(descriptor, position)
     keep = channel.fileno()
     os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if keep > 4000 else 4096)
+    os.closerange(keep + 1, processes.MOST_DESCRIPTORS)
     processes.close_on_exec_from(3)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # The engine's own is raised; programs that close or poll all that they might have want the usual one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
     environment = dict(process["environment"])
     environment.setdefault("HOME", identity.home)
     _change_folder(process["working_dir"], identity)

@@ -92,7 +92,7 @@ class Keeper:
                 listener = os.dup(self.listener)
                 os.dup2(listener, 3)
                 os.dup2(line, 4)
-                os.closerange(5, 4096)
+                os.closerange(5, processes.MOST_DESCRIPTORS)
                 os.execv(self.command[0], self.command)
             finally:
                 os._exit(127)
@@ -186,7 +186,7 @@ class Keeper:
     def forget_all(self, keep: set[int]) -> None:
         """In a fork: closes every descriptor of the keeper but these."""
         first = 3
-        for descriptor in (*sorted(keep), 4096):
+        for descriptor in (*sorted(keep), processes.MOST_DESCRIPTORS):
             os.closerange(first, descriptor)
             first = descriptor + 1
 
@@ -294,6 +294,8 @@ def main(root: str, listener: int, supervisor_command: list[str]) -> None:
     os.chdir("/")
     set_title(f"stackpy keeper --root {root}")
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    # The supervisor inherits it: each container costs it ten descriptors, and us four.
+    processes.raise_descriptor_limit()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     keeper = Keeper(root, listener, supervisor_command)

@@ -13,6 +13,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECBIT_NO_SETUID_FIXUP, SECBIT_KEEP_CAPS = 4, 16
 SYS_CLOSE_RANGE = 436
 CLOSE_RANGE_CLOEXEC = 4
+MOST_DESCRIPTORS = 1 << 30  # sysctl_nr_open_max (fs/file.c), rounded up
 
 # include/uapi/linux/capability.h, in order of their numbers
 CAPABILITIES = (
@@ -85,6 +86,14 @@ def close_on_exec_from(first: int) -> None:
     """Marks every descriptor from `first` on as close-on-exec."""
     if syscall(SYS_CLOSE_RANGE, first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC) < 0:
         raise failure(f"close_range from {first}")
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process and its children open as many descriptors as the hard limit allows."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def install_filter(program: bytes) -> None:

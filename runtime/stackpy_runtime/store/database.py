@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from threading import RLock, local
+from threading import RLock, Thread, current_thread, local
 from typing import Any, TypeVar
 
 from stackpy_runtime.errors import Conflict, Denied, EngineError
@@ -41,7 +41,7 @@ class Database:
     def __init__(self, root: Root | str, *, create: bool = False) -> None:
         self.root = Root(root) if isinstance(root, str) else root
         self._local = _Local()
-        self._open: list[sqlite3.Connection] = []
+        self._open: dict[Thread, sqlite3.Connection] = {}
         self._open_process = os.getpid()
         self._lock = RLock()
         if create:
@@ -51,7 +51,7 @@ class Database:
     def close(self) -> None:
         """Closes the connections of all threads; the store may be used again afterwards."""
         with self._lock:
-            connections, self._open = self._open, []
+            connections, self._open = list(self._open.values()), {}
             if self._open_process != os.getpid():
                 _parents.extend(connections)
                 connections = []
@@ -67,20 +67,30 @@ class Database:
                 return mine.connection
             _parents.append(mine.connection)
             mine.connection = None
-        path = self.root.database
-        try:
-            connection = self._connect(path, create)
-        except sqlite3.Error as error:
-            if not create and not _may_exist(path):
-                return None
-            raise _translated(error, path) from None
+        connection = self._left()
+        if connection is None:
+            path = self.root.database
+            try:
+                connection = self._connect(path, create)
+            except sqlite3.Error as error:
+                if not create and not _may_exist(path):
+                    return None
+                raise _translated(error, path) from None
         with self._lock:
-            if self._open_process != os.getpid():
-                _parents.extend(self._open)
-                self._open, self._open_process = [], os.getpid()
-            self._open.append(connection)
+            self._open[current_thread()] = connection
         mine.connection, mine.process = connection, os.getpid()
         return connection
+
+    def _left(self) -> sqlite3.Connection | None:
+        """The connection of a thread that has ended: the supervisor has a thread for each request."""
+        with self._lock:
+            if self._open_process != os.getpid():
+                _parents.extend(self._open.values())
+                self._open, self._open_process = {}, os.getpid()
+            for thread in self._open:
+                if not thread.is_alive():
+                    return self._open.pop(thread)
+        return None
 
     @staticmethod
     def _connect(path: str, create: bool) -> sqlite3.Connection:

@@ -1,0 +1,132 @@
+"""Limits of containers and of the engine itself: memory, processors, processes, descriptors."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stackpy_runtime.container import cgroups
+from stackpy_runtime.errors import EngineError
+from tests.engine_lab import Lab, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def test_many_requests_leave_no_descriptor(lab: Lab) -> None:
+    """A connection to the index for each thread that has ever served one would exhaust them after some 500 commands."""
+    name = lab.up(["sleep", "60"])
+    (pid,) = lab.processes("supervisor")
+
+    def count() -> int:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    for _ in range(20):
+        lab.engine.update(name, {"labels": {"a": "b"}})
+    before = count()
+    for number in range(150):
+        lab.engine.update(name, {"labels": {"a": str(number)}})
+    wait_for(lambda: count() <= before + 3, f"{before} descriptors, not {count()}")
+
+
+def test_more_containers_than_descriptors_are_allowed_at_first(tmp_path: Path) -> None:
+    """The soft limit of most systems is 1,024, which a hundred containers need: the engine raises its own."""
+    lab = Lab(str(tmp_path / "root"))
+    lab.build()
+    try:
+        first = lab.config(["sleep", "600"])
+        start = f"from stackpy_runtime.engine import Engine; print(Engine({lab.root!r}).up({first!r}))"
+        program = ["prlimit", "--nofile=128:8192", os.sys.executable, "-c", start]  # type: ignore[attr-defined]
+        subprocess.run(program, env=lab.environment, check=True, capture_output=True)
+        names = [lab.up(["sleep", "600"]) for _ in range(25)]
+        assert {lab.state(name)["status"] for name in names} == {"running"}
+        limits = lab.exec(names[-1], "sh", "-c", "ulimit -Sn; ulimit -Hn").out.split()
+        assert limits == ["1024", "8192"]
+    finally:
+        lab.leave()
+        shutil.rmtree(lab.root)
+
+
+def test_descriptors_of_a_container(lab: Lab) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert lab.shell("ulimit -Sn; ulimit -Hn").out.split() == [str(min(1024, hard)), str(hard)]
+
+
+def _group(lab: Lab, name: str) -> dict[str, Path]:
+    """The folders of a container's control group by controller."""
+    pid = lab.state(name)["pid"]
+    layout = cgroups.layout()
+    rows = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    paths = {word: path for _, controllers, path in rows for word in controllers.split(",")}
+    return {controller: Path(mount + paths[controller]) for controller, mount in layout.mounts.items()}
+
+
+def _values(lab: Lab, name: str) -> dict[str, str]:
+    """What the kernel holds a container to, in the words of version 2."""
+    group = _group(lab, name)
+    if cgroups.layout().version == 2:
+        folder = group[""]
+        found = {key: (folder / f"{key}.max").read_text().strip() for key in ("memory", "pids", "cpu")}
+        return {**found, "cpu": found["cpu"].split()[0]}
+    memory = int((group["memory"] / "memory.limit_in_bytes").read_text())
+    quota = int((group["cpu"] / "cpu.cfs_quota_us").read_text())
+    pids = (group["pids"] / "pids.max").read_text().strip()
+    return {"memory": "max" if memory > 1 << 60 else str(memory), "pids": pids, "cpu": "max" if quota < 0 else str(quota)}
+
+
+def test_limits_are_set_and_updated_in_place(lab: Lab) -> None:
+    name = lab.up(["sleep", "60"], mem_limit=64 << 20, cpus=0.5, pids_limit=50)
+    pid = lab.state(name)["pid"]
+    assert _values(lab, name) == {"memory": str(64 << 20), "cpu": "50000", "pids": "50"}
+    lab.engine.update(name, {"mem_limit": 32 << 20, "cpus": 1.0, "pids_limit": 20})
+    assert _values(lab, name) == {"memory": str(32 << 20), "cpu": "100000", "pids": "20"}
+    lab.engine.update(name, {"mem_limit": 128 << 20})
+    assert _values(lab, name) == {"memory": str(128 << 20), "cpu": "100000", "pids": "20"}
+    lab.engine.update(name, {"mem_limit": None, "cpus": None, "pids_limit": None})
+    assert _values(lab, name) == {"memory": "max", "cpu": "max", "pids": "max"}
+    assert lab.state(name)["pid"] == pid
+    for wrong in ({"mem_limit": 1}, {"cpus": -1.0}, {"pids_limit": -1}, {"nothing": 1}, {"cpus": "x"}):
+        with pytest.raises(EngineError):
+            lab.engine.update(name, wrong)
+    assert _values(lab, name) == {"memory": "max", "cpu": "max", "pids": "max"}
+    config = lab.engine.container(name)["config"]
+    assert not {"mem_limit", "cpus", "pids_limit"} & set(config)
+
+
+def test_limits_updated_while_stopped_hold_at_the_next_start(lab: Lab) -> None:
+    name = lab.up(["sleep", "60"])
+    lab.engine.stop(name)
+    lab.engine.update(name, {"mem_limit": 48 << 20, "pids_limit": 9})
+    lab.engine.start(name)
+    assert _values(lab, name) == {"memory": str(48 << 20), "cpu": "max", "pids": "9"}
+    lab.kill("supervisor")
+    lab.engine.update(name, {"pids_limit": 10})
+    assert _values(lab, name)["pids"] == "10"
+
+
+def test_what_takes_too_much_memory_is_killed_and_said_so(lab: Lab) -> None:
+    name = lab.up(["python3", "-c", "x = bytearray(200 << 20); print(len(x))"], mem_limit=48 << 20)
+    lab.engine.wait(name)
+    state = lab.state(name)
+    assert (state["exit_code"], state["oom_killed"], lab.log(name)) == (137, True, "")
+    fine = lab.up(["python3", "-c", "x = bytearray(16 << 20); print(len(x))"], mem_limit=48 << 20)
+    lab.engine.wait(fine)
+    assert (lab.state(fine)["exit_code"], lab.state(fine)["oom_killed"]) == (0, False)
+    with pytest.raises(EngineError, match="out of memory"):
+        lab.engine.await_state(name, "completed", 5)
+
+
+def test_a_limit_below_what_a_start_takes_is_refused(lab: Lab) -> None:
+    assert "6 MiB" in lab.reason(["true"], mem_limit=1 << 20)
+    assert lab.run(["true"], mem_limit=6 << 20).code == 0
+
+
+def test_processors_are_bounded(lab: Lab) -> None:
+    burn = "import time, os\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\nprint(os.times().user)"
+    used = float(lab.run(["python3", "-c", burn], cpus=0.2).out)
+    assert used < 0.4
+    assert "cpus" in lab.reason(["true"], cpus=float((os.cpu_count() or 1) + 1))
