@@ -115,7 +115,8 @@ class Engine:
 
         root = self.store.root
         return [
-            {**secret, "available": secret_fingerprints.available(root, secret["name"])} for secret in self.store.secrets()
+            {**secret, "available": secret_fingerprints.available(root, secret["name"])}
+            for secret in self.store.secrets()
         ]
 
     def logs(
