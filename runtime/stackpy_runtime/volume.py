@@ -88,12 +88,18 @@ def remove(store: Store, name: str) -> None:
     layers.discard(store.root, staged)
 
 
+def wants_filling(path: str) -> bool:
+    """Whether the volume at `path` is empty, or was being filled by somebody, who may have died."""
+    names = os.listdir(path)
+    return not names or _FILLING in names
+
+
 def fill(source: int, target: int) -> bool:
     """Copies the folder of the descriptor `source` into the volume of `target` if it is empty; returns whether it did.
 
     Owners, modes, extended attributes, times and links come along; the volume's own folder becomes like the source.
     Links are copied as links, devices and sockets left out. Several containers may come at once: one fills, the others
-    wait. Killed on the way, it begins anew the next time, so call it whenever a container with the volume starts.
+    wait. Killed on the way, it begins anew the next time.
     """
     target = os.dup(target)
     try:

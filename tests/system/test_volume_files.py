@@ -167,7 +167,9 @@ def test_only_an_empty_volume_is_filled(store: Store, source: Path) -> None:
     assert not fill(source, target)
     assert os.listdir(target) == ["mine"]
     (target / "mine").unlink()
+    assert volume.wants_filling(str(target))
     assert fill(source, target)
+    assert not volume.wants_filling(str(target))
     assert not fill(source, target)
 
 
@@ -194,6 +196,7 @@ def test_a_fill_that_was_killed_begins_anew(store: Store, source: Path) -> None:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert ".stackpy-filling" in os.listdir(target)
+    assert volume.wants_filling(str(target))
     wanted = state(source)
     wanted["folder"][5].pop("trusted.overlay.opaque")  # type: ignore[attr-defined]
     assert fill(source, target)

@@ -17,13 +17,14 @@ import socket
 import stat
 from typing import Any, TypedDict
 
-from stackpy_runtime.container import devices, procfs, rootfs, users
+from stackpy_runtime.container import devices, procfs, ranges, rootfs, users
+from stackpy_runtime.container.cgroups import Group, Limits
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
 from stackpy_runtime.container.plan import MountPlan, SandboxPlan, bind_map
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.linux import files, libc, mounts, namespaces
 from stackpy_runtime.linux.title import set_title
-from stackpy_runtime.volume import fill
+from stackpy_runtime.volume import fill, wants_filling
 
 O_DIR = os.O_PATH | os.O_DIRECTORY
 # Any folder that every host has serves to attach the new root for the moment before pivot_root; not one that proc or
@@ -35,8 +36,8 @@ class StandBy(TypedDict):
     """What a first stage does before it knows what it will be."""
 
     name: str
-    first_id: int  # of its range of host IDs
-    cgroups: list[str]  # cgroup.procs files
+    root: str  # the engine root
+    group: str  # name of its control group
 
 
 def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
@@ -45,14 +46,16 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
     The plan, and with it the descriptors for the standard streams, comes through the channel once there is one.
     """
     try:
-        join_cgroups(stand_by["cgroups"])
-        whole = [(0, stand_by["first_id"], 65536)]
+        join_cgroups(Group(stand_by["root"], stand_by["group"]).create(Limits()))
+        first = ranges.acquire()
+        whole = [(0, first, ranges.SIZE)]
         owners = namespaces.user_namespace(whole, whole)
+        channel.send({"at": "standing", "first_id": first})
         document, descriptors = channel.receive()
         plan: SandboxPlan = document["plan"]
         set_title(f"stackpy-init {plan['name']}")
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
-        _enter(plan, stand_by["first_id"], owners, channel, stdio, announce)
+        _enter(plan, first, owners, channel, stdio, announce)
     except BaseException as error:
         channel.fail(error)
     os._exit(0)
@@ -189,7 +192,7 @@ def _source(mount: MountPlan, root: int, owners: int, first: int, identity: user
         # A file system below without idmapped mounts: the bind shows plain IDs, which inside are nobody's.
     if mapping is not owners:
         os.close(mapping)
-    if mount["fill"] and not os.listdir(source):
+    if mount["fill"] and wants_filling(source):
         _fill(root, mount["target"], descriptor, first)
     return descriptor
 

@@ -145,9 +145,8 @@ def check_kind(data: bytes, descriptor: Descriptor) -> str:
     types = INDEX_TYPES if kind == "index" else MANIFEST_TYPES
     for media_type in (own, descriptor.media_type):
         if media_type and media_type not in types:
-            bad(
-                f"a document says that it is `{media_type[:100]}`, and reads as {'an index' if kind == 'index' else 'a manifest'}"
-            )
+            reads_as = "an index" if kind == "index" else "a manifest"
+            bad(f"a document says that it is `{media_type[:100]}`, and reads as {reads_as}")
     return kind
 
 
