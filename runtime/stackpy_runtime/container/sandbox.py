@@ -17,7 +17,7 @@ import socket
 import stat
 from typing import Any, TypedDict
 
-from stackpy_runtime.container import devices, procfs, ranges, rootfs, users
+from stackpy_runtime.container import devices, procfs, rootfs, users
 from stackpy_runtime.container.cgroups import Group, Limits
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
 from stackpy_runtime.container.plan import MountPlan, SandboxPlan, bind_map
@@ -38,6 +38,7 @@ class StandBy(TypedDict):
     name: str
     root: str  # the engine root
     group: str  # name of its control group
+    first_id: int  # of its range of host IDs
 
 
 def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
@@ -47,15 +48,14 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
     """
     try:
         join_cgroups(Group(stand_by["root"], stand_by["group"]).create(Limits()))
-        first = ranges.acquire()
-        whole = [(0, first, ranges.SIZE)]
+        whole = [(0, stand_by["first_id"], 65536)]
         owners = namespaces.user_namespace(whole, whole)
-        channel.send({"at": "standing", "first_id": first})
+        channel.send({"at": "standing"})
         document, descriptors = channel.receive()
         plan: SandboxPlan = document["plan"]
         set_title(f"stackpy-init {plan['name']}")
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
-        _enter(plan, first, owners, channel, stdio, announce)
+        _enter(plan, stand_by["first_id"], owners, channel, stdio, announce)
     except BaseException as error:
         channel.fail(error)
     os._exit(0)

@@ -7,46 +7,64 @@ have done both beforehand, each in a group of its own name and with an ID range 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
 import time
 
 from stackpy_runtime.container import ranges
-from stackpy_runtime.container.cgroups import Group, Limits
+from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.sandbox import StandBy
-from stackpy_runtime.errors import EngineError
+from stackpy_runtime.errors import EngineError, EngineUnavailable, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
 
 READY = 2
+# Seconds after a start until its place is taken by another: about as long as the start itself.
+AFTER = 0.03
 # Seconds without a start after which nobody stands by any longer.
 PATIENCE = 30.0
 
 
 class Spare:
-    """One process that stands by: its group, its range of host IDs, and the line to it."""
+    """One process that stands by, or is about to: its group, its range of host IDs, and the line to it."""
 
     def __init__(self, root: str, keeper: KeeperLink) -> None:
         self.token = os.urandom(16).hex()
         self.group = Group(root, self.token)
-        procs = self.group.create(Limits())
-        self.first_id = 0
+        self.standing = False
+        self.first_id = ranges.acquire()
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self.first_id = ranges.acquire()
-            plan: StandBy = {"name": "spare", "first_id": self.first_id, "cgroups": procs}
-            self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
+                plan: StandBy = {"name": "spare", "root": root, "group": self.token, "first_id": self.first_id}
                 keeper.spawn("container", self.token, plan, theirs.fileno(), -1, [])
         except BaseException:
-            self.discard()
+            self.channel.close()
+            ranges.release(self.first_id)
             raise
+
+    def await_standing(self) -> None:
+        """Waits until it has joined its group; raises what kept it from that."""
+        if self.standing:
+            return
+        data = self.channel.recv(1 << 16)
+        if not data:
+            raise EngineUnavailable("a process to start in has ended before it was ready")
+        message = json.loads(data)
+        if "error" in message:
+            raise from_wire(message["error"])
+        self.standing = True
 
     def discard(self) -> None:
         """Ends it: it leaves when its line is closed."""
-        if hasattr(self, "channel"):
-            self.channel.close()
-        if self.first_id:
-            ranges.release(self.first_id)
+        try:
+            self.await_standing()
+        except (EngineError, OSError):
+            # It has ended already; what it had made is cleared below as far as it got.
+            pass
+        self.channel.close()
+        ranges.release(self.first_id)
         self.group.kill()
         deadline = time.monotonic() + 1.0
         while not self.group.remove() and time.monotonic() < deadline:
@@ -71,14 +89,20 @@ class Spares:
             self.last_taken = time.monotonic()
             spare = self.ready.pop(0) if self.ready else None
         self.wanted.set()
-        return spare or Spare(self.root, self.keeper)
+        spare = spare or Spare(self.root, self.keeper)
+        try:
+            spare.await_standing()
+        except BaseException:
+            spare.discard()
+            raise
+        return spare
 
     def _fill(self) -> None:
         while True:
             self.wanted.wait()
             self.wanted.clear()
             # What runs now goes first.
-            time.sleep(0.02)
+            time.sleep(AFTER)
             while not self.closed and len(self.ready) < READY:
                 try:
                     spare = Spare(self.root, self.keeper)
