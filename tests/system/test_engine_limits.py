@@ -75,7 +75,11 @@ def _values(lab: Lab, name: str) -> dict[str, str]:
     memory = int((group["memory"] / "memory.limit_in_bytes").read_text())
     quota = int((group["cpu"] / "cpu.cfs_quota_us").read_text())
     pids = (group["pids"] / "pids.max").read_text().strip()
-    return {"memory": "max" if memory > 1 << 60 else str(memory), "pids": pids, "cpu": "max" if quota < 0 else str(quota)}
+    return {
+        "memory": "max" if memory > 1 << 60 else str(memory),
+        "pids": pids,
+        "cpu": "max" if quota < 0 else str(quota),
+    }
 
 
 def test_limits_are_set_and_updated_in_place(lab: Lab) -> None:

@@ -1,0 +1,481 @@
+"""What of the host a container reaches through mounts, and what the engine leaves on its disk.
+
+Rows of the threat list: 2021-30465, 2024-45310, 2021-21284, 2021-41089, 2021-41091, 2021-41103, 2024-1753, 2024-9407,
+2024-11218, 2024-23651, 2024-23652; and that secrets are never on disk, and root inside is not root in a bind.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpy_runtime.container import ranges
+from stackpy_runtime.errors import EngineError, ProcessFailed
+from tests.engine_lab import PRELUDE, Canary, Lab, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def _mount(kind: str, target: str, source: str = "", **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "source": source, "target": target, "read_only": False, **fields}
+
+
+def as_nobody(attempts: Callable[[], list[str]]) -> list[str]:
+    """What a function returns in a process of an ordinary user of the host."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os.write(writing, json.dumps(attempts()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    found: list[str] = json.loads(text)
+    return found
+
+
+# --- races on mount targets -----------------------------------------------------------------------------------------
+
+EXCHANGE = """
+os.makedirs("/v/dir/sub", exist_ok=True)
+open("/v/dir/file", "a").close()
+if not os.path.islink("/v/link"):
+    os.symlink(sys.argv[1], "/v/link")
+print("exchanging", flush=True)
+while not os.path.exists("/v/stop"):
+    call(316, -100, b"/v/dir", -100, b"/v/link", 2)
+"""
+
+
+@pytest.mark.parametrize("target", ["/", "/proc/1/root", "../../../../../..", "/proc/self", "canary"])
+def test_2021_30465_a_target_that_becomes_a_link(lab: Lab, canary: Canary, target: str) -> None:
+    link = str(canary.folder) if target == "canary" else target
+    shared = _mount("volume", "/v", "shared")
+    attacker = lab.up(["python3", "-c", PRELUDE + EXCHANGE, link], mounts=[shared])
+    lab.said(attacker, "exchanging")
+    inner = [
+        [_mount("volume", "/v/dir/sub", "inner")],
+        [_mount("tmpfs", f"/v/dir{canary.folder}")],
+        [_mount("bind", "/v/dir/file", str(canary.folder / "secret"), read_only=True)],
+        [_mount("volume", "/v/dir/etc", "inner")],
+    ]
+    started = 0
+    for attempt in range(60):
+        config = lab.config(
+            ["sh", "-c", f"cat /v/dir{canary.folder}/secret /v/dir/etc/shadow {canary.folder}/secret; ls /"],
+            mounts=[shared, *inner[attempt % 2 * 3 if attempt % 3 else 0]],
+        )
+        if attempt % 3 == 1:
+            config["files"] = [{"target": "/v/dir/etc/placed", "content": "", "mode": 0o666}]
+        try:
+            lab.engine.up(config)
+        except EngineError:
+            # Refused, since the target was a link into /proc in that moment: as good.
+            lab.engine.remove(config["name"], force=True)
+            continue
+        started += 1
+        canary.check(lab.end(config["name"]).out)
+    assert started > 10
+    lab.exec(attacker, "touch", "/v/stop")
+    lab.end(attacker)
+
+
+def test_a_bind_whose_source_is_exchanged(lab: Lab, canary: Canary, tmp_path: Path) -> None:
+    """What was looked at is what is mounted: the owner that decides the ID map is that of the folder mounted."""
+    (tmp_path / "shared/mine").mkdir(parents=True)
+    for path in (tmp_path / "shared", tmp_path / "shared/mine"):
+        os.chown(path, 1234, 1234)
+    (tmp_path / "shared/link").symlink_to("/etc")
+    attack = "print('exchanging', flush=True)\nwhile not os.path.exists('/v/stop'):\n "
+    attack += "call(316,-100,b'/v/mine',-100,b'/v/link',2)"
+    shared = _mount("bind", "/v", str(tmp_path / "shared"))
+    attacker = lab.up(["python3", "-c", PRELUDE + attack], mounts=[shared])
+    lab.said(attacker, "exchanging")
+    seen = set()
+    for _ in range(40):
+        config = lab.config(
+            ["stat", "-c", "%u", "/b"], mounts=[_mount("bind", "/b", str(tmp_path / "shared/mine"), read_only=True)]
+        )
+        try:
+            lab.engine.up(config)
+        except EngineError:
+            continue
+        seen.add(lab.end(config["name"]).out)
+    lab.exec(attacker, "touch", "/v/stop")
+    lab.end(attacker)
+    # Whichever of the two it was, its owner is root inside.
+    assert seen == {"0\n"}
+
+
+# --- whose files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="users_folder")
+def users_folder_fixture(tmp_path: Path) -> Path:
+    """A folder of user 1234 on the host."""
+    folder = tmp_path / "users"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    for path in (folder, folder / "old"):
+        os.chown(path, 1234, 1235)
+    return folder
+
+
+@pytest.mark.parametrize("user", ["", "1000", "1000:1000"])
+def test_files_made_in_a_bind_belong_to_its_owner(lab: Lab, users_folder: Path, user: str) -> None:
+    script = "cat /bin/id > /b/set-id; chmod 6755 /b/set-id; mkdir /b/folder; echo new >> /b/old; ln -s /etc/x /b/link"
+    ended = lab.shell(script, user=user, mounts=[_mount("bind", "/b", str(users_folder))])
+    assert ended.err == ""
+    for path in users_folder.iterdir():
+        status = path.lstat()
+        assert (status.st_uid, status.st_gid) == (1234, 1235), path
+    assert (users_folder / "old").read_text() == "oldnew\n"
+
+
+def test_nothing_made_in_a_users_folder_is_roots(lab: Lab, users_folder: Path) -> None:
+    """Root of the container may give files to any of its users, but none of them is root outside."""
+    code = """
+for user in (0, 1, 33, 1000, 65535):
+    for group in (0, 1, 42, 65535):
+        path = f"/b/{user}-{group}"
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            os.chown(path, user, group)
+            os.chmod(path, 0o6755)
+        except OSError:
+            pass
+for name, device in (("c", 0o20666), ("b", 0o60666)):
+    try:
+        os.mknod("/b/" + name, device, os.makedev(1, 1))
+        print("made", name)
+    except OSError:
+        pass
+"""
+    ended = lab.python(code, mounts=[_mount("bind", "/b", str(users_folder))])
+    assert ended.out == "" and ended.code == 0, ended
+    for path in users_folder.iterdir():
+        status = path.lstat()
+        assert status.st_uid != 0 and status.st_gid != 0, path
+        assert stat.S_ISREG(status.st_mode)
+
+
+def test_set_id_programs_and_devices_of_a_bind_do_nothing(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    folder.mkdir()
+    (folder / "become").write_bytes(Path("/usr/bin/id").read_bytes())
+    (folder / "become").chmod(0o6755)
+    os.mknod(folder / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for owner in ("container", "plain"):
+        mounts = [_mount("bind", "/b", str(folder), owner=owner)]
+        ended = lab.shell("/b/become -u; cat /b/null && echo opened", user="1000", mounts=mounts)
+        assert ended.out == "1000\n", ended
+
+
+def test_a_read_only_bind_with_mounts_below_stays_so(lab: Lab, canary: Canary, tmp_path: Path) -> None:
+    below = canary.folder / "empty"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", below], check=True)
+    try:
+        (below / "secret").write_text("of the tmpfs")
+        mounts = [_mount("bind", "/b", str(canary.folder), read_only=True)]
+        script = "touch /b/x /b/empty/x; mount -o remount,rw /b; mount -o remount,rw /b/empty; touch /b/y /b/empty/y"
+        lab.shell(script, mounts=mounts)
+        lab.shell(script, mounts=mounts, cap_add=["SYS_ADMIN"])
+        assert sorted(os.listdir(below)) == ["secret"]
+    finally:
+        subprocess.run(["umount", below], check=True)
+
+
+# --- the engine's own files -----------------------------------------------------------------------------------------
+
+
+def test_2021_21284_the_root_is_closed_to_users(lab: Lab) -> None:
+    def tree(folder: Path) -> None:
+        (folder / "become").write_bytes(Path("/usr/bin/id").read_bytes())
+        (folder / "become").chmod(0o6755)
+
+    lab.engine.put_secret("closed", b"x", {})
+    lab.engine.create_volume("closed", {})
+    name = lab.up(["sleep", "60"], image=lab.image(None, tree))
+    identity = lab.engine.container(name)["id"]
+    folders = "blobs layers staging containers volumes secrets run stacks locks".split()
+    modes = {folder: stat.S_IMODE(os.stat(f"{lab.root}/{folder}").st_mode) for folder in folders}
+    assert modes == dict.fromkeys(folders, 0o700)
+    assert stat.S_IMODE(os.stat(lab.root).st_mode) == 0o711
+    tries = [f"{lab.root}/{folder}" for folder in folders] + [
+        f"{lab.root}/containers/{identity}/upper",
+        f"{lab.root}/secrets/closed",
+        f"{lab.root}/secret.key",
+        f"{lab.root}/state.db",
+        f"{lab.root}/state.db-wal",
+        f"{lab.root}/run/supervisor.sock",
+        f"{lab.root}/volumes/closed/_data",
+        *[f"{lab.root}/layers/{layer}/become" for layer in os.listdir(f"{lab.root}/layers")],
+    ]
+
+    def attempts() -> list[str]:
+        reached = []
+        for path in tries:
+            for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDONLY | os.O_DIRECTORY):
+                try:
+                    os.open(path, flags)
+                    reached.append(path)
+                except OSError:
+                    continue
+            if os.access(path, os.X_OK):
+                reached.append(path)
+        try:
+            socket.socket(socket.AF_UNIX).connect(f"{lab.root}/run/supervisor.sock")
+            reached.append("connected")
+        except OSError as error:
+            reached.append(type(error).__name__)
+        return reached
+
+    # pytest's folders are closed to others: the root's own modes are what is tested.
+    for folder in (Path(lab.root).parent, Path(lab.root).parent.parent):
+        folder.chmod(0o755)
+    assert as_nobody(attempts) == ["PermissionError"]
+
+
+def _disk_files(lab: Lab) -> Iterator[Path]:
+    """Every file of the engine root that lies on a disk."""
+    device = os.stat(lab.root).st_dev
+    for folder, folders, names in os.walk(lab.root):
+        folders[:] = [name for name in folders if os.lstat(f"{folder}/{name}").st_dev == device]
+        for name in names:
+            path = Path(folder) / name
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def _holding(lab: Lab, value: bytes) -> list[str]:
+    found = [str(path) for path in _disk_files(lab) if value in path.read_bytes()]
+    found += [str(path) for path in Path("/run/stackpy").rglob("*") if path.is_file() and value in path.read_bytes()]
+    for pid in lab.processes():
+        for name in ("environ", "cmdline"):
+            if value in Path(f"/proc/{pid}/{name}").read_bytes():
+                found.append(f"{pid} {name}")
+    return found
+
+
+def test_secrets_are_never_on_disk(lab: Lab) -> None:
+    value = f"s3cret-{os.urandom(16).hex()}".encode()
+    encoded = base64.b64encode(value)[:-4]
+    lab.engine.put_secret("word", value, {"a": "b"})
+    secrets = [{"secret": "word", "target": "word"}, {"secret": "word", "target": "again"}]
+    script = "cat /run/secrets/word; stat -c '%a %u %g' /run/secrets/word; ls /run/secrets; sleep 60"
+    name = lab.up(["sh", "-c", script], secrets=secrets, user="1000:1001", log_max_file=1)
+    lab.said(name, "word\n")
+    out = lab.log(name)
+    assert out.startswith(value.decode() + "400 1000 1001\nagain\nword\n")
+    # Its own log is where it has written it itself; nothing else may have it.
+    own = f"{lab.root}/containers/{lab.engine.container(name)['id']}/"
+    assert {path.removeprefix(own) for path in _holding(lab, value)} <= {"log", "spool.stdout"}
+    assert _holding(lab, encoded) == []
+    silent = lab.up(["sleep", "60"], secrets=secrets)
+    assert lab.exec(silent, "cat", "/run/secrets/word").out == value.decode()
+    for command in (["inspect", silent], ["--format", "json", "ps", "-a"], ["logs", silent]):
+        shown = lab.cli(*command)
+        assert value.decode() not in shown.out + shown.err and encoded.decode() not in shown.out + shown.err
+    denied = lab.exec(
+        silent, "sh", "-c", "cat /run/secrets/word; echo x > /run/secrets/word; rm /run/secrets/word", user="1000"
+    )
+    assert value.decode() not in denied.out
+    assert lab.exec(silent, "sh", "-c", "echo x > /run/secrets/word; rm -f /run/secrets/word").code != 0
+    lab.engine.remove(name, force=True)
+    assert _holding(lab, value) == _holding(lab, encoded) == []
+    lab.kill("supervisor")
+    assert lab.exec(silent, "cat", "/run/secrets/word").out == value.decode()
+    lab.engine.stop(silent)
+    assert _holding(lab, value) == []
+    lab.engine.start(silent)
+    assert lab.exec(silent, "cat", "/run/secrets/again").out == value.decode()
+    lab.engine.remove(silent, force=True)
+    lab.engine.remove_secret("word")
+    assert _holding(lab, value) == []
+    assert f"{lab.root}/secrets" not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.parametrize("target", ["../x", "a/b", "/etc/x", "..", ".", ""])
+def test_a_secrets_target_is_a_name(lab: Lab, target: str) -> None:
+    lab.engine.put_secret("word", b"x", {})
+    assert "target" in lab.reason(["true"], secrets=[{"secret": "word", "target": target}])
+    if target:
+        with pytest.raises(EngineError):
+            lab.engine.put_secret(target, b"x", {})
+
+
+# --- ID ranges ------------------------------------------------------------------------------------------------------
+
+
+def _first_id(lab: Lab, name: str) -> int:
+    return int(Path(f"/proc/{lab.state(name)['pid']}/uid_map").read_text().split()[1])
+
+
+def test_id_ranges_are_unique_across_roots(lab: Lab, tmp_path: Path) -> None:
+    other = Lab(str(tmp_path / "other"))
+    other.build()
+    try:
+        names = [(where, where.up(["sleep", "60"])) for where in (lab, other) * 3]
+        firsts = [_first_id(where, name) for where, name in names]
+        assert len(set(firsts)) == len(firsts)
+        lab.kill("supervisor")
+        more = [(lab, lab.up(["sleep", "60"])), (other, other.up(["sleep", "60"]))]
+        firsts += [_first_id(where, name) for where, name in more]
+        assert len(set(firsts)) == len(firsts)
+        taken = [range(start, start + count) for start, count in _subordinate()]
+        assert not [first for first in firsts for known in taken if first in known or first + 65535 in known]
+    finally:
+        other.leave()
+
+
+def _subordinate() -> list[tuple[int, int]]:
+    text = "".join(path.read_text() for name in ("subuid", "subgid") if (path := Path(f"/etc/{name}")).exists())
+    return ranges.subordinate_ranges(text)
+
+
+def test_id_ranges_of_an_adopted_container_are_not_given_again(lab: Lab) -> None:
+    """Killed between the start of a process and the note of whose the range is, the engine must find that out."""
+    name = lab.up(["sleep", "60"])
+    first, pid = _first_id(lab, name), lab.state(name)["pid"]
+    path = Path(ranges.FOLDER) / str(first)
+    boot = path.read_text().partition("\n")[0]
+    # What a supervisor that was killed in that moment leaves: its own PID, which is gone.
+    path.write_text(f"{boot}\n{2**22 - 1} 1")
+    lab.kill("supervisor")
+    wait_for(lambda: f"\n{pid} " in path.read_text(), "the note that the range is the container's")
+    lab.engine.remove(name, force=True)
+    wait_for(lambda: not path.exists() or f"\n{pid} " not in path.read_text(), "the range to be free")
+
+
+def test_id_ranges_of_an_ended_container_are_not_released_from_under_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(ranges, "_held", {})
+    first = ranges.acquire()
+    gone = os.fork()
+    if not gone:
+        os._exit(0)
+    ranges.bind(first, gone)
+    os.waitpid(gone, 0)
+    mine = ranges._held.copy()
+    # Another root takes it, since its container has ended; then ours, late, gives it back.
+    ranges._held.clear()
+    assert ranges.acquire() == first
+    theirs = ranges._held.copy()
+    ranges._held.clear()
+    ranges._held.update(mine)
+    ranges.release(first)
+    assert ranges.acquire() != first
+    ranges._held.clear()
+    ranges._held.update(theirs)
+    ranges.release(first)
+    ranges._held.clear()
+    assert ranges.acquire() == first
+
+
+def test_id_ranges_that_are_stale_are_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several at once find the same stale range: one of them gets it."""
+    monkeypatch.setattr(ranges, "FOLDER", str(tmp_path))
+    for number in range(300):
+        (tmp_path / str(ranges.FIRST + number * ranges.SIZE)).write_text(f"another-boot\n1 {number}")
+    children = []
+    waiting, over = os.pipe()
+    for _ in range(8):
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.close(over)
+                os.write(writing, " ".join(str(ranges.acquire()) for _ in range(30)).encode())
+                os.close(writing)
+                # Those of one that has ended are free again.
+                os.read(waiting, 1)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        children.append((pid, reading))
+    got = []
+    for _, reading in children:
+        with open(reading) as file:
+            got += file.read().split()
+    os.close(over)
+    os.close(waiting)
+    for pid, _ in children:
+        os.waitpid(pid, 0)
+    assert len(got) == 240
+    assert len(set(got)) == 240
+
+
+# --- build steps ----------------------------------------------------------------------------------------------------
+
+
+def _build(lab: Lab, base: str, *steps: dict[str, Any]) -> None:
+    source: Any = {
+        "base": {"kind": "image", "reference": base},
+        "steps": [{"text": step["instruction"], "line": "stack.py:1", **step} for step in steps],
+    }
+    recipe = lab.engine.resolve(source)
+    lab.engine.build(source, recipe, key="lab/evil", tags=["evil:latest"], labels={}, progress=lambda progress: None)
+
+
+def test_2024_1753_a_build_step_reaches_nothing_of_the_host(lab: Lab, canary: Canary) -> None:
+    def tree(folder: Path) -> None:
+        (folder / "cache").symlink_to(canary.folder)
+        (folder / "work").symlink_to(canary.folder)
+        (folder / str(canary.folder)[1:]).mkdir(parents=True)
+
+    base = lab.image(None, tree)
+    run = {"instruction": "run", "network": "none", "argv": ["sh", "-c", "cat /cache/secret; touch /cache/x; id -u"]}
+    try:
+        _build(lab, base, {**run, "cache": ["/cache"]})
+        _build(lab, base, {**run, "cache": ["/cache/deeper"]})
+        _build(lab, base, {"instruction": "workdir", "target": "/work/made"}, run)
+        _build(lab, base, {"instruction": "file", "target": "/work/made", "content": "eA==", "mode": 0o644}, run)
+    except ProcessFailed as error:
+        raise AssertionError(error.output) from None
+    canary.check()
+
+
+def test_2024_23652_a_target_replaced_by_a_link_is_not_cleaned_away(lab: Lab, canary: Canary) -> None:
+    base = lab.image()
+    script = f"rm -rf /cache; mv /cache /moved; ln -sfn {canary.folder} /cache; ln -sfn {canary.folder} /cache/in; true"
+    for _ in range(2):
+        _build(lab, base, {"instruction": "run", "network": "none", "argv": ["sh", "-c", script], "cache": ["/cache"]})
+        canary.check()
+    script = f"cat /cache/in/secret; rm -rf /cache/in/*; ls /cache; echo {os.urandom(4).hex()}"
+    _build(lab, base, {"instruction": "run", "network": "none", "argv": ["sh", "-c", script], "cache": ["/cache"]})
+    canary.check()
+
+
+def test_2024_1753_copy_from_a_context_does_not_follow_links_out(lab: Lab, canary: Canary, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "sub").mkdir(parents=True)
+    (context / "link").symlink_to(canary.folder)
+    (context / "sub/file").symlink_to(canary.folder / "secret")
+    base = lab.image(None, lambda folder: (folder / "out").symlink_to("/proc/self/root"))
+    for sources in (["link/secret"], ["sub/../../canary/secret"], [str(canary.folder / "secret")], ["sub"], ["link"]):
+        step = {"instruction": "copy", "sources": sources, "context": str(context), "target": "/copied/"}
+        show = {"instruction": "run", "network": "none", "argv": ["sh", "-c", "cat $(ls -d /copied/* /copied/*/*)"]}
+        try:
+            _build(lab, base, step)
+        except EngineError:
+            # Refused: as good.
+            continue
+        shown = lab.shell("cat /copied/* /copied/*/*", image="evil:latest")
+        canary.check(shown.out + str(show))
