@@ -45,9 +45,9 @@ class ExecFailed(EngineError):
 class Channel:
     """The forked process's line to whoever asked for it: a SOCK_SEQPACKET socket that execve closes.
 
-    Messages are JSON: {"at": "network"} with the namespace's descriptor, {"at": "terminal"} with the controlling
-    side's, {"at": "ready"}, {"error": {...}}. End of file without an error means that the program runs. What comes the
-    other way, one byte, lets the process go on to execve.
+    Messages are JSON: {"at": "standing"}, {"at": "root"} with the root file system, {"at": "network"} with the
+    namespace, {"at": "terminal"} with the controlling side of it, {"at": "ready"}, {"error": {...}}. End of file
+    without an error means that the program runs. What comes the other way, one byte, lets the process go on to execve.
     """
 
     def __init__(self, descriptor: int) -> None:

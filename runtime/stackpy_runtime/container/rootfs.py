@@ -20,8 +20,9 @@ from stackpy_runtime.linux.processes import (
     set_filesystem_ids,
 )
 
-# Upper folders become layers, so nothing in them may depend on what lies below.
-OPTIONS = {"redirect_dir": "off", "metacopy": "off"}
+# Upper folders become layers, so nothing in them may depend on what lies below. With an index the kernel would refuse
+# to start a container again while the flush at its last end goes on.
+OPTIONS = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
 def idmapped_clone(path: str, users: int) -> int:

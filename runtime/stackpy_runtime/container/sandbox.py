@@ -66,6 +66,8 @@ def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: 
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     root = rootfs.overlay(plan["lowers"], plan["writable"], owners, first, plan["scratch"], volatile=plan["volatile"])
+    if not plan["volatile"]:
+        channel.send({"at": "root"}, (root,))
     identity = identify(root, process["user"])
     for descriptor in stdio[1:]:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):

@@ -6,6 +6,7 @@ import array
 import fcntl
 import json
 import os
+import queue
 import signal
 import socket
 import struct
@@ -58,7 +59,14 @@ class Lifecycle:
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
         self.boot = boot_id()
+        self.flusher: queue.SimpleQueue[int] = queue.SimpleQueue()
+        threading.Thread(target=self._flush, daemon=True).start()
         self.spares = Spares(store.root.path, keeper)
+
+    def _flush(self) -> None:
+        """Closes the root file systems of containers that have ended."""
+        while True:
+            os.close(self.flusher.get())
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
@@ -287,6 +295,8 @@ class Lifecycle:
                         self.networking.attach(live, descriptors[0])
                     finally:
                         os.close(descriptors[0])
+                elif message["at"] == "root":
+                    live.root_mount = descriptors[0]
                 elif message["at"] == "terminal":
                     with live.changed:
                         live.terminal = descriptors[0]
@@ -404,6 +414,10 @@ class Lifecycle:
         live.close_output()
         live.close_recorder()
         self.keeper.release(f"io/{live.id}")
+        if live.root_mount >= 0:
+            # The last reference: closing it unmounts, and overlayfs then syncs the whole file system below.
+            self.flusher.put(live.root_mount)
+            live.root_mount = -1
         group, live.group = live.group, None
         if group:
             group.kill()

@@ -32,6 +32,7 @@ class Live:
         self.first_id = 0
         self.sources: list[int] = []  # FIFOs, or one terminal
         self.terminal = -1
+        self.root_mount = -1  # its root file system, so that the flush to disk at its end holds up nobody
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
         self.removed = False

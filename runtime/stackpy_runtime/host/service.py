@@ -88,26 +88,28 @@ class Service:
     def answer(self, connection: Connection, request: Any, descriptors: list[int]) -> None:
         """Carries out one request."""
         try:
-            operation, arguments = request["op"], request.get("args", {})
-            self.tidied = False
-            if operation == "run":
-                result = self.run(connection, arguments)
-            elif operation == "exec":
-                result = self.exec(arguments, descriptors)
-            elif operation == "step":
-                result = steps.run(self.lifecycle, connection, arguments, descriptors)
-            elif operation in self.operations:
-                result = self.operations[operation](arguments)
-            else:
-                raise InvalidConfig(f"the engine has no operation `{operation}`")
-            connection.send({"ok": result})
+            answer = {"ok": self.carry_out(connection, request, descriptors)}
         except EngineError as error:
-            connection.send({"error": error.to_wire()})
-        except (Closed, ConnectionError):
-            raise
+            answer = {"error": error.to_wire()}
         except Exception as error:
+            # The client must hear of it, whatever it is; the trace goes to our log.
             traceback.print_exc(file=sys.stderr)
-            connection.send({"error": EngineError(f"{type(error).__name__}: {error}").to_wire()})
+            answer = {"error": EngineError(f"{type(error).__name__}: {error}").to_wire()}
+        connection.send(answer)
+
+    def carry_out(self, connection: Connection, request: Any, descriptors: list[int]) -> Any:
+        """The result of one request."""
+        operation, arguments = request["op"], request.get("args", {})
+        self.tidied = False
+        if operation == "run":
+            return self.run(connection, arguments)
+        if operation == "exec":
+            return self.exec(arguments, descriptors)
+        if operation == "step":
+            return steps.run(self.lifecycle, connection, arguments, descriptors)
+        if operation in self.operations:
+            return self.operations[operation](arguments)
+        raise InvalidConfig(f"the engine has no operation `{operation}`")
 
     def tidy(self, arguments: Arguments) -> None:
         """Takes away what was made on demand; our processes leave soon when nothing follows."""
