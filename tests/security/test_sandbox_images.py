@@ -181,7 +181,7 @@ def test_2024_40635_a_user_out_of_range_is_refused(lab: Lab, peopled: str, user:
 
 
 def test_2026_53488_reserved_labels_of_an_image_have_no_effect(lab: Lab) -> None:
-    labels = {
+    reserved = {
         labels.STACK: "evil",
         labels.RESOURCE: "container.evil",
         "stackpy.replica": "1",
@@ -189,7 +189,7 @@ def test_2026_53488_reserved_labels_of_an_image_have_no_effect(lab: Lab) -> None
         "stackpy.spec": "{}",
         "stackpy.anonymous": "x",
     }
-    name = lab.up(["sleep", "60"], image=lab.image({"Labels": labels}), ports=[])
+    name = lab.up(["sleep", "60"], image=lab.image({"Labels": reserved}), ports=[])
     assert lab.engine.containers("evil") == []
     assert lab.engine.container(name)["config"].get("labels", {}) == {}
     assert "evil" not in lab.cli("--format", "json", "ls").out

@@ -196,7 +196,8 @@ def test_2022_0492_not_even_with_sys_admin(lab: Lab) -> None:
 PROC_ATTACK = """
 done = []
 targets = ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger",
-    "/proc/sys/vm/panic_on_oom", "/proc/sys/kernel/hostname", "/proc/sys/fs/suid_dumpable", "/proc/irq/0/smp_affinity", "/sys/kernel/uevent_helper",
+    "/proc/sys/vm/panic_on_oom", "/proc/sys/kernel/hostname", "/proc/sys/fs/suid_dumpable",
+    "/proc/irq/0/smp_affinity", "/sys/kernel/uevent_helper",
     "/proc/sys/net/ipv4/ip_forward", "/sys/power/state", "/proc/self/oom_score_adj_", "/proc/bus/pci/00/00.0",
     "/proc/kcore", "/proc/kmsg", "/proc/mem", "/dev/mem", "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/module/kernel/parameters/panic", "/proc/1/sessionid_"]
