@@ -30,22 +30,43 @@ _PUNCH_AT = 4 << 20
 _PUNCH_HOLE_KEEP_SIZE = 3
 
 
-def render(stream: str, data: bytes, moment: str, *, last: bool) -> tuple[bytes, int]:
-    """Log lines for the whole lines in `data`, and how many bytes of it they cover; `last` takes the rest as well."""
+def _between_letters(data: bytes, end: int) -> int:
+    """`end`, or the few bytes less that leave a letter of UTF-8 in one piece."""
+    for back in (1, 2, 3):
+        byte = data[end - back]
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return end - back if length > back else end
+        if byte < 0x80:
+            break
+    return end
+
+
+def render(stream: str, data: bytes, moment: str, *, last: bool, room: int = 1 << 62) -> tuple[bytes, int]:
+    """Log lines for the whole lines in `data`, and how many bytes of it they cover; `last` takes the rest as well.
+
+    room: bytes that the log lines may have
+    """
     head = f"{moment} {stream} ".encode()
     out: list[bytes] = []
     done = 0
     while done < len(data):
-        end = data.find(b"\n", done, done + LONGEST_LINE)
+        start, kind, end = done, b"F ", data.find(b"\n", done, done + LONGEST_LINE)
         if end >= 0:
-            out += (head, b"F ", data[done:end], b"\n")
             done = end + 1
-        elif len(data) - done >= LONGEST_LINE or last:
-            part = data[done : done + LONGEST_LINE]
-            out += (head, b"P ", part, b"\n")
-            done += len(part)
+        elif len(data) - done >= LONGEST_LINE:
+            kind, end = b"P ", _between_letters(data, done + LONGEST_LINE)
+            done = end
+        elif last:
+            kind, end = b"P ", len(data)
+            done = end
         else:
             break
+        room -= len(head) + end - start + 3
+        if room < 0:
+            done = start
+            break
+        out += (head, kind, data[start:end], b"\n")
     return b"".join(out), done
 
 
@@ -56,6 +77,7 @@ class Spool:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.end = os.fstat(self.descriptor).st_size
         self.punched = 0
+        self.pending = b""  # read from a terminal, and refused by a full disk
 
     def take(self, source: int) -> int:
         """Moves what a FIFO holds into the spool; returns how many bytes, 0 when there was nothing."""
@@ -71,8 +93,12 @@ class Spool:
             taken += count
 
     def append(self, data: bytes) -> None:
-        """Adds bytes that came from elsewhere (a terminal)."""
-        self.end += os.pwrite(self.descriptor, data, self.end)
+        """Adds bytes that came from elsewhere (a terminal); what the disk refuses is kept and added first next time."""
+        self.pending += data
+        while self.pending:
+            count = os.pwrite(self.descriptor, self.pending, self.end)
+            self.end += count
+            self.pending = self.pending[count:]
 
     def read(self, start: int, size: int = _CHUNK) -> bytes:
         """Bytes from an offset on."""
@@ -110,6 +136,7 @@ class Recorder:
             # Lines whose place in the spool was not recorded: they are rendered again below.
             os.ftruncate(self.log, rendered[2])
             self.size = rendered[2]
+        self._record_state()
         self.kept: Callable[[int], int] = lambda index: self.spools[index].end
 
     def _open(self) -> int:
@@ -121,16 +148,33 @@ class Recorder:
         for index, name in enumerate(STREAMS):
             spool = self.spools[index]
             while self.rendered[index] < spool.end:
-                text, done = render(name, spool.read(self.rendered[index]), moment, last=last)
+                data = spool.read(self.rendered[index])
+                text, done = render(name, data, moment, last=last, room=max(0, self.max_size - self.size))
                 if not done:
-                    break
-                if self.size and self.size + len(text) > self.max_size:
-                    self._rotate()
-                os.write(self.log, text)
-                self.size += len(text)
+                    # No whole line, or none that this file has room for; one longer than a file gets one of its own.
+                    text, done = render(name, data, moment, last=last, room=max(self.max_size, 2 * LONGEST_LINE))
+                    if not done:
+                        break
+                    if self.size:
+                        self._rotate()
+                self._append(text)
                 self.rendered[index] += done
-                os.pwrite(self.state, _STATE.pack(*self.rendered, self.size), 0)
+                self._record_state()
             spool.discard(min(self.rendered[index], self.kept(index)))
+
+    def _record_state(self) -> None:
+        os.pwrite(self.state, _STATE.pack(*self.rendered, self.size), 0)
+
+    def _append(self, text: bytes) -> None:
+        rest = memoryview(text)
+        try:
+            while rest:
+                rest = rest[os.write(self.log, rest) :]
+        except OSError:
+            # A full disk has taken a part: all of it is rendered again when there is room.
+            os.ftruncate(self.log, self.size)
+            raise
+        self.size += len(text)
 
     def _rotate(self) -> None:
         for number in range(self.max_file - 1, 0, -1):
@@ -143,6 +187,8 @@ class Recorder:
             os.unlink(f"{self.folder}/log")
         os.close(self.log)
         self.log, self.size = self._open(), 0
+        # Before a line is in the new file: one that comes after us must not take the old one's size for this one's.
+        self._record_state()
 
     def close(self) -> None:
         """Closes all files."""

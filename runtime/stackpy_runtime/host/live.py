@@ -96,6 +96,7 @@ class Live:
 
     def _pump_terminal(self) -> bool:
         assert self.recorder
+        self.recorder.spools[0].append(b"")
         while True:
             try:
                 data = os.read(self.terminal, 65536)
