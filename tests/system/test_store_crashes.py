@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpy_runtime import volume
+from stackpy_runtime import filling, volume
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.image import archive
 from stackpy_runtime.store import garbage, layers
@@ -170,7 +170,7 @@ def test_a_volume_that_does_not_fit_stays_empty(tmp_path: Path, small: Path) -> 
     target = volume.create(store, "data", {})["mountpoint"]
     descriptors = os.open(source, os.O_RDONLY), os.open(target, os.O_RDONLY)
     with pytest.raises(EngineError) as caught:
-        volume.fill(*descriptors)
+        filling.fill(*descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
     assert (str(caught.value), caught.value.hint, os.listdir(target)) == (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime import volume
+from stackpy_runtime import filling, volume
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
 from stackpy_runtime.store import garbage
 from stackpy_runtime.store.store import Store
@@ -43,7 +43,7 @@ def opened(path: str | Path) -> int:
 def fill(source: str | Path, target: str | Path) -> bool:
     descriptors = opened(source), opened(target)
     try:
-        return volume.fill(*descriptors)
+        return filling.fill(*descriptors)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -167,9 +167,9 @@ def test_only_an_empty_volume_is_filled(store: Store, source: Path) -> None:
     assert not fill(source, target)
     assert os.listdir(target) == ["mine"]
     (target / "mine").unlink()
-    assert volume.wants_filling(str(target))
+    assert filling.wants_filling(str(target))
     assert fill(source, target)
-    assert not volume.wants_filling(str(target))
+    assert not filling.wants_filling(str(target))
     assert not fill(source, target)
 
 
@@ -196,7 +196,7 @@ def test_a_fill_that_was_killed_begins_anew(store: Store, source: Path) -> None:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert ".stackpy-filling" in os.listdir(target)
-    assert volume.wants_filling(str(target))
+    assert filling.wants_filling(str(target))
     wanted = state(source)
     wanted["folder"][5].pop("trusted.overlay.opaque")  # type: ignore[attr-defined]
     assert fill(source, target)

@@ -6,9 +6,9 @@ live side by side. On version 1 a group exists once for each controller.
 
 from __future__ import annotations
 
+import binascii
 import errno
 import functools
-import hashlib
 import os
 import signal
 from typing import NamedTuple
@@ -108,7 +108,7 @@ def settings(version: int, limits: Limits) -> dict[str, list[tuple[str, str]]]:
 
 def parent_name(root: str) -> str:
     """The group of an engine root, in which its containers' groups are."""
-    return f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+    return f"stackpy-{binascii.crc32(root.encode()):08x}"
 
 
 def remove_parent(root: str) -> None:

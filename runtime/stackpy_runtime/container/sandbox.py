@@ -22,9 +22,9 @@ from stackpy_runtime.container.cgroups import Group, Limits
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
 from stackpy_runtime.container.plan import MountPlan, SandboxPlan, bind_map
 from stackpy_runtime.errors import InvalidConfig, KernelError
+from stackpy_runtime.filling import fill, wants_filling
 from stackpy_runtime.linux import files, libc, mounts, namespaces
 from stackpy_runtime.linux.title import set_title
-from stackpy_runtime.volume import fill, wants_filling
 
 O_DIR = os.O_PATH | os.O_DIRECTORY
 # Any folder that every host has serves to attach the new root for the moment before pivot_root; not one that proc or

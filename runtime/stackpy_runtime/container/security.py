@@ -5,8 +5,6 @@ The sets are Docker's (oci/caps/defaults.go, oci/defaults.go), plus what later v
 
 from __future__ import annotations
 
-import difflib
-
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.linux.processes import CAPABILITIES
 
@@ -41,6 +39,8 @@ def capabilities(add: list[str], drop: list[str]) -> frozenset[str]:
     def known(name: str) -> str:
         short = name.upper().removeprefix("CAP_")
         if short != "ALL" and short not in CAPABILITIES:
+            import difflib
+
             near = difflib.get_close_matches(short, CAPABILITIES, 1)
             raise InvalidConfig(f"unknown capability `{name}`", hint=f"did you mean `{near[0]}`?" if near else "")
         return short
