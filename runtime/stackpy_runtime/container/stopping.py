@@ -31,6 +31,14 @@ def signal_number(name: str) -> int:
     raise InvalidConfig(f"`{name}` is not a signal", hint="TERM, INT, HUP, KILL, RTMIN+3, or a number")
 
 
+def signal_name(number: int) -> str:
+    """`SIGTERM` for 15; those without a name of their own are counted from SIGRTMIN."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
 _RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
-from stackpy_runtime.container.stopping import signal_number
+from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, ProcessFailed, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
@@ -454,14 +454,14 @@ class Lifecycle:
                 self.store.update_container(live.id, state=live.state)
             grace = live.config.get("stop_grace_period", 10.0) if timeout is None else timeout
             wanted = number or self.stop_signal(live)
-            how = f"stopped by {signal.Signals(wanted).name}"
+            how = f"stopped by {signal_name(wanted)}"
             if wanted != signal.SIGKILL and grace > 0 and can_take(pid, wanted):
                 live.signal(wanted)
                 if live.wait_until(lambda: not live.pid, grace):
                     return how
-                how = f"killed: it did not end within {grace:g} s of {signal.Signals(wanted).name}"
+                how = f"killed: it did not end within {grace:g} s of {signal_name(wanted)}"
             elif wanted != signal.SIGKILL and grace > 0:
-                how = f"killed at once: its first process ignores {signal.Signals(wanted).name}"
+                how = f"killed at once: its first process ignores {signal_name(wanted)}"
             live.signal(signal.SIGKILL)
             if not live.wait_until(lambda: not live.pid, KILL_WAIT):
                 if live.group:
