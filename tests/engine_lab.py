@@ -199,10 +199,14 @@ class Lab:
     def _titles(self) -> list[str]:
         return [f"stackpy {what} --root {self.root}" for what in ("keeper", "supervisor")]
 
-    def kill(self, what: str) -> None:
-        """Kills the keeper or the supervisor with SIGKILL."""
-        for pid in wait_for(lambda: self.processes(what), f"a {what}"):
-            os.kill(pid, signal.SIGKILL)
+    def kill(self, what: str = "") -> None:
+        """Kills the keeper or the supervisor with SIGKILL; both, at the same moment, when neither is named."""
+        pids = wait_for(lambda: self.processes(what), f"a {what or 'process of ours'}")
+        # Each would start the other anew.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
+        wait_for(lambda: not set(pids) & set(self.processes(what)), f"the end of {what or 'both'}")
 
     def clear(self) -> None:
         """Removes all that a test has made but images."""

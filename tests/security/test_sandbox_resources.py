@@ -268,12 +268,12 @@ def test_everything_killed_leaves_nothing(lab: Lab) -> None:
         for entry in os.listdir("/proc")
         if entry.isdigit() and _parent(entry) in map(str, lab.processes("keeper"))
     ]
-    for pid in [*lab.processes("keeper"), *lab.processes("supervisor"), *pids, *spares]:
+    lab.kill()
+    for pid in [*pids, *spares]:
         try:
             os.kill(pid, 9)
         except ProcessLookupError:
             pass
-    wait_for(lambda: not lab.processes(), "their end")
     wait_for(lambda: {lab.state(name)["status"] for name in names} == {"exited"}, "the containers' end")
     lab.clear()
     lab.leave()
