@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import sys
 import threading
 import time
 from typing import Any
@@ -25,6 +28,8 @@ class Containers:
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.lifecycle, self.store = lifecycle, lifecycle.store
+        self.rubbish: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._remove_rubbish, daemon=True).start()
         lifecycle.on_running = self.begin_watch
         lifecycle.on_ended = self.ended
 
@@ -77,9 +82,28 @@ class Containers:
             with live.changed:
                 live.state = {**live.state, "status": "exited"}
                 live.changed.notify_all()
-            trees.remove(live.folder)
+            self._throw_away(live.folder)
             if volumes:
                 self._remove_anonymous(live)
+
+    def _throw_away(self, folder: str) -> None:
+        """Takes a container's folder out of sight at once, and off the disk in its own time."""
+        aside = f"{self.store.root.staging}/{os.urandom(8).hex()}"
+        try:
+            os.rename(folder, aside)
+        except FileNotFoundError:
+            return
+        self.rubbish.put(aside)
+
+    def _remove_rubbish(self) -> None:
+        while True:
+            # Killed on the way, the collection at the next start finds the rest.
+            try:
+                trees.remove(self.rubbish.get())
+            except EngineError as error:
+                print(f"a removed container's folder is left for the next start: {error}", file=sys.stderr)
+            finally:
+                self.rubbish.task_done()
 
     def _remove_anonymous(self, live: Live) -> None:
         for known in self.store.volumes():

@@ -30,6 +30,7 @@ from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
+TURNS = 4
 
 
 def limits(config: Any) -> cgroups.Limits:
@@ -59,6 +60,10 @@ class Lifecycle:
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
         self.boot = boot_id()
+        # More at once would only take turns at the interpreter's lock. Ends have turns of their own: a start that fills
+        # a large volume must not keep them waiting.
+        self.turns = threading.Semaphore(TURNS)
+        self.ends = threading.Semaphore(TURNS)
         self.flusher: queue.SimpleQueue[int] = queue.SimpleQueue()
         threading.Thread(target=self._flush, daemon=True).start()
         self.spares = Spares(store.root.path, keeper)
@@ -111,6 +116,7 @@ class Lifecycle:
         if live:
             with live.changed:
                 live.ended = (code, when)
+            self.unwatch(live)
             threading.Thread(target=self.finish, args=(live,), daemon=True).start()
 
     def take_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int, int]:
@@ -134,7 +140,8 @@ class Lifecycle:
                 live.launching, live.ended = True, None
                 live.state = {**live.state, "stopped": False, "error": ""}
             try:
-                self._launch(live, stdin)
+                with self.turns:
+                    self._launch(live, stdin)
             except BaseException as error:
                 self._fail(live, error)
                 raise
@@ -353,7 +360,11 @@ class Lifecycle:
             code, when = live.ended
             live.ended = None
             ran = time.monotonic() - live.born
-        self.unwatch(live)
+        with self.ends:
+            self._finish(live, code, when, ran)
+        self.on_ended(live)
+
+    def _finish(self, live: Live, code: int | None, when: float, ran: float) -> None:
         live.pump(last=True)
         killed = live.group is not None and live.group.oom_kills() > 0
         self._release(live)
@@ -378,7 +389,6 @@ class Lifecycle:
             if again:
                 live.restart_timer = self.later(live.pause, lambda: self._restart(live))
             live.changed.notify_all()
-        self.on_ended(live)
 
     def _restart(self, live: Live) -> None:
         """Called in the loop's thread when a restart is due."""

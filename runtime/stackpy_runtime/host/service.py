@@ -114,6 +114,7 @@ class Service:
     def tidy(self, arguments: Arguments) -> None:
         """Takes away what was made on demand; our processes leave soon when nothing follows."""
         self.networking.tidy()
+        self.containers.rubbish.join()
         self.tidied = True
 
     # --- operations that are more than a line -------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class Supervisor:
         self.service = Service(self.lifecycle, self.containers, self.networking)
         self.dns = DnsServer(self.networking.names.lookup, self.networking.names.reverse)
         self.idle_since = time.monotonic()
+        self.rules_guarded = False
 
     # --- the loop's thread, from other threads ------------------------------------------------------------------------
 
@@ -76,17 +77,10 @@ class Supervisor:
         self.loop.call_soon_threadsafe(self._watch, live)
 
     def unwatch(self, live: Live) -> None:
-        """Stops reading; returns once the loop has let go of the descriptors, which may then be closed."""
-        done = threading.Event()
-
-        def let_go() -> None:
-            for descriptor in [*live.sources, live.terminal]:
-                if descriptor >= 0:
-                    self.loop.remove_reader(descriptor)
-            done.set()
-
-        self.loop.call_soon_threadsafe(let_go)
-        done.wait()
+        """Stops reading, so that the descriptors may be closed; called in the loop's thread."""
+        for descriptor in [*live.sources, live.terminal]:
+            if descriptor >= 0:
+                self.loop.remove_reader(descriptor)
 
     def _watch(self, live: Live) -> None:
         with live.changed:
@@ -237,7 +231,9 @@ class Supervisor:
 
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""
-        quiet = not self.clients and not self.lifecycle.running() and not self.service.busy
+        self._guard_rules()
+        busy = self.service.busy or self.containers.rubbish.unfinished_tasks
+        quiet = not self.clients and not self.lifecycle.running() and not busy
         if not quiet:
             self.idle_since = time.monotonic()
             self.lifecycle.spares.rest()
@@ -248,6 +244,15 @@ class Supervisor:
             self.keeper.send({"op": "quit"})
             os._exit(0)
         self.loop.call_later(TICK, self._tick)
+
+    def _guard_rules(self) -> None:
+        """Where others may flush our rules (before Linux 6.9) they are written again; known once there are some."""
+        if self.rules_guarded or not self.store.networks():
+            return
+        self.rules_guarded = True
+        rules = self.networking.manager.changes()
+        if rules is not None:
+            self.loop.add_reader(rules, self._mend_rules, rules)
 
     def _mend_rules(self, rules: socket.socket) -> None:
         try:
@@ -263,10 +268,6 @@ class Supervisor:
         os.set_blocking(LISTENER, False)
         self.loop.add_reader(LINE, self._serve_keeper)
         self.loop.add_reader(LISTENER, self._accept)
-        rules = self.networking.manager.changes()
-        if rules is not None:
-            # An older kernel, where others may flush our rules: then they are written again.
-            self.loop.add_reader(rules, self._mend_rules, rules)
         self.loop.call_later(TICK, self._tick)
         self.loop.run_forever()
 
@@ -298,7 +299,7 @@ def processes_kill(pid: int) -> None:
 def main(root: str) -> None:
     """The supervisor's process; descriptors 3 and 4 are the keeper's gifts."""
     # A thread that has work waits for another's turn to end, 5 ms by default: as long as a whole start takes.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.002)
     os.umask(0o022)
     os.chdir("/")
     set_title(f"stackpy supervisor --root {root}")

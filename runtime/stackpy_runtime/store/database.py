@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from threading import RLock, Thread, current_thread, local
+from threading import Lock, RLock, Thread, current_thread, local
 from typing import Any, TypeVar
 
 from stackpy_runtime.errors import Conflict, Denied, EngineError
@@ -44,6 +44,8 @@ class Database:
         self._open: dict[Thread, sqlite3.Connection] = {}
         self._open_process = os.getpid()
         self._lock = RLock()
+        # Threads of one process wait for each other here: SQLite's own waiting sleeps for milliseconds at a time.
+        self._writing = Lock()
         if create:
             self.root.create()
             self._connection(create=True)
@@ -150,6 +152,7 @@ class Database:
         connection = self._connection()
         if connection is None:
             raise EngineError(f"there is no engine root at `{self.root.path}`", hint="stackpy apply creates it")
+        self._writing.acquire()
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -164,6 +167,8 @@ class Database:
             raise EngineError("a name or an ID is not UTF-8 text") from None
         except sqlite3.Error as error:
             raise _translated(error, self.root.database) from None
+        finally:
+            self._writing.release()
         return result
 
 
