@@ -48,7 +48,10 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     if proc.start_time(plan["pid"]) != plan["start"]:
         raise Conflict(f"container {plan['name']} is not running")
     filter_ = read_file(process["filter"]) if process["filter"] else b""
-    join_cgroups(plan["cgroups"])
+    try:
+        join_cgroups(plan["cgroups"])
+    except FileNotFoundError:
+        raise Conflict(f"container {plan['name']} is not running") from None
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     kinds = (
         namespaces.CLONE_NEWUSER

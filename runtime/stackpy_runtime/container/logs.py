@@ -79,10 +79,10 @@ class Spool:
         self.punched = 0
         self.pending = b""  # read from a terminal, and refused by a full disk
 
-    def take(self, source: int) -> int:
-        """Moves what a FIFO holds into the spool; returns how many bytes, 0 when there was nothing."""
+    def take(self, source: int, most: int = 1 << 62) -> int:
+        """Moves what a FIFO holds into the spool, about `most` bytes of it; returns how many, 0 for an empty one."""
         taken = 0
-        while True:
+        while taken < most:
             try:
                 count = os.splice(source, self.descriptor, _CHUNK, offset_dst=self.end, flags=os.SPLICE_F_NONBLOCK)
             except BlockingIOError:
@@ -91,6 +91,7 @@ class Spool:
                 return taken
             self.end += count
             taken += count
+        return taken
 
     def append(self, data: bytes) -> None:
         """Adds bytes that came from elsewhere (a terminal); what the disk refuses is kept and added first next time."""

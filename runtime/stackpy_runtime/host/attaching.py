@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from stackpy_runtime.host.lifecycle import Lifecycle
-from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.live import MOST_BEHIND, Live
 from stackpy_runtime.host.wire import JSON, STDERR, STDIN, STDOUT, Closed, Connection
 
 MOST_AT_ONCE = 1 << 20
@@ -34,6 +34,8 @@ class Attachment:
         if not stdin or self.live.config.get("tty"):
             return -1
         theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
+        # A process of any user may open it again as /dev/stdin; nobody else can reach it.
+        os.fchmod(theirs, 0o666)
         return theirs
 
     def listen(self) -> None:
@@ -66,7 +68,10 @@ class Attachment:
             except BlockingIOError:
                 import select
 
-                select.select([], [target], [], 1.0)
+                # Not select(2): it knows no descriptor above 1023.
+                room = select.poll()
+                room.register(target, select.POLLOUT)
+                room.poll(1000)
             except OSError:
                 # Nobody reads it any more.
                 return
@@ -95,6 +100,7 @@ class Attachment:
                     live.changed.wait_for(lambda: self._pending() or self._over(), 5.0)
                     parts = self._take()
                     over = not parts and self._over()
+                self._let_on()
                 for kind, data in parts:
                     self.connection.send_raw(kind, data)
                 if over:
@@ -104,10 +110,20 @@ class Attachment:
         finally:
             with live.changed:
                 live.readers.pop(self, None)
+            self._let_on()
             for descriptor in self.spools:
                 os.close(descriptor)
             self.spools = []
             self._close_stdin()
+
+    def _let_on(self) -> None:
+        """Has the output read again that was left alone because of us."""
+        live = self.live
+        with live.changed:
+            resumed = live.held and live.behind() < MOST_BEHIND // 2
+            live.held = live.held and not resumed
+        if resumed:
+            self.lifecycle.watch(live)
 
     def _over(self) -> bool:
         live = self.live

@@ -90,6 +90,7 @@ def probe(lifecycle: Lifecycle, live: Live, argv: list[str], timeout: float) -> 
     except Conflict as error:
         return Verdict(False, str(error))
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    os.fchmod(writing, 0o666)  # to be opened again as /dev/stdout
     os.set_blocking(reading, False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:

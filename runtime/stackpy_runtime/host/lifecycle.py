@@ -30,6 +30,7 @@ from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
+NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
 TURNS = 4
 
 
@@ -101,7 +102,7 @@ class Lifecycle:
         """A first stage has ended without a second."""
         with self.announced:
             if reference in self.executions:
-                self.executions[reference] = 125
+                self.executions[reference] = NEVER_BEGAN
             self.announced.notify_all()
 
     def heard_exit(self, kind: str, reference: str, code: int | None, when: float) -> None:

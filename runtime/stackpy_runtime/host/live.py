@@ -11,6 +11,11 @@ from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, S
 from stackpy_runtime.model import Container, ContainerState
 
 
+MOST_AT_ONCE = 4 << 20
+# Of output that an attached client has yet to take.
+MOST_BEHIND = 32 << 20
+
+
 class Live:
     """State in memory of one container.
 
@@ -35,6 +40,7 @@ class Live:
         self.root_mount = -1  # its root file system, so that the flush to disk at its end holds up nobody
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
+        self.held = False  # waits for an attached client
         self.removed = False
         self.pause = 0.0
         self.born = 0.0
@@ -74,8 +80,19 @@ class Live:
         assert self.recorder
         return min((offsets[index] for offsets in self.readers.values()), default=self.recorder.spools[index].end)
 
+    def behind(self) -> int:
+        """Bytes that the slowest attached client has yet to be sent."""
+        with self.changed:
+            if self.recorder is None:
+                return 0
+            return max(spool.end - self._kept(index) for index, spool in enumerate(self.recorder.spools))
+
     def pump(self, *, last: bool = False) -> bool:
-        """Moves what has been written into spools and log; False when a terminal has been closed for good."""
+        """Moves what has been written into spools and log.
+
+        False when looking again at once is no use: a terminal is closed for good, the disk is full, or an attached
+        client is so far behind that the container has to wait for it, as on a terminal.
+        """
         with self.changed:
             if self.recorder is None:
                 return False
@@ -84,13 +101,18 @@ class Live:
                 if self.terminal >= 0:
                     open_still = self._pump_terminal()
                 else:
+                    self.held = not last and self.behind() > MOST_BEHIND
                     for source, spool in zip(self.sources, self.recorder.spools, strict=False):
-                        spool.take(source)
+                        if not self.held:
+                            # Bounded, or one that writes faster than it is read would keep the others waiting.
+                            spool.take(source, (1 << 62) if last else MOST_AT_ONCE)
+                    open_still = not self.held
                 self.recorder.record(last=last)
             except OSError as error:
                 # A full disk: the FIFO keeps what it has, the container waits, and the next pump tries again.
                 if error.errno not in (28, 122):
                     raise
+                open_still = self.terminal >= 0
             self.changed.notify_all()
             return open_still
 

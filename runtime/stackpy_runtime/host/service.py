@@ -21,7 +21,7 @@ from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
 from stackpy_runtime.host.containers import Containers, now
-from stackpy_runtime.host.lifecycle import Lifecycle
+from stackpy_runtime.host.lifecycle import NEVER_BEGAN, Lifecycle
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 
@@ -198,6 +198,9 @@ class Service:
         close_all(descriptors)
         descriptors.clear()
         try:
-            return {"exit_code": executions.wait(self.lifecycle, reference)}
+            code = executions.wait(self.lifecycle, reference)
         finally:
             executions.forget(self.lifecycle, reference)
+        if code == NEVER_BEGAN:
+            raise Conflict("it is not running any more", subject=f"container {live.name}")
+        return {"exit_code": code}

@@ -76,9 +76,10 @@ def _end_with_client(connection: Connection, live: Live) -> None:
     """Kills the step when its client goes; the client sends nothing meanwhile."""
     import select
 
+    line = select.poll()
+    line.register(connection.fileno(), select.POLLIN)
     while live.pid:
-        readable, _, _ = select.select([connection.fileno()], [], [], 0.5)
-        if readable and live.pid:
+        if line.poll(500) and live.pid:
             try:
                 connection.receive()
             except (Closed, OSError):

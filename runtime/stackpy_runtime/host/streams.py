@@ -10,11 +10,12 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stackpy_runtime.errors import from_wire
+from stackpy_runtime.errors import EngineError, from_wire
 from stackpy_runtime.host.client import Client
 from stackpy_runtime.host.wire import JSON, STDERR, STDIN, STDOUT, Connection
 
 CHUNK = 65536
+INPUT_CHUNK = 16384
 PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -23,6 +24,13 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def open_pipe() -> tuple[int, int]:
+    """A pipe that a process of any user may open again as /dev/stdout: only who may look into its /proc/PID/fd can."""
+    ends = os.pipe2(os.O_CLOEXEC)
+    os.fchmod(ends[0], 0o666)
+    return ends
 
 
 def terminal_size() -> tuple[int, int]:
@@ -89,16 +97,26 @@ def run(client: Client, config: dict[str, Any]) -> int:
 
 def _exchange(client: Client, connection: Connection, *, stdin: bool) -> dict[str, Any]:
     """Passes input on and writes output until the answer comes."""
-    watched = [connection.fileno(), *([0] if stdin else [])]
+    line = connection.fileno()
+    poll = select.poll()
+    poll.register(line, select.POLLIN)
+    if stdin:
+        poll.register(0, select.POLLIN)
     while True:
         if stdin:
-            readable, _, _ = select.select(watched, [], [])
-            if 0 in readable:
-                data = os.read(0, CHUNK)
+            ready = dict(poll.poll())
+            if ready.get(line, 0) & select.POLLOUT:
+                # Room again for a chunk: a writable socket has most of its buffer free (unix_writable, af_unix.c).
+                poll.modify(line, select.POLLIN)
+                poll.register(0, select.POLLIN)
+            if 0 in ready:
+                data = os.read(0, INPUT_CHUNK)
                 connection.send_raw(STDIN, data)
-                if not data:
-                    watched.remove(0)
-            if connection.fileno() not in readable:
+                poll.unregister(0)
+                if data:
+                    # Not before there is room for it is more read: waiting to send would keep output waiting.
+                    poll.modify(line, select.POLLIN | select.POLLOUT)
+            if not ready.get(line, 0) & ~select.POLLOUT:
                 continue
         kind, payload, _ = connection.receive_raw()
         if kind == STDOUT:
@@ -124,7 +142,7 @@ def execute(client: Client, arguments: dict[str, Any]) -> int:
         given = [theirs.fileno()]
         if not tty:
             # Pipes of our own, so that no descriptor of the caller's (a file, a terminal) reaches the container.
-            pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3 if stdin else 2)]
+            pipes = [open_pipe() for _ in range(3 if stdin else 2)]
             if stdin:
                 given.append(pipes[0][0])
             given += [pipe[1] for pipe in pipes[-2:]]
@@ -150,12 +168,51 @@ def _failure(channel: Any) -> None:
             raise from_wire(message["error"])
 
 
-def _exec_pipes(client: Client, connection: Connection, channel: Any, feed: int, outputs: dict[int, int]) -> int:
+class _Feed:
+    """Our standard input on its way into a pipe: a process that does not read holds nobody up who waits for output."""
+
+    def __init__(self, poll: select.poll, target: int) -> None:
+        self.poll, self.target = poll, target
+        self.rest = b""
+        if target >= 0:
+            os.set_blocking(target, False)
+            poll.register(0, select.POLLIN)
+
+    def read(self) -> None:
+        """Takes what is there; from then on the pipe is waited for."""
+        self.rest = os.read(0, CHUNK)
+        if not self.rest:
+            self.close()
+            return
+        self.poll.unregister(0)
+        self.poll.register(self.target, select.POLLOUT)
+
+    def write(self) -> None:
+        """Writes what the pipe has room for; when all is written, our input is waited for again."""
+        try:
+            self.rest = self.rest[os.write(self.target, self.rest) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.close()
+            return
+        if not self.rest:
+            self.poll.unregister(self.target)
+            self.poll.register(0, select.POLLIN)
+
+    def close(self) -> None:
+        """Ends the pipe."""
+        if self.target >= 0:
+            self.poll.unregister(self.target if self.rest else 0)
+            os.close(self.target)
+            self.target, self.rest = -1, b""
+
+
+def _exec_pipes(client: Client, connection: Connection, channel: Any, target: int, outputs: dict[int, int]) -> int:
     poll = select.poll()
     for descriptor in outputs:
         poll.register(descriptor, select.POLLIN)
-    if feed >= 0:
-        poll.register(0, select.POLLIN)
+    feed = _Feed(poll, target)
     poll.register(connection.fileno(), select.POLLIN)
     answer: dict[str, Any] | None = None
     while outputs or answer is None:
@@ -169,22 +226,18 @@ def _exec_pipes(client: Client, connection: Connection, channel: Any, feed: int,
                     os.close(descriptor)
                     del outputs[descriptor]
             elif descriptor == 0:
-                data = os.read(0, CHUNK)
-                try:
-                    write_all(feed, data)
-                except BrokenPipeError:
-                    data = b""
-                if not data:
-                    poll.unregister(0)
-                    os.close(feed)
-                    feed = -1
-            else:
+                feed.read()
+            elif descriptor == feed.target:
+                feed.write()
+            elif descriptor == connection.fileno():
                 poll.unregister(descriptor)
-                answer = client.result(connection)
-                if feed >= 0:
-                    poll.unregister(0)
-                    os.close(feed)
-                    feed = -1
+                try:
+                    answer = client.result(connection)
+                except EngineError:
+                    # What the process has said itself is nearer to the cause.
+                    _failure(channel)
+                    raise
+                feed.close()
                 # What the process has left running may hold the pipes open; what it wrote itself is in them already.
                 for open_still in list(outputs):
                     os.set_blocking(open_still, False)

@@ -91,7 +91,7 @@ class Supervisor:
 
     def _pump(self, live: Live, descriptor: int) -> None:
         if not live.pump():
-            # A terminal that is closed, or a disk that is full: either way looking again at once would spin.
+            # Looking again at once would spin: a closed terminal, a full disk, a client that does not read.
             self.loop.remove_reader(descriptor)
             if live.terminal < 0:
                 self.loop.call_later(RETRY_OUTPUT, self._watch, live)

@@ -29,6 +29,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 # Descriptors held at once; folders below are renamed up to the top of the tree.
 _DEPTH = 32
+_TRIES = 5
 
 
 def remove(path: str) -> None:
@@ -135,16 +136,22 @@ def _remove_entry(folder: int, name: str, tree: _Tree, depth: int = 0) -> None:
         _clear_flags(opened)
         if tree.top < 0:
             tree.top = opened
-        _empty(opened, tree, depth)
+        for attempt in range(_TRIES):
+            _empty(opened, tree, depth)
+            try:
+                os.rmdir(name, dir_fd=folder)
+                return
+            except PermissionError:
+                _clear_flags(folder)
+            except OSError as error:
+                # Something has been put in meanwhile: the keeper writes an exit code when it comes.
+                if error.errno not in (39, 17) or attempt == _TRIES - 1:  # ENOTEMPTY, EEXIST
+                    raise
+        os.rmdir(name, dir_fd=folder)
     finally:
         if tree.top == opened:
             tree.top = -1
         os.close(opened)
-    try:
-        os.rmdir(name, dir_fd=folder)
-    except PermissionError:
-        _clear_flags(folder)
-        os.rmdir(name, dir_fd=folder)
 
 
 def _empty(folder: int, tree: _Tree, depth: int) -> None:
