@@ -7,6 +7,7 @@ trace it or look at /proc/PID/fd (CVE-2016-9962), and holds nothing of the host 
 from __future__ import annotations
 
 import os
+import select
 from typing import TypedDict
 
 from stackpy_runtime.container import users
@@ -38,6 +39,13 @@ def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> N
     os._exit(0)
 
 
+def _has_ended(pidfd: int) -> bool:
+    """Whether the process is gone: then its group and namespaces go, and joining them fails in many ways."""
+    gone = select.poll()
+    gone.register(pidfd, select.POLLIN)
+    return bool(gone.poll(0))
+
+
 def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
     process = plan["process"]
     try:
@@ -48,10 +56,6 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     if proc.start_time(plan["pid"]) != plan["start"]:
         raise Conflict(f"container {plan['name']} is not running")
     filter_ = read_file(process["filter"]) if process["filter"] else b""
-    try:
-        join_cgroups(plan["cgroups"])
-    except FileNotFoundError:
-        raise Conflict(f"container {plan['name']} is not running") from None
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     kinds = (
         namespaces.CLONE_NEWUSER
@@ -61,9 +65,15 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
         | namespaces.CLONE_NEWUTS
         | namespaces.CLONE_NEWCGROUP
     )
-    namespaces.setns(target, kinds | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
+    try:
+        join_cgroups(plan["cgroups"])
+        namespaces.setns(target, kinds | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
+        pid = os.fork()
+    except OSError:
+        if _has_ended(target):
+            raise Conflict(f"container {plan['name']} is not running") from None
+        raise
     os.close(target)
-    pid = os.fork()
     if pid:
         os.write(announce, f"{pid}\n".encode())
         os._exit(0)
