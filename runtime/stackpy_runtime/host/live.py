@@ -10,7 +10,6 @@ from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, STREAMS, Recorder
 from stackpy_runtime.model import Container, ContainerState
 
-
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
 MOST_BEHIND = 32 << 20
