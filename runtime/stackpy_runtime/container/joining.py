@@ -19,6 +19,9 @@ from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
 
 
+ENDING = 200  # milliseconds
+
+
 class JoinPlan(TypedDict):
     """A process to start in the container whose PID 1 is `pid`, started at `start` (clock ticks after boot)."""
 
@@ -40,10 +43,13 @@ def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> N
 
 
 def _has_ended(pidfd: int) -> bool:
-    """Whether the process is gone: then its group and namespaces go, and joining them fails in many ways."""
+    """Whether the process is gone: then its group and namespaces go, and joining them fails in many ways.
+
+    They may be gone a moment before the process says that it is.
+    """
     gone = select.poll()
     gone.register(pidfd, select.POLLIN)
-    return bool(gone.poll(0))
+    return bool(gone.poll(ENDING))
 
 
 def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
