@@ -23,6 +23,10 @@ _VERSION = Option("-V", "--version", help="show the version")
 
 def main() -> NoReturn:
     """The program: runs the process's command line and ends the process."""
+    import gc
+
+    # Most commands end before collecting would pay; what goes on for long still collects, later.
+    gc.set_threshold(50_000, 20, 20)
     context = Context(options.Globals())
     code = run(sys.argv[1:], context)
     if context.verb in _HOT:

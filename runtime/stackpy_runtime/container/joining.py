@@ -18,7 +18,6 @@ from stackpy_runtime.container.sandbox import identify, join_cgroups, read_file
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
 
-
 ENDING = 200  # milliseconds
 
 
