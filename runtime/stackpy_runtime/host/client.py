@@ -36,7 +36,9 @@ class Client:
                 connection = self._connect()
                 try:
                     connection.send({"op": operation, "args": arguments or {}}, descriptors)
-                    connection.receive()
+                    greeting, _ = connection.receive()
+                    if "error" in greeting:
+                        raise from_wire(greeting["error"])
                 except BaseException:
                     connection.close()
                     raise

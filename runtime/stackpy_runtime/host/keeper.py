@@ -60,7 +60,8 @@ class Keeper:
     def run(self) -> None:
         """Until the supervisor says that there is nothing left to keep."""
         self.start_supervisor()
-        while not self.leaving:
+        # An exit code that a full disk has refused is nowhere but here.
+        while not self.leaving or self.unwritten:
             timeout = None
             if not self.supervisor:
                 timeout = max(0.0, self.restart_at - time.monotonic()) * 1000

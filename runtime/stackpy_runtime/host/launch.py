@@ -6,6 +6,8 @@ import _socket
 import os
 import sys
 
+from stackpy_runtime.host.wire import addressed
+
 _PATH = "import sys; sys.path[:0] = {path!r}; "
 KEEPER = _PATH + "from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r})"
 SUPERVISOR = _PATH + "from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
@@ -64,7 +66,7 @@ def listen(path: str) -> int:
     except FileNotFoundError:
         pass
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    listener.bind(path)
+    addressed(path, listener.bind)
     os.chmod(path, 0o600)
     listener.listen(512)
     return listener.detach()

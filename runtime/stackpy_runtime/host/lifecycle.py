@@ -19,7 +19,7 @@ from typing import Any
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
-from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, ProcessFailed, from_wire
+from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, NotFound, ProcessFailed, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
@@ -30,6 +30,7 @@ from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
+RECORD_PAUSE = 0.5
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
 TURNS = 4
 
@@ -86,9 +87,13 @@ class Lifecycle:
             return known
 
     def running(self) -> list[Live]:
-        """Containers with a process, or that are about to have one."""
+        """Containers with a process, that are about to have one, or whose end is not in the index yet."""
         with self.lock:
-            return [live for live in self.lives.values() if live.launching or live.pid or live.restart_timer]
+            return [
+                live
+                for live in self.lives.values()
+                if live.launching or live.pid or live.restart_timer or live.unrecorded
+            ]
 
     # --- the keeper's word, called in the loop's thread ---------------------------------------------------------------
 
@@ -347,7 +352,7 @@ class Lifecycle:
             "finished_at": timestamp(time.time()),
         }
         self._release(live)
-        self.store.update_container(live.id, state=live.state)
+        self._record_end(live, live.state)
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -385,11 +390,30 @@ class Lifecycle:
             live.state = ended
             live.close_process()
             if not live.removed and live.container["image_id"]:
-                self.store.update_container(live.id, state=ended, networks={})
+                self._record_end(live, ended)
             live.pause = restart.pause(live.pause, ran) if again else 0.0
             if again:
                 live.restart_timer = self.later(live.pause, lambda: self._restart(live))
             live.changed.notify_all()
+
+    def _record_end(self, live: Live, ended: ContainerState) -> None:
+        """Writes an end into the index; a disk that is full is asked again until it has room."""
+        try:
+            self.store.update_container(live.id, state=ended, networks={})
+            live.unrecorded = False
+        except NotFound:
+            live.unrecorded = False
+        except EngineError:
+            live.unrecorded = True
+
+            def again() -> None:
+                with live.changed:
+                    if live.state is ended and not live.removed:
+                        self._record_end(live, ended)
+                    else:
+                        live.unrecorded = False
+
+            self.later(RECORD_PAUSE, lambda: threading.Thread(target=again, daemon=True).start())
 
     def _restart(self, live: Live) -> None:
         """Called in the loop's thread when a restart is due."""

@@ -40,6 +40,7 @@ class Live:
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
         self.held = False  # waits for an attached client
+        self.unrecorded = False  # its end is not in the index yet
         self.removed = False
         self.pause = 0.0
         self.born = 0.0

@@ -135,6 +135,15 @@ class Networking:
         if len(held) == 2:
             datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
             self.serve_dns(live.id, datagrams, stream)
+        elif endpoints:
+            # The keeper has died, and its descriptors with it.
+            namespace = os.open(f"/proc/{live.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                datagrams, stream = self.manager.prepare_dns(namespace, again=True)
+            finally:
+                os.close(namespace)
+            self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
+            self.serve_dns(live.id, datagrams, stream)
 
     def write_etc(self, live: Live, hostname: str) -> dict[str, str]:
         """Writes hosts, hostname and resolv.conf of a container; returns target → file."""

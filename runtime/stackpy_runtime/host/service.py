@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -26,6 +27,23 @@ from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 
 Arguments = dict[str, Any]
+
+
+def note_failure() -> None:
+    """Writes the trace of the current exception into our log, if the disk lets us."""
+    try:
+        traceback.print_exc(file=sys.stderr)
+    except OSError:
+        # The disk may be what has failed: whoever waits for an answer must get it.
+        pass
+
+
+def _explained(error: OSError) -> EngineError:
+    """An error of the operating system as one for people."""
+    text = (error.strerror or str(error)).lower()
+    where = f"`{error.filename}`: " if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return EngineError(f"{where}{text}", hint="free some space and try again" if full else "")
 
 
 class Service:
@@ -91,9 +109,14 @@ class Service:
             answer = {"ok": self.carry_out(connection, request, descriptors)}
         except EngineError as error:
             answer = {"error": error.to_wire()}
+        except OSError as error:
+            if isinstance(error, ConnectionError):
+                raise
+            note_failure()
+            answer = {"error": _explained(error).to_wire()}
         except Exception as error:
             # The client must hear of it, whatever it is; the trace goes to our log.
-            traceback.print_exc(file=sys.stderr)
+            note_failure()
             answer = {"error": EngineError(f"{type(error).__name__}: {error}").to_wire()}
         connection.send(answer)
 

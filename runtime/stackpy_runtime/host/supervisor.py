@@ -24,8 +24,8 @@ from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
-from stackpy_runtime.host.service import Service
-from stackpy_runtime.host.wire import close_all
+from stackpy_runtime.host.service import Service, note_failure
+from stackpy_runtime.host.wire import Connection, close_all
 from stackpy_runtime.linux import processes
 from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.network.dns import DnsServer
@@ -39,6 +39,7 @@ IDLE = 5.0
 IDLE_TIDIED = 1.0
 RETRY_OUTPUT = 0.5
 TICK = 0.5
+REFUSING = 1.0
 
 
 class Supervisor:
@@ -202,7 +203,11 @@ class Supervisor:
         if live.first_id:
             # The one before may have been killed before it noted whose the range is.
             ranges.bind(live.first_id, pid)
-        self.store.update_container(live.id, state=live.state)
+        try:
+            self.store.update_container(live.id, state=live.state)
+        except EngineError as error:
+            # A full disk is no reason to leave a container alone; the index says enough to find it again.
+            print(error, file=sys.stderr)
         self.networking.adopt(live, dns)
         self.watch(live)
         if not is_child:
@@ -307,8 +312,24 @@ def main(root: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     try:
         Supervisor(root).run()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc(file=sys.stderr)
+    except BaseException as error:
+        note_failure()
+        _refuse(error)
         os._exit(1)
+
+
+def _refuse(error: BaseException) -> None:
+    """Tells clients why there is no engine, those of the next second too; then the keeper tries anew."""
+    if not isinstance(error, EngineError):
+        error = EngineError(f"the engine cannot start: {error}", hint="see run/engine.log in the engine root")
+    listener = socket.socket(fileno=LISTENER)
+    end = time.monotonic() + REFUSING
+    try:
+        while (left := end - time.monotonic()) > 0:
+            listener.settimeout(left)
+            client = Connection(listener.accept()[0].detach())
+            client.send({"error": error.to_wire()})
+            client.close()
+    except OSError:
+        # Nobody asks, or one has gone before it was told.
+        pass

@@ -12,6 +12,7 @@ import array
 import json
 import os
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,21 @@ HEAD = struct.Struct(">cI")
 JSON, STDIN, STDOUT, STDERR = b"J", b"I", b"1", b"2"
 LARGEST = 64 << 20
 MOST_DESCRIPTORS = 64
+
+
+LONGEST_ADDRESS = 107  # bytes of sun_path (unix(7)) but for its NUL
+
+
+def addressed(path: str, use: Callable[[str], None]) -> None:
+    """Calls `use` with `path`, or where that is too long for a socket with one through its folder's descriptor."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        use(path)
+        return
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+    finally:
+        os.close(folder)
 
 
 class Closed(ConnectionError):
@@ -38,7 +54,7 @@ class Connection:
         """A connection to the socket at `path`; OSError when nobody listens."""
         opened = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
-            opened.connect(path)
+            addressed(path, opened.connect)
         except OSError:
             opened.close()
             raise

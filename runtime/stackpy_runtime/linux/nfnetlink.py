@@ -20,7 +20,7 @@ NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN, NFT_MSG_NEWRULE = 0, 1, 3, 4, 6
-NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN = 12, 14, 15
+NFT_MSG_DELRULE, NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN = 8, 12, 14, 15
 NFTA_GEN_PROC_PID, NFNLGRP_NFTABLES = 2, 7
 NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST = 2, 4
 
@@ -128,6 +128,11 @@ def new_rule(family: int, table: str, chain: str, expressions: bytes, sequence: 
     """Appends a rule."""
     body = string(1, table) + string(2, chain) + nest(4, expressions)
     return request(NFT_MSG_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND, family, body, sequence)
+
+
+def delete_rules(family: int, table: str, chain: str, sequence: int) -> bytes:
+    """Removes all rules of a chain."""
+    return request(NFT_MSG_DELRULE, NLM_F_ACK, family, string(1, table) + string(2, chain), sequence)
 
 
 def element(verb: int, family: int, table: str, name: str, keys: list[bytes], sequence: int) -> bytes:

@@ -226,12 +226,12 @@ class NetworkManager:
         """Brings `lo` up in the namespace of a container without a network."""
         endpoints.loopback_up(netns_fd)
 
-    def prepare_dns(self, netns_fd: int) -> tuple[socket.socket, socket.socket]:
+    def prepare_dns(self, netns_fd: int, *, again: bool = False) -> tuple[socket.socket, socket.socket]:
         """UDP and TCP (listening) sockets of a namespace that get what is sent to 127.0.0.11:53 there.
 
-        Port 53 itself stays free. `lo` must be up (`attach` or `loopback`).
+        Port 53 itself stays free. `lo` must be up (`attach` or `loopback`). again: in place of sockets that were lost.
         """
-        return redirect.prepare(netns_fd)
+        return redirect.prepare(netns_fd, again=again)
 
     def publish(self, container_id: str, bindings: list[PortBinding], address: str, share: str) -> list[PortBinding]:
         """Leads host ports to a container's address; a published port of 0 becomes a free one. All or none.

@@ -22,8 +22,11 @@ _CHECKSUM = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16}  # offset in the hea
 _SOURCE, _DESTINATION = 12, 16  # of the addresses in the IPv4 header
 
 
-def prepare(namespace: int) -> tuple[socket.socket, socket.socket]:
-    """UDP and TCP sockets of the namespace that get what its processes send to 127.0.0.11:53."""
+def prepare(namespace: int, *, again: bool = False) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP sockets of the namespace that get what its processes send to 127.0.0.11:53.
+
+    again: there have been others, which were lost with the keeper
+    """
     with entered(namespace, CLONE_NEWNET):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -32,8 +35,9 @@ def prepare(namespace: int) -> tuple[socket.socket, socket.socket]:
             tcp.bind((ADDRESS, 0))
             tcp.listen(_BACKLOG)
             with nf.open_socket() as channel:
-                rules = batch(udp.getsockname()[1], tcp.getsockname()[1])
-                nf.transact(channel, "redirect name queries in the container's namespace", 6, rules)
+                rules = batch(udp.getsockname()[1], tcp.getsockname()[1], again=again)
+                count = 7 if again else 6
+                nf.transact(channel, "redirect name queries in the container's namespace", count, rules)
         except BaseException:
             udp.close()
             tcp.close()
@@ -41,13 +45,15 @@ def prepare(namespace: int) -> tuple[socket.socket, socket.socket]:
     return udp, tcp
 
 
-def batch(udp_port: int, tcp_port: int) -> bytes:
-    """The rules as one nf_tables transaction of six requests. Pure."""
+def batch(udp_port: int, tcp_port: int, *, again: bool = False) -> bytes:
+    """The rules as one nf_tables transaction of six requests, seven with `again`: then earlier ones go. Pure."""
     family = nf.NFPROTO_IPV4
     requests = [
         nf.new_table(family, _TABLE, 0, 1),
         nf.new_filter_chain(family, _TABLE, "output", nf.NF_INET_LOCAL_OUT, -300, 2),
     ]
+    if again:
+        requests.append(nf.delete_rules(family, _TABLE, "output", len(requests) + 1))
     for protocol, port in ((socket.IPPROTO_UDP, udp_port), (socket.IPPROTO_TCP, tcp_port)):
         # The ports stand first in both headers: source at 0, destination at 2.
         for field, offset, old, new in ((_DESTINATION, 2, PORT, port), (_SOURCE, 0, port, PORT)):
