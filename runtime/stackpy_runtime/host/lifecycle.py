@@ -19,7 +19,15 @@ from typing import Any
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
-from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, InvalidConfig, NotFound, ProcessFailed, from_wire
+from stackpy_runtime.errors import (
+    Conflict,
+    EngineError,
+    EngineUnavailable,
+    InvalidConfig,
+    NotFound,
+    ProcessFailed,
+    from_wire,
+)
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
