@@ -60,7 +60,7 @@ def test_settings_of_version_1_lift_the_limit_with_swap_first() -> None:
 
 
 def test_a_limit_whose_controller_is_missing_is_an_error_and_missing_swap_accounting_is_not(tmp_path: Path) -> None:
-    group = Group("/root", "g", Layout(2, {"": str(tmp_path)}))
+    group = Group("stackpy-test", "g", Layout(2, {"": str(tmp_path)}))
     folder = tmp_path / group.name
     folder.mkdir(parents=True)
     (folder / "memory.max").touch()

@@ -6,7 +6,6 @@ live side by side. On version 1 a group exists once for each controller.
 
 from __future__ import annotations
 
-import binascii
 import errno
 import functools
 import os
@@ -108,7 +107,10 @@ def settings(version: int, limits: Limits) -> dict[str, list[tuple[str, str]]]:
 
 def parent_name(root: str) -> str:
     """The group of an engine root, in which its containers' groups are."""
-    return f"stackpy-{binascii.crc32(root.encode()):08x}"
+    # Here, since the keeper imports this module and must stay small: hashlib brings OpenSSL along.
+    import hashlib
+
+    return f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
 
 
 def remove_parent(root: str) -> None:
@@ -123,23 +125,25 @@ def remove_parent(root: str) -> None:
 
 def of_process(root: str, pid: int) -> Group | None:
     """The group of an engine root that a process is in (proc_pid_cgroup(5))."""
-    start = f"/{parent_name(root)}/"
+    parent = parent_name(root)
+    start = f"/{parent}/"
     for line in _read(f"/proc/{pid}/cgroup").splitlines():
         path = line.split(":", 2)[2]
         if path.startswith(start):
-            return Group(root, path.removeprefix(start).split("/")[0])
+            return Group(parent, path.removeprefix(start).split("/")[0])
     return None
 
 
 def sweep(root: str, kept: set[str]) -> None:
     """Removes the groups of an engine root that no container of ours is in, with what still runs in them."""
+    parent = parent_name(root)
     for mount in dict.fromkeys(layout().mounts.values()):
         try:
-            names = [entry.name for entry in os.scandir(f"{mount}/{parent_name(root)}") if entry.is_dir()]
+            names = [entry.name for entry in os.scandir(f"{mount}/{parent}") if entry.is_dir()]
         except FileNotFoundError:
             continue
         for name in names:
-            group = Group(root, name)
+            group = Group(parent, name)
             if group.name not in kept:
                 group.kill()
                 group.remove()
@@ -148,11 +152,11 @@ def sweep(root: str, kept: set[str]) -> None:
 class Group:
     """The control group of one container."""
 
-    def __init__(self, root: str, name: str, hierarchy: Layout | None = None) -> None:
+    def __init__(self, parent: str, name: str, hierarchy: Layout | None = None) -> None:
         self.layout = hierarchy or layout()
         if not self.layout.mounts:
             raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
-        self.parent = parent_name(root)
+        self.parent = parent
         self.name = f"{self.parent}/{name}"
 
     def paths(self) -> dict[str, str]:

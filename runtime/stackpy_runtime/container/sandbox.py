@@ -36,8 +36,8 @@ class StandBy(TypedDict):
     """What a first stage does before it knows what it will be."""
 
     name: str
-    root: str  # the engine root
-    group: str  # name of its control group
+    parent: str  # the engine root's control group
+    group: str  # its own, in that
     first_id: int  # of its range of host IDs
 
 
@@ -47,7 +47,7 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
     The plan, and with it the descriptors for the standard streams, comes through the channel once there is one.
     """
     try:
-        join_cgroups(Group(stand_by["root"], stand_by["group"]).create(Limits()))
+        join_cgroups(Group(stand_by["parent"], stand_by["group"]).create(Limits()))
         whole = [(0, stand_by["first_id"], 65536)]
         owners = namespaces.user_namespace(whole, whole)
         channel.send({"at": "standing"})

@@ -14,7 +14,7 @@ import threading
 import time
 
 from stackpy_runtime.container import ranges
-from stackpy_runtime.container.cgroups import Group
+from stackpy_runtime.container.cgroups import Group, parent_name
 from stackpy_runtime.container.sandbox import StandBy
 from stackpy_runtime.errors import EngineError, EngineUnavailable, from_wire
 from stackpy_runtime.host.keeper_link import KeeperLink
@@ -31,13 +31,18 @@ class Spare:
 
     def __init__(self, root: str, keeper: KeeperLink) -> None:
         self.token = os.urandom(16).hex()
-        self.group = Group(root, self.token)
+        self.group = Group(parent_name(root), self.token)
         self.standing = False
         self.first_id = ranges.acquire()
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                plan: StandBy = {"name": "spare", "root": root, "group": self.token, "first_id": self.first_id}
+                plan: StandBy = {
+                    "name": "spare",
+                    "parent": self.group.parent,
+                    "group": self.token,
+                    "first_id": self.first_id,
+                }
                 keeper.spawn("container", self.token, plan, theirs.fileno(), -1, [])
         except BaseException:
             self.channel.close()
