@@ -24,10 +24,10 @@ from stackpy_runtime.errors import (
     EngineError,
     EngineUnavailable,
     InvalidConfig,
-    NotFound,
     ProcessFailed,
     from_wire,
 )
+from stackpy_runtime.host.endings import Endings
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.networking import Networking
@@ -38,7 +38,6 @@ from stackpy_runtime.model import ContainerState
 from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
-RECORD_PAUSE = 0.5
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
 TURNS = 4
 
@@ -70,6 +69,7 @@ class Lifecycle:
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
         self.boot = boot_id()
+        self.endings = Endings(store, keeper, later)
         # More at once would only take turns at the interpreter's lock. Ends have turns of their own: a start that fills
         # a large volume must not keep them waiting.
         self.turns = threading.Semaphore(TURNS)
@@ -95,12 +95,12 @@ class Lifecycle:
             return known
 
     def running(self) -> list[Live]:
-        """Containers with a process, that are about to have one, or whose end is not in the index yet."""
+        """Containers with a process, that are about to have one, or whose end is not finished."""
         with self.lock:
             return [
                 live
                 for live in self.lives.values()
-                if live.launching or live.pid or live.restart_timer or live.unrecorded
+                if live.launching or live.pid or live.restart_timer or live.unfinished
             ]
 
     # --- the keeper's word, called in the loop's thread ---------------------------------------------------------------
@@ -360,7 +360,7 @@ class Lifecycle:
             "finished_at": timestamp(time.time()),
         }
         self._release(live)
-        self._record_end(live, live.state)
+        self.endings.record(live, live.state)
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -398,30 +398,11 @@ class Lifecycle:
             live.state = ended
             live.close_process()
             if not live.removed and live.container["image_id"]:
-                self._record_end(live, ended)
+                self.endings.record(live, ended)
             live.pause = restart.pause(live.pause, ran) if again else 0.0
             if again:
                 live.restart_timer = self.later(live.pause, lambda: self._restart(live))
             live.changed.notify_all()
-
-    def _record_end(self, live: Live, ended: ContainerState) -> None:
-        """Writes an end into the index; a disk that is full is asked again until it has room."""
-        try:
-            self.store.update_container(live.id, state=ended, networks={})
-            live.unrecorded = False
-        except NotFound:
-            live.unrecorded = False
-        except EngineError:
-            live.unrecorded = True
-
-            def again() -> None:
-                with live.changed:
-                    if live.state is ended and not live.removed:
-                        self._record_end(live, ended)
-                    else:
-                        live.unrecorded = False
-
-            self.later(RECORD_PAUSE, lambda: threading.Thread(target=again, daemon=True).start())
 
     def _restart(self, live: Live) -> None:
         """Called in the loop's thread when a restart is due."""
@@ -454,28 +435,17 @@ class Lifecycle:
     def _release(self, live: Live) -> None:
         """Gives back what a running container holds of the host."""
         self.networking.detach(live)
-        live.close_output()
-        live.close_recorder()
-        self.keeper.release(f"io/{live.id}")
+        self.endings.close_output(live)
         if live.root_mount >= 0:
             # The last reference: closing it unmounts, and overlayfs then syncs the whole file system below.
             self.flusher.put(live.root_mount)
             live.root_mount = -1
         group, live.group = live.group, None
         if group:
-            group.kill()
-            if not group.remove():
-                self._remove_group_later(group, 0.005)
+            self.endings.remove_group(group)
         if live.first_id:
             ranges.release(live.first_id)
             live.first_id = 0
-
-    def _remove_group_later(self, group: cgroups.Group, pause: float) -> None:
-        def again() -> None:
-            if not group.remove():
-                self._remove_group_later(group, min(pause * 2, 1.0))
-
-        self.later(pause, lambda: threading.Thread(target=again, daemon=True).start())
 
     # --- stop --------------------------------------------------------------------------------------------------------
 

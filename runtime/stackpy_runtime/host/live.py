@@ -40,7 +40,8 @@ class Live:
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
         self.held = False  # waits for an attached client
-        self.unrecorded = False  # its end is not in the index yet
+        self.refused = False  # by a full disk: output waits in the FIFOs
+        self.unfinished: set[str] = set()  # what of its end is still to be done
         self.removed = False
         self.pause = 0.0
         self.born = 0.0
@@ -96,7 +97,7 @@ class Live:
         with self.changed:
             if self.recorder is None:
                 return False
-            open_still = True
+            open_still, self.refused = True, False
             try:
                 if self.terminal >= 0:
                     open_still = self._pump_terminal()
@@ -112,7 +113,7 @@ class Live:
                 # A full disk: the FIFO keeps what it has, the container waits, and the next pump tries again.
                 if error.errno not in (28, 122):
                     raise
-                open_still = self.terminal >= 0
+                open_still, self.refused = self.terminal >= 0, self.terminal < 0
             self.changed.notify_all()
             return open_still
 

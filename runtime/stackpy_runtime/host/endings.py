@@ -1,0 +1,72 @@
+"""What the end of a container leaves to be done, and what may have to be tried again.
+
+A full disk takes neither the end itself into the index nor the last output into the log; a control group cannot be
+removed while a process in it is still dying. Each is tried again until it is done, and our processes stay for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from stackpy_runtime.container.cgroups import Group
+from stackpy_runtime.errors import EngineError, NotFound
+from stackpy_runtime.host.keeper_link import KeeperLink
+from stackpy_runtime.host.live import Live
+from stackpy_runtime.model import ContainerState
+from stackpy_runtime.store.store import Store
+
+PAUSE = 0.5
+
+
+class Endings:
+    """Finishes what `Lifecycle` begins. Methods run in worker threads."""
+
+    def __init__(self, store: Store, keeper: KeeperLink, later: Callable[[float, Callable[[], None]], Any]) -> None:
+        self.store, self.keeper, self.later = store, keeper, later
+
+    def _again(self, pause: float, action: Callable[[], None]) -> None:
+        self.later(pause, lambda: threading.Thread(target=action, daemon=True).start())
+
+    def record(self, live: Live, ended: ContainerState) -> None:
+        """Writes an end into the index."""
+        with live.changed:
+            live.unfinished.discard("end")
+            # Later states are written by whoever brings them about.
+            if live.state is not ended or live.removed:
+                return
+            try:
+                self.store.update_container(live.id, state=ended, networks={})
+            except NotFound:
+                return
+            except EngineError:
+                live.unfinished.add("end")
+                self._again(PAUSE, lambda: self.record(live, ended))
+
+    def close_output(self, live: Live) -> None:
+        """Closes a container's FIFOs and log, once all that it wrote is in the log."""
+        with live.changed:
+            live.unfinished.discard("output")
+            if live.refused and not live.removed:
+                live.unfinished.add("output")
+                self._again(PAUSE, lambda: self._drain(live))
+                return
+            live.close_output()
+            live.close_recorder()
+            self.keeper.release(f"io/{live.id}")
+
+    def _drain(self, live: Live) -> None:
+        with live.changed:
+            if live.launching or live.pid:
+                # Started again: its output goes on in the same FIFOs, and is closed at its next end.
+                live.unfinished.discard("output")
+                return
+            live.pump(last=True)
+            self.close_output(live)
+
+    def remove_group(self, group: Group, pause: float = 0.005) -> None:
+        """Kills what is left in a control group and removes it."""
+        group.kill()
+        if not group.remove():
+            self._again(pause, lambda: self.remove_group(group, min(pause * 2, 1.0)))
