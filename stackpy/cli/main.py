@@ -16,7 +16,6 @@ from stackpy.cli.context import Context
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import StackpyError, UsageError
 
-_HOT = ("run", "exec")
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _VERSION = Option("-V", "--version", help="show the version")
 
@@ -29,15 +28,14 @@ def main() -> NoReturn:
     gc.set_threshold(50_000, 20, 20)
     context = Context(options.Globals())
     code = run(sys.argv[1:], context)
-    if context.verb in _HOT:
-        # Nothing of theirs is left to finalize, which would take as long as a fork does.
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BrokenPipeError:
-                pass  # `run` has seen it, and the exit code says so
-        os._exit(code)
-    sys.exit(code)
+    # Nothing is left to finalize, which would take as long as a fork does: what is on disk was closed or is a database
+    # that any end leaves whole.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            pass  # `run` has seen it, and the exit code says so
+    os._exit(code)
 
 
 def run(words: list[str], context: Context) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stackpy.cli import stacks
 from stackpy.cli.commands.plan import TARGET
-from stackpy.cli.context import Context
+from stackpy.cli.context import Context, Planned
 from stackpy.cli.grammar import Command, Option
 from stackpy.cli.quantities import seconds
 
@@ -21,25 +21,26 @@ LOCK_TIMEOUT = Option(
 
 def run(context: Context, arguments: Any) -> int:
     """Shows the plan, asks, and makes it true."""
-    from stackpy.applying import DEFAULT_TIMEOUT
-
     with stacks.locked(context, context.load().stack.name, "apply", arguments.lock_timeout):
         planned = context.plan(arguments.target)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
+        code = 0
         if planned.plan.changes:
             stacks.agree("apply this plan?", arguments.yes)
-        code = stacks.execute(
-            context,
-            planned,
-            timeout=DEFAULT_TIMEOUT if arguments.timeout is None else arguments.timeout,
-            wait=not arguments.no_wait,
-        )
+            code = _execute(context, planned, arguments)
     if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
 
         for name, value in planned.stack.outputs.items():
             print(f"{name} = {text(value)}")
     return code
+
+
+def _execute(context: Context, planned: Planned, arguments: Any) -> int:
+    from stackpy.applying import DEFAULT_TIMEOUT
+
+    timeout = DEFAULT_TIMEOUT if arguments.timeout is None else arguments.timeout
+    return stacks.execute(context, planned, timeout=timeout, wait=not arguments.no_wait)
 
 
 COMMAND = Command(
