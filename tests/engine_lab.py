@@ -226,6 +226,7 @@ class Lab:
         if self.processes():
             self.engine.tidy()
         wait_for(lambda: not self.processes(), "the end of keeper and supervisor")
+        self.engine.store.close()
 
 
 PRELUDE = """
