@@ -191,6 +191,9 @@ class Service:
         attachment.forward()
         if live.config.get("auto_remove"):
             live.wait_until(lambda: live.removed and live.id not in self.lifecycle.lives, 30.0)
+            with live.verb:
+                # Its anonymous volumes have gone as well when it is free.
+                pass
         code = live.state["exit_code"]
         return {"id": live.id, "exit_code": 125 if code is None else code}
 
