@@ -76,6 +76,7 @@ def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: 
     etc = [(target, rootfs.idmapped_clone(source, owners)) for target, source in plan["etc"].items()]
     contents = [(file, read_file(file["source"])) for file in plan["files"]]
     secrets = [(secret["target"], read_file(secret["source"])) for secret in plan["secrets"]]
+    vault = _shut_away(secrets, first, identity) if secrets else -1
     filter_ = read_file(process["filter"]) if process["filter"] else b""
     nodes = devices.open_host_nodes()
     system = (
@@ -119,7 +120,7 @@ def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: 
         _place(top, f"/etc/{target}", source)
     _write_files(top, contents)
     if secrets:
-        _mount_secrets(top, secrets, identity)
+        _place(top, "/run/secrets", vault)
     if plan["read_only"]:
         mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)
     os.fchdir(top)
@@ -172,12 +173,15 @@ def _source(mount: MountPlan, root: int, owners: int, first: int, identity: user
         return -1
     source = mount["source"]
     try:
-        status = os.stat(source)
+        # Opened once: what is mounted is what was looked at, whoever exchanges it meanwhile.
+        opened = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        status = os.fstat(opened)
     except OSError as error:
         text = (error.strerror or "").lower()
         raise InvalidConfig(f"mount source {source}: {text}", hint="make it before, or use a named volume") from None
     recursive = mounts.AT_RECURSIVE if mount["kind"] == "bind" else 0
-    descriptor = mounts.open_tree(libc.AT_FDCWD, source, mounts.OPEN_TREE_CLONE | recursive)
+    descriptor = mounts.open_tree(opened, "", mounts.OPEN_TREE_CLONE | recursive)
+    os.close(opened)
     # Nothing that is mounted into a container may bring privileges or devices of the host along.
     guard = mounts.MOUNT_ATTR_NODEV | (mounts.MOUNT_ATTR_NOSUID if mount["kind"] == "bind" else 0)
     mounts.mount_setattr(descriptor, set_=guard, recursive=bool(recursive))
@@ -284,16 +288,19 @@ def _write_files(root: int, contents: list[tuple[Any, bytes]]) -> None:
             os.close(parent)
 
 
-def _mount_secrets(root: int, secrets: list[tuple[str, bytes]], identity: users.Identity) -> None:
-    """A tmpfs on /run/secrets with a file a secret, read-only once they are written."""
-    options: dict[str, str | None] = {"mode": "755", "size": "16m"}
+def _shut_away(secrets: list[tuple[str, bytes]], first: int, identity: users.Identity) -> int:
+    """A detached tmpfs with a file for each secret, read-only once they are written.
+
+    It is made with the host's rights, since only those may have it kept out of the swap.
+    """
+    options = {"mode": "755", "size": "16m", "uid": str(first), "gid": str(first)}
     guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
-    mount = mounts.new_mount("tmpfs", options, guard)
+    mount = mounts.new_memory(options, guard)
     for name, value in secrets:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o400, dir_fd=mount)
         with open(descriptor, "wb") as file:
             file.write(value)
-            os.fchown(descriptor, identity.user, identity.group)
+            os.fchown(descriptor, first + identity.user, first + identity.group)
     mounts.mount_setattr(mount, set_=mounts.MOUNT_ATTR_RDONLY)
-    _place(root, "/run/secrets", mount)
+    return mount

@@ -10,6 +10,7 @@ import os
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.host.secret_fingerprints import fingerprint, key_path
 from stackpy_runtime.linux import files, mounts
+from stackpy_runtime.linux.libc import AT_FDCWD
 from stackpy_runtime.model import Secret
 from stackpy_runtime.store.root import Root
 from stackpy_runtime.store.store import Store
@@ -49,8 +50,12 @@ def put(store: Store, name: str, value: bytes, labels: dict[str, str], created: 
     if not os.path.exists(key_path(root)):
         _make_key(root)
     if not _is_mounted(root):
-        guard = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-        mounts.mount("tmpfs", root.secrets, "tmpfs", guard, "mode=700,size=64m")
+        guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+        held = mounts.new_memory({"mode": "700", "size": "64m"}, guard)
+        try:
+            mounts.move_mount(held, AT_FDCWD, root.secrets)
+        finally:
+            os.close(held)
     aside = f"{root.secrets}/.{name}.{os.getpid()}"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o400)
     with open(descriptor, "wb") as file:

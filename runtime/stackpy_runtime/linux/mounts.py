@@ -124,6 +124,16 @@ def new_mount(kind: str, options: dict[str, str | None], attributes: int = 0) ->
         os.close(context)
 
 
+def new_memory(options: dict[str, str], attributes: int = 0) -> int:
+    """A detached tmpfs that is never swapped out, where the kernel knows how (6.4) and the caller may."""
+    try:
+        return new_mount("tmpfs", {**options, "noswap": None}, attributes)
+    except OSError as error:
+        if error.errno != 22:  # EINVAL: the option is not known
+            raise
+        return new_mount("tmpfs", dict(options), attributes)
+
+
 def mount_setattr(
     descriptor: int,
     path: str = "",
