@@ -96,12 +96,12 @@ def _blocks(path: Path) -> int:
 
 @pytest.mark.parametrize("newline", [True, False])
 def test_2022_31030_a_container_that_prints_without_end(lab: Lab, newline: bool) -> None:
-    """512 MiB with nobody attached: the log is rotated, and neither memory nor disk grow with what is printed."""
+    """192 MiB with nobody attached: the log is rotated, and neither memory nor disk grow with what is printed."""
     lab.shell("true")
     before = _memory(lab)
     program = "yes 0123456789012345678901234567890123456789" if newline else "cat /dev/zero"
     with Peak(lab) as peak:
-        name = lab.up(["sh", "-c", f"{program} | head -c {512 << 20}"], log_max_size=1_000_000, log_max_file=2)
+        name = lab.up(["sh", "-c", f"{program} | head -c {192 << 20}"], log_max_size=1_000_000, log_max_file=2)
         most = 0
         folder = Path(lab.root) / "containers" / lab.engine.container(name)["id"]
         while lab.state(name)["status"] == "running":

