@@ -289,8 +289,11 @@ def _remove_socket(root: str, path: str, ours: tuple[int, int, int] | None) -> N
         os.close(lock)
 
 
-def main(root: str, listener: int, supervisor_command: list[str]) -> None:
-    """The keeper's process: `listener` is the supervisor's listening socket, opened by whoever starts us."""
+def main(root: str, listener: int, supervisor_command: list[str], held: dict[str, int]) -> None:
+    """The keeper's process.
+
+    listener: the supervisor's listening socket, opened by whoever starts us; held: what a keeper before us held
+    """
     os.umask(0o022)
     os.chdir("/")
     set_title(f"stackpy keeper --root {root}")
@@ -300,6 +303,9 @@ def main(root: str, listener: int, supervisor_command: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     keeper = Keeper(root, listener, supervisor_command)
+    for name, descriptor in held.items():
+        os.set_inheritable(descriptor, False)
+        keeper.held[name] = [descriptor]
     # Forks touch less memory when the collector leaves what is here alone.
     gc.collect()
     gc.freeze()

@@ -8,8 +8,11 @@ import sys
 
 from stackpy_runtime.host.wire import addressed
 
+# Above what the kernel allows (fs.nr_open); processes.py has it too, but loads ctypes, which a start has no need of.
+MOST_DESCRIPTORS = 1 << 30
+
 _PATH = "import sys; sys.path[:0] = {path!r}; "
-KEEPER = _PATH + "from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r})"
+KEEPER = _PATH + "from stackpy_runtime.host import keeper; keeper.main({root!r}, {listener}, {command!r}, {held!r})"
 SUPERVISOR = _PATH + "from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
 
 
@@ -19,20 +22,24 @@ def _interpreter(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code]
 
 
-def commands(root: str, listener: int) -> list[str]:
+def commands(root: str, listener: int, held: dict[str, int]) -> list[str]:
     """The keeper's command line, which holds the supervisor's."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     site = [path for path in sys.path if path.endswith("-packages")]
     path = [package, *[other for other in site if other != package]]
     supervisor = _interpreter(SUPERVISOR.format(path=path, root=root))
-    return _interpreter(KEEPER.format(path=path, root=root, listener=listener, command=supervisor))
+    return _interpreter(KEEPER.format(path=path, root=root, listener=listener, command=supervisor, held=held))
 
 
-def start(root: str, listener: int) -> None:
-    """Starts a keeper that inherits the listening socket `listener`; returns at once."""
+def start(root: str, listener: int, held: dict[str, int] | None = None) -> None:
+    """Starts a keeper that inherits the listening socket `listener`; returns at once.
+
+    held: descriptors that it is to hold from the beginning, by name
+    """
+    held = held or {}
     os.makedirs(f"{root}/run/io", mode=0o711, exist_ok=True)
     os.makedirs(f"{root}/run/mnt", mode=0o711, exist_ok=True)
-    command = commands(root, listener)
+    command = commands(root, listener, held)
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
@@ -47,13 +54,12 @@ def start(root: str, listener: int) -> None:
         os.dup2(null, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.set_inheritable(listener, True)
-        for descriptor in range(3, 256):
-            if descriptor != listener:
-                try:
-                    os.close(descriptor)
-                except OSError:
-                    pass
+        first = 3
+        for descriptor in sorted({listener, *held.values()}):
+            os.set_inheritable(descriptor, True)
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+        os.closerange(first, MOST_DESCRIPTORS)
         os.execve(command[0], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"})
     finally:
         os._exit(127)

@@ -114,8 +114,11 @@ class Supervisor:
 
     def _serve_keeper(self) -> None:
         if not self.keeper.serve():
-            # The keeper has died. Containers run on; a new pair of processes adopts them.
-            launch.start(self.store.root.path, LISTENER)
+            # The keeper has died. Containers run on; a new pair of processes adopts them. A terminal whose other side
+            # nobody has hangs up.
+            lives = list(self.lifecycle.lives.values())
+            terminals = {f"io/{live.id}": live.terminal for live in lives if live.terminal >= 0}
+            launch.start(self.store.root.path, LISTENER, terminals)
             os._exit(1)
 
     # --- clients ------------------------------------------------------------------------------------------------------
