@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -293,3 +294,31 @@ def test_any_folder_can_be_a_root(tmp_path: Path, name: str) -> None:
     finally:
         lab.leave()
         shutil.rmtree(lab.root)
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "keeper"])
+def test_a_container_on_a_terminal_goes_on(lab: Lab, victim: str) -> None:
+    """Its terminal would hang up if nobody had the other side: supervisor and keeper each have it for the other."""
+    name = lab.up(["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"], tty=True)
+    lab.said(name, "3\r\n")
+    pid = lab.state(name)["pid"]
+    lab.kill(victim)
+    back(lab)
+    seen = lab.log(name).count("\n")
+    wait_for(lambda: lab.log(name).count("\n") > seen + 5, "it writes on")
+    assert lab.state(name)["pid"] == pid
+    lines = lab.log(name).split("\r\n")[:-1]
+    assert lines == [str(n) for n in range(1, len(lines) + 1)]
+
+
+def test_descriptors_above_those_usual_are_not_passed_on_either(tmp_path: Path) -> None:
+    lab = Lab(str(tmp_path / "root"))
+    lab.build()
+    code = "import os, sys; os.dup2(os.open('/etc/hostname', os.O_RDONLY), 700, True);"
+    code += "os.execvp(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", code, *lab.command("run", "--rm", "--network", "none", "lab", "true")]
+    subprocess.run(command, env=lab.environment, check=True)
+    for pid in lab.processes():
+        links = [os.readlink(f"/proc/{pid}/fd/{entry}") for entry in os.listdir(f"/proc/{pid}/fd")]
+        assert "/etc/hostname" not in links
+    lab.leave()
