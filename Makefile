@@ -1,4 +1,4 @@
-# install · demo · test · lint · bench · bench-peers · clean
+# install · demo · test · test-guest · lint · bench · bench-peers · clean
 #
 # Each is idempotent and quick when there is nothing to do. The engine needs root: what needs it calls sudo itself.
 
@@ -11,7 +11,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR,DEMO
 INSTALLED := $(VENV)/.installed
 PACKAGES := $(VENV)/.host-packages
 
-.PHONY: install demo test lint bench bench-peers clean
+.PHONY: install demo test test-guest lint bench bench-peers clean
 
 install: $(INSTALLED)
 
@@ -31,6 +31,10 @@ demo: install
 
 test: install
 	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+
+# Linux 6.1 and cgroup version 2, in an emulated guest: minutes, so not part of `test`.
+test-guest: install
+	@$(AS_ROOT) tests/guest/run.sh
 
 lint: install
 	$(BIN)/ruff check .
