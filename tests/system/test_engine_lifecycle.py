@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from stackpy_runtime.container.cgroups import layout, parent_name
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from tests.engine_lab import PRELUDE, Lab, wait_for
 
@@ -318,7 +319,6 @@ def test_a_wait_covers_restarts_and_ends_with_removal(lab: Lab) -> None:
 def test_everything_is_gone_after_removal(tmp_path: Path) -> None:
     lab = Lab(str(tmp_path / "root"))
     lab.build()
-    before = _host()
     network = lab.engine.create_network({"name": "back", "internal": True})
     lab.engine.create_volume("data", {})
     lab.engine.put_secret("word", b"x", {})
@@ -333,11 +333,12 @@ def test_everything_is_gone_after_removal(tmp_path: Path) -> None:
         ),
         lab.up(["sleep", "600"], tty=True, network_mode="host"),
     ]
-    assert _host() != before and network["bridge"] in os.listdir("/sys/class/net")
+    found = " ".join(_host(lab.root))
+    assert all(part in found for part in (network["bridge"], "table", "/secrets", "cgroup"))
     for name in names:
         lab.exec(name, "true")
     lab.leave()
-    wait_for(lambda: _host() == before, f"as before: {_host() ^ before}")
+    wait_for(lambda: not _host(lab.root), f"nothing: {_host(lab.root)}")
     for folder in ("containers", "volumes", "secrets", "staging", "run/io"):
         assert os.listdir(f"{lab.root}/{folder}") == [], folder
     assert not os.path.exists(f"{lab.root}/run/supervisor.sock")
@@ -346,14 +347,19 @@ def test_everything_is_gone_after_removal(tmp_path: Path) -> None:
     lab.leave()
 
 
-def _host() -> set[str]:
-    """What an engine makes on the host, of this test's root: other engines may be at work on this machine."""
+def _host(root: str) -> set[str]:
+    """What an engine root has made on the host; other engines may be at work on this machine."""
+    digest = parent_name(root).removeprefix("stackpy-")
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    root = str(mounts)
-    links = set(os.listdir("/sys/class/net"))
-    tables = set(subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines())
-    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/stackpy-*")}
-    return {entry for entry in links | tables | groups | mounts if root}
+    links = os.listdir("/sys/class/net")
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines()
+    groups = {f"{mount}/{parent_name(root)}" for mount in layout().mounts.values()}
+    return {
+        *(mount for mount in mounts if mount.startswith(f"{root}/")),
+        *(link for link in links if link.startswith((f"sp-{digest[:5]}", f"sv{digest[:5]}"))),
+        *(table for table in tables if digest in table),
+        *(group for group in groups if os.path.exists(group)),
+    }
 
 
 def test_our_processes_leave_when_there_is_nothing_to_keep(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
