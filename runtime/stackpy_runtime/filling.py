@@ -91,7 +91,7 @@ class _Copy:
                 _dress_name(target, name, status)
             elif stat.S_ISFIFO(status.st_mode):
                 os.mkfifo(name, 0o600, dir_fd=target)
-                os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
+                _set_mode(target, name, stat.S_IMODE(status.st_mode))
                 _dress_name(target, name, status)
 
     def _subfolder(self, source: int, target: int, name: str) -> None:
@@ -167,6 +167,19 @@ def _dress(source: int, target: int, status: os.stat_result) -> None:
                     raise
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _set_mode(folder: int, name: str, mode: int) -> None:
+    """Sets the mode of a pipe, and of nothing else: a link that another container of the volume has put in its place
+    could lead to any file of the host, whose rights we have.
+    """
+    opened = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if not stat.S_ISFIFO(os.fstat(opened).st_mode):
+            raise EngineError(f"cannot fill the volume: `{name}` changed meanwhile")
+        os.chmod(f"/proc/self/fd/{opened}", mode)
+    finally:
+        os.close(opened)
 
 
 def _dress_name(folder: int, name: str, status: os.stat_result) -> None:
