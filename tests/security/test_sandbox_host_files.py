@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from stackpy_runtime import filling
 from stackpy_runtime.container import ranges
 from stackpy_runtime.errors import EngineError, ProcessFailed
 from tests.engine_lab import PRELUDE, Canary, Lab, wait_for
@@ -489,3 +490,41 @@ def test_2024_1753_copy_from_a_context_does_not_follow_links_out(lab: Lab, canar
             continue
         shown = lab.shell("cat /copied/* /copied/*/*", image="evil:latest")
         canary.check(shown.out + str(show))
+
+
+# --- filling a volume that another container has ----------------------------------------------------------------------
+
+
+def test_a_pipe_that_becomes_a_link_while_a_volume_is_filled(
+    tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who fills has the host's rights: a mode must go to the pipe that was made, not to what is there now."""
+    for folder in ("source", "target"):
+        (tmp_path / folder).mkdir()
+    os.mkfifo(tmp_path / "source/pipe")
+    (tmp_path / "source/pipe").chmod(0o666)
+    mkfifo = os.mkfifo
+
+    def exchanged(name: str, mode: int, *, dir_fd: int) -> None:
+        mkfifo(name, mode, dir_fd=dir_fd)
+        os.unlink(name, dir_fd=dir_fd)
+        os.symlink(canary.folder / "secret", name, dir_fd=dir_fd)
+
+    source, target = (os.open(tmp_path / name, os.O_RDONLY | os.O_DIRECTORY) for name in ("source", "target"))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "mkfifo", exchanged)
+            try:
+                filling.fill(source, target)
+            except EngineError:
+                # Refused: as good.
+                pass
+        canary.check()
+        for name in os.listdir(tmp_path / "target"):
+            os.unlink(tmp_path / "target" / name)
+        filling.fill(source, target)
+    finally:
+        os.close(source)
+        os.close(target)
+    status = (tmp_path / "target/pipe").lstat()
+    assert stat.S_ISFIFO(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o666
