@@ -1,6 +1,7 @@
 """What of the host a container reaches through mounts, and what the engine leaves on its disk.
 
-Rows of the threat list: 2021-30465, 2024-45310, 2021-21284, 2021-41089, 2021-41091, 2021-41103; and that secrets are never on disk, and root inside is not root in a bind.
+Rows of the threat list: 2021-30465, 2024-45310, 2021-21284, 2021-41089, 2021-41091, 2021-41103; and that secrets are
+never on disk, and root inside is not root in a bind.
 """
 
 from __future__ import annotations
