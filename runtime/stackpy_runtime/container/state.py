@@ -44,8 +44,11 @@ def read_document(path: str) -> dict[str, Any]:
 
 
 def is_alive(pid: int, start: int, boot: str) -> bool:
-    """Whether the process that these three name is running."""
-    return bool(pid) and start_time(pid) == start and start != 0 and (not boot or boot == boot_id())
+    """Whether the process that these three name is there.
+
+    One that has ended counts until the keeper has collected it, which it does once the exit code is on disk.
+    """
+    return bool(pid) and start_time(pid, ended=True) == start and start != 0 and (not boot or boot == boot_id())
 
 
 def live(stored: ContainerState, folder: str) -> ContainerState:

@@ -42,7 +42,7 @@ class Keeper:
         self.boot = proc.boot_id()
         self.children: dict[int, dict[str, Any]] = {}
         self.announcing: dict[int, tuple[dict[str, Any], int]] = {}  # read end → (reference, first stage)
-        self.orphans: dict[int, int] = {}  # PID → status of a child that ended before its PID was announced
+        self.orphans: dict[int, int] = {}  # PID → exit code of a child that ended before its PID was announced
         self.unwritten: list[tuple[str, dict[str, Any]]] = []  # exit codes that a full disk has refused
         self.held: dict[str, list[int]] = {}
         self.connection: Connection | None = None
@@ -204,7 +204,7 @@ class Keeper:
             self.tell({"event": "failed", **reference})
             return
         pid = int(text)
-        start = proc.start_time(pid)
+        start = proc.start_time(pid, ended=True)
         if reference["kind"] == "container":
             folder = f"{self.root}/containers/{reference['ref']}"
             try:
@@ -223,26 +223,31 @@ class Keeper:
             self.ended(pid, self.orphans.pop(pid))
 
     def reap(self) -> None:
-        """Collects every child that has ended."""
+        """Collects every child that has ended.
+
+        Each is looked at first and collected last: as long as it is there, uncollected, nobody takes it for a process
+        that ended with nobody there to see how.
+        """
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if not pid:
+            if info is None:
                 return
+            pid = info.si_pid
+            code = info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
             if pid == self.supervisor:
                 self.lose_supervisor()
             elif pid in self.children:
-                self.ended(pid, status)
+                self.ended(pid, code)
             elif self.announcing and all(pid != stage for _, stage in self.announcing.values()):
-                self.orphans[pid] = status
+                self.orphans[pid] = code
+            os.waitpid(pid, 0)
 
-    def ended(self, pid: int, status: int) -> None:
+    def ended(self, pid: int, code: int) -> None:
         """Writes the exit code to disk, then tells."""
         reference = self.children.pop(pid)
-        code = os.waitstatus_to_exitcode(status)
-        code = 128 - code if code < 0 else code
         document = {"pid": pid, "code": code, "time": time.time()}
         if reference["kind"] == "container":
             self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
@@ -300,6 +305,8 @@ def main(root: str, listener: int, supervisor_command: list[str], held: dict[str
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     # The supervisor inherits it: each container costs it ten descriptors, and us four.
     processes.raise_descriptor_limit()
+    # What whoever started us ignored, containers would ignore as well.
+    processes.default_signals()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     keeper = Keeper(root, listener, supervisor_command)

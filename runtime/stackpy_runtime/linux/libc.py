@@ -22,8 +22,8 @@ AT_SYMLINK_NOFOLLOW = 0x100
 
 # Older numbers differ by architecture; what is not listed is an architecture nobody has tried.
 _NUMBERS = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "setns": 308},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "setns": 268},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "rt_sigaction": 13},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "rt_sigaction": 134},
 }
 
 

@@ -12,11 +12,13 @@ def stat_fields(pid: int) -> list[bytes]:
         return []
 
 
-def start_time(pid: int) -> int:
-    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone."""
+def start_time(pid: int, *, ended: bool = False) -> int:
+    """Clock ticks after boot at which a process started: with the PID it names the process; 0 when it is gone.
+
+    ended: also of one that has ended and that its parent has not collected yet
+    """
     fields = stat_fields(pid)
-    # A zombie has ended, whoever has yet to collect it.
-    return 0 if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
+    return 0 if not fields or (fields[0] in (b"Z", b"X") and not ended) else int(fields[19])
 
 
 def boot_id() -> str:

@@ -96,6 +96,14 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def default_signals() -> None:
+    """Gives every signal its default action, also the two that glibc keeps for itself and would not let us set."""
+    action = ctypes.create_string_buffer(32)  # struct kernel_sigaction: SIG_DFL, no flags, no mask
+    for signal in range(1, 65):
+        if signal not in (9, 19):
+            libc.syscall(ctypes.c_long(number("rt_sigaction")), ctypes.c_long(signal), action, None, ctypes.c_long(8))
+
+
 def install_filter(program: bytes) -> None:
     """Installs a seccomp filter, an array of struct sock_filter, on the calling thread; no_new_privs must be set."""
 
