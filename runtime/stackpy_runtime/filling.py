@@ -14,8 +14,9 @@ from stackpy_runtime.errors import EngineError
 from stackpy_runtime.linux.files import open_beneath
 from stackpy_runtime.store import trees
 
-# There while an empty volume is being filled: where it is found by somebody who holds the lock, the filler has died.
-_FILLING = ".stackpy-filling"
+# On the volume's folder while it is being filled: found by somebody who holds the lock, it says that the filler died.
+# A trusted attribute, which nothing in a container can set: a file of that meaning would get a volume emptied.
+_FILLING = "trusted.stackpy.filling"
 # Two descriptors for each level.
 _DEPTH = 256
 
@@ -25,8 +26,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def wants_filling(path: str) -> bool:
     """Whether the volume at `path` is empty, or was being filled by somebody, who may have died."""
-    names = os.listdir(path)
-    return not names or _FILLING in names
+    return not os.listdir(path) or _FILLING in os.listxattr(path)
 
 
 def fill(source: int, target: int) -> bool:
@@ -40,20 +40,21 @@ def fill(source: int, target: int) -> bool:
     try:
         fcntl.flock(target, fcntl.LOCK_EX)
         names = os.listdir(target)
-        if names and _FILLING not in names:
+        if names and _FILLING not in os.listxattr(target):
             return False
         for name in names:
             trees.remove_beneath(target, name)
-        os.mkdir(_FILLING, 0o700, dir_fd=target)
+        os.setxattr(target, _FILLING, b"1")
         try:
             _Copy(target).folder(source, target)
         except BaseException:
             for name in os.listdir(target):
                 trees.remove_beneath(target, name)
+            os.removexattr(target, _FILLING)
             raise
         status = os.fstat(source)
         _dress(source, target, status)
-        os.rmdir(_FILLING, dir_fd=target)
+        os.removexattr(target, _FILLING)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         return True
     except OSError as error:

@@ -196,7 +196,7 @@ def test_a_fill_that_was_killed_begins_anew(store: Store, source: Path) -> None:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert ".stackpy-filling" in os.listdir(target)
+    assert "trusted.stackpy.filling" in os.listxattr(target)
     assert filling.wants_filling(str(target))
     wanted = state(source)
     wanted["folder"][5].pop("trusted.overlay.opaque")  # type: ignore[attr-defined]
@@ -220,7 +220,7 @@ def test_a_fill_that_fails_leaves_the_volume_empty(store: Store, tmp_path: Path)
 def _fill_and_look(source: str, target: str, barrier: Any, results: Any) -> None:
     barrier.wait()
     filled = fill(source, target)
-    results.put((filled, len(os.listdir(target)), os.path.exists(f"{target}/.stackpy-filling")))
+    results.put((filled, len(os.listdir(target)), "trusted.stackpy.filling" in os.listxattr(target)))
 
 
 def test_containers_that_start_at_once_all_see_it_full(store: Store, source: Path) -> None:
