@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -90,7 +91,14 @@ class Cli:
     def start(self, *words: str, cwd: Path | str = "/", **options: Any) -> subprocess.Popen[str]:
         """Starts a command that goes on: `logs -f`, `watch`. The test's end ends it where the test has not."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        process = subprocess.Popen([*self.program, *words], cwd=cwd, env=self.environment, **options)
+        process = subprocess.Popen(
+            [*self.program, *words],
+            cwd=cwd,
+            env=self.environment,
+            # Whoever runs the tests in the background may ignore it, and commands would then too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
+        )
         self.started.append(process)
         return process
 

@@ -6,6 +6,7 @@ Only a keyed HMAC of a value is kept in the store, to see a change; the key is t
 from __future__ import annotations
 
 import os
+import threading
 
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.host.secret_fingerprints import fingerprint, key_path
@@ -17,6 +18,8 @@ from stackpy_runtime.store.store import Store
 
 TMPFS_MAGIC = 0x01021994
 LARGEST = 1 << 20
+# Two at once would both find nothing mounted, and the second mount would hide the first one's secret.
+_turn = threading.Lock()
 
 
 def _make_key(root: Root) -> None:
@@ -47,38 +50,40 @@ def put(store: Store, name: str, value: bytes, labels: dict[str, str], created: 
     if len(value) > LARGEST:
         raise InvalidConfig(f"a secret of {len(value)} bytes is above 1 MiB", subject=f"secret {name}")
     root = store.root
-    if not os.path.exists(key_path(root)):
-        _make_key(root)
-    if not _is_mounted(root):
-        guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
-        held = mounts.new_memory({"mode": "700", "size": "64m"}, guard)
-        try:
-            mounts.move_mount(held, AT_FDCWD, root.secrets)
-        finally:
-            os.close(held)
-    aside = f"{root.secrets}/.{name}.{os.getpid()}"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o400)
-    with open(descriptor, "wb") as file:
-        file.write(value)
-    os.rename(aside, f"{root.secrets}/{name}")
-    secret: Secret = {
-        "name": name,
-        "fingerprint": fingerprint(root, value),
-        "labels": labels,
-        "created": created,
-        "available": True,
-    }
-    store.insert_secret(secret)
+    with _turn:
+        if not os.path.exists(key_path(root)):
+            _make_key(root)
+        if not _is_mounted(root):
+            guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+            held = mounts.new_memory({"mode": "700", "size": "64m"}, guard)
+            try:
+                mounts.move_mount(held, AT_FDCWD, root.secrets)
+            finally:
+                os.close(held)
+        aside = f"{root.secrets}/.{name}.{os.getpid()}"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o400)
+        with open(descriptor, "wb") as file:
+            file.write(value)
+        os.rename(aside, f"{root.secrets}/{name}")
+        secret: Secret = {
+            "name": name,
+            "fingerprint": fingerprint(root, value),
+            "labels": labels,
+            "created": created,
+            "available": True,
+        }
+        store.insert_secret(secret)
 
 
 def remove(store: Store, name: str) -> None:
     """Forgets a secret, and unmounts the tmpfs after the last."""
     root = store.root
-    store.secret(name)
-    store.delete_secret(name)
-    try:
-        os.unlink(f"{root.secrets}/{name}")
-    except FileNotFoundError:
-        pass
-    if not store.secrets() and _is_mounted(root):
-        mounts.umount(root.secrets)
+    with _turn:
+        store.secret(name)
+        store.delete_secret(name)
+        try:
+            os.unlink(f"{root.secrets}/{name}")
+        except FileNotFoundError:
+            pass
+        if not store.secrets() and _is_mounted(root):
+            mounts.umount(root.secrets)
