@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
-from stackpy_runtime.host.lifecycle import Lifecycle
-from stackpy_runtime.host.live import MOST_BEHIND, Live
-from stackpy_runtime.host.wire import JSON, STDERR, STDIN, STDOUT, Closed, Connection
+from stackpy_runtime.host.live import MOST_BEHIND
+from stackpy_runtime.host.wire import MESSAGE, STDERR, STDIN, STDOUT, Closed, decoded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.host.wire import Connection
 
 MOST_AT_ONCE = 1 << 20
 
@@ -50,7 +56,7 @@ class Attachment:
                     os.close(descriptor)
                 if kind == STDIN:
                     self._input(payload)
-                elif kind == JSON:
+                elif kind == MESSAGE:
                     self._control(payload)
         except (Closed, OSError):
             self.gone = True
@@ -82,9 +88,7 @@ class Attachment:
             self.stdin = -1
 
     def _control(self, payload: bytes) -> None:
-        import json
-
-        message: dict[str, Any] = json.loads(payload)
+        message: dict[str, Any] = decoded(payload)
         if "signal" in message:
             self.live.signal(int(message["signal"]))
         elif "resize" in message:

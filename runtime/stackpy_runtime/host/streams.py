@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+# `signal`, `socket` and `json` cost a quarter of a `run` to import; what their names stand for is in these.
+import _signal  # type: ignore[import-not-found]
+import _socket
 import os
 import select
-import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+import struct
 
 from stackpy_runtime.errors import EngineError, from_wire
-from stackpy_runtime.host.client import Client
-from stackpy_runtime.host.wire import JSON, STDERR, STDIN, STDOUT, Connection
+from stackpy_runtime.host.wire import MESSAGE, STDERR, STDIN, STDOUT, decoded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy_runtime.host.client import Client
+    from stackpy_runtime.host.wire import Connection
+
+    Handler = Callable[[int, Any], None]
 
 CHUNK = 65536
 INPUT_CHUNK = 16384
-PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+PROXIED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -42,33 +50,40 @@ def terminal_size() -> tuple[int, int]:
     return (size.lines, size.columns)
 
 
-@contextlib.contextmanager
-def raw_terminal(wanted: bool) -> Iterator[None]:
-    """The caller's terminal passes every key on, and is as before afterwards."""
-    if not wanted or not os.isatty(0):
-        yield
-        return
-    import termios
-    import tty
+class RawTerminal:
+    """While it is entered, and `wanted`, the caller's terminal passes every key on; it is as before afterwards."""
 
-    before = termios.tcgetattr(0)
-    # what was typed ahead stays: the default would throw it away
-    tty.setraw(0, termios.TCSANOW)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted and os.isatty(0)
+
+    def __enter__(self) -> None:
+        if self.wanted:
+            import termios
+            import tty
+
+            self.before = termios.tcgetattr(0)
+            # what was typed ahead stays: the default would throw it away
+            tty.setraw(0, termios.TCSANOW)
+
+    def __exit__(self, *_: object) -> None:
+        if self.wanted:
+            import termios
+
+            termios.tcsetattr(0, termios.TCSADRAIN, self.before)
 
 
-@contextlib.contextmanager
-def signals(handlers: dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
-    """Handles signals within its body."""
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+class Signals:
+    """Handles signals while it is entered."""
+
+    def __init__(self, handlers: dict[int, Handler]) -> None:
+        self.handlers = handlers
+
+    def __enter__(self) -> None:
+        self.before = {number: _signal.signal(number, handler) for number, handler in self.handlers.items()}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            _signal.signal(number, handler)
 
 
 def run(client: Client, config: dict[str, Any]) -> int:
@@ -84,12 +99,12 @@ def run(client: Client, config: dict[str, Any]) -> int:
         def resize(*_: Any) -> None:
             connection.send({"resize": terminal_size()})
 
-        handlers: dict[int, Callable[[int, Any], None]] = {}
+        handlers: dict[int, Handler] = {}
         if tty:
-            handlers[signal.SIGWINCH] = resize
+            handlers[_signal.SIGWINCH] = resize
         else:
             handlers = dict.fromkeys(PROXIED, pass_on)
-        with signals(handlers), raw_terminal(tty and stdin):
+        with Signals(handlers), RawTerminal(tty and stdin):
             return int(_exchange(client, connection, stdin=stdin)["exit_code"])
     finally:
         connection.close()
@@ -123,8 +138,8 @@ def _exchange(client: Client, connection: Connection, *, stdin: bool) -> dict[st
             write_all(1, payload)
         elif kind == STDERR:
             write_all(2, payload)
-        elif kind == JSON:
-            result: dict[str, Any] = client.unwrap(json.loads(payload))
+        elif kind == MESSAGE:
+            result: dict[str, Any] = client.unwrap(decoded(payload))
             return result
 
 
@@ -133,12 +148,10 @@ def execute(client: Client, arguments: dict[str, Any]) -> int:
 
     arguments: container, argv, stdin, tty, environment, working_dir, user.
     """
-    import socket
-
     tty, stdin = arguments["tty"], arguments["stdin"]
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     pipes: list[tuple[int, int]] = []
-    with ours:
+    try:
         given = [theirs.fileno()]
         if not tty:
             # Pipes of our own, so that no descriptor of the caller's (a file, a terminal) reaches the container.
@@ -158,12 +171,22 @@ def execute(client: Client, arguments: dict[str, Any]) -> int:
             return _exec_pipes(client, connection, ours, feed, outputs)
         finally:
             connection.close()
+    finally:
+        ours.close()
+
+
+def _said(data: bytes) -> dict[str, Any]:
+    """A message of the process, which speaks from inside the container: JSON, and nothing that could do more."""
+    import json  # few processes say anything
+
+    message: dict[str, Any] = json.loads(data)
+    return message
 
 
 def _failure(channel: Any) -> None:
     """Raises what the process reported before it could execute; returns at the end of the channel."""
     while data := channel.recv(65536):
-        message = json.loads(data)
+        message = _said(data)
         if "error" in message:
             raise from_wire(message["error"])
 
@@ -258,30 +281,25 @@ def _drain(source: int, target: int) -> None:
 
 
 def _exec_terminal(client: Client, connection: Connection, channel: Any, *, stdin: bool) -> int:
-    import array
     import fcntl
-    import socket
-    import struct
     import termios
 
     master = -1
     while master < 0:
-        data, ancillary, _, _ = channel.recvmsg(65536, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = channel.recvmsg(65536, _socket.CMSG_SPACE(16), _socket.MSG_CMSG_CLOEXEC)
         if not data:
             return int(client.result(connection)["exit_code"])
-        message = json.loads(data)
+        message = _said(data)
         if "error" in message:
             raise from_wire(message["error"])
         if message.get("at") == "terminal":
-            received = array.array("i")
-            received.frombytes(ancillary[0][2])
-            master = received[0]
+            [master] = struct.unpack("i", ancillary[0][2][:4])
 
     def resize(*_: Any) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal_size(), 0, 0))
 
     resize()
-    with signals({signal.SIGWINCH: resize}), raw_terminal(stdin):
+    with Signals({_signal.SIGWINCH: resize}), RawTerminal(stdin):
         watched = [master, *([0] if stdin else [])]
         while True:
             readable, _, _ = select.select(watched, [], [])
