@@ -1,8 +1,12 @@
 """Declarative stacks of containers. The names that a stack file uses; each is loaded when it is first asked for."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+# Not from `typing`, which costs 8 ms to import, half of what a command that only asks the engine takes to start.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stackpy.dsl.containers import Container, Job
     from stackpy.dsl.files import File, template
     from stackpy.dsl.images import Image

@@ -11,24 +11,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Location(NamedTuple):
-    """A place in the user's file: path, line (1-based), column (1-based, 0: unknown) and length of the caret line."""
-
-    file: str
-    line: int
-    column: int = 0
-    length: int = 0
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: message, where, and what to do."""
-
-    message: str
-    location: Location | None = None
-    hint: str = ""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.problems import Location, Problem
 
 
 class StackpyError(Exception):

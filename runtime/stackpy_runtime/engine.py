@@ -6,10 +6,11 @@ Modules are imported where they are used: `run` needs neither the store nor the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Literal
+
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import (
         Check,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     )
     from stackpy_runtime.store.store import Store
 
-Condition = Literal["started", "healthy", "completed"]
+    Condition = Literal["started", "healthy", "completed"]
 
 
 class Engine:

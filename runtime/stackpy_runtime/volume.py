@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.model import Volume
 from stackpy_runtime.store import layers
-from stackpy_runtime.store.root import Root
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackpy_runtime.model import Volume
+    from stackpy_runtime.store.root import Root
+    from stackpy_runtime.store.store import Store
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 

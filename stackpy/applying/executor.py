@@ -8,20 +8,26 @@ to settle has threads of its own, since nothing waits for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stackpy.applying.interrupts import Interrupts
 from stackpy.applying.outcome import Failure, Outcome, document
-from stackpy.applying.schedule import Schedule, Wait
+from stackpy.applying.schedule import Schedule
 from stackpy.applying.wording import begun, ended, failed_text
 from stackpy.applying.workers import Workers
 from stackpy.dsl.specs import StackSpec
-from stackpy.engines.base import Event, Report, SecretValues, StackEngine
+from stackpy.engines.base import Event
 from stackpy.errors import ApplyFailed, StackpyError
-from stackpy.planning.plan import Action, Change, Desired, Plan
+from stackpy.planning.plan import Action, Desired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stackpy.applying.schedule import Wait
+    from stackpy.engines.base import Report, SecretValues, StackEngine
+    from stackpy.planning.plan import Change, Plan
 
 DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy
 PARALLEL = 16  # changes at once

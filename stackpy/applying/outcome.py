@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from stackpy.planning.plan import Change, Plan
 from stackpy.render.plan_json import change_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackpy.planning.plan import Change, Plan
 
 Result = Literal["done", "failed", "skipped", "pending"]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from stackpy.dsl.specs import Condition
+from stackpy.planning.plan import Action
 
-from stackpy.applying.outcome import Result
-from stackpy.dsl.specs import Condition, Spec
-from stackpy.planning.plan import Action, Plan
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stackpy.applying.outcome import Result
+    from stackpy.dsl.specs import Spec
+    from stackpy.planning.plan import Plan
 
 Wait = tuple[str, Condition]  # an address and what must hold of it
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stackpy.applying.executor import DEFAULT_TIMEOUT, execute
 from stackpy.applying.interrupts import Interrupts
-from stackpy.applying.outcome import Outcome
-from stackpy.dsl.specs import StackSpec
-from stackpy.engines.base import Report, SecretValues, StackEngine
 from stackpy.planning.comparison import diff
-from stackpy.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from stackpy.applying.outcome import Outcome
+    from stackpy.dsl.specs import StackSpec
+    from stackpy.engines.base import Report, SecretValues, StackEngine
+    from stackpy.planning.plan import Plan
 
 
 class Loaded(Protocol):

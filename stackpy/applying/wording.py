@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from stackpy.applying.outcome import Failure, Outcome
-from stackpy.planning.plan import Action, Change
+from stackpy.planning.plan import Action
 from stackpy.planning.quantities import plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackpy.applying.outcome import Failure, Outcome
+    from stackpy.planning.plan import Change
 
 _VERBS = {
     Action.CREATE: ("creating", "created"),

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stackpy.cli import options, table
-from stackpy.cli.grammar import Argument, Command, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.cli.grammar import Argument, Command, Option
 
 Candidate = tuple[str, str]
 Lookup = Callable[[str], list[Candidate]]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from stackpy.cli.options import Globals
 from stackpy.errors import StackpyError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Protocol
+
+    from stackpy.cli.options import Globals
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import ContainerEngine, StackEngine
     from stackpy.planning.plan import Desired, Plan
@@ -19,12 +21,11 @@ if TYPE_CHECKING:
         """An engine that both stacks and single containers can be asked of."""
 
 
-class Planned(NamedTuple):
+class Planned:
     """A plan with what carrying it out needs."""
 
-    plan: Plan
-    desired: Desired
-    project: Loaded
+    def __init__(self, plan: Plan, desired: Desired, project: Loaded) -> None:
+        self.plan, self.desired, self.project = plan, desired, project
 
     @property
     def stack(self) -> StackSpec:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def merged(variables: Sequence[str], files: Sequence[str], ours: Mapping[str, str] | None = None) -> dict[str, str]:

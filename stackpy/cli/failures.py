@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from stackpy.cli.context import Context
 from stackpy.cli.terminal import note, paint
-from stackpy.errors import ApplyFailed, StackFileError, StackpyError
+from stackpy.errors import ApplyFailed, StackFileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.cli.context import Context
+    from stackpy.errors import StackpyError
 
 COLOURS = {"error": "1;31", "hint": "1;36"}  # SGR
 

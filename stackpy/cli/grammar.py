@@ -6,13 +6,14 @@ its own form of error, and cannot say what completes a word; with its 9 ms it wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Literal
+
     from stackpy.cli.context import Context
 
-Words = Literal["", "file", "folder", "container", "image", "network", "volume", "resource", "stack", "command"]
+    Words = Literal["", "file", "folder", "container", "image", "network", "volume", "resource", "stack", "command"]
 
 
 class Option:

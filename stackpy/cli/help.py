@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-from stackpy.cli.grammar import Command, Option
+    from stackpy.cli.grammar import Command, Option
 
 
 def of_command(command: Command, global_options: Sequence[Option]) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 from stackpy.cli import failures, terminal
 from stackpy.cli.commands.plan import show
-from stackpy.cli.context import Context
 from stackpy.cli.stacks import progress
-from stackpy.errors import StackpyError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
     from stackpy.applying.turn import Turn
+    from stackpy.cli.context import Context
     from stackpy.engines.base import Report
+    from stackpy.errors import StackpyError
     from stackpy.planning.plan import Plan
     from stackpy.reconciling import Cycle
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from stackpy.cli import options, parsing, table
 from stackpy.cli.context import Context
-from stackpy.cli.grammar import Command, Option
+from stackpy.cli.grammar import Option
 from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from stackpy.cli.grammar import Command
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _VERSION = Option("-V", "--version", help="show the version")

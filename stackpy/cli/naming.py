@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from stackpy.cli.context import Context
 from stackpy.cli.failures import print_error
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stackpy.cli.context import Context
 
 
 class Unknown(StackpyError):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from stackpy.cli.grammar import Option
 
-from stackpy.cli.grammar import Command, Option
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from stackpy.cli.grammar import Command
 
 FORMATS = ("text", "json")
 
@@ -22,17 +26,24 @@ GLOBAL = (
 )
 
 
-class Globals(NamedTuple):
-    """The values of the global options; "" where one is not given."""
+class Globals:
+    """The values of the global options; "" where one is not given. Not changed once made."""
 
-    file: str = ""
-    environment: str = ""
-    sets: tuple[str, ...] = ()
-    engine: str = ""
-    root: str = ""
-    format: str = "text"
-    quiet: bool = False
-    verbose: bool = False
+    __slots__ = ("engine", "environment", "file", "format", "quiet", "root", "sets", "verbose")
+
+    def __init__(
+        self,
+        file: str = "",
+        environment: str = "",
+        sets: Sequence[str] = (),
+        engine: str = "",
+        root: str = "",
+        format: str = "text",  # noqa: A002 — the option's name
+        quiet: bool = False,
+        verbose: bool = False,
+    ) -> None:
+        self.file, self.environment, self.sets, self.engine, self.root = file, environment, sets, engine, root
+        self.format, self.quiet, self.verbose = format, quiet, verbose
 
 
 def behind_verb(command: Command) -> tuple[Option, ...]:
@@ -52,7 +63,6 @@ def behind_verb(command: Command) -> tuple[Option, ...]:
 
 def merge(before: Globals, values: dict[str, Any], given: Sequence[str] | set[str]) -> Globals:
     """Global options behind the verb laid over those before it; `--set` adds up."""
-    changes = {key: values[key] for key in given if key in Globals._fields}
-    if "sets" in changes:
-        changes["sets"] = (*before.sets, *changes["sets"])
-    return before._replace(**changes)
+    changes = {key: values[key] if key in given else getattr(before, key) for key in Globals.__slots__}
+    changes["sets"] = (*before.sets, *values["sets"]) if "sets" in given else before.sets
+    return Globals(**changes)

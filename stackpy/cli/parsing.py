@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from stackpy.cli.grammar import Argument, Arguments, Option
+from stackpy.cli.grammar import Arguments
 from stackpy.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from stackpy.cli.grammar import Argument, Option
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 

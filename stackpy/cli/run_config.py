@@ -7,11 +7,14 @@ them: `run --rm IMAGE true` imports none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 from stackpy.cli.environment import merged
 from stackpy.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 LOOPBACK = "127.0.0.1"  # where a port without an address is published, as in a stack file
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RENDERED = ".jinja"  # not .j2: a scaffold may hold templates that the stack itself renders
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
 
 from stackpy.cli import terminal
-from stackpy.cli.context import Context, Planned
 from stackpy.errors import StackpyError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from stackpy.applying import Interrupts, Outcome
+    from stackpy.cli.context import Context, Planned
     from stackpy.engines.base import Report
     from stackpy.planning.plan import Plan
 

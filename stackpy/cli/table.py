@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stackpy.cli.grammar import Command
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.cli.grammar import Command
 
 # group → command → attribute of stackpy/cli/commands/MODULE.py
 GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from stackpy.dsl import contents, environment, ports
-from stackpy.dsl.calls import Call
 from stackpy.dsl.container_fields import Use
-from stackpy.dsl.contents import Reader
 from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place, Session
 from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Kind, Spec, StackSpec
 from stackpy.dsl.values import meant
-from stackpy.errors import Location
+from stackpy.problems import Location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.dsl.calls import Call
+    from stackpy.dsl.contents import Reader
 
 _WORKLOADS = ("container", "job")
 _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from stackpy.dsl import field_hints, files, kernel_names, mounts, ports, probes, quantities, values
 from stackpy.dsl.images import Image
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
-from stackpy.dsl.session import Place
 from stackpy.dsl.values import Invalid, meant, one_of, show, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.dsl.session import Place
 
 _RESTART = pattern(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
 _SECRET_TARGET = pattern(r"[A-Za-z0-9_.-]+")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
-
 from stackpy.dsl import container_fields
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
@@ -12,8 +9,10 @@ from stackpy.dsl.container_fields import Condition
 from stackpy.dsl.resources import Resource, subject
 from stackpy.dsl.session import Place
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Unpack
+    from collections.abc import Mapping, Sequence
+    from typing import Any, ClassVar, TypedDict, Unpack
 
     from stackpy.dsl.files import File, Template
     from stackpy.dsl.images import Image

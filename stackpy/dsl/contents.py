@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stackpy.dsl.files import DEFAULT_MODE, Content, Template
-from stackpy.dsl.session import Place
 from stackpy.dsl.values import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy.dsl.session import Place
 
 T = TypeVar("T")
 

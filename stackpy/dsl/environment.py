@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # compose-go dotenv: `export ` may stand before a name, and `:` for `=`
 _NAME = pattern(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?P<separator>[=:]?)[ \t]*")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stackpy.dsl.values import meant
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ELSEWHERE = {
     "build": "describe the image: Image(…).copy(…).run(…)",

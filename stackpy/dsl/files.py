@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stackpy.dsl import quantities
 from stackpy.dsl.binding import checked
@@ -11,6 +10,10 @@ from stackpy.dsl.calls import Call, caller
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.values import Invalid, below_root, show, text, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_MODE = 0o644
 EXPECTED = "text, a `File` or a `template`"

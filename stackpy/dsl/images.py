@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
-
 from stackpy.dsl import files, instructions, quantities, values
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import Call, caller
-from stackpy.dsl.files import Content, File, Template
 from stackpy.dsl.references import reference, tag
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place, current
 from stackpy.dsl.values import one_of, show, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Self
+
+    from stackpy.dsl.files import Content, File, Template
 
 Scalar = str | int | float | bool
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from stackpy.dsl import values
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, Invalid, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PROGRAM = pattern(r"[A-Za-z0-9_.+-]+|/[^\0]+")
 _SUITE = pattern(r"(?:(debian|ubuntu):)?[a-z][a-z0-9-]*")

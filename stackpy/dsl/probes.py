@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from stackpy.dsl import quantities
 from stackpy.dsl.binding import checked
@@ -14,6 +13,10 @@ from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.specs import DEFAULT_PROBE
 from stackpy.dsl.values import Invalid, flag, meant, shell, show, words, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
 _COMPOSE_FIELDS = ("test", *DEFAULT_PROBE, "disable")

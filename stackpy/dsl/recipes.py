@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from stackpy.dsl import contents
-from stackpy.dsl.contents import Reader
-from stackpy.dsl.images import Image, Step
 from stackpy.dsl.references import with_tag
 from stackpy.dsl.session import Place, Session
 from stackpy.dsl.specs import Spec
-from stackpy.errors import Location
+from stackpy.problems import Location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.dsl.contents import Reader
+    from stackpy.dsl.images import Image, Step
 
 
 class _Recipe:

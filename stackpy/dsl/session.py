@@ -6,14 +6,16 @@ Outside a load (a REPL, a user's own test) there is no session, and the first pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from stackpy.dsl.calls import Call
 from stackpy.dsl.values import Invalid, show
-from stackpy.errors import Location, Problem, StackFileError
+from stackpy.errors import StackFileError
+from stackpy.problems import Location, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy.dsl.calls import Call
     from stackpy.dsl.images import Image
 
 # Stands in text for a variable that has no value. A message that contains it follows from the variable's own problem.

@@ -25,9 +25,10 @@ secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from stackpy.errors import Location
+if TYPE_CHECKING:
+    from stackpy.problems import Location
 
 Kind = Literal["image", "container", "job", "network", "volume", "secret"]
 Condition = Literal["started", "healthy", "completed"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import UNKNOWN_TEXT, Place, current
 from stackpy.dsl.values import Invalid, show, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

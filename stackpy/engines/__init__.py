@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stackpy.errors import StackpyError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy.engines.embedded import EmbeddedEngine
 

@@ -7,10 +7,11 @@ Every method may be called from several threads at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from stackpy.dsl.specs import Condition, Spec, StackSpec
-from stackpy.planning.plan import Change, Desired, Observation
+if TYPE_CHECKING:
+    from stackpy.dsl.specs import Condition, Spec, StackSpec
+    from stackpy.planning.plan import Change, Desired, Observation
 
 
 class Event(NamedTuple):

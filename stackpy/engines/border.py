@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from stackpy.engines.facade import Missing, NoRights, with_output
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 SUDO = "run it again with sudo"
 
@@ -39,7 +42,7 @@ class Border:
                 result = method(*args, **kwargs)
             except (self._error, PermissionError) as error:
                 raise self._translated(name, error) from error
-            return self._guarded(name, result) if isinstance(result, Iterator) else result
+            return self._guarded(name, result) if hasattr(result, "__next__") else result
 
         setattr(self, name, call)  # found without __getattr__ from now on
         return call

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
 
 from stackpy.engines.border import Border
-from stackpy.engines.facade import Facade, Missing, NoRights
-from stackpy.errors import Problem, StackFileError, StackpyError
+from stackpy.engines.facade import Missing, NoRights
+from stackpy.errors import StackFileError, StackpyError
 
 # `run` and `exec` come through here too: what only stacks need is imported where they need it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
     from stackpy.dsl.specs import Condition, Spec, StackSpec
     from stackpy.engines.base import Report, SecretValues
+    from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
     from stackpy.planning.plan import Change, Desired, Observation, Recipe
     from stackpy_runtime.engine import Engine
 
-Document = dict[str, Any]
+    Document = dict[str, Any]
 
 
 class EmbeddedEngine:
@@ -45,11 +47,11 @@ class EmbeddedEngine:
             from stackpy_runtime.errors import EngineError, NotFound
 
             self._connected = Border(Engine(self.root), EngineError, NotFound)
-        return cast("Engine", self._connected)
+        return self._connected  # type: ignore[return-value]  # it has every method of the engine
 
     @property
     def _facade(self) -> Facade:
-        return cast(Facade, self._engine)
+        return self._engine  # type: ignore[return-value]  # with its documents typed, which are mappings
 
     # --- stacks ---------------------------------------------------------------------------------------------------
 
@@ -57,6 +59,7 @@ class EmbeddedEngine:
         """See StackEngine."""
         from stackpy.engines import observation
         from stackpy.planning.plan import Desired
+        from stackpy.problems import Problem
 
         problems: list[Problem] = []
         recipes: dict[str, Recipe] = {}
@@ -152,7 +155,9 @@ class EmbeddedEngine:
         else:
             stack = self._seen.get(desired.stack.name)
             seen = None if stack is None else stack.get(change.address, [])
-            Rollout(engine, change, desired, generation, report, partial(self._image_id, desired), seen).make()
+            Rollout(
+                engine, change, desired, generation, report, lambda address: self._image_id(desired, address), seen
+            ).make()
 
     def _image_id(self, desired: Desired, address: str) -> str:
         recipe, source = desired.recipes[address].id, desired.stack.resources[address].fields["source"]
@@ -276,16 +281,18 @@ class EmbeddedEngine:
         self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
     ) -> Iterator[Document]:
         """See ContainerEngine."""
-        lines = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
-        return cast("Iterator[Document]", lines)
+        lines: Iterator[Any] = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
+        return lines
 
     def create(self, config: Document) -> str:
         """See ContainerEngine."""
-        return self._engine.create(cast(Any, config))
+        checked: Any = config  # by the engine
+        return self._engine.create(checked)
 
     def run(self, config: Document, *, detach: bool, remove: bool) -> int:
         """See ContainerEngine."""
-        return self._engine.run(cast(Any, config), detach=detach, remove=remove)
+        checked: Any = config  # by the engine
+        return self._engine.run(checked, detach=detach, remove=remove)
 
     def exec(
         self,

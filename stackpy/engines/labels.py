@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from stackpy.dsl.specs import Dependency
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 STACK = "stackpy.stack"
 RESOURCE = "stackpy.resource"  # an address: container.web

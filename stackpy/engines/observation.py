@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stackpy.dsl.specs import Kind
 from stackpy.engines import labels
 from stackpy.engines.translation import container_fields
 from stackpy.planning.plan import Observed, Recipe, RecipeStep, Replica
+
+if TYPE_CHECKING:
+    from stackpy.dsl.specs import Kind
 
 Document = Mapping[str, Any]
 

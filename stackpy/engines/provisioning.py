@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from stackpy.dsl.specs import Kind, Spec, engine_name
+from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
-from stackpy.engines.base import Event, Report, SecretValues
-from stackpy.engines.facade import Document, Facade, Missing, at_once
+from stackpy.engines.base import Event
+from stackpy.engines.facade import Missing, at_once
 from stackpy.engines.translation import resource_labels
 from stackpy.errors import StackpyError
-from stackpy.planning.plan import Action, Change, Desired, Recipe
+from stackpy.planning.plan import Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy.dsl.specs import Kind, Spec
+    from stackpy.engines.base import Report, SecretValues
+    from stackpy.engines.facade import Document, Facade
+    from stackpy.planning.plan import Change, Desired, Recipe
 
 
 def build(engine: Facade, change: Change, desired: Desired, report: Report) -> str:

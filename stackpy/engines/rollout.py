@@ -6,16 +6,23 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from stackpy.dsl.specs import Condition, Kind, Spec, engine_name
+from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
-from stackpy.engines.base import Event, Report
-from stackpy.engines.facade import Document, Facade, Missing, at_once, explained, last_lines, with_output
+from stackpy.engines.base import Event
+from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
 from stackpy.engines.translation import container_config, in_place
 from stackpy.errors import StackpyError
-from stackpy.planning.plan import Action, Change, Desired
+from stackpy.planning.plan import Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from stackpy.dsl.specs import Condition, Kind, Spec
+    from stackpy.engines.base import Report
+    from stackpy.engines.facade import Document, Facade
+    from stackpy.planning.plan import Change, Desired
 
 IN_PLACE = ("mem_limit", "cpus", "pids_limit", "restart")
 ALIVE = ("running", "restarting")

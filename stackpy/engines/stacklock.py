@@ -11,11 +11,14 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
-from types import TracebackType
 
 from stackpy.engines.generations import ensure_folder
 from stackpy.errors import LockTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
 
 POLL = 0.05  # seconds: flock has no timeout, and a signal would need the main thread
 

@@ -7,11 +7,15 @@ adapter adds stand first, in a known number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, Fields, Spec, engine_name
+from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, engine_name
 from stackpy.engines import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackpy.dsl.specs import Fields, Spec
 
 Config = dict[str, Any]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from stackpy.dsl.specs import Fields, Spec
-from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Observed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from stackpy.dsl.specs import Fields, Spec
+    from stackpy.planning.draft import Draft
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
 _TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)

@@ -7,13 +7,15 @@ hand is seen, and a default of an image or an engine never is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from stackpy.dsl.specs import StackSpec, engine_name
 from stackpy.planning import containers, exposure, images, objects, ordering, reasons, targeting
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Change, Desired, Observation, Plan
 from stackpy.planning.quantities import plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:

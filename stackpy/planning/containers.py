@@ -8,13 +8,15 @@ started. Replicas are judged one by one, since somebody may have changed or remo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from stackpy.dsl.specs import Spec
 from stackpy.planning import fields, reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Observed, Reason, Replica
 from stackpy.planning.quantities import SENSITIVE
+
+if TYPE_CHECKING:
+    from stackpy.dsl.specs import Spec
 
 
 class Surroundings(NamedTuple):

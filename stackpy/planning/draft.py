@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-from stackpy.dsl.specs import Kind
-from stackpy.planning.plan import Action, Reason
+    from stackpy.dsl.specs import Kind
+    from stackpy.planning.plan import Action, Reason
 
 
 class Draft:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from stackpy.dsl.specs import Spec
-from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackpy.dsl.specs import Spec
+    from stackpy.planning.draft import Draft
 
 _HTTP = frozenset({80, 3000, 4000, 5000, 8000, 8080, 8081, 8888, 9000})
 _HTTPS = frozenset({443, 8443})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from stackpy.dsl.specs import Spec
 from stackpy.planning import fields, reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Observed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackpy.dsl.specs import Spec
 
 
 def network(spec: Spec, observed: Observed | None) -> Draft | None:

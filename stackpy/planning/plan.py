@@ -5,11 +5,13 @@ Observed state comes in through `Observation`, which an engine adapter fills; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
 
 
 class Action(Enum):

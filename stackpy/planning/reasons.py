@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stackpy.planning.fields import Difference
 from stackpy.planning.plan import Reason, Recipe, RecipeStep, Replica
 from stackpy.planning.quantities import SENSITIVE, ago, human, number, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.planning.fields import Difference
 
 VALUE_CHANGES = "its value changes"
 VALUE_LOST = "its value was lost when the host restarted"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-
-from stackpy.dsl.specs import Spec
 from stackpy.errors import UsageError
 from stackpy.planning import graph
-from stackpy.planning.draft import Draft
 from stackpy.planning.ordering import direct
 from stackpy.planning.plan import Action
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from stackpy.dsl.specs import Spec
+    from stackpy.planning.draft import Draft
 
 
 def check(targets: Collection[str], known: Iterable[str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from stackpy.project.settings import Settings, settings
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stackpy.project.inputs import Inputs
     from stackpy.project.loader import Loaded, load
     from stackpy.project.secrets import SecretValues

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import builtins
-from types import FrameType, TracebackType
-from typing import Any
 
 from stackpy.dsl.calls import PACKAGE, Call
 from stackpy.dsl.values import meant
-from stackpy.errors import Location, Problem, StackpyError
+from stackpy.errors import StackpyError
+from stackpy.problems import Location, Problem
 from stackpy.project.locating import Locator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
 
 
 def explain(error: BaseException, path: str) -> Problem:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stackpy.dsl.calls import PACKAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Inputs(NamedTuple):

@@ -6,23 +6,27 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import CodeType, ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 # not lazy: the stack file would import them while no byte code may be written
 from stackpy.dsl import assemble, containers, variables  # noqa: F401
 from stackpy.dsl.session import Session, activate
-from stackpy.dsl.specs import StackSpec
 from stackpy.dsl.values import normal_stack_name
-from stackpy.errors import Location, Problem, StackFileError, StackpyError
+from stackpy.errors import StackFileError, StackpyError
+from stackpy.problems import Location, Problem
 from stackpy.project.inputs import Inputs, Recorder, recording
 from stackpy.project.reading import FileReader
 from stackpy.project.secrets import SecretValues
 from stackpy.project.settings import FILE as SETTINGS_FILE
 from stackpy.project.settings import Settings, settings
 from stackpy.project.variables import Given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stackpy.dsl.specs import StackSpec
 
 MODULE = "__stack__"
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import ast
 from itertools import islice
 
-from stackpy.dsl.calls import Call
-from stackpy.dsl.session import Finding, Key
-from stackpy.errors import Location, Problem
+from stackpy.problems import Location, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.dsl.calls import Call
+    from stackpy.dsl.session import Finding, Key
 
 Span = tuple[int, int, int, int]  # line, column, end line, end column; columns in bytes
 

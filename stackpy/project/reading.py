@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Any
 
-from stackpy.dsl.session import Session
-from stackpy.project.inputs import Recorder
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.dsl.session import Session
+    from stackpy.project.inputs import Recorder
     from stackpy.project.rendering import Renderer
 
 _GLOB = frozenset("*?[")

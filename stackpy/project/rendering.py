@@ -8,16 +8,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import jinja2
 
-from stackpy.dsl.session import Session
 from stackpy.dsl.values import meant
-from stackpy.errors import Location
-from stackpy.project.inputs import Recorder
+from stackpy.problems import Location
 from stackpy.project.reading import read_regular
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy.dsl.session import Session
+    from stackpy.project.inputs import Recorder
 
 
 class Renderer:

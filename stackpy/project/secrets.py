@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from typing import Any, NoReturn
 
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 COMMAND_TIMEOUT = 120  # seconds; a person may have to unlock a key
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
-from stackpy.dsl.session import Session
 from stackpy.dsl.values import meant, nearest
-from stackpy.errors import Problem
-from stackpy.project.inputs import Recorder
+from stackpy.problems import Problem
 from stackpy.project.settings import FILE, Settings, locate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from stackpy.dsl.session import Session
+    from stackpy.project.inputs import Recorder
 
 PREFIX = "STACKPY_VAR_"
 

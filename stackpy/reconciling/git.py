@@ -13,11 +13,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stackpy.errors import StackpyError
 from stackpy.reconciling.source import Source, without_credentials
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TIMEOUT = 600  # seconds for one git command: a first fetch over a slow line
 KEPT = 5  # checkouts: containers that an unfinished apply left may still have binds of earlier ones

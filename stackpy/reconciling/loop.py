@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from stackpy.applying import DEFAULT_TIMEOUT, Outcome
 from stackpy.applying.turn import Loaded, Stopper, View, turn
-from stackpy.engines.base import StackEngine
 from stackpy.errors import ApplyFailed, StackpyError
-from stackpy.planning.plan import Plan
 from stackpy.reconciling.git import Repository
-from stackpy.reconciling.source import Source
+
+if TYPE_CHECKING:
+    from stackpy.engines.base import StackEngine
+    from stackpy.planning.plan import Plan
+    from stackpy.reconciling.source import Source
 
 COMMAND = "stackpy reconcile"
 LOCK_TIMEOUT = 60.0  # seconds for which another command may hold the stack before the cycle gives up

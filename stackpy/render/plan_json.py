@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.planning.plan import Action, Change, Plan, Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FORMAT = 1
 SUMMARY_ORDER = (

@@ -6,12 +6,14 @@ that is replaced because of its image, the step of the image that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy.planning.plan import Action, Change, Plan, Reason
 from stackpy.planning.quantities import SENSITIVE, human, printable
 from stackpy.render.plan_json import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (Action.UPDATE, Action.REPLACE, Action.CREATE, Action.DELETE, Action.START, Action.RUN, Action.BUILD)

@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from stackpy.errors import Location, Problem
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.problems import Location, Problem
 
 ReadLine = Callable[[str, int], str]
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")

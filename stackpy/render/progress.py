@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from stackpy.planning.quantities import printable
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from stackpy.engines.base import Event
 
 _OVER = ("done", "failed", "skipped")

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from stackpy.errors import StackpyError
-from stackpy.watching.places import Places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy.watching.places import Places
 
 DEBOUNCE = 400  # ms: an editor's save is several events, a git checkout thousands
 QUIET = 40  # ms without another event end a burst

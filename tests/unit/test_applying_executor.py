@@ -11,8 +11,9 @@ import pytest
 from stackpy.applying import Interrupts, Outcome, destroy, execute, outcome_text
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.engines.base import Event
-from stackpy.errors import ApplyFailed, Location, StackpyError
+from stackpy.errors import ApplyFailed, StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Observation, Observed, Plan, Recipe, Replica
+from stackpy.problems import Location
 
 NOWHERE = Location("stack.py", 1)
 LONG = 20.0  # seconds before a test that hangs fails

@@ -14,9 +14,10 @@ from stackpy.engines import connect, default_root, embedded, labels
 from stackpy.engines.base import Event
 from stackpy.engines.border import Border
 from stackpy.engines.facade import Missing, NoRights
-from stackpy.errors import Location, Problem, StackFileError, StackpyError
+from stackpy.errors import StackFileError, StackpyError
 from stackpy.planning.comparison import diff
 from stackpy.planning.plan import Action, Change, Desired, Recipe, RecipeStep
+from stackpy.problems import Location, Problem
 from tests.unit.fake_engine import FakeEngine
 
 HERE = Location("stack.py", 7)

@@ -9,8 +9,9 @@ import pytest
 from stackpy.dsl.specs import Condition, Spec, StackSpec
 from stackpy.engines import labels, rollout
 from stackpy.engines.base import Event
-from stackpy.errors import Location, StackpyError
+from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Recipe
+from stackpy.problems import Location
 from tests.unit.fake_engine import FakeEngine
 
 HERE = Location("stack.py", 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stackpy.dsl.specs import Dependency, Spec
 from stackpy.engines import labels, translation
-from stackpy.errors import Location
+from stackpy.problems import Location
 from stackpy_runtime import labels as engine_labels
 from stackpy_runtime import model
 

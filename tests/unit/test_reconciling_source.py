@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy.errors import ApplyFailed, Location, StackpyError, UsageError
+from stackpy.errors import ApplyFailed, StackpyError, UsageError
 from stackpy.planning.plan import Action, Change, Plan
+from stackpy.problems import Location
 from stackpy.reconciling import Cycle, Source, cycle_text
 from stackpy.reconciling.source import source, without_credentials
 

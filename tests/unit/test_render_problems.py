@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stackpy.errors import Location, Problem
+from stackpy.problems import Location, Problem
 from stackpy.render.problems import format_problem, format_problems, line_reader
 
 LINES = {12: '    mem_limt="256m",', 3: '\tx = "日本", y', 100: "", 7: "a\x1b[31mb"}

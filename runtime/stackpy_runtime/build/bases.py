@@ -5,17 +5,18 @@ A base that had to be made is kept as a step of the cache like any other, under 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.errors import Conflict, NotFound
 from stackpy_runtime.store import layers
-from stackpy_runtime.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.model import Base, History, ImageConfig, Progress, RecipeStep
+    from stackpy_runtime.store.store import Store
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

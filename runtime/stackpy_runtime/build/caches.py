@@ -5,10 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import posixpath
-from collections.abc import Callable
 
 from stackpy_runtime.build.digests import sha256_hex
-from stackpy_runtime.store.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.store.root import Root
 
 
 def folder(root: Root, target: str) -> str:

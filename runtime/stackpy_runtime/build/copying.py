@@ -12,10 +12,13 @@ import stat
 import time
 
 from stackpy_runtime.build import tree
-from stackpy_runtime.build.context import Item, Source
 from stackpy_runtime.build.digests import CHUNK
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import Conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.build.context import Item, Source
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

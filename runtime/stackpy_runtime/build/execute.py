@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable
 
 from stackpy_runtime.build import bases, settings
-from stackpy_runtime.build.bases import Ground
-from stackpy_runtime.build.context import Context
-from stackpy_runtime.build.runner import Runner
 from stackpy_runtime.build.steps import Place, make_layer, needs_layer
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.linux.proc import boot_id
 from stackpy_runtime.model import Image, ImageConfig, ImageSource, Progress, Recipe, RecipeStep, Step
 from stackpy_runtime.store import layers, locks
 from stackpy_runtime.store.images import with_tag
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.build.bases import Ground
+    from stackpy_runtime.build.context import Context
+    from stackpy_runtime.build.runner import Runner
+    from stackpy_runtime.store.store import Store
 
 Report = Callable[[Progress], None]
 

@@ -12,7 +12,10 @@ import stat
 from collections.abc import Callable
 
 from stackpy_runtime.build.digests import named_hash
-from stackpy_runtime.build.stat_cache import StatCache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.build.stat_cache import StatCache
 
 Excluded = Callable[[str, bool], bool]
 """Takes a path (without a leading or trailing slash) and whether it is a folder."""

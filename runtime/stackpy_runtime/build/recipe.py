@@ -14,14 +14,15 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import named_hash, sha256_hex
 from stackpy_runtime.errors import InvalidConfig, NotFound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stackpy_runtime.model import Base, ImageConfig, ImageSource, Recipe, RecipeStep, Step
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import caches, copying, recipe, settings, tree
@@ -14,10 +13,12 @@ from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.runner import Runner, StepRun
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed
 from stackpy_runtime.store import trees
-from stackpy_runtime.store.root import Root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.model import ImageConfig, RecipeStep, Step
+    from stackpy_runtime.store.root import Root
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

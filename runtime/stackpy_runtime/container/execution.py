@@ -12,12 +12,14 @@ import signal
 import socket
 import stat
 import termios
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stackpy_runtime.container import users
-from stackpy_runtime.container.plan import ProcessPlan
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
 from stackpy_runtime.linux import files, mounts, processes
+
+if TYPE_CHECKING:
+    from stackpy_runtime.container import users
+    from stackpy_runtime.container.plan import ProcessPlan
 
 # docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
 ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from stackpy_runtime.container import users
 from stackpy_runtime.container.devices import open_terminal
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
-from stackpy_runtime.container.plan import ProcessPlan
 from stackpy_runtime.container.sandbox import identify, join_cgroups, read_file
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
+
+if TYPE_CHECKING:
+    from stackpy_runtime.container.plan import ProcessPlan
 
 ENDING = 200  # milliseconds
 

@@ -14,12 +14,16 @@ import ctypes
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Literal
 
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.linux.libc import libc
-from stackpy_runtime.model import LogLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO, Literal
+
+    from stackpy_runtime.model import LogLine
 
 STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
 LONGEST_LINE = 16 << 10

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from stackpy_runtime.container import security
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_SIZE = 64 << 20

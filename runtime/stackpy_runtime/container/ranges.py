@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux.proc import boot_id, start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIZE = 65536
 # Above what distributions hand out through /etc/subuid and systemd-nspawn (up to 1,879,048,191), below 2³¹.

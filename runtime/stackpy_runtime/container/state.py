@@ -7,12 +7,14 @@ than the store's row whenever the supervisor was not there to hear of it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.linux.proc import boot_id, start_time
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stackpy_runtime.model import ContainerState
 
 UNKNOWN_END = "it ended while nothing of the engine was running: its exit code is not known"

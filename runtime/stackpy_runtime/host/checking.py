@@ -10,7 +10,10 @@ from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.linux import mounts, namespaces
 from stackpy_runtime.linux.libc import AT_FDCWD
-from stackpy_runtime.model import Check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Check
 
 OLDEST_KERNEL = (6, 1)
 

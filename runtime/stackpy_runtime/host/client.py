@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from stackpy_runtime.errors import Denied, EngineUnavailable, from_wire
 from stackpy_runtime.host.wire import Closed, Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TRIES = 5
 

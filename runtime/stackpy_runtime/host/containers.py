@@ -7,18 +7,23 @@ import queue
 import sys
 import threading
 import time
-from typing import Any
 
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import logs, restart, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import creation, executions
-from stackpy_runtime.host.lifecycle import Lifecycle, limits
+from stackpy_runtime.host.lifecycle import limits
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
-from stackpy_runtime.model import ContainerConfig, Health
 from stackpy_runtime.store import trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.model import ContainerConfig, Health
 
 TAIL_OF_FAILURE = 20
 

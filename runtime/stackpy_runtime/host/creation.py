@@ -12,14 +12,17 @@ from stackpy_runtime import labels, volume
 from stackpy_runtime.container import plan, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
-from stackpy_runtime.model import (
-    Container,
-    ContainerConfig,
-    Image,
-    Mount,
-    NetworkConfig,
-)
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.model import (
+        Container,
+        ContainerConfig,
+        Image,
+        Mount,
+        NetworkConfig,
+    )
+    from stackpy_runtime.store.store import Store
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 # The network of containers that name none, made when the first needs it and removed after the last.

@@ -7,15 +7,19 @@ removed while a process in it is still dying. Each is tried again until it is do
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
 
-from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.errors import EngineError, NotFound
-from stackpy_runtime.host.keeper_link import KeeperLink
-from stackpy_runtime.host.live import Live
-from stackpy_runtime.model import ContainerState
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy_runtime.container.cgroups import Group
+    from stackpy_runtime.host.keeper_link import KeeperLink
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.model import ContainerState
+    from stackpy_runtime.store.store import Store
 
 PAUSE = 0.5
 

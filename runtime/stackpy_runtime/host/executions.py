@@ -8,11 +8,14 @@ import signal
 import socket
 
 from stackpy_runtime.container import plan, security
-from stackpy_runtime.container.joining import JoinPlan
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.host.lifecycle import Lifecycle
-from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.container.joining import JoinPlan
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.host.live import Live
 
 OUTPUT_KEPT = 4096
 

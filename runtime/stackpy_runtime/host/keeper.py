@@ -15,13 +15,16 @@ import select
 import signal
 import time
 import warnings  # noqa: F401 - os.execvpe imports it
-from typing import Any
 
 from stackpy_runtime.container import joining, sandbox
 from stackpy_runtime.container.execution import Channel
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 from stackpy_runtime.linux import proc, processes
 from stackpy_runtime.linux.title import set_title
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 

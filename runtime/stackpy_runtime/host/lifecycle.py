@@ -13,8 +13,6 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 from stackpy_runtime.container import cgroups, plan, ranges, restart, seccomp, security, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
@@ -28,14 +26,21 @@ from stackpy_runtime.errors import (
     from_wire,
 )
 from stackpy_runtime.host.endings import Endings
-from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.live import Live
-from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.skeleton import lowers
-from stackpy_runtime.host.spares import Spare, Spares
+from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.linux.proc import boot_id
-from stackpy_runtime.model import ContainerState
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy_runtime.host.keeper_link import KeeperLink
+    from stackpy_runtime.host.networking import Networking
+    from stackpy_runtime.host.spares import Spare
+    from stackpy_runtime.model import ContainerState
+    from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why

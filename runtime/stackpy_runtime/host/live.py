@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
-from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, STREAMS, Recorder
-from stackpy_runtime.model import Container, ContainerState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.container.cgroups import Group
+    from stackpy_runtime.model import Container, ContainerState
 
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.

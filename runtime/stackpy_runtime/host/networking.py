@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from stackpy_runtime import labels
 from stackpy_runtime.errors import NotFound
 from stackpy_runtime.host.creation import BRIDGE, bridge_config
-from stackpy_runtime.host.keeper_link import KeeperLink
-from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.names import Names
-from stackpy_runtime.model import Attachment, EndpointInfo, Network
 from stackpy_runtime.network.manager import NetworkManager, Published
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy_runtime.host.keeper_link import KeeperLink
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.model import Attachment, EndpointInfo, Network
+    from stackpy_runtime.store.store import Store
 
 RESOLVER = "127.0.0.11"
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from stackpy_runtime.host.live import Live
 from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
-from stackpy_runtime.model import Health, Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.model import Health, Probe
 
 FIRST_PAUSE = 0.05
 

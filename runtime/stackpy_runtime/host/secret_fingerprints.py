@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.store.root import Root
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.store.root import Root
 
 
 def key_path(root: Root) -> str:

@@ -12,9 +12,12 @@ from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.host.secret_fingerprints import fingerprint, key_path
 from stackpy_runtime.linux import files, mounts
 from stackpy_runtime.linux.libc import AT_FDCWD
-from stackpy_runtime.model import Secret
-from stackpy_runtime.store.root import Root
-from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.model import Secret
+    from stackpy_runtime.store.root import Root
+    from stackpy_runtime.store.store import Store
 
 TMPFS_MAGIC = 0x01021994
 LARGEST = 1 << 20

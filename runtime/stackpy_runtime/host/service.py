@@ -13,18 +13,23 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
-from stackpy_runtime.host.containers import Containers, now
-from stackpy_runtime.host.lifecycle import NEVER_BEGAN, Lifecycle
-from stackpy_runtime.host.networking import Networking
+from stackpy_runtime.host.containers import now
+from stackpy_runtime.host.lifecycle import NEVER_BEGAN
 from stackpy_runtime.host.wire import Closed, Connection, close_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.host.containers import Containers
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.host.networking import Networking
 
 Arguments = dict[str, Any]
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.container.plan import MountPlan
-from stackpy_runtime.host.live import Live
 from stackpy_runtime.store import layers
-from stackpy_runtime.store.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.container.plan import MountPlan
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.store.root import Root
 
 FOLDERS = ("proc", "sys", "dev", "etc", "run/secrets")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")

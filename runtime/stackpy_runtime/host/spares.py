@@ -15,9 +15,12 @@ import time
 
 from stackpy_runtime.container import ranges
 from stackpy_runtime.container.cgroups import Group, parent_name
-from stackpy_runtime.container.sandbox import StandBy
 from stackpy_runtime.errors import EngineError, EngineUnavailable, from_wire
-from stackpy_runtime.host.keeper_link import KeeperLink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.container.sandbox import StandBy
+    from stackpy_runtime.host.keeper_link import KeeperLink
 
 READY = 2
 # Seconds after a start until its place is taken by another: about as long as the start itself.

@@ -8,15 +8,20 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from typing import Any
 
 from stackpy_runtime.container import plan, security, state
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.skeleton import base, targets
-from stackpy_runtime.host.wire import Closed, Connection
-from stackpy_runtime.model import Container, ContainerConfig
+from stackpy_runtime.host.wire import Closed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.host.wire import Connection
+    from stackpy_runtime.model import Container, ContainerConfig
 
 
 def _container(identity: str, arguments: dict[str, Any]) -> Container:

@@ -13,8 +13,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 from stackpy_runtime.container import cgroups, ranges, state
 from stackpy_runtime.errors import EngineError
@@ -31,6 +29,11 @@ from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.network.dns import DnsServer
 from stackpy_runtime.store.garbage import collect
 from stackpy_runtime.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 LISTENER, LINE = 3, 4
 # Seconds with nothing to keep and nobody to serve after which our processes leave.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image import manifests, references
@@ -20,7 +20,9 @@ from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
 from stackpy_runtime.model import Image, Progress
 from stackpy_runtime.store import layers
-from stackpy_runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from stackpy_runtime.store.store import Store
 
 Report = Callable[[Progress], None]
 

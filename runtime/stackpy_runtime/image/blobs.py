@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from stackpy_runtime.errors import EngineError, Unsupported
-from stackpy_runtime.image.entries import Source
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.image.entries import Source
 
 _CHUNK = 256 << 10
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"

@@ -6,11 +6,14 @@ import contextlib
 import os
 import shlex
 from collections import deque
-from collections.abc import Callable
 
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed, Unsupported
 from stackpy_runtime.image import apt_sources, authorities
 from stackpy_runtime.image.apt_sources import DISTRIBUTIONS, Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What Debian's own container images have: useradd and mount, and not documentation tools. `apt` lacks useradd.
 _VARIANT = "minbase"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.image.gathering import Tree
 from stackpy_runtime.image.loader import CacheEntry, write_cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.image.gathering import Tree
 
 _PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin

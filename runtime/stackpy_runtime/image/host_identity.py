@@ -6,11 +6,11 @@ import binascii
 import marshal
 import os
 import time
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image import programs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hashlib import _Hash
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.image.gathering import Tree
+
+if TYPE_CHECKING:
+    from stackpy_runtime.image.gathering import Tree
 
 # Not needed to run programs: other people's packages, tests, what only a desktop can show, what only building an
 # extension needs (a static library of 25 MB), and NIS, whose module alone brings all of Kerberos.

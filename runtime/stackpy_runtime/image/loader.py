@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.image import elf
-from stackpy_runtime.image.elf import Elf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackpy_runtime.image.elf import Elf
 
 CACHE = "/etc/ld.so.cache"
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.labels import RESERVED_PREFIX
-from stackpy_runtime.model import History, ImageConfig
+
+if TYPE_CHECKING:
+    from stackpy_runtime.model import History, ImageConfig
 
 INDEX_TYPES = frozenset(
     {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}

@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from types import TracebackType
 
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.image.blobs import Blob, copy_decompressed, is_compressed
@@ -14,6 +13,10 @@ from stackpy_runtime.image.entries import FILE, FOLDER, LINK, SYMLINK
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.linux.files import open_beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _MAXIMUM_LINKS = 8
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from stackpy_runtime.image.limits import bad, size_text
 from stackpy_runtime.linux.files import open_beneath
 from stackpy_runtime.store import trees
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OPAQUE = "trusted.overlay.opaque"
 _HIDDEN_ATTRIBUTES = "trusted."

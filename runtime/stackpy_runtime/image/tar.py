@@ -6,8 +6,6 @@ four times as long for a header. What is read here is read forward once, within 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from stackpy_runtime.image import sparse
 from stackpy_runtime.image.entries import (
     BLOCK,
@@ -24,6 +22,10 @@ from stackpy_runtime.image.entries import (
 )
 from stackpy_runtime.image.fields import decimal, nanoseconds, number, records, signed, text, verify
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _ZERO = bytes(BLOCK)
 _KINDS = {

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stackpy_runtime.errors import EngineError, Unsupported
 from stackpy_runtime.image.entries import BLOCK_DEVICE, CHARACTER, FIFO, FILE, FOLDER, LINK, SYMLINK, Entry
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.image.overlay import LayerFolder, Path, make_opaque, possible_time, set_times, show
-from stackpy_runtime.image.tar import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stackpy_runtime.image.tar import Reader
 
 _WHITEOUT, _WHITEOUT_META, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -11,10 +11,12 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Denied, EngineError, KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3

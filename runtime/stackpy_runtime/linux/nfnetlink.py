@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
 
 from stackpy_runtime.errors import EngineError, KernelError
 from stackpy_runtime.linux.netlink import attribute, attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10

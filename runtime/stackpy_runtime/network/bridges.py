@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from stackpy_runtime.errors import KernelError
 from stackpy_runtime.linux import links, sysctl
-from stackpy_runtime.linux.netlink import Link, Netlink, Route
-from stackpy_runtime.model import Network
 from stackpy_runtime.network import names, subnets
-from stackpy_runtime.network.subnets import Occupied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.linux.netlink import Link, Netlink, Route
+    from stackpy_runtime.model import Network
+    from stackpy_runtime.network.subnets import Occupied
 
 DEFAULT_MTU = 1500
 _EEXIST, _ENODEV = 17, 19

@@ -12,7 +12,10 @@ import subprocess  # 12 ms, paid when a network is made and not when a container
 
 from stackpy_runtime.linux.nfnetlink import NFPROTO_INET, NFPROTO_IPV4
 from stackpy_runtime.linux.nftables import tables
-from stackpy_runtime.network.names import Names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.network.names import Names
 
 _TIMEOUT = 10.0
 

@@ -8,13 +8,17 @@ unless the container has no way out: then nothing leaves the host on its behalf.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Coroutine
-from typing import Any
 
 from stackpy_runtime.network import answers
-from stackpy_runtime.network.answers import Lookup, Question, Reverse
 from stackpy_runtime.network.upstream import Upstream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from stackpy_runtime.network.answers import Lookup, Question, Reverse
 
 # What one container may keep us busy with, in questions on their way to the host's resolvers and in connections.
 MAX_PENDING, MAX_STREAMS = 256, 32

@@ -7,16 +7,19 @@ tables (possible before Linux 6.9 only, see linux/nftables.py), the same call wr
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import KernelError
-from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.linux.nfnetlink import NFPROTO_BRIDGE, NFPROTO_IPV4, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM
 from stackpy_runtime.linux.nftables import Nftables, tables
 from stackpy_runtime.network import endpoints, forwarding, rules
-from stackpy_runtime.network.names import Names
-from stackpy_runtime.network.rules import Bridge, Key, Port, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stackpy_runtime.linux.netlink import Netlink
+    from stackpy_runtime.network.names import Names
+    from stackpy_runtime.network.rules import Bridge, Key, Port, Target
 
 _ENOENT, _EEXIST = 2, 17
 _FAMILIES = {"ip": NFPROTO_IPV4, "bridge": NFPROTO_BRIDGE}

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stackpy_runtime.linux import sysctl
-from stackpy_runtime.linux.netlink import Link
-from stackpy_runtime.network.names import Names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stackpy_runtime.linux.netlink import Link
+    from stackpy_runtime.network.names import Names
 
 STATE = "/run/stackpy"
 _SETTING = "net/ipv4/ip_forward"

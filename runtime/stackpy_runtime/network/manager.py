@@ -10,20 +10,23 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
 from stackpy_runtime.linux import links, nfnetlink, sysctl
 from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.linux.nfnetlink import NFPROTO_IPV4
 from stackpy_runtime.linux.nftables import tables
-from stackpy_runtime.model import Attachment, EndpointInfo, Network, NetworkConfig, PortBinding
 from stackpy_runtime.network import bridges, endpoints, forwarding, names, redirect, subnets
 from stackpy_runtime.network.firewall import Firewall, Publication
 from stackpy_runtime.network.publishing import Hold, Publisher, Release, Sockets, check
 from stackpy_runtime.network.rules import Bridge, Key, Port, Target
-from stackpy_runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackpy_runtime.model import Attachment, EndpointInfo, Network, NetworkConfig, PortBinding
+    from stackpy_runtime.store.store import Store
 
 _ENODEV = 19
 

@@ -11,10 +11,13 @@ import socket
 from collections.abc import Callable, Iterable
 
 from stackpy_runtime.errors import Conflict, InvalidConfig
-from stackpy_runtime.model import PortBinding
 from stackpy_runtime.network.firewall import Firewall, Publication
 from stackpy_runtime.network.names import publication
 from stackpy_runtime.network.rules import ANY, Key, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.model import PortBinding
 
 Hold = Callable[[str, socket.socket], None]  # takes the socket over
 Release = Callable[[str], None]

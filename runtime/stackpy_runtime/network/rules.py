@@ -8,10 +8,12 @@ forward hook, any priority, where `meta l4proto tcp ct original proto-dst 8080` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.network.names import Names, publication
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ANY = "0.0.0.0"
 

@@ -7,10 +7,12 @@ Private pools (RFC 1918), cut into /20s of 4,093 containers each. The order avoi
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict, InvalidConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PREFIX_LENGTH = 20
 POOLS = ("10.201.0.0/16", "10.202.0.0/15", "10.204.0.0/14", "10.208.0.0/12", "172.20.0.0/14", "172.24.0.0/13",

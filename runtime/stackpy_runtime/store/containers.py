@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import TYPE_CHECKING, NoReturn
-
 from stackpy_runtime import labels
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.store.database import Database, Row, decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
+    from typing import NoReturn
+
     from stackpy_runtime.model import Container, ContainerConfig, ContainerState, EndpointInfo
 
 _SELECT = "SELECT id, name, created, image, config, state, networks FROM containers"

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
 from threading import Lock, RLock, Thread, current_thread, local
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stackpy_runtime.errors import Conflict, Denied, EngineError
 from stackpy_runtime.store.root import Root
 from stackpy_runtime.store.schema import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 # How long a writer waits for another process's transaction; ours take a millisecond, so whoever waits this long waits
 # for a process that was stopped in the middle of one.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.store import layers, trees
-from stackpy_runtime.store.root import Root
-from stackpy_runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from stackpy_runtime.store.root import Root
+    from stackpy_runtime.store.store import Store
 
 # How long something new is left alone, since its row may be written after it.
 GRACE_SECONDS = 600.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import TYPE_CHECKING, Any, NoReturn
-
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.store.database import Database, decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any, NoReturn
+
     from stackpy_runtime.model import Image
 
 _PREFIX = "sha256:"

@@ -14,7 +14,10 @@ from threading import Lock
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.linux.files import sync_file_system
 from stackpy_runtime.store import trees
-from stackpy_runtime.store.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.store.root import Root
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 

@@ -10,11 +10,15 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
-from types import TracebackType
 
 from stackpy_runtime.errors import Conflict, Denied, EngineError
-from stackpy_runtime.store.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from stackpy_runtime.store.root import Root
 
 # Only where a time limit is given; without one the kernel wakes us.
 _POLL_SECONDS = 0.02

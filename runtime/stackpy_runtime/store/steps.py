@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from stackpy_runtime.store.database import Database, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stackpy_runtime.model import Recipe
 
 # SQLite's default limit on parameters was 999 before 3.32, and a statement with many is no faster.

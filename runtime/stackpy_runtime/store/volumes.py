@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from stackpy_runtime.errors import Conflict, NotFound
 from stackpy_runtime.store.database import Database, decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
     from stackpy_runtime.model import Secret, Volume
 
 _USERS_OF_VOLUME = """

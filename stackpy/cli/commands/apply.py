@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import stacks
 from stackpy.cli.commands.plan import TARGET
-from stackpy.cli.context import Context, Planned
 from stackpy.cli.grammar import Command, Option
 from stackpy.cli.quantities import seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context, Planned
 
 YES = Option("-y", "--yes", help="do not ask")
 LOCK_TIMEOUT = Option(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import completions
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command
 from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 SHELLS = ("bash", "zsh", "fish")
 

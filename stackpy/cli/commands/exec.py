@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from stackpy.cli import naming
-from stackpy.cli.context import Context
 from stackpy.cli.environment import merged
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def refuse_tty_without_terminal(interactive: bool, tty: bool) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from stackpy.cli import terminal
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 DEFAULT = "service"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from stackpy.cli import naming, terminal
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 TYPES = ("container", "image", "network", "volume")
 

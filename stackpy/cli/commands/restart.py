@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import naming
 from stackpy.cli.commands.stop import TIME
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def run(context: Context, arguments: Any) -> int:

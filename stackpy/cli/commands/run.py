@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
 from stackpy.errors import StackFileError, StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 FAILED = 125  # docker's: the engine could not run it, as opposed to what ran having failed
 

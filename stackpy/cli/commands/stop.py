@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import naming
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 TIME = Option(
     "-t", "--time", metavar="SECONDS", convert=seconds, help="grace period before SIGKILL (default: the container's)"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import terminal
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def run(context: Context, arguments: Any) -> int:

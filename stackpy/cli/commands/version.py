@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from stackpy.cli import terminal
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def run(context: Context, arguments: Any) -> int:

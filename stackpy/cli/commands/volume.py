@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stackpy.cli import terminal
-from stackpy.cli.context import Context
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def list_volumes(context: Context, arguments: Any) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from stackpy.cli.context import Context
 from stackpy.cli.grammar import Command, Option
 from stackpy.cli.quantities import seconds
 from stackpy.errors import StackpyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy.cli.context import Context
 
 
 def run(context: Context, arguments: Any) -> int:

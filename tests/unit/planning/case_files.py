@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
-from stackpy.errors import Location
 from stackpy.planning import Desired, Observation, Observed, Recipe, RecipeStep, Replica
+from stackpy.problems import Location
 
 FOLDER = Path(__file__).parent / "cases"
 NOWHERE = Location("stack.py", 1)

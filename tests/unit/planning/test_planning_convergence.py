@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
-from stackpy.errors import Location
 from stackpy.planning import (
     Action,
     Change,
@@ -21,6 +20,7 @@ from stackpy.planning import (
     destroy_plan,
     diff,
 )
+from stackpy.problems import Location
 
 NOWHERE = Location("stack.py", 1)
 NAMES = ["a", "b", "c"]

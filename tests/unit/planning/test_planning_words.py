@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackpy.dsl.specs import Spec, StackSpec
-from stackpy.errors import Location, UsageError
+from stackpy.errors import UsageError
 from stackpy.planning import destroy_plan, diff, graph
 from stackpy.planning.plan import Desired, Observation, Observed, Recipe, RecipeStep, Replica
 from stackpy.planning.quantities import ago, human, printable, size
+from stackpy.problems import Location
 from stackpy.render.plan_text import plan_text
 
 NOWHERE = Location("stack.py", 1)
