@@ -238,8 +238,9 @@ class LogLine(TypedDict):
 class Base(TypedDict):
     """What the first step stands on."""
 
-    kind: Literal["image", "scratch", "host", "bootstrap", "archive"]
+    kind: Literal["image", "scratch", "host", "bootstrap", "archive", "stage"]
     reference: NotRequired[str]  # image
+    stage: NotRequired[str]  # stage: a name in the source's `stages`
     programs: NotRequired[list[str]]  # host
     suite: NotRequired[str]  # bootstrap: "debian:bookworm"
     packages: NotRequired[list[str]]  # bootstrap
@@ -268,10 +269,15 @@ class Step(TypedDict):
 
 
 class ImageSource(TypedDict):
-    """An image as the user describes it."""
+    """An image as the user describes it.
+
+    `stages` holds the other images that it stands on (a base of kind `stage`) or takes files from (`from_stage`), by
+    name; those have no stages of their own and may name one another.
+    """
 
     base: Base
     steps: list[Step]
+    stages: NotRequired[dict[str, ImageSource]]
 
 
 class RecipeStep(TypedDict):
