@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stackpy.applying.interrupts import Interrupts
 from stackpy.applying.outcome import Failure, Outcome, document
@@ -18,15 +17,19 @@ from stackpy.applying.schedule import Schedule
 from stackpy.applying.wording import begun, ended, failed_text
 from stackpy.applying.workers import Workers
 from stackpy.dsl.specs import StackSpec
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.errors import ApplyFailed, StackpyError
 from stackpy.planning.plan import Action, Desired
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any, Literal
 
     from stackpy.applying.schedule import Wait
-    from stackpy.engines.base import Report, SecretValues, StackEngine
+    from stackpy.engines.base import SecretValues, StackEngine
+    from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Plan
 
 DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
+from stackpy.records import NamedTuple
 from stackpy.render.plan_json import change_document
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, Literal
 
     from stackpy.planning.plan import Change, Plan
 
-Result = Literal["done", "failed", "skipped", "pending"]
+    Result = Literal["done", "failed", "skipped", "pending"]
 
 
 class Failure(NamedTuple):

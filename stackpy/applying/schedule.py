@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import Condition
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -10,10 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from stackpy.applying.outcome import Result
-    from stackpy.dsl.specs import Spec
+    from stackpy.dsl.specs import Condition, Spec
     from stackpy.planning.plan import Plan
 
-Wait = tuple[str, Condition]  # an address and what must hold of it
+    Wait = tuple[str, Condition]  # an address and what must hold of it
+
 
 _NEEDS_CONDITIONS = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stackpy.applying.executor import DEFAULT_TIMEOUT, execute
 from stackpy.applying.interrupts import Interrupts
 from stackpy.planning.comparison import diff
+from stackpy.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
     from stackpy.applying.outcome import Outcome
     from stackpy.dsl.specs import StackSpec
-    from stackpy.engines.base import Report, SecretValues, StackEngine
+    from stackpy.engines.base import SecretValues, StackEngine
+    from stackpy.engines.events import Report
     from stackpy.planning.plan import Plan
 
 

@@ -7,10 +7,13 @@ program up, which a second SIGINT must not wait for.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from queue import SimpleQueue
 
-Task = Callable[[], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Task = Callable[[], None]
 
 
 class Workers:

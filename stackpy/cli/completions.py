@@ -6,16 +6,17 @@ answer is a candidate a line, `word<TAB>what it is`; the line `:file` or `:folde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from stackpy.cli import options, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from stackpy.cli.grammar import Argument, Command, Option
 
-Candidate = tuple[str, str]
-Lookup = Callable[[str], list[Candidate]]
+    Candidate = tuple[str, str]
+    Lookup = Callable[[str], list[Candidate]]
+
 
 BASH = """\
 _stackpy() {

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from stackpy.cli.terminal import paint
 from stackpy.errors import StackpyError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    Line = tuple[str, dict[str, Any]]  # the container's name and the line as the engine gives it
 
 COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
-Line = tuple[str, dict[str, Any]]  # the container's name and the line as the engine gives it
 
 
 def merged(sources: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Line]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stackpy.applying.turn import Turn
     from stackpy.cli.context import Context
-    from stackpy.engines.base import Report
+    from stackpy.engines.events import Report
     from stackpy.errors import StackpyError
     from stackpy.planning.plan import Plan
     from stackpy.reconciling import Cycle

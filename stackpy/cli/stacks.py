@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 from stackpy.cli import terminal
 from stackpy.errors import StackpyError
@@ -11,11 +11,12 @@ from stackpy.errors import StackpyError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from stackpy.applying import Interrupts, Outcome
     from stackpy.cli.context import Context, Planned
-    from stackpy.engines.base import Report
+    from stackpy.engines.events import Report
     from stackpy.planning.plan import Plan
 
 INTERRUPTED = 130

@@ -9,8 +9,8 @@ from stackpy.dsl.container_fields import Use
 from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
-from stackpy.dsl.session import Declaration, Place, Session
-from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Kind, Spec, StackSpec
+from stackpy.dsl.session import Declaration, Place
+from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Spec, StackSpec
 from stackpy.dsl.values import meant
 from stackpy.problems import Location
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.calls import Call
-    from stackpy.dsl.contents import Reader
+    from stackpy.dsl.reader import Reader
+    from stackpy.dsl.session import Session
+    from stackpy.dsl.specs import Kind
 
 _WORKLOADS = ("container", "job")
 _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import Place, current
 from stackpy.dsl.values import meant
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:

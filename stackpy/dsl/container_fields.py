@@ -6,7 +6,7 @@ What a field says of other resources becomes a `Use`, which assemble.py looks up
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from stackpy.dsl import field_hints, files, kernel_names, mounts, ports, probes, quantities, values
 from stackpy.dsl.images import Image
@@ -17,6 +17,7 @@ from stackpy.dsl.values import Invalid, meant, one_of, show, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from stackpy.dsl.session import Place

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.session import Place
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.dsl.session import Place
 
-Edges = dict[str, list[tuple[str, Place]]]
+    Edges = dict[str, list[tuple[str, Place]]]
 
 
 def report_cycles(edges: Edges) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stackpy.dsl import quantities
 from stackpy.dsl.binding import checked
-from stackpy.dsl.calls import Call, caller
+from stackpy.dsl.calls import caller
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.values import Invalid, below_root, show, text, wrong
@@ -14,6 +14,8 @@ from stackpy.dsl.values import Invalid, below_root, show, text, wrong
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from stackpy.dsl.calls import Call
 
 DEFAULT_MODE = 0o644
 EXPECTED = "text, a `File` or a `template`"

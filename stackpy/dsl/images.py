@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stackpy.dsl import files, instructions, quantities, values
 from stackpy.dsl.binding import checked
-from stackpy.dsl.calls import Call, caller
+from stackpy.dsl.calls import caller
 from stackpy.dsl.references import reference, tag
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place, current
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Self
 
+    from stackpy.dsl.calls import Call
     from stackpy.dsl.files import Content, File, Template
 
 Scalar = str | int | float | bool

@@ -7,13 +7,17 @@ resolves it; `volume` holds a named volume's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from stackpy.dsl import quantities
 from stackpy.dsl.resources import Resource
 from stackpy.dsl.values import Invalid, below_root, choices, flag, meant, one_of, resource_name, show, text, wrong
 
-Mount = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Mount = dict[str, Any]
+
 
 EXPECTED = 'a mount such as "./src:/app:ro", "data:/var/lib/data" or "/cache"'
 LONG_FIELDS = {

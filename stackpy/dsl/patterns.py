@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _Later:
@@ -22,4 +25,5 @@ class _Later:
 
 def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     """The pattern `text`, compiled when it is first used."""
-    return cast("re.Pattern[str]", _Later(text, flags))
+    later: Any = _Later(text, flags)  # has what patterns are used by
+    return later  # type: ignore[no-any-return]

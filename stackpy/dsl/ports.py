@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, one_of, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Binding = dict[str, Any]
 
 _SHORT = pattern(
     r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[\]]*):)??(?:(?P<published>\d*(?:-\d+)?):)?"
@@ -17,8 +22,6 @@ _SHORT = pattern(
 EXPECTED = 'a published port such as "8080:80", "127.0.0.1:8080:80/udp" or "8000-8002:9000-9002"'
 LONG_FIELDS = ("target", "published", "host_ip", "protocol")
 ANY = 0  # the engine takes a free port of the host
-
-Binding = dict[str, Any]
 
 
 def binding(value: object) -> list[Binding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from stackpy.dsl import quantities
 from stackpy.dsl.binding import checked
@@ -16,6 +16,7 @@ from stackpy.dsl.values import Invalid, flag, meant, shell, show, words, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)

@@ -6,7 +6,7 @@ import os
 
 from stackpy.dsl import contents
 from stackpy.dsl.references import with_tag
-from stackpy.dsl.session import Place, Session
+from stackpy.dsl.session import Place
 from stackpy.dsl.specs import Spec
 from stackpy.problems import Location
 
@@ -14,8 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stackpy.dsl.contents import Reader
     from stackpy.dsl.images import Image, Step
+    from stackpy.dsl.reader import Reader
+    from stackpy.dsl.session import Session
 
 
 class _Recipe:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stackpy.dsl.binding import checked
-from stackpy.dsl.calls import Call, caller
+from stackpy.dsl.calls import caller
 from stackpy.dsl.session import Declaration, Place, current
 from stackpy.dsl.values import Invalid, command, flag, labels, resource_name, show, stack_name, text, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
+
+    from stackpy.dsl.calls import Call
 
 Labels = Mapping[str, str | int | float | bool | None] | Sequence[str]
 

@@ -6,23 +6,24 @@ Outside a load (a REPL, a user's own test) there is no session, and the first pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from stackpy.dsl.values import Invalid, show
 from stackpy.errors import StackFileError
 from stackpy.problems import Location, Problem
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from stackpy.dsl.calls import Call
     from stackpy.dsl.images import Image
+
+    Given = tuple[Any, str]  # a variable's value and where it was given
 
 # Stands in text for a variable that has no value. A message that contains it follows from the variable's own problem.
 UNKNOWN_TEXT = "\ufdd0"
 
 Key = str | int
-Given = tuple[Any, str]  # a variable's value and where it was given
 
 
 class Finding:

@@ -24,15 +24,19 @@ secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal
+
     from stackpy.problems import Location
 
-Kind = Literal["image", "container", "job", "network", "volume", "secret"]
-Condition = Literal["started", "healthy", "completed"]
-Fields = Mapping[str, Any]
+    Kind = Literal["image", "container", "job", "network", "volume", "secret"]
+    Condition = Literal["started", "healthy", "completed"]
+    Fields = Mapping[str, Any]
+
 
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from stackpy.dsl.patterns import pattern
 
-Parser = Callable[[Any], Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Parser = Callable[[Any], Any]
+
 
 _CONTROL = pattern(r"[\x00-\x1f\x7f]")
 _ADDRESS = pattern(r" at 0x[0-9a-f]+")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
-
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import UNKNOWN_TEXT, Place, current
 from stackpy.dsl.values import Invalid, show, wrong
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar, overload
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -73,16 +74,20 @@ _MISSING: Any = object()
 _Type = type  # `var` has a parameter of this name
 
 
-@overload
-def var(name: str, *, help: str = ...) -> str: ...
-@overload
-def var(name: str, *, type: type[T], help: str = ...) -> T: ...
-@overload
-def var(name: str, default: None, *, help: str = ...) -> str | None: ...
-@overload
-def var(name: str, default: None, *, type: type[T], help: str = ...) -> T | None: ...
-@overload
-def var(name: str, default: T, *, type: type[T] | None = ..., help: str = ...) -> T: ...
+if TYPE_CHECKING:
+
+    @overload
+    def var(name: str, *, help: str = ...) -> str: ...
+    @overload
+    def var(name: str, *, type: type[T], help: str = ...) -> T: ...
+    @overload
+    def var(name: str, default: None, *, help: str = ...) -> str | None: ...
+    @overload
+    def var(name: str, default: None, *, type: type[T], help: str = ...) -> T | None: ...
+    @overload
+    def var(name: str, default: T, *, type: type[T] | None = ..., help: str = ...) -> T: ...
+
+
 @checked("`var`", lambda *_: UNKNOWN_TEXT)
 # `type` and `help` are the names that argparse taught everyone
 def var(name: str, default: Any = _MISSING, *, type: type[Any] | None = None, help: str = "") -> Any:  # noqa: A002

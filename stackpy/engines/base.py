@@ -6,26 +6,14 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from stackpy.dsl.specs import Condition, Spec, StackSpec
+    from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Desired, Observation
-
-
-class Event(NamedTuple):
-    """Progress of one change: kind is started, step, output, waiting, done, failed or skipped; text is one line."""
-
-    address: str
-    kind: str
-    text: str
-    step: int = 0
-    steps: int = 0
-    cached: bool = False
-
-
-Report = Callable[[Event], None]
 
 
 class SecretValues(Protocol):

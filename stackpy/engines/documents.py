@@ -6,12 +6,15 @@ shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from stackpy.engines import labels
 
-Document = Mapping[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Document = Mapping[str, Any]
+
 
 NANO = 1_000_000_000
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which is what Docker shows

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.specs import Condition, Spec, StackSpec
-    from stackpy.engines.base import Report, SecretValues
+    from stackpy.engines.base import SecretValues
+    from stackpy.engines.events import Report
     from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
     from stackpy.planning.plan import Change, Desired, Observation, Recipe

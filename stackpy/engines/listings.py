@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from stackpy.engines import labels
 from stackpy.engines.observation import seconds
 
-Document = Mapping[str, Any]
-Row = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Document = Mapping[str, Any]
+    Row = dict[str, Any]
+
 
 _UNITS = ((1, "second"), (60, "minute"), (3600, "hour"), (86400, "day"), (604800, "week"), (2592000, "month"))
 _YEAR = 31536000

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
 from stackpy.engines import labels
 from stackpy.engines.translation import container_fields
 from stackpy.planning.plan import Observed, Recipe, RecipeStep, Replica
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
     from stackpy.dsl.specs import Kind
 
-Document = Mapping[str, Any]
+    Document = Mapping[str, Any]
 
 
 def resources(

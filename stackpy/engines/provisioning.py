@@ -6,7 +6,7 @@ from functools import partial
 
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once
 from stackpy.engines.translation import resource_labels
 from stackpy.errors import StackpyError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.specs import Kind, Spec
-    from stackpy.engines.base import Report, SecretValues
+    from stackpy.engines.base import SecretValues
+    from stackpy.engines.events import Report
     from stackpy.engines.facade import Document, Facade
     from stackpy.planning.plan import Change, Desired, Recipe
 

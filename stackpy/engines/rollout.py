@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
 from stackpy.engines.translation import container_config, in_place
 from stackpy.errors import StackpyError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.specs import Condition, Kind, Spec
-    from stackpy.engines.base import Report
+    from stackpy.engines.events import Report
     from stackpy.engines.facade import Document, Facade
     from stackpy.planning.plan import Change, Desired
 

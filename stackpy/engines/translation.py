@@ -7,17 +7,18 @@ adapter adds stand first, in a known number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, engine_name
 from stackpy.engines import labels
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from stackpy.dsl.specs import Fields, Spec
 
-Config = dict[str, Any]
+    Config = dict[str, Any]
+
 
 # The same name and form on both sides.
 SAME = (

@@ -3,9 +3,12 @@
 An engine, and so every `stackpy run`, needs the vocabulary of plan.py and none of the rest.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stackpy.planning.comparison import diff
     from stackpy.planning.destroy import destroy_plan
     from stackpy.planning.plan import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning.plan import Action, Observed
+from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.specs import Fields, Spec
     from stackpy.planning.draft import Draft
+    from stackpy.planning.plan import Observed
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
 _TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)

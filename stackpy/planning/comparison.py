@@ -7,15 +7,18 @@ hand is seen, and a default of an image or an engine never is.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import StackSpec, engine_name
+from stackpy.dsl.specs import engine_name
 from stackpy.planning import containers, exposure, images, objects, ordering, reasons, targeting
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Change, Desired, Observation, Plan
+from stackpy.planning.plan import Action, Change, Plan
 from stackpy.planning.quantities import plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from stackpy.dsl.specs import StackSpec
+    from stackpy.planning.plan import Desired, Observation
 
 
 def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:

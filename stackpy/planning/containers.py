@@ -7,16 +7,20 @@ started. Replicas are judged one by one, since somebody may have changed or remo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
 
 from stackpy.planning import fields, reasons
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Observed, Reason, Replica
+from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import SENSITIVE
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stackpy.dsl.specs import Spec
+    from stackpy.planning.plan import Observed, Replica
 
 
 class Surroundings(NamedTuple):

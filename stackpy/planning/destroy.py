@@ -5,8 +5,12 @@ from __future__ import annotations
 from stackpy.planning import ordering
 from stackpy.planning.comparison import finish
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Observation, Plan, Reason
+from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import plural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.planning.plan import Observation, Plan
 
 
 def destroy_plan(observation: Observation, *, volumes: bool = False, images: bool = False) -> Plan:

@@ -7,12 +7,19 @@ engine's default flattens to nothing, like an absent one, so that writing a defa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-from stackpy.dsl.specs import DEFAULT_PROBE, Fields
+from stackpy.dsl.specs import DEFAULT_PROBE
+from stackpy.records import NamedTuple
 
-Flat = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stackpy.dsl.specs import Fields
+
+    Flat = dict[str, Any]
 
 
 class Difference(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from stackpy.planning import reasons
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Observation, Reason, Recipe
+from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy.dsl.specs import Spec
+    from stackpy.planning.plan import Observation, Recipe
 
 # bases that exist already or are empty: nothing is made for the first step of a recipe that stands on them
 _GIVEN_BASES = frozenset({"image", "scratch"})

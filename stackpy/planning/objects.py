@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from stackpy.planning import fields, reasons
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Observed
+from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stackpy.dsl.specs import Spec
+    from stackpy.planning.plan import Observed
 
 
 def network(spec: Spec, observed: Observed | None) -> Draft | None:

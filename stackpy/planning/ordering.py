@@ -14,17 +14,22 @@ Five rules, all but the last of them hard:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-from stackpy.dsl.specs import Spec
 from stackpy.planning import claims, graph
 from stackpy.planning.containers import uses
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Observed, Reason
+from stackpy.planning.plan import Action, Reason
 
-Specs = Mapping[str, Spec]
-Existing = Mapping[str, Observed]
-Numbers = dict[str, list[int]]  # the drafts of each address
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from stackpy.dsl.specs import Spec
+    from stackpy.planning.plan import Observed
+
+    Specs = Mapping[str, Spec]
+    Existing = Mapping[str, Observed]
+    Numbers = dict[str, list[int]]  # the drafts of each address
+
 
 _PROCESSES = ("container", "job")
 _RELEASING = (Action.DELETE, Action.REPLACE, Action.RUN)  # what ends a container that exists

@@ -6,10 +6,13 @@ Observed state comes in through `Observation`, which an engine adapter fills; th
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from stackpy.records import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, Literal
 
     from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
 

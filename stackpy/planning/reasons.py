@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning.plan import Reason, Recipe, RecipeStep, Replica
+from stackpy.planning.plan import Reason
 from stackpy.planning.quantities import SENSITIVE, ago, human, number, printable
 
 TYPE_CHECKING = False
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.planning.fields import Difference
+    from stackpy.planning.plan import Recipe, RecipeStep, Replica
 
 VALUE_CHANGES = "its value changes"
 VALUE_LOST = "its value was lost when the host restarted"

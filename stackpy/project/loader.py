@@ -7,26 +7,31 @@ import importlib
 import os
 import sys
 from contextlib import contextmanager
-from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from types import ModuleType
 
 # not lazy: the stack file would import them while no byte code may be written
 from stackpy.dsl import assemble, containers, variables  # noqa: F401
 from stackpy.dsl.session import Session, activate
 from stackpy.dsl.values import normal_stack_name
 from stackpy.errors import StackFileError, StackpyError
-from stackpy.problems import Location, Problem
-from stackpy.project.inputs import Inputs, Recorder, recording
+from stackpy.problems import Location
+from stackpy.project.inputs import Recorder, recording
 from stackpy.project.reading import FileReader
 from stackpy.project.secrets import SecretValues
 from stackpy.project.settings import FILE as SETTINGS_FILE
-from stackpy.project.settings import Settings, settings
+from stackpy.project.settings import settings
 from stackpy.project.variables import Given
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import CodeType
 
     from stackpy.dsl.specs import StackSpec
+    from stackpy.problems import Problem
+    from stackpy.project.inputs import Inputs
+    from stackpy.project.settings import Settings
 
 MODULE = "__stack__"
 

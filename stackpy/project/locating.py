@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.calls import Call
     from stackpy.dsl.session import Finding, Key
 
-Span = tuple[int, int, int, int]  # line, column, end line, end column; columns in bytes
+    Span = tuple[int, int, int, int]  # line, column, end line, end column; columns in bytes
 
 
 class Locator:

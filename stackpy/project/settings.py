@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, show, stack_name
 from stackpy.errors import StackFileError
 from stackpy.problems import Location, Problem
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, NoReturn
 
 FILE = "stackpy.toml"
 _IPV4 = pattern(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)

@@ -6,7 +6,7 @@ import os
 
 from stackpy.dsl.values import meant, nearest
 from stackpy.problems import Problem
-from stackpy.project.settings import FILE, Settings, locate
+from stackpy.project.settings import FILE, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.session import Session
     from stackpy.project.inputs import Recorder
+    from stackpy.project.settings import Settings
 
 PREFIX = "STACKPY_VAR_"
 

@@ -16,11 +16,13 @@ import tempfile
 from contextlib import contextmanager
 
 from stackpy.errors import StackpyError
-from stackpy.reconciling.source import Source, without_credentials
+from stackpy.reconciling.source import without_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stackpy.reconciling.source import Source
 
 TIMEOUT = 600  # seconds for one git command: a first fetch over a slow line
 KEPT = 5  # checkouts: containers that an unfinished apply left may still have binds of earlier ones

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from stackpy.applying import DEFAULT_TIMEOUT, Outcome
-from stackpy.applying.turn import Loaded, Stopper, View, turn
+from stackpy.applying import DEFAULT_TIMEOUT
+from stackpy.applying.turn import View, turn
 from stackpy.errors import ApplyFailed, StackpyError
 from stackpy.reconciling.git import Repository
+from stackpy.records import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy.applying import Outcome
+    from stackpy.applying.turn import Loaded, Stopper
     from stackpy.engines.base import StackEngine
     from stackpy.planning.plan import Plan
     from stackpy.reconciling.source import Source
+
+    Load = Callable[[str, str], Loaded]
 
 COMMAND = "stackpy reconcile"
 LOCK_TIMEOUT = 60.0  # seconds for which another command may hold the stack before the cycle gives up
 LONGEST_PAUSE = 600.0  # seconds between two tries of a revision that fails, unless the interval is longer
 NEWLINE = "\n"
 SHORT = 7  # digits of a commit ID, as git shows it
-
-Load = Callable[[str, str], Loaded]
 
 
 class Cycle(NamedTuple):

@@ -6,9 +6,9 @@ git reads an argument that begins with `-` as an option, and `ext::COMMAND` as a
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stackpy.errors import UsageError
+from stackpy.records import NamedTuple
 
 DEFAULT_REF = "HEAD"
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")  # git-remote-HELPER; gitremote-helpers(7)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from stackpy.planning.plan import Action, Change, Plan, Reason
+from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from stackpy.planning.plan import Change, Plan, Reason
 
 FORMAT = 1
 SUMMARY_ORDER = (

@@ -6,14 +6,16 @@ that is replaced because of its image, the step of the image that does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from stackpy.planning.plan import Action, Change, Plan, Reason
+from stackpy.planning.plan import Action
 from stackpy.planning.quantities import SENSITIVE, human, printable
+from stackpy.records import NamedTuple
 from stackpy.render.plan_json import summary
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stackpy.planning.plan import Change, Plan, Reason
 
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (Action.UPDATE, Action.REPLACE, Action.CREATE, Action.DELETE, Action.START, Action.RUN, Action.BUILD)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from stackpy.planning.quantities import printable
+from stackpy.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any, TextIO
 
-    from stackpy.engines.base import Event
+    from stackpy.engines.events import Event
 
 _OVER = ("done", "failed", "skipped")
 _DELAY = 0.3  # seconds before the live view begins

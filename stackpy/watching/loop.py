@@ -11,15 +11,17 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from stackpy.applying.executor import DEFAULT_TIMEOUT
-from stackpy.applying.turn import Loaded, Stopper, Turn, View, turn
+from stackpy.applying.turn import View, turn
 from stackpy.errors import StackFileError, StackpyError
-from stackpy.watching.places import Places, newest, places
+from stackpy.watching.places import newest, places
 from stackpy.watching.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from stackpy.applying.turn import Loaded, Stopper, Turn
     from stackpy.engines.base import StackEngine
+    from stackpy.watching.places import Places
 
 COMMAND = "stackpy watch"
 GRACE = 0.5  # seconds in which a missing stack file may come back before anyone is told

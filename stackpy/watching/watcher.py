@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from stackpy.watching.places import Places
 
+    Identities = dict[str, tuple[int, int]]
+
 DEBOUNCE = 400  # ms: an editor's save is several events, a git checkout thousands
 QUIET = 40  # ms without another event end a burst
 CHECK = 1000  # ms between looks whether the watched folders are still the same ones
-
-Identities = dict[str, tuple[int, int]]
 
 
 class Watcher:

@@ -10,7 +10,7 @@ import pytest
 
 from stackpy.applying import Interrupts, Outcome, destroy, execute, outcome_text
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.errors import ApplyFailed, StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Observation, Observed, Plan, Recipe, Replica
 from stackpy.problems import Location

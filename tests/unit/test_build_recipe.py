@@ -285,7 +285,7 @@ def test_planning_imports_little(store: Store, context: Path) -> None:
     settled(context)
     recipe.resolve(image, store)
     script = (
-        "import sys; from stackpy_runtime.store.store import Store; before = set(sys.modules); "
+        "import sys, typing; from stackpy_runtime.store.store import Store; before = set(sys.modules); "
         "from stackpy_runtime.build.recipe import resolve; "
         f"resolve({image!r}, Store({store.root.path!r})); print(sorted(set(sys.modules) - before))"
     )

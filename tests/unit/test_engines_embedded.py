@@ -11,8 +11,8 @@ import pytest
 from stackpy import engines
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.engines import connect, default_root, embedded, labels
-from stackpy.engines.base import Event
 from stackpy.engines.border import Border
+from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, NoRights
 from stackpy.errors import StackFileError, StackpyError
 from stackpy.planning.comparison import diff

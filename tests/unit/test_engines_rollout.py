@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stackpy.dsl.specs import Condition, Spec, StackSpec
+from stackpy.dsl.specs import Spec, StackSpec
 from stackpy.engines import labels, rollout
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Recipe
 from stackpy.problems import Location
 from tests.unit.fake_engine import FakeEngine
+
+if TYPE_CHECKING:
+    from stackpy.dsl.specs import Condition
 
 HERE = Location("stack.py", 1)
 

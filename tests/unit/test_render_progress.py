@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from stackpy.engines.base import Event
+from stackpy.engines.events import Event
 from stackpy.render.progress import LiveProgress, progress
 
 EVENTS = [

@@ -7,11 +7,11 @@ and on the base's whole configuration, for the image.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, cast
 
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.labels import RESERVED_PREFIX
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.model import ImageConfig, Step
 
@@ -27,7 +27,7 @@ def inherited(config: ImageConfig) -> ImageConfig:
     Not taken: the engine's own labels, which would pass for ours (CVE-2026-53488), and entries of Env without `=`,
     which an engine might fill from its own environment (CVE-2026-57231).
     """
-    result = cast("ImageConfig", dict(config))
+    result = config.copy()
     if "Env" in config:
         result["Env"] = [entry for entry in config["Env"] if entry.partition("=")[1] and not entry.startswith("=")]
     if "Labels" in config:
@@ -48,7 +48,7 @@ def apply(config: ImageConfig, step: Step, own_cmd: bool) -> ImageConfig:
     own_cmd: whether a step before set CMD, which a later ENTRYPOINT then leaves; the base's CMD it resets, since that
         belongs to the base's ENTRYPOINT (Dockerfile reference)
     """
-    result = cast("ImageConfig", dict(config))
+    result = config.copy()
     kind = step["instruction"]
     if kind == "env":
         merged = {**environment(config), **step["values"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stackpy_runtime import labels
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
-from stackpy_runtime.store.database import Database, Row, decode, encode
+from stackpy_runtime.store.database import Database, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from stackpy_runtime.model import Container, ContainerConfig, ContainerState, EndpointInfo
+    from stackpy_runtime.store.database import Row
 
 _SELECT = "SELECT id, name, created, image, config, state, networks FROM containers"
 _HEXADECIMAL = frozenset("0123456789abcdef")

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from threading import Lock, RLock, Thread, current_thread, local
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock, RLock, current_thread, local
 
 from stackpy_runtime.errors import Conflict, Denied, EngineError
 from stackpy_runtime.store.root import Root
 from stackpy_runtime.store.schema import prepare
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Sequence
+    from threading import Thread
+    from typing import Any, TypeVar
+
+    Row = tuple[Any, ...]
+    T = TypeVar("T")
+else:
+    # All that sqlite3 has but its adapters for datetime, whose import costs 2 ms.
+    import _sqlite3 as sqlite3
 
 # How long a writer waits for another process's transaction; ours take a millisecond, so whoever waits this long waits
 # for a process that was stopped in the middle of one.
 BUSY_SECONDS = 30.0
-
-Row = tuple[Any, ...]
-T = TypeVar("T")
 
 
 class _Local(local):

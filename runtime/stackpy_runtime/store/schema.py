@@ -6,10 +6,15 @@ JSON columns as in model.py; what is searched or must be unique has a column of 
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 from stackpy_runtime.errors import EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    import _sqlite3 as sqlite3  # as in database.py
 
 _FIRST = """
 CREATE TABLE containers (

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypedDict
 
 from stackpy_runtime.store.database import Database, decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any, TypedDict
 
     from stackpy_runtime.model import Recipe
 
+    class StepResult(TypedDict):
+        """What a build step left."""
+
+        layer: str  # "" for a step that changes no file
+        config: dict[str, Any]  # the payload that the builder gave
+
+
 # SQLite's default limit on parameters was 999 before 3.32, and a statement with many is no faster.
 _CHUNK = 500
-
-
-class StepResult(TypedDict):
-    """What a build step left."""
-
-    layer: str  # "" for a step that changes no file
-    config: dict[str, Any]  # the payload that the builder gave
 
 
 class StepTable(Database):

@@ -1,0 +1,22 @@
+"""What an engine tells while it makes a change true. Apart from base.py, which is for type checkers."""
+
+from __future__ import annotations
+
+from stackpy.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Report = Callable[["Event"], None]
+
+
+class Event(NamedTuple):
+    """Progress of one change: kind is started, step, output, waiting, done, failed or skipped; text is one line."""
+
+    address: str
+    kind: str
+    text: str
+    step: int = 0
+    steps: int = 0
+    cached: bool = False
