@@ -37,11 +37,12 @@ class Entry:
         "xattrs",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.name, self.linkname, self.kind = b"", b"", FILE
-        self.mode = self.uid = self.gid = self.mtime_ns = self.major = self.minor = 0
+    def __init__(self, kind: str, name: bytes, linkname: bytes, mode: int, uid: int, gid: int, mtime_ns: int) -> None:
+        self.kind, self.name, self.linkname = kind, name, linkname
+        self.mode, self.uid, self.gid, self.mtime_ns = mode, uid, gid, mtime_ns
+        self.major = self.minor = 0
         self.size = self.stored = 0  # of the file, and of its data in the archive
-        self.xattrs: dict[bytes, bytes] = {}
+        self.xattrs: dict[bytes, bytes] | None = None
         self.regions: list[tuple[int, int]] | None = None  # offset, length
 
 
@@ -64,10 +65,15 @@ class Stream:
             self._buffer, self._position, self._ended = b"", 0, target
             self._seek(target)
             return
-        for piece in self.pieces(size):
-            size -= len(piece)
-        if size:
-            bad("it ends within a file")
+        while self.offset < target:
+            left = len(self._buffer) - self._position
+            if left >= target - self.offset:
+                self._position += target - self.offset
+                return
+            self._ended += len(self._buffer)
+            self._buffer, self._position = self._source.read(), 0
+            if not self._buffer:
+                bad("it ends within a file")
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes; fewer only at the end."""

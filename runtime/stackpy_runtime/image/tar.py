@@ -125,18 +125,21 @@ class Reader:
         long_name: bytes | None,
         long_link: bytes | None,
     ) -> Entry:
-        entry = Entry()
         if kind not in _KINDS:
             bad(f"it has an entry of the unknown type {kind!r}")
-        entry.kind = _KINDS[kind]
-        entry.name = text(block, 0, 100)
-        if block[257:263] == b"ustar\0" and block[345]:
-            entry.name = text(block, 345, 155) + b"/" + entry.name
-        entry.linkname = text(block, 157, 100)
-        entry.mode = number(block[100:108], "mode") & 0o7777
-        entry.uid, entry.gid = number(block[108:116], "UID"), number(block[116:124], "GID")
+        name = text(block, 0, 100)
+        if block[345] and block[257:263] == b"ustar\0":
+            name = text(block, 345, 155) + b"/" + name
+        entry = Entry(
+            _KINDS[kind],
+            name,
+            text(block, 157, 100) if block[157] else b"",
+            number(block[100:108], "mode") & 0o7777,
+            number(block[108:116], "UID"),
+            number(block[116:124], "GID"),
+            signed(block[136:148], "modification time") * 1_000_000_000,
+        )
         entry.stored = number(block[124:136], "size")
-        entry.mtime_ns = signed(block[136:148], "modification time") * 1_000_000_000
         if entry.kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = number(block[329:337], "device"), number(block[337:345], "device")
         if long_name is not None:
@@ -152,7 +155,7 @@ class Reader:
             entry.stored = 0
         entry.size = entry.stored
         self._left = entry.stored + -entry.stored % BLOCK
-        if entry.kind == FILE:
+        if entry.kind == FILE and (extended or kind == b"S"):
             before = self._stream.offset
             sparse.apply(entry, self._stream, block if kind == b"S" else None, extended, self._limits.regions)
             if entry.regions is not None:
@@ -169,6 +172,8 @@ def _apply(entry: Entry, records: list[tuple[bytes, bytes]]) -> None:
     """What a pax header says instead of the block; an empty value leaves the block's (pax(1))."""
     for key, value in records:
         if key.startswith(_XATTR):
+            if entry.xattrs is None:
+                entry.xattrs = {}
             entry.xattrs[key[len(_XATTR) :]] = value
         elif not value:
             continue

@@ -182,7 +182,7 @@ class _Unpacker:
 
     def _dress(self, folder: int, name: bytes, entry: Entry) -> None:
         """Owner, mode and time of a link or a pipe, which cannot be opened without an effect."""
-        for attribute in entry.xattrs:
+        for attribute in entry.xattrs or ():
             wanted(attribute, (name,))  # only the refusal: the kernel keeps user attributes off both (xattr(7))
         os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
         if entry.kind == FIFO:
@@ -193,7 +193,7 @@ class _Unpacker:
 
     def _owner_and_attributes(self, descriptor: int, entry: Entry, path: Path) -> None:
         os.fchown(descriptor, entry.uid, entry.gid)
-        for name, value in entry.xattrs.items():
+        for name, value in (entry.xattrs or {}).items():
             if wanted(name, path):
                 try:
                     os.setxattr(descriptor, name, value)
