@@ -157,6 +157,9 @@ class ImageConfig(TypedDict):
     Labels: NotRequired[dict[str, str]]
     Volumes: NotRequired[dict[str, dict[str, str]]]
     StopSignal: NotRequired[str]
+    Shell: NotRequired[list[str]]
+    OnBuild: NotRequired[list[str]]
+    Healthcheck: NotRequired[Healthcheck]
 
 
 class History(TypedDict):
@@ -247,25 +250,88 @@ class Base(TypedDict):
     path: NotRequired[str]  # archive, absolute
 
 
+class RunMount(TypedDict):
+    """A `--mount` of a RUN step; only what its type knows is present, as the Dockerfile reference lists it.
+
+    At most one of from_stage, from_image and from_context says where a bind or a cache begins; without one a bind shows
+    the step's `context`, and a cache is empty.
+    """
+
+    type: Literal["cache", "bind", "tmpfs", "secret", "ssh"]
+    target: NotRequired[str]  # as written: relative to the working directory; absent for a secret that is `env` alone
+    source: NotRequired[str]  # bind, cache: a path in where it begins
+    from_stage: NotRequired[str]  # a name in the source's `stages`
+    from_image: NotRequired[str]  # a reference
+    from_context: NotRequired[str]  # absolute folder
+    id: NotRequired[str]  # cache, secret, ssh; always there for those
+    sharing: NotRequired[Literal["shared", "private", "locked"]]  # cache
+    readonly: NotRequired[bool]  # bind (absent: true), cache
+    required: NotRequired[bool]  # secret, ssh: the step fails when the build was not given it
+    mode: NotRequired[int]  # cache, secret, ssh
+    uid: NotRequired[int]
+    gid: NotRequired[int]
+    size: NotRequired[int]  # tmpfs, bytes
+    env: NotRequired[str]  # secret: the variable that holds it
+
+
+class InlineFile(TypedDict):
+    """A file whose content stands in the recipe: a heredoc of COPY and ADD."""
+
+    name: str
+    content: str  # base64
+
+
+class Healthcheck(TypedDict):
+    """An image's health check as Docker's config has it; durations in nanoseconds."""
+
+    Test: list[str]  # ["NONE"] | ["CMD", …] | ["CMD-SHELL", line]
+    Interval: NotRequired[int]
+    Timeout: NotRequired[int]
+    StartPeriod: NotRequired[int]
+    StartInterval: NotRequired[int]
+    Retries: NotRequired[int]
+
+
 class Step(TypedDict):
     """One instruction. `instruction` is the Dockerfile's, in lower case; only that instruction's keys are present."""
 
-    instruction: str  # run copy workdir env user expose label entrypoint cmd file
+    # run copy add workdir env user expose label entrypoint cmd file volume healthcheck stopsignal shell onbuild
+    # maintainer
+    instruction: str
     text: str  # as it would stand in a Dockerfile, for people
     line: str  # where the user wrote it: "stack.py:12"
-    argv: NotRequired[list[str]]  # run, entrypoint, cmd
+    argv: NotRequired[list[str]]  # run, entrypoint, cmd, shell
     cache: NotRequired[list[str]]  # run: folders that outlive the step and enter no layer
-    network: NotRequired[Literal["default", "none"]]  # run
-    sources: NotRequired[list[str]]  # copy: paths relative to context, globs allowed
-    context: NotRequired[str]  # copy: absolute folder
-    target: NotRequired[str]  # copy, file, workdir
-    exclude: NotRequired[list[str]]  # copy
-    chown: NotRequired[str]  # copy, file
+    mounts: NotRequired[list[RunMount]]  # run
+    args: NotRequired[dict[str, str]]  # run: build arguments, seen as environment, never in the image
+    stdin: NotRequired[str]  # run: what the command reads
+    network: NotRequired[Literal["default", "none", "host"]]  # run
+    security: NotRequired[Literal["sandbox", "insecure"]]  # run
+    sources: NotRequired[list[str]]  # copy, add: paths relative to where they are copied from, globs allowed
+    context: NotRequired[str]  # copy, add, run with binds: absolute folder
+    ignore_file: NotRequired[str]  # beside `context`: absolute; absent: the context's .dockerignore
+    from_stage: NotRequired[str]  # copy: a name in the source's `stages`
+    from_image: NotRequired[str]  # copy: a reference
+    from_context: NotRequired[str]  # copy: absolute folder
+    inline: NotRequired[list[InlineFile]]  # copy, add: besides `sources`
+    urls: NotRequired[list[str]]  # add: besides `sources`
+    git: NotRequired[list[str]]  # add: besides `sources`; "https://host/repository.git#ref:subfolder"
+    target: NotRequired[str]  # copy, add, file, workdir
+    exclude: NotRequired[list[str]]  # copy, add
+    chown: NotRequired[str]  # copy, add, file
+    chmod: NotRequired[str]  # copy, add: octal or symbolic, as in chmod(1)
+    link: NotRequired[bool]  # copy, add
+    parents: NotRequired[bool]  # copy, add
+    checksum: NotRequired[str]  # add: "sha256:…" of a URL, a commit of a git repository
+    keep_git_dir: NotRequired[bool]  # add
+    unpack: NotRequired[bool]  # add; absent: local archives are unpacked, those of URLs are not
     mode: NotRequired[int]  # copy (--chmod), file
     content: NotRequired[str]  # file: base64
     values: NotRequired[dict[str, str]]  # env, label
-    value: NotRequired[str]  # user
+    value: NotRequired[str]  # user, stopsignal, onbuild (the whole instruction), maintainer
     ports: NotRequired[list[str]]  # expose: "80/tcp"
+    targets: NotRequired[list[str]]  # volume
+    healthcheck: NotRequired[Healthcheck]
 
 
 class ImageSource(TypedDict):

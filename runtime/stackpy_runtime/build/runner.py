@@ -30,7 +30,7 @@ class StepRun(NamedTuple):
     working_dir: str
     user: str
     caches: list[tuple[str, str]]
-    network: Literal["default", "none"]
+    network: Literal["default", "none", "host"]
 
 
 Output = Callable[[str], None]
