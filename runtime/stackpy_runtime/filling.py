@@ -11,7 +11,7 @@ import os
 import stat
 
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.linux.files import open_beneath
+from stackpy_runtime.linux.files import open_beneath, pour
 from stackpy_runtime.store import trees
 
 # On the volume's folder while it is being filled: found by somebody who holds the lock, it says that the filler died.
@@ -133,25 +133,12 @@ def _copy_file(source: int, target: int, name: str) -> None:
             raise EngineError(f"cannot fill the volume: `{name}` changed meanwhile")
         there = os.open(name, _CREATE, 0o600, dir_fd=target)
         try:
-            _copy_bytes(here, there)
+            pour(here, there)
             _dress(here, there, status)
         finally:
             os.close(there)
     finally:
         os.close(here)
-
-
-def _copy_bytes(source: int, target: int) -> None:
-    try:
-        while os.copy_file_range(source, target, 1 << 30):
-            pass
-    except OSError as error:
-        # Between some file systems the kernel does not do it; both offsets stand where it stopped.
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM):
-            raise
-        while piece := os.read(source, 1 << 20):
-            while piece:
-                piece = piece[os.write(target, piece) :]
 
 
 def _dress(source: int, target: int, status: os.stat_result) -> None:

@@ -111,6 +111,17 @@ LOADED: dict[str, tuple[list[str], list[Layer]]] = {
     "fifo": (["p644 p"], [[Member("p", "fifo")]]),
     "folder-mode-0": (["d0 d", "f0 d/f: evil"], [[folder("d", 0), file("d/f", mode=0)]]),
     "times": (["f644 a: evil", "f644 b: evil"], [[file("a", mtime=-(2**40)), pax("b", mtime="99999999999999.5")]]),
+    "devices": (
+        ["c644 null: 1:3", "d755 dev", "c640 dev/mem: 1:1", "b644 sda: 8:0", "b644 zero: 0:0"],
+        [
+            [
+                device("null", "char", 1, 3),
+                Member("dev/mem", "char", device=(1, 1), mode=0o640),
+                device("sda", "block", 8, 0),
+                device("zero", "block", 0, 0),
+            ]
+        ],
+    ),
     "char-zero-below": ([], [[device("x", "char", 0, 0)]]),
     "char-zero": (["c0 x"], [[file("x")], [device("x", "char", 0, 0)]]),
     "whiteout": (["c0 x"], [[file("x")], [file(".wh.x")]]),

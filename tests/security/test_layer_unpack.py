@@ -77,7 +77,14 @@ def save(place: Place, stack: list[Layer]) -> Path:
     return tar_building.save(stack, place.folder / "evil.tar", str(place.canary))
 
 
-KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p", stat.S_IFCHR: "c"}
+KINDS = {
+    stat.S_IFREG: "f",
+    stat.S_IFDIR: "d",
+    stat.S_IFLNK: "l",
+    stat.S_IFIFO: "p",
+    stat.S_IFCHR: "c",
+    stat.S_IFBLK: "b",
+}
 
 
 def tree(path: str) -> list[str]:
@@ -100,6 +107,8 @@ def tree(path: str) -> list[str]:
                 line += " -> " + os.readlink(entry)
             elif kind == "d" and (status.st_uid or status.st_gid):
                 line += f" {status.st_uid}:{status.st_gid}"
+            elif kind in "cb" and (status.st_rdev or kind == "b"):
+                line += f": {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
             if attributes.pop("trusted.overlay.opaque", None):
                 line += " opaque"
             if attributes:

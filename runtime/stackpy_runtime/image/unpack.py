@@ -2,8 +2,8 @@
 
 Each entry is made by one name beneath the descriptor of its folder, never by a path; whatever is at that name is
 removed first, and nothing is opened that is there already. A tar can so name nothing outside the layer's folder.
-Whiteouts (`.wh.NAME`, `.wh..wh..opq`) become overlayfs's own. Device nodes are refused: a container gets its devices
-from the engine, and one in a layer would be a way round that.
+Whiteouts (`.wh.NAME`, `.wh..wh..opq`) become overlayfs's own. A device node is a name without a power: layers are seen
+through mounts that open no devices, and only root can walk to the folder.
 """
 
 from __future__ import annotations
@@ -15,16 +15,27 @@ from typing import TYPE_CHECKING, TypeVar
 from stackpy_runtime.errors import EngineError, Unsupported
 from stackpy_runtime.image.entries import BLOCK_DEVICE, CHARACTER, FIFO, FILE, FOLDER, LINK, SYMLINK, Entry
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
-from stackpy_runtime.image.overlay import LayerFolder, Path, make_opaque, possible_time, set_times, show
+from stackpy_runtime.image.lowers import possible_time
+from stackpy_runtime.image.overlay import LayerFolder, make_opaque, set_times
+from stackpy_runtime.image.rules import (
+    Path,
+    attributes,
+    check_device,
+    check_owner,
+    hidden,
+    is_whiteout,
+    layer_path,
+    link_target,
+    show,
+    symlink_target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stackpy_runtime.image.tar import Reader
 
-_WHITEOUT, _WHITEOUT_META, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LAST_ID = 0xFFFFFFFE  # the one above means "leave it" to chown(2)
 
 T = TypeVar("T")
 
@@ -54,21 +65,6 @@ def unpack(reader: Reader, root: int, lowers: Sequence[int] = (), limits: Limits
         layer.close()
 
 
-def layer_path(name: bytes, limits: Limits = DEFAULT) -> Path:
-    """The parts of an entry's name; raises InvalidConfig for `..` and for what is too long."""
-    if len(name) > limits.path:
-        bad(f"it has a path of {len(name)} bytes, and {limits.path} are allowed: `{show((name,))}`")
-    parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
-    if len(parts) > limits.depth:
-        bad(f"it has folders {len(parts)} deep, and {limits.depth} are allowed: `{show(parts)}`")
-    for part in parts:
-        if part == b"..":
-            bad(f"it has a path with `..`: `{show((name,))}`")
-        if len(part) > limits.name:
-            bad(f"it has a name of {len(part)} bytes, and {limits.name} are allowed: `{show((part,))}`")
-    return parts
-
-
 class _Unpacker:
     def __init__(self, reader: Reader, layer: LayerFolder, limits: Limits) -> None:
         self._reader, self._layer, self._limits = reader, layer, limits
@@ -76,14 +72,14 @@ class _Unpacker:
 
     def add(self, entry: Entry) -> None:
         path = layer_path(entry.name, self._limits)
-        if entry.uid > _LAST_ID or entry.gid > _LAST_ID:
-            bad(f"`{show(path)}` belongs to {entry.uid}:{entry.gid}, which is no user and group")
+        check_owner(entry, path)
         if not path:
             if entry.kind != FOLDER:
                 bad("it has an entry without a name")
+            self._layer.place = ()
             self._dress_folder(self._layer.root, entry, path)
             return
-        if any(part.startswith(_WHITEOUT) for part in path):
+        if is_whiteout(path):
             self._whiteout(path)
             return
         folder = self._layer.folder(path[:-1])
@@ -94,11 +90,7 @@ class _Unpacker:
         elif entry.kind == SYMLINK:
             self._symlink(folder, path, entry)
         elif entry.kind == LINK:
-            target = layer_path(entry.linkname, self._limits)
-            if not target:
-                bad(f"the hard link `{show(path)}` leads nowhere")
-            if any(part.startswith(_WHITEOUT) for part in target):
-                bad(f"the hard link `{show(path)}` leads to a whiteout")
+            target = link_target(entry, path, self._limits)
             self._count(self._layer.link(target, folder, path[-1]))
         elif entry.kind == FIFO:
             self._make(folder, path[-1], lambda: os.mkfifo(path[-1], 0o600, dir_fd=folder))
@@ -107,24 +99,21 @@ class _Unpacker:
             if self._layer.lowers:
                 self._layer.hide(folder, path[-1])
         else:
-            assert entry.kind in (CHARACTER, BLOCK_DEVICE)
-            bad(f"it has a device node: `{show(path)}` ({entry.kind} {entry.major}:{entry.minor})")
+            check_device(entry, path)
+            kind = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}[entry.kind]
+            number = os.makedev(entry.major, entry.minor)
+            self._make(folder, path[-1], lambda: os.mknod(path[-1], kind | 0o600, number, dir_fd=folder))
+            self._dress(folder, path[-1], entry)
 
     def _whiteout(self, path: Path) -> None:
-        name = path[-1]
-        if name == _OPAQUE:
-            if self._layer.lowers:
-                make_opaque(self._layer.folder(path[:-1]))
+        name = hidden(path)
+        if name is None or not self._layer.lowers:
             return
-        if any(part.startswith(_WHITEOUT_META) for part in path):
-            return  # aufs's own bookkeeping (.wh..wh.plnk and others); it names nothing of the image
-        if any(part.startswith(_WHITEOUT) for part in path[:-1]):
-            bad(f"it has an entry within a whiteout: `{show(path)}`")
-        hidden = name[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):
-            bad(f"it has a whiteout of nothing: `{show(path)}`")
-        if self._layer.lowers:
-            self._layer.hide(self._layer.folder(path[:-1]), hidden)
+        folder = self._layer.folder(path[:-1])
+        if name:
+            self._layer.hide(folder, name)
+        else:
+            make_opaque(folder)
 
     def _file(self, folder: int, path: Path, entry: Entry) -> None:
         self._count(entry.size)
@@ -163,12 +152,10 @@ class _Unpacker:
     def _dress_folder(self, descriptor: int, entry: Entry, path: Path) -> None:
         self._owner_and_attributes(descriptor, entry, path)
         os.fchmod(descriptor, entry.mode)
-        self._layer.record_modified(b"/".join(path), entry.mtime_ns)
+        self._layer.record_modified(b"/".join(self._layer.place + path[-1:]), entry.mtime_ns)
 
     def _symlink(self, folder: int, path: Path, entry: Entry) -> None:
-        target = entry.linkname
-        if not target or len(target) > self._limits.path:
-            bad(f"the link `{show(path)}` has a target of {len(target)} bytes")
+        target = symlink_target(entry, path, self._limits)
         self._make(folder, path[-1], lambda: os.symlink(target, path[-1], dir_fd=folder))
         self._dress(folder, path[-1], entry)
 
@@ -181,11 +168,10 @@ class _Unpacker:
             return create()
 
     def _dress(self, folder: int, name: bytes, entry: Entry) -> None:
-        """Owner, mode and time of a link or a pipe, which cannot be opened without an effect."""
-        for attribute in entry.xattrs or ():
-            wanted(attribute, (name,))  # only the refusal: the kernel keeps user attributes off both (xattr(7))
+        """Owner, mode and time of a link, a pipe or a device, which cannot be opened without an effect."""
+        attributes(entry, (name,))  # only the refusals: the kernel keeps user attributes off all three (xattr(7))
         os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
-        if entry.kind == FIFO:
+        if entry.kind != SYMLINK:
             # Nobody else is here: the folder is root's alone until the layer is committed.
             os.chmod(name, entry.mode, dir_fd=folder)
         time_ns = possible_time(entry.mtime_ns)
@@ -193,32 +179,21 @@ class _Unpacker:
 
     def _owner_and_attributes(self, descriptor: int, entry: Entry, path: Path) -> None:
         os.fchown(descriptor, entry.uid, entry.gid)
-        for name, value in (entry.xattrs or {}).items():
-            if wanted(name, path):
-                try:
-                    os.setxattr(descriptor, name, value)
-                except OSError as error:
-                    if error.errno != 95:  # EOPNOTSUPP
-                        raise
-                    raise Unsupported(
-                        f"the engine root's file system has no attributes like `{show((name,))}` of `{show(path)}`",
-                        hint="put the engine root on ext4, xfs or btrfs with --root DIR",
-                    ) from None
+        for name, value in attributes(entry, path).items():
+            try:
+                os.setxattr(descriptor, name, value)
+            except OSError as error:
+                if error.errno != 95:  # EOPNOTSUPP
+                    raise
+                raise Unsupported(
+                    f"the engine root's file system has no attributes like `{show((name,))}` of `{show(path)}`",
+                    hint="put the engine root on ext4, xfs or btrfs with --root DIR",
+                ) from None
 
     def _count(self, size: int) -> None:
         self.size += size
         if self.size > self._limits.unpacked:
             bad(f"its files are larger than {size_text(self._limits.unpacked)}")
-
-
-def wanted(name: bytes, path: Path) -> bool:
-    """Whether an extended attribute enters the layer; raises InvalidConfig for one that would deceive the kernel.
-
-    Labels of another host's security modules and attributes of other systems are left out, as other engines do.
-    """
-    if name.startswith((b"trusted.", b"user.overlay.")):
-        bad(f"`{show(path)}` has the attribute `{show((name,))}`, by which overlayfs is steered")
-    return name == b"security.capability" or name.startswith((b"user.", b"system.posix_acl_"))
 
 
 def _failure(entry: Entry, error: OSError) -> EngineError:

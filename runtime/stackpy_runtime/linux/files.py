@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from stackpy_runtime.linux.libc import failure, flag_names, libc, syscall
@@ -56,6 +57,20 @@ def file_system_type(descriptor: int) -> int:
     if libc.fstatfs(descriptor, ctypes.byref(buffer)):
         raise failure(f"fstatfs fd {descriptor}")
     return int(buffer.f_type) & 0xFFFFFFFF
+
+
+def pour(source: int, target: int) -> None:
+    """Copies a file, from where both descriptors stand to the end of `source`, in the kernel where it can."""
+    try:
+        while os.copy_file_range(source, target, 1 << 30):
+            pass
+    except OSError as error:
+        # Between most file systems it cannot; both descriptors stand where it stopped.
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM):
+            raise
+        while piece := os.read(source, 1 << 20):
+            while piece:
+                piece = piece[os.write(target, piece) :]
 
 
 def sync_file_system(descriptor: int) -> None:
