@@ -260,6 +260,10 @@ class Engine:
         """Removes a container that does not run; `force`: kills it first; `volumes`: its anonymous volumes too."""
         self.client.call("remove", {"container": reference, "force": force, "volumes": volumes})
 
+    def down(self, reference: str) -> None:
+        """Stops a container and removes it: `stop` and `remove` in one round trip, as `up` is `create` and `start`."""
+        self.client.call("down", {"container": reference})
+
     def wait(self, reference: str) -> int:
         """Waits until a container has ended; returns its exit code."""
         return int(self.client.call("wait", {"container": reference}))

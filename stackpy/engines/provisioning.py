@@ -187,12 +187,7 @@ def _clear(engine: Facade, stack: str, network_name: str) -> None:
     """
 
     def remover(document: Document) -> Callable[[], None]:
-        def remove() -> None:
-            if document["state"]["status"] in ("running", "restarting"):
-                _gone(lambda: engine.stop(document["id"]))
-            _gone(lambda: engine.remove(document["id"]))
-
-        return remove
+        return lambda: _gone(lambda: engine.down(document["id"]))
 
     inside = [
         each

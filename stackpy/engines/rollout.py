@@ -175,9 +175,7 @@ class Rollout:
     def _remover(self, document: Document) -> Callable[[], None]:
         def remove() -> None:
             try:
-                if _alive(document):
-                    self.engine.stop(document["id"])
-                self.engine.remove(document["id"])
+                self.engine.down(document["id"])
             except Missing:
                 return  # somebody else removed it, which is what was wanted
             self._say("output", f"{document['name']} removed")

@@ -208,6 +208,21 @@ def test_the_stop_signal_is_the_containers_or_the_images(lab: Lab, asked: str) -
         assert lab.log(name) == f"up\ngot {int(number)}\n"
 
 
+def test_down_gives_a_container_its_grace_and_removes_it(lab: Lab, tmp_path: Path) -> None:
+    code = WAITS.replace("exit(7)", "open('/out/word', 'w').write('goodbye'), exit(7)")
+    bind = {"type": "bind", "source": str(tmp_path), "target": "/out", "read_only": False}
+    name = lab.up(["python3", "-c", code], mounts=[bind])
+    lab.said(name, "up")
+    lab.engine.down(name)
+    assert (tmp_path / "word").read_text() == "goodbye"
+    assert lab.engine.containers() == []
+    ended = lab.up(["true"])
+    lab.engine.wait(ended)
+    lab.engine.down(ended)
+    with pytest.raises(NotFound):
+        lab.engine.down(ended)
+
+
 def test_an_image_with_an_unknown_stop_signal_can_be_stopped(lab: Lab) -> None:
     name = lab.up(["python3", "-c", WAITS], image=lab.image({"StopSignal": "NOPE"}))
     lab.said(name, "up")

@@ -159,16 +159,13 @@ class FakeEngine:
         self._do("start", document["name"])
         document["state"] |= {"status": "running", "exit_code": None}
 
-    def stop(self, reference: str, timeout: float | None = None) -> None:
-        document = self._one(reference)
-        self._do("stop", document["name"])
-        document["state"] |= {"status": "exited", "exit_code": 143, "finished_at": NOW}
+    def end(self, name: str) -> None:
+        """A container's process ends by itself."""
+        self.held[name]["state"] |= {"status": "exited", "exit_code": 143, "finished_at": NOW}
 
-    def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None:
+    def down(self, reference: str) -> None:
         document = self._one(reference)
-        if document["state"]["status"] == "running" and not force:
-            raise StackpyError("it runs")
-        self._do("remove", document["name"])
+        self._do("down", document["name"])
         del self.held[document["name"]]
 
     def wait(self, reference: str) -> int:

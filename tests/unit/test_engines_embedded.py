@@ -186,7 +186,7 @@ def test_replacing_a_network_takes_its_containers_away_first(fake: FakeEngine, e
     before = len(fake.done)
     perform(engine, "network.back", Action.REPLACE, desired)
     assert fake.done[before:] == [
-        ("stop", "shop-web-1"), ("remove", "shop-web-1"), ("remove network", "shop_back"),
+        ("down", "shop-web-1"), ("remove network", "shop_back"),
         ("create network", "shop_back"),
     ]  # fmt: skip
 

@@ -63,7 +63,7 @@ def test_a_half_made_replica_of_another_spec_is_made_anew() -> None:
     engine = FakeEngine()
     perform(engine, Action.CREATE, desired({"user": "1"}))
     assert perform(engine, Action.CREATE, desired({"user": "2"})) == [
-        "stop shop-web-1", "remove shop-web-1", "up shop-web-1"
+        "down shop-web-1", "up shop-web-1"
     ]  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def test_replacing_goes_one_by_one_and_waits_for_each() -> None:
     perform(engine, Action.CREATE, desired({"replicas": 2, "healthcheck": probe}))
     wanted = desired({"replicas": 2, "healthcheck": probe}, recipe="r2")
     assert perform(engine, Action.REPLACE, wanted, generation=2) == [
-        "stop shop-web-1", "remove shop-web-1", "up shop-web-1", "healthy shop-web-1",
-        "stop shop-web-2", "remove shop-web-2", "up shop-web-2",
+        "down shop-web-1", "up shop-web-1", "healthy shop-web-1",
+        "down shop-web-2", "up shop-web-2",
     ]  # fmt: skip
     assert states(engine) == {"shop-web-1": ("running", "r2"), "shop-web-2": ("running", "r2")}
 
@@ -96,7 +96,7 @@ def test_replacing_again_in_the_same_generation_goes_on_where_it_was_killed() ->
     perform(engine, Action.CREATE, desired({"replicas": 2}))
     perform(engine, Action.REPLACE, wanted, replicas=(1,), generation=2)
     assert perform(engine, Action.REPLACE, wanted, generation=2) == [
-        "stop shop-web-2", "remove shop-web-2", "up shop-web-2"
+        "down shop-web-2", "up shop-web-2"
     ]  # fmt: skip
 
 
@@ -117,12 +117,12 @@ def test_updating_in_place_changes_what_differs_and_nothing_it_was_made_of() -> 
 def test_starting_and_deleting_act_on_the_chosen_replicas() -> None:
     engine, wanted = FakeEngine(), desired({"replicas": 3})
     perform(engine, Action.CREATE, wanted)
-    engine.stop("shop-web-2")
-    engine.stop("shop-web-3")
+    engine.end("shop-web-2")
+    engine.end("shop-web-3")
     assert perform(engine, Action.START, wanted, replicas=(1, 2)) == ["start shop-web-2"]
-    assert perform(engine, Action.DELETE, wanted, replicas=(3,)) == ["remove shop-web-3"]
+    assert perform(engine, Action.DELETE, wanted, replicas=(3,)) == ["down shop-web-3"]
     assert sorted(perform(engine, Action.DELETE, wanted)) == [
-        "remove shop-web-1", "remove shop-web-2", "stop shop-web-1", "stop shop-web-2"
+        "down shop-web-1", "down shop-web-2"
     ]  # fmt: skip
     assert perform(engine, Action.DELETE, wanted) == []
 
@@ -132,7 +132,7 @@ def test_a_failed_start_shows_the_last_lines(verb: str) -> None:
     engine, wanted = FakeEngine(), desired()
     if verb == "start":
         perform(engine, Action.CREATE, wanted)
-        engine.stop("shop-web-1")
+        engine.end("shop-web-1")
     engine.fails.add((verb, "shop-web-1"))
     with pytest.raises(StackpyError) as caught:
         perform(engine, Action.START if verb == "start" else Action.CREATE, wanted)
@@ -159,7 +159,7 @@ def test_a_job_runs_again_and_its_failure_is_an_error() -> None:
     with pytest.raises(StackpyError) as caught:
         perform(engine, Action.RUN, wanted, generation=2)
     assert caught.value.message == "`job.web` exited with 3\n  | last words of shop-web-1"
-    assert engine.done[2:] == [("remove", "shop-web-1"), ("up", "shop-web-1"), ("wait", "shop-web-1")]
+    assert engine.done[2:] == [("down", "shop-web-1"), ("up", "shop-web-1"), ("wait", "shop-web-1")]
 
 
 def test_a_job_that_still_runs_is_waited_for_and_not_run_twice() -> None:

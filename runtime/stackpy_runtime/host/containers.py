@@ -67,8 +67,11 @@ class Containers:
                 live.state = {**live.state, "stopped": True}
         live.signal(number)
 
-    def remove(self, live: Live, *, force: bool, volumes: bool) -> None:
-        """Removes a container and what is its own."""
+    def remove(self, live: Live, *, force: bool, volumes: bool, grace: float | None = 0) -> None:
+        """Removes a container and what is its own.
+
+        force: ends it before; grace: seconds that it then has from its stop signal to its end, None for its own
+        """
         if (live.pid or live.state["status"] == "restarting") and not force:
             raise Conflict(
                 "it is running", subject=f"container {live.name}", hint="stop it first, or remove it by force"
@@ -77,7 +80,7 @@ class Containers:
         with live.verb:
             try:
                 if live.pid or live.state["status"] == "restarting":
-                    self.lifecycle.stop(live, 0)
+                    self.lifecycle.stop(live, grace)
                 self.store.delete_container(live.id)
             except BaseException:
                 live.removed = False

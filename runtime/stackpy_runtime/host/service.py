@@ -69,6 +69,7 @@ class Service:
             "restart": lambda a: self.containers.restart(self.lifecycle.live(a["container"]), a.get("timeout")),
             "kill": lambda a: self.containers.kill(self.lifecycle.live(a["container"]), signal_number(a["signal"])),
             "remove": self.remove,
+            "down": self.down,
             "wait": lambda a: self.containers.wait(self.lifecycle.live(a["container"])),
             "update": lambda a: self.containers.update(
                 self.lifecycle.live(a["container"]), requests.changes(a["changes"])
@@ -151,6 +152,10 @@ class Service:
         """Removes a container."""
         live = self.lifecycle.live(arguments["container"])
         self.containers.remove(live, force=arguments.get("force", False), volumes=arguments.get("volumes", False))
+
+    def down(self, arguments: Arguments) -> None:
+        """Stops a container as it is meant to be stopped, and removes it."""
+        self.containers.remove(self.lifecycle.live(arguments["container"]), force=True, volumes=False, grace=None)
 
     def await_state(self, arguments: Arguments) -> None:
         """Waits for started, healthy or completed."""
