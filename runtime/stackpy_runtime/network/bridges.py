@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from stackpy_runtime.errors import KernelError
+import threading
+
+from stackpy_runtime.errors import EngineError, KernelError
 from stackpy_runtime.linux import links, sysctl
+from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.network import names, subnets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy_runtime.linux.netlink import Link, Netlink, Route
+    from stackpy_runtime.linux.netlink import Link, Route
     from stackpy_runtime.model import Network
     from stackpy_runtime.network.subnets import Occupied
 
@@ -65,19 +68,35 @@ def ensure(channel: Netlink, network: Network) -> bool:
 
 
 def remove(channel: Netlink, bridge: str) -> None:
-    """Deletes a bridge and all its ports, also those of namespaces that are dying; nothing happens when it is gone."""
+    """Deletes a bridge and all its ports, also those of namespaces that are dying; nothing happens when it is gone.
+
+    Returns when nobody can find it any more: the kernel acknowledges the message only after another 15 ms, in which it
+    waits for the last readers of what it frees (netdev_run_todo in net/core/dev.c).
+    """
     if not channel.index(bridge):
         return
-    group = names.group(bridge)
-    try:
-        channel.send(links.delete_group(group, bridge))
-    except KernelError as error:
-        # Somebody took it out of its group: then by name.
-        if error.errno != _ENODEV:
-            raise
-    leftover = [link.name for link in channel.links() if link.name == bridge]
-    for name in leftover:
-        channel.send(links.delete_link(name), ignore=(_ENODEV,))
+    failed: list[EngineError] = []
+
+    def delete() -> None:
+        with Netlink() as own:
+            try:
+                try:
+                    own.send(links.delete_group(names.group(bridge), bridge))
+                except KernelError as error:
+                    if error.errno != _ENODEV:
+                        raise
+                # Somebody took it out of its group: then by name.
+                if own.index(bridge):
+                    own.send(links.delete_link(bridge), ignore=(_ENODEV,))
+            except EngineError as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=delete, daemon=True)
+    thread.start()
+    while thread.is_alive() and channel.index(bridge):
+        thread.join(0.001)
+    if failed:
+        raise failed[0]
 
 
 def path_mtu(known: list[Link], routes: list[Route]) -> int:

@@ -25,6 +25,7 @@ from stackpy_runtime.network.rules import Bridge, Key, Port, Target
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stackpy_runtime.linux.netlink import Link
     from stackpy_runtime.model import Attachment, EndpointInfo, Network, NetworkConfig, PortBinding
     from stackpy_runtime.store.store import Store
 
@@ -109,6 +110,8 @@ class NetworkManager:
                 holder = self._describe(next(iter(used.values())))
                 subject = f"network {network['name']}"
                 raise Conflict(f"it is in use by {holder}", subject=subject, hint="stop that first")
+            # Read before: for 20 ms after a removal the kernel lets nobody read them.
+            known = self._channel.links()
             bridges.remove(self._channel, network["bridge"])
             # The row last: a removal that was cut short is finished by the next.
             self._store.delete_network(network["id"])
@@ -116,13 +119,7 @@ class NetworkManager:
         from stackpy_runtime.network import coexistence
 
         coexistence.leave_zone(network["bridge"])
-        self._settle()
-
-    def drop_all(self) -> None:
-        """Removes what the root has on the host, not its rows: for a root that is about to be deleted."""
-        for network in self._store.networks():
-            bridges.remove(self._channel, network["bridge"])
-        self._vanish()
+        self._settle(known)
 
     def _ensure(self, networks: list[Network]) -> None:
         for network in networks:
@@ -140,22 +137,26 @@ class NetworkManager:
             found.append(subnets.occupied(number, length, f"network {network['name']} ({network['subnet']})"))
         return [entry for entry in found if entry is not None]
 
-    def _settle(self) -> None:
-        """Brings filter and forwarding in line with the networks that there are."""
+    def _settle(self, known: list[Link] | None = None) -> None:
+        """Brings filter and forwarding in line with the networks that there are.
+
+        known: the host's links, where they have been read already
+        """
+        known = self._channel.links() if known is None else known
         # Under the lock from the reading on: else an older list could be written over a newer one.
         with self._firewall.lock:
             networks = self._store.networks()
             if not networks:
-                self._vanish()
+                self._vanish(known)
                 return
             self._firewall.set_bridges(
                 Bridge(network["bridge"], network["subnet"], network["internal"]) for network in networks
             )
             if all(network["internal"] for network in networks):
                 self._firewall.load()
-                forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
+                forwarding.release(self._names, known, tables(NFPROTO_IPV4))
             else:
-                forwarding.acquire(self._names, self._channel.links(), self._firewall.load)
+                forwarding.acquire(self._names, known, self._firewall.load)
 
     def _beside_others(self, network: Network) -> None:
         # Starts programs where other firewalls run: only when a bridge is new.
@@ -165,14 +166,16 @@ class NetworkManager:
         if not network["internal"]:
             coexistence.open_forward(self._names)
 
-    def _vanish(self) -> None:
-        if self._names.table in tables(NFPROTO_IPV4):
+    def _vanish(self, known: list[Link]) -> None:
+        present = tables(NFPROTO_IPV4)
+        if self._names.table in present:
             # Programs are started only where there was something, and before the table, which says so, is gone.
             from stackpy_runtime.network import coexistence
 
             coexistence.close_forward(self._names)
         self._firewall.delete()
-        forwarding.release(self._names, self._channel.links(), tables(NFPROTO_IPV4))
+        # Not read anew: the kernel answers only once it has torn ours down, which takes 10 ms.
+        forwarding.release(self._names, known, present - {self._names.table})
 
     # --- containers -------------------------------------------------------------------------------------------------
 
