@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shutil
 import time
 
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import plan, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def create(store: Store, config: ContainerConfig) -> Container:
         store.secret(secret["secret"])
     identity = os.urandom(32).hex()
     folder = f"{store.root.containers}/{identity}"
-    for name in ("upper", "work", "etc", "files"):
-        os.makedirs(f"{folder}/{name}", mode=0o755)
+    os.mkdir(folder, 0o755)
+    for name in ("upper", "work", "etc"):
+        os.mkdir(f"{folder}/{name}", 0o755)
     try:
         _stage_files(config, folder)
         container: Container = {
@@ -112,14 +113,17 @@ def create(store: Store, config: ContainerConfig) -> Container:
                 ensure_volume(store, mount["source"])
         store.insert_container(container)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.remove(folder)
         raise
     return container
 
 
 def _stage_files(config: ContainerConfig, folder: str) -> None:
     """Puts the contents of `files` on disk, where the sandbox reads them; the configuration keeps them too."""
-    for index, file in enumerate(config.get("files", [])):
+    files = config.get("files", [])
+    if files:
+        os.mkdir(f"{folder}/files", 0o755)
+    for index, file in enumerate(files):
         try:
             content = base64.b64decode(file["content"], validate=True)
         except ValueError:

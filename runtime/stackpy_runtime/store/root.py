@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import struct
 
 from stackpy_runtime.errors import Denied, EngineError
 
 # The root itself may be walked through, so that an unprivileged client can reach the supervisor's socket; what lies in
 # it is root's alone, since layers and volumes hold set-id programs and other people's files.
 _ROOT_MODE, _FOLDER_MODE = 0o711, 0o700
+# include/uapi/linux/fs.h
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 _FOLDERS = ("blobs", "layers", "staging", "containers", "volumes", "secrets", "run", "stacks", "locks")
 
 
@@ -93,6 +96,7 @@ class Root:
             _make(self.path, _ROOT_MODE)
             for name in _FOLDERS:
                 _make(f"{self.path}/{name}", _FOLDER_MODE)
+            _spread(self.containers)
         except PermissionError as error:
             raise Denied(
                 f"cannot create `{error.filename}`: permission denied", hint="run it with sudo, or give --root DIR"
@@ -100,6 +104,25 @@ class Root:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise EngineError(f"cannot create `{error.filename or self.path}`: {reason}") from None
+
+
+def _spread(path: str) -> None:
+    """Lets ext4 put each folder in `path` into a block group of its own, as it does with the homes of users.
+
+    Else all containers' files come from one group, where each new one searches past those deleted in the last minutes:
+    a tenth of a start where containers come and go (find_inode_bit in fs/ext4/ialloc.c; `T` in chattr(1)).
+    """
+    import fcntl
+
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = struct.unpack("l", fcntl.ioctl(folder, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l"))))[0]
+        fcntl.ioctl(folder, _FS_IOC_SETFLAGS, struct.pack("l", flags | _FS_TOPDIR_FL))
+    except OSError:
+        # Another file system, which has no such flag.
+        pass
+    finally:
+        os.close(folder)
 
 
 def _make(path: str, mode: int) -> None:
