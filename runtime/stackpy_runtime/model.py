@@ -168,6 +168,8 @@ class History(TypedDict):
     created: str
     created_by: str
     empty_layer: bool
+    comment: NotRequired[str]
+    author: NotRequired[str]
 
 
 class Image(TypedDict):
@@ -182,6 +184,8 @@ class Image(TypedDict):
     architecture: str
     size: int
     created: str
+    epoch: NotRequired[int]  # seconds since 1970: to what times in its exported layers are clamped
+    author: NotRequired[str]
 
 
 class NetworkConfig(TypedDict):

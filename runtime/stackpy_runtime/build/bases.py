@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING, NamedTuple
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.errors import Conflict, NotFound
+from stackpy_runtime.image import epochs
 from stackpy_runtime.store import layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stackpy_runtime.model import Base, History, ImageConfig, Progress, RecipeStep
+    from stackpy_runtime.model import Base, History, Image, ImageConfig, Progress, RecipeStep
     from stackpy_runtime.store.store import Store
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Ground(NamedTuple):
-    """A base as later steps need it: layer IDs bottom first, configuration, history, bytes."""
+    """A base as later steps need it: layer IDs bottom first, configuration, history, bytes, and epoch (epochs.py)."""
 
     layers: list[str]
     config: ImageConfig
     history: list[History]
     size: int
+    epoch: int
 
 
 def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
@@ -36,13 +38,18 @@ def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
     Raises NotFound, or Conflict when the reference names another image than it did when the recipe was made.
     """
     if base["kind"] == "scratch":
-        return Ground([], {}, [], 0)
+        return Ground([], {}, [], 0, epochs.of_build(None))
     if base["kind"] == "image":
         image = store.image(step["inputs"]["image"])
         if not all(layers.exists(store.root, layer) for layer in image["layers"]):
             raise NotFound(f"a layer of `{base['reference']}` is no longer on disk", hint="load or build it again")
-        return Ground(image["layers"], settings.inherited(image["config"]), image["history"], image["size"])
+        return _of_image(image)
     return None
+
+
+def _of_image(image: Image) -> Ground:
+    config = settings.inherited(image["config"])
+    return Ground(image["layers"], config, image["history"], image["size"], epochs.of_build(image))
 
 
 def make(base: Base, staged: str, progress: Callable[[Progress], None]) -> None:
@@ -66,7 +73,7 @@ def make(base: Base, staged: str, progress: Callable[[Progress], None]) -> None:
 def made(store: Store, step: RecipeStep, created: str) -> Ground:
     """A host or bootstrap base whose layer is in the store."""
     history: list[History] = [{"created": created, "created_by": step["text"], "empty_layer": False}]
-    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]))
+    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]), epochs.of_build(None))
 
 
 def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progress], None]) -> Ground:
@@ -83,7 +90,7 @@ def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progres
         image = archive.load(store, base["path"], progress)
         _same_archive(base["path"], step)
         store.put_step(step["id"], "", {"image": image["id"]})
-    return Ground(image["layers"], settings.inherited(image["config"]), image["history"], image["size"])
+    return _of_image(image)
 
 
 def _same_archive(path: str, step: RecipeStep) -> None:

@@ -142,6 +142,7 @@ class _Build:
             "architecture": architecture(),
             "size": size,
             "created": self._created,
+            "epoch": ground.epoch,
         }
 
     def close(self) -> None:

@@ -1,0 +1,77 @@
+"""Digests of layers, remembered where the layer is: they come and go with it, and a step made again has its own.
+
+They are attributes of the layer's folder that nobody in a container sees. A file system without such attributes has
+them computed each time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from stackpy_runtime.store import layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.store.root import Root
+
+_TAR, _EPOCH = "trusted.stackpy.tar", "trusted.stackpy.epoch"
+_ORIGINAL = "original"
+
+
+def tar(root: Root, layer_id: str, epoch: int) -> tuple[str, int] | None:
+    """Digest and size of the layer's tar with times up to `epoch`; None where nobody has computed them yet."""
+    return _digest(_read(root, layer_id, f"{_TAR}.{epoch}"))
+
+
+def remember_tar(root: Root, layer_id: str, epoch: int, diff_id: str, size: int) -> None:
+    """Keeps them."""
+    _write(root, layer_id, f"{_TAR}.{epoch}", f"{diff_id} {size}")
+
+
+def original(root: Root, layer_id: str) -> tuple[str, int] | None:
+    """Digest and size of the tar that the layer was unpacked from; None for a layer that was made here."""
+    return _digest(_read(root, layer_id, f"{_TAR}.{_ORIGINAL}"))
+
+
+def remember_original(root: Root, layer_id: str, diff_id: str, size: int) -> None:
+    """Keeps them."""
+    _write(root, layer_id, f"{_TAR}.{_ORIGINAL}", f"{diff_id} {size}")
+
+
+def own_epoch(root: Root, layer_id: str) -> int | None:
+    """What a layer's times are clamped to whoever asks; None for one that has no epoch of its own."""
+    text = _read(root, layer_id, _EPOCH)
+    return int(text) if text.isdigit() else None
+
+
+def set_own_epoch(folder: str, epoch: int) -> None:
+    """Gives the folder that is going to be a layer an epoch of its own: a container's changes are of their time."""
+    try:
+        os.setxattr(folder, _EPOCH, str(epoch).encode())
+    except OSError:
+        pass  # the image's epoch is taken then
+
+
+def _digest(text: str) -> tuple[str, int] | None:
+    digest, _, size = text.partition(" ")
+    return (digest, int(size)) if size.isdigit() else None
+
+
+def _read(root: Root, layer_id: str, name: str) -> str:
+    try:
+        return os.getxattr(_home(root, layer_id), name).decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _write(root: Root, layer_id: str, name: str, text: str) -> None:
+    try:
+        os.setxattr(_home(root, layer_id), name, text.encode())
+    except OSError:
+        pass  # as the module says
+
+
+def _home(root: Root, layer_id: str) -> str:
+    # layers.folder checks the ID; where it mounts something, what is written to must be what is beneath.
+    layers.folder(root, layer_id)
+    return f"{root.layers}/{layer_id}"
