@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 
 from stackpy_runtime.errors import Denied, EngineError
 
@@ -113,6 +112,7 @@ def _spread(path: str) -> None:
     a tenth of a start where containers come and go (find_inode_bit in fs/ext4/ialloc.c; `T` in chattr(1)).
     """
     import fcntl
+    import struct
 
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
