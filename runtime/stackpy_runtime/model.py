@@ -247,6 +247,7 @@ class Base(TypedDict):
 
     kind: Literal["image", "scratch", "host", "bootstrap", "archive", "stage"]
     reference: NotRequired[str]  # image
+    platform: NotRequired[str]  # image: "linux/arm64" where another than the build's is asked for
     stage: NotRequired[str]  # stage: a name in the source's `stages`
     programs: NotRequired[list[str]]  # host
     suite: NotRequired[str]  # bootstrap: "debian:bookworm"
@@ -308,7 +309,9 @@ class Step(TypedDict):
     cache: NotRequired[list[str]]  # run: folders that outlive the step and enter no layer
     mounts: NotRequired[list[RunMount]]  # run
     args: NotRequired[dict[str, str]]  # run: build arguments, seen as environment, never in the image
-    stdin: NotRequired[str]  # run: what the command reads
+    proxies: NotRequired[
+        dict[str, str]
+    ]  # run: HTTP_PROXY and the like, seen as environment; enter neither ID nor image
     network: NotRequired[Literal["default", "none", "host"]]  # run
     security: NotRequired[Literal["sandbox", "insecure"]]  # run
     sources: NotRequired[list[str]]  # copy, add: paths relative to where they are copied from, globs allowed
@@ -317,7 +320,7 @@ class Step(TypedDict):
     from_stage: NotRequired[str]  # copy: a name in the source's `stages`
     from_image: NotRequired[str]  # copy: a reference
     from_context: NotRequired[str]  # copy: absolute folder
-    inline: NotRequired[list[InlineFile]]  # copy, add: besides `sources`
+    inline: NotRequired[list[InlineFile]]  # copy, add: besides `sources`; run: shown in /dev/pipes, mode 0755
     urls: NotRequired[list[str]]  # add: besides `sources`
     git: NotRequired[list[str]]  # add: besides `sources`; "https://host/repository.git#ref:subfolder"
     target: NotRequired[str]  # copy, add, file, workdir
