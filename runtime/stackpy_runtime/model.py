@@ -309,9 +309,7 @@ class Step(TypedDict):
     cache: NotRequired[list[str]]  # run: folders that outlive the step and enter no layer
     mounts: NotRequired[list[RunMount]]  # run
     args: NotRequired[dict[str, str]]  # run: build arguments, seen as environment, never in the image
-    proxies: NotRequired[
-        dict[str, str]
-    ]  # run: HTTP_PROXY and the like, seen as environment; enter neither ID nor image
+    proxies: NotRequired[dict[str, str]]  # run: HTTP_PROXY and its kin, seen as environment; in no ID and no image
     network: NotRequired[Literal["default", "none", "host"]]  # run
     security: NotRequired[Literal["sandbox", "insecure"]]  # run
     sources: NotRequired[list[str]]  # copy, add: paths relative to where they are copied from, globs allowed
