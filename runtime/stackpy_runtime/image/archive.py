@@ -19,7 +19,7 @@ from stackpy_runtime.image.members import Members, opened
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
 from stackpy_runtime.model import Image, Progress
-from stackpy_runtime.store import layers
+from stackpy_runtime.store import blobs, layers
 
 if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
@@ -30,9 +30,10 @@ _REPORT_EVERY = 4 << 20
 
 
 class Described(NamedTuple):
-    """What an archive says of its image; only the ID and the configuration are verified yet."""
+    """What an archive says of an image; only the ID and the configuration are verified yet."""
 
     id: str
+    document: bytes  # the configuration as it is stored
     configuration: manifests.Configuration
     layers: list[tuple[str, str]]  # member's name, and its digest or ""; bottom first
     references: list[str]
@@ -45,7 +46,8 @@ def describe(path: str, *, limits: Limits = DEFAULT) -> Described:
     """
     try:
         with opened(path, None, limits) as members:
-            return _describe(members, limits)
+            (found,) = _describe(members, limits, one=True)
+            return found
     except InvalidConfig as error:
         error.subject = error.subject or f"archive {path}"
         raise
@@ -61,25 +63,58 @@ def load(
 
     Raises NotFound; InvalidConfig for an archive that is damaged, lies or passes a limit, and then nothing of it stays.
     """
+    (image,) = _load(store, path, progress, tag, limits, one=True)
+    return image
+
+
+def load_all(store: Store, path: str, progress: Report | None = None, *, limits: Limits = DEFAULT) -> list[Image]:
+    """Brings every image of the archive into the store under the references that the archive has for it.
+
+    Raises as `load`; images before one that is refused stay.
+    """
+    return _load(store, path, progress, True, limits, one=False)
+
+
+def _load(store: Store, path: str, progress: Report | None, tag: bool, limits: Limits, *, one: bool) -> list[Image]:
     root = store.root
-    staged = layers.reserve(root)
+    images = []
     try:
         with opened(path, root.staging, limits) as members, layers.using(root):
-            described = _describe(members, limits)
-            chain = manifests.chain_ids(described.configuration.rootfs.diff_ids)
-            made = _stage_layers(store, staged, members, described, chain, progress, limits)
-            for layer_id, folder in made.items():
-                layers.adopt(root, folder, layer_id)
-            if made:
-                layers.flush(root)
-            image = _image(store, described, chain, described.references if tag else [])
-            store.put_image(image)
-            return store.image(image["id"])
+            for described in _describe(members, limits, one=one):
+                staged = layers.reserve(root)
+                try:
+                    images.append(_bring(store, staged, members, described, progress, tag, limits))
+                finally:
+                    layers.discard(root, staged)
+        return images
     except InvalidConfig as error:
         error.subject = error.subject or f"archive {path}"
         raise
-    finally:
-        layers.discard(root, staged)
+
+
+def _bring(
+    store: Store,
+    staged: str,
+    members: Members,
+    described: Described,
+    progress: Report | None,
+    tag: bool,
+    limits: Limits,
+) -> Image:
+    """One image into the store."""
+    root = store.root
+    diff_ids = described.configuration.rootfs.diff_ids
+    chain = manifests.chain_ids(diff_ids)
+    made = _stage_layers(store, staged, members, described, chain, progress, limits)
+    for layer_id, folder in made.items():
+        layers.adopt(root, folder, layer_id)
+    if made:
+        layers.flush(root)
+    # Whoever saves or pushes the image gives away the very document that its ID is the digest of.
+    blobs.put(root, described.id, described.document)
+    image = _image(store, described, chain, described.references if tag else [])
+    store.put_image(image)
+    return store.image(image["id"])
 
 
 def _stage_layers(
@@ -136,24 +171,31 @@ def _unpack(
         bad(f"the digest of its content is {content.diff_id}, and the configuration says {diff_id}")
 
 
-def _describe(members: Members, limits: Limits) -> Described:
+def _describe(members: Members, limits: Limits, *, one: bool) -> list[Described]:
     docker = members.find("manifest.json")
     if docker is not None:
-        return _docker(members, _document(docker, "manifest.json", limits), limits)
+        data = _document(docker, "manifest.json", limits)
+        images = manifests.decode(data, list[manifests.DockerImage], "manifest.json")
+        if not images:
+            bad("it has no image")
+        if one:
+            _refuse_several([(image.repo_tags or [image.config])[0] for image in images])
+        return [_docker_image(members, image, limits) for image in images]
     index = members.find("index.json")
     if index is None:
         bad("it is neither a docker archive (no manifest.json) nor an OCI layout (no index.json)")
-    return _layout(members, _document(index, "index.json", limits), limits)
+    found = _layout(members, _document(index, "index.json", limits), limits)
+    if one:
+        _refuse_several([(image.references or [image.id])[0] for image in found])
+    return found
 
 
-def _docker(members: Members, data: bytes, limits: Limits) -> Described:
-    images = manifests.decode(data, list[manifests.DockerImage], "manifest.json")
-    if not images:
-        bad("it has no image")
-    if len(images) > 1:
-        names = [(image.repo_tags or [image.config])[0] for image in images]
+def _refuse_several(names: list[str]) -> None:
+    if len(names) > 1:
         bad(f"it has several images: {', '.join(names)[:400]}")
-    image = images[0]
+
+
+def _docker_image(members: Members, image: manifests.DockerImage, limits: Limits) -> Described:
     document = _document(members.get(image.config), "the configuration", limits)
     image_id = manifests.sha256(document)
     stem = image.config.rpartition("/")[2].removesuffix(".json")
@@ -161,27 +203,45 @@ def _docker(members: Members, data: bytes, limits: Limits) -> Described:
         bad(f"the digest of its configuration is {image_id}, and its name says {stem}")
     configuration = _configuration(document, len(image.layers), limits)
     names = [references.normalise(name) for name in image.repo_tags or []]
-    return Described(image_id, configuration, [(name, "") for name in image.layers], names)
+    return Described(image_id, document, configuration, [(name, "") for name in image.layers], names)
 
 
-def _layout(members: Members, data: bytes, limits: Limits) -> Described:
+def _layout(members: Members, data: bytes, limits: Limits) -> list[Described]:
     kind = manifests.check_kind(data, manifests.Descriptor(digest="", size=0))
     if kind != "index":
         bad("index.json is not an index")
+    index = manifests.decode(data, manifests.Index, "the index")
+    # Several names stand for several images; several platforms of one image have one name, or none.
+    named = [one for one in index.manifests if manifests.full_name(one)]
+    groups = [[one] for one in named] if len({one.digest for one in named}) > 1 else [index.manifests]
+    found: dict[str, Described] = {}
+    for group in groups:
+        one = _layout_image(members, manifests.choose(group), limits)
+        before = found.get(one.id)
+        found[one.id] = one._replace(references=before.references + one.references) if before else one
+    if len(groups) == 1:
+        (one,) = found.values()
+        names = dict.fromkeys(references.normalise(manifests.full_name(each)) for each in named)
+        return [one._replace(references=list({**dict.fromkeys(one.references), **names}))]
+    return list(found.values())
+
+
+def _layout_image(members: Members, chosen: manifests.Descriptor, limits: Limits) -> Described:
     name = ""
     for _ in range(limits.nesting):
-        chosen = manifests.choose(manifests.decode(data, manifests.Index, "the index").manifests)
         name = name or manifests.full_name(chosen)
         data = _verified(members, chosen, "a manifest", limits)
         if manifests.check_kind(data, chosen) == "manifest":
             break
+        chosen = manifests.choose(manifests.decode(data, manifests.Index, "the index").manifests)
     else:
         bad(f"its indexes are nested more than {limits.nesting} deep")
     manifest = manifests.decode(data, manifests.Manifest, "the manifest")
     document = _verified(members, manifest.config, "the configuration", limits)
     configuration = _configuration(document, len(manifest.layers), limits)
     sources = [(_blob_name(layer.digest), layer.digest) for layer in manifest.layers]
-    return Described(manifest.config.digest, configuration, sources, [references.normalise(name)] if name else [])
+    names = [references.normalise(name)] if name else []
+    return Described(manifest.config.digest, document, configuration, sources, names)
 
 
 def _configuration(document: bytes, count: int, limits: Limits) -> manifests.Configuration:

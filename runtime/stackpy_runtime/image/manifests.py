@@ -175,11 +175,13 @@ def choose(descriptors: list[Descriptor]) -> Descriptor:
 
 
 def full_name(descriptor: Descriptor) -> str:
-    """The image's reference, as containerd and buildkit annotate it; "" without one.
+    """The image's reference, as containerd and buildkit annotate it, or podman; "" without one.
 
-    org.opencontainers.image.ref.name is no substitute: by habit it holds a tag alone.
+    org.opencontainers.image.ref.name counts only where it holds a registry: by habit it is a tag alone.
     """
-    return (descriptor.annotations or {}).get("io.containerd.image.name", "")
+    annotations = descriptor.annotations or {}
+    other = annotations.get("org.opencontainers.image.ref.name", "")
+    return annotations.get("io.containerd.image.name") or (other if "/" in other else "")
 
 
 def check_configuration(configuration: Configuration, layers: int, limits: Limits = DEFAULT) -> None:
