@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image import archive
 from stackpy_runtime.image.limits import Limits
-from stackpy_runtime.store import layers, trees
+from stackpy_runtime.store import layers
 from stackpy_runtime.store.store import Store
 from tests.security import tar_building
 from tests.security.layers_loaded import LOADED
@@ -39,8 +39,9 @@ class Place(NamedTuple):
     folder: Path
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+@pytest.fixture(params=["indexed", "unpacked"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setenv("STACKPY_LAYERS", request.param)
     canary = tmp_path / "canary"
     canary.mkdir()
     (canary / "file").write_text("lives")
@@ -75,6 +76,13 @@ def host() -> tuple[object, ...]:
 
 def save(place: Place, stack: list[Layer]) -> Path:
     return tar_building.save(stack, place.folder / "evil.tar", str(place.canary))
+
+
+def remove(store: Store, layer_ids: list[str]) -> None:
+    staged = layers.reserve(store.root)
+    for layer in layer_ids:
+        layers.remove(store.root, layer, staged)
+    layers.discard(store.root, staged)
 
 
 KINDS = {
@@ -201,8 +209,7 @@ def test_any_mixture_stays_inside(place: Place, stack: list[Layer]) -> None:
         assert isinstance(error, InvalidConfig)
     else:
         place.store.remove_image(image["id"])
-        for layer in image["layers"]:
-            trees.remove(layers.folder(place.store.root, layer))
+        remove(place.store, image["layers"])
     assert (state(place.canary), host()) == before
     assert (os.listdir(place.store.root.layers), os.listdir(place.store.root.staging)) == ([], [])
 
@@ -211,8 +218,7 @@ def test_a_path_of_4095_bytes_is_loaded_measured_and_removed(place: Place) -> No
     longest = "/".join(["d" * 255] * 15 + ["d" * 127, "d" * 127])
     image = archive.load(place.store, str(save(place, [[file(longest)], [hardlink("h", longest)]])))
     assert (image["size"], place.store.image(image["id"])["layers"]) == (8, image["layers"])
-    for layer in image["layers"]:
-        trees.remove(layers.folder(place.store.root, layer))
+    remove(place.store, image["layers"])
     assert os.listdir(place.store.root.layers) == []
 
 

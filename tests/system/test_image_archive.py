@@ -23,8 +23,9 @@ from tests.image_archives import LAYERS, MACHINE, OCI, Built, as_folder, as_tar,
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=["indexed", "unpacked"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("STACKPY_LAYERS", request.param)
     made = Store(str(tmp_path / "root"), create=True)
     yield made
     made.close()
@@ -144,14 +145,15 @@ def test_references_are_given_only_when_asked(store: Store, tmp_path: Path) -> N
 def test_layers_that_are_there_are_not_read_again(store: Store, tmp_path: Path) -> None:
     built, other = Built(), Built(created="2027-01-01T00:00:00Z")
     archive.load(store, str(as_tar(tmp_path / "one", built.docker())))
-    inodes = [os.stat(f"{store.root.layers}/{name}").st_ino for name in chain(built.diff_ids)]
+    inodes = [os.stat(path).st_ino for name in chain(built.diff_ids) for path in layers.paths(store.root, name)]
     told: list[Any] = []
     members = other.docker()
     for name in ("0/layer.tar", "1/layer.tar"):
         members[name] = b"not read"
     archive.load(store, str(as_tar(tmp_path / "two", members)), told.append)
     assert told == [{"kind": "state", "text": f"layer {n} of 2: already there"} for n in (1, 2)]
-    assert [os.stat(f"{store.root.layers}/{name}").st_ino for name in chain(built.diff_ids)] == inodes
+    after = [os.stat(path).st_ino for name in chain(built.diff_ids) for path in layers.paths(store.root, name)]
+    assert after == inodes
     store.remove_image(built.id)
     assert garbage.collect(store, grace=0).layers == []
     store.remove_image(other.id)

@@ -7,8 +7,8 @@ digest. All layers are staged before the first is committed, so that an archive 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
@@ -16,8 +16,7 @@ from stackpy_runtime.image import manifests, references
 from stackpy_runtime.image.blobs import Blob, Content
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad
 from stackpy_runtime.image.members import Members, opened
-from stackpy_runtime.image.tar import Reader
-from stackpy_runtime.image.unpack import unpack
+from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.model import Image, Progress
 from stackpy_runtime.store import blobs, layers
 
@@ -37,6 +36,10 @@ class Described(NamedTuple):
     configuration: manifests.Configuration
     layers: list[tuple[str, str]]  # member's name, and its digest or ""; bottom first
     references: list[str]
+
+    def diff_id(self, index: int) -> str:
+        """The digest of one layer's tar."""
+        return self.configuration.rootfs.diff_ids[index]
 
 
 def describe(path: str, *, limits: Limits = DEFAULT) -> Described:
@@ -105,11 +108,9 @@ def _bring(
     root = store.root
     diff_ids = described.configuration.rootfs.diff_ids
     chain = manifests.chain_ids(diff_ids)
-    made = _stage_layers(store, staged, members, described, chain, progress, limits)
-    for layer_id, folder in made.items():
-        layers.adopt(root, folder, layer_id)
-    if made:
-        layers.flush(root)
+    with Stager(root, staged, limits) as stager:
+        _stage_layers(stager, members, described, chain, progress, limits)
+        stager.adopt()
     # Whoever saves or pushes the image gives away the very document that its ID is the digest of.
     blobs.put(root, described.id, described.document)
     image = _image(store, described, chain, described.references if tag else [])
@@ -118,52 +119,34 @@ def _bring(
 
 
 def _stage_layers(
-    store: Store,
-    staged: str,
+    stager: Stager,
     members: Members,
     described: Described,
     chain: list[str],
     progress: Report | None,
     limits: Limits,
-) -> dict[str, str]:
-    """Unpacks the layers that the store lacks into folders of `staged`; returns layer ID → folder."""
-    made: dict[str, str] = {}
-    lowers: list[int] = []  # the uppermost last
-    try:
-        for index, layer_id in enumerate(chain):
-            text = f"layer {index + 1} of {len(chain)}"
-            if layers.exists(store.root, layer_id):
-                folder = layers.folder(store.root, layer_id)
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                if progress is not None:
-                    progress({"kind": "state", "text": f"{text}: already there"})
-            else:
-                folder = made[layer_id] = f"{staged}/{index}"
-                os.mkdir(folder, 0o755)
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            lowers.append(descriptor)
-            if layer_id in made:
-                name, digest = described.layers[index]
-                diff_id = described.configuration.rootfs.diff_ids[index]
-                report = _reporter(progress, text)
-                try:
-                    _unpack(members.get(name), digest, diff_id, lowers, report, limits)
-                except InvalidConfig as error:
-                    error.message = f"{text}: {error.message}"
-                    error.args = (error.message,)
-                    raise
-        return made
-    finally:
-        for descriptor in lowers:
-            os.close(descriptor)
-
-
-def _unpack(
-    blob: Blob, digest: str, diff_id: str, folders: list[int], report: Callable[[int, int], None], limits: Limits
 ) -> None:
-    """Unpacks one layer into the last of `folders`, above the others, and verifies it."""
-    content = Content(blob, limits, lambda position: report(position, blob.size), hashed=bool(digest))
-    unpack(Reader(content, limits), folders[-1], folders[-2::-1], limits)
+    """Takes in the layers that the store lacks."""
+    for index, layer_id in enumerate(chain):
+        text = f"layer {index + 1} of {len(chain)}"
+        if stager.present(layer_id):
+            if progress is not None:
+                progress({"kind": "state", "text": f"{text}: already there"})
+            continue
+        name, digest = described.layers[index]
+        report = _reporter(progress, text)
+        try:
+            blob = members.get(name)
+            content = Content(blob, limits, partial(report, blob.size), hashed=bool(digest))
+            stager.add(layer_id, content, partial(_verify, content, digest, described.diff_id(index)))
+        except InvalidConfig as error:
+            error.message = f"{text}: {error.message}"
+            error.args = (error.message,)
+            raise
+
+
+def _verify(content: Content, digest: str, diff_id: str) -> None:
+    """Raises InvalidConfig unless the layer that was read is the one that was promised."""
     content.finish()
     if digest and content.digest != digest:
         bad(f"its digest is {content.digest}, and the manifest says {digest}")
@@ -286,7 +269,7 @@ def _image(store: Store, described: Described, chain: list[str], names: list[str
 def _reporter(progress: Report | None, text: str) -> Callable[[int, int], None]:
     told = -_REPORT_EVERY
 
-    def report(done: int, total: int) -> None:
+    def report(total: int, done: int) -> None:
         nonlocal told
         if progress is not None and (done - told >= _REPORT_EVERY or (done == total and told != total)):
             told = done

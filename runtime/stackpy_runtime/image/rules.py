@@ -107,7 +107,7 @@ def attributes(entry: Entry, path: Path) -> dict[bytes, bytes]:
         if name in (ACL_ACCESS, ACL_DEFAULT):
             if name == ACL_DEFAULT and entry.kind != "folder":
                 bad(f"`{show(path)}` has default access rules, and is no folder")
-            found[name] = _access(value, entry.mode if name == ACL_ACCESS else None, path)
+            found[name] = access(value, entry.mode if name == ACL_ACCESS else None, path)
         elif name == CAPABILITY:
             if len(value) not in (20, 24) or value[3] != len(value) // 4 - 3:
                 bad(f"`{show(path)}` has capabilities that cannot be read")
@@ -119,7 +119,7 @@ def attributes(entry: Entry, path: Path) -> dict[bytes, bytes]:
     return found
 
 
-def _access(value: bytes, mode: int | None, path: Path) -> bytes:
+def access(value: bytes, mode: int | None, path: Path) -> bytes:
     """Access rules as the kernel keeps them: in order, with the rights that the mode says (posix_acl_chmod)."""
     entries = list(_ACL_ENTRY.iter_unpack(value[4:])) if len(value) % 8 == 4 else []
     tags = [tag for tag, _, _ in entries]

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.store import layers, trees
+from stackpy_runtime.store import layers, mounted, trees
 
 if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
@@ -45,7 +45,7 @@ def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
 
 
 def _layers(store: Store, root: Root, old: float) -> list[str]:
-    if not set(_older(root.layers, old)) - store.layers_in_use():
+    if not _older_layers(root, old) - store.layers_in_use():
         return []
     going: list[str] = []
     staged = layers.reserve(root)
@@ -54,17 +54,24 @@ def _layers(store: Store, root: Root, old: float) -> list[str]:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Both asked again, now that nobody commits.
         used = store.layers_in_use()
-        for name in _older(root.layers, old):
-            if name not in used:
-                os.rename(f"{root.layers}/{name}", f"{staged}/{name}")
-                going.append(name)
+        for layer_id in sorted(_older_layers(root, old) - used):
+            layers.remove(root, layer_id, staged)
+            going.append(layer_id)
     except BlockingIOError:
         pass  # a build is under way
     finally:
         fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
         layers.discard(root, staged)
+    mounted.sweep()
     return going
+
+
+def _older_layers(root: Root, moment: float) -> set[str]:
+    """Layers of which nothing has been put there since `moment`."""
+    older = _older(root.layers, moment)
+    young = {layers.identifier(name) for name in set(os.listdir(root.layers)).difference(older)}
+    return {layers.identifier(name) for name in older} - young - {""}
 
 
 def _containers(store: Store, root: Root, old: float) -> list[str]:

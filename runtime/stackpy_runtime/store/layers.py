@@ -1,4 +1,10 @@
-"""Layers on disk: folders with plain IDs under ROOT/layers, written in ROOT/staging and renamed into place.
+"""Layers on disk, written in ROOT/staging and renamed into place, in one of two kinds:
+
+- ROOT/layers/ID, a folder with plain IDs: what a build step left behind, or what was unpacked;
+- ROOT/layers/ID.tar and ID.erofs, a layer's own tar and an index over it: what was pulled or loaded where the kernel
+  mounts it (image/staging.py). The index is there last and goes first: without it there is no such layer.
+
+Whoever reads asks for `folder` or `open_mounted`, and need not know which it is.
 
 A staging folder is locked (flock) by the process that made it for as long as it lives, which is how the garbage
 collection tells the work of others from what a crash has left; neither a PID that came back nor a PID namespace can
@@ -12,8 +18,9 @@ import os
 from threading import Lock
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
+from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.files import sync_file_system
-from stackpy_runtime.store import trees
+from stackpy_runtime.store import mounted, trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +28,9 @@ if TYPE_CHECKING:
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
-# An attribute of the layer's folder that nobody in a container sees.
+TAR, INDEX = ".tar", ".erofs"
+
+# An attribute of the layer's folder, or index, that nobody in a container sees.
 _SIZE = "trusted.stackpy.size"
 
 # Staging folder → the descriptor that holds its lock, for this process.
@@ -76,16 +85,48 @@ def commit(root: Root, staged: str, layer_id: str) -> str:
 
 def adopt(root: Root, source: str, layer_id: str) -> str:
     """Renames the folder `source`, in a staging folder, to the layer `layer_id`, unless it is there already."""
-    target = folder(root, layer_id)
+    target = place(root, layer_id)
     with using(root):
         try:
-            os.rename(source, target)
+            if not os.access(target + INDEX, os.F_OK):
+                os.rename(source, target)
+                return target
         except OSError as error:
             if error.errno not in (17, 39):  # EEXIST, ENOTEMPTY: the layer is there already
                 raise _failure("create", target, error) from None
-            # It may have been left by a crash long ago, without anybody referring to it: from now on it is young.
-            os.utime(target, follow_symlinks=False, ns=_times(target))
+        _make_young(root, layer_id)
     return target
+
+
+def adopt_tar(root: Root, source: str, layer_id: str) -> None:
+    """Renames the files `source`.tar and `source`.erofs, in a staging folder, to the layer `layer_id`, unless it is
+    there already.
+    """
+    target = place(root, layer_id)
+    with using(root):
+        if exists(root, layer_id):
+            _make_young(root, layer_id)
+            return
+        try:
+            for suffix in (TAR, INDEX):
+                os.rename(source + suffix, target + suffix)
+        except OSError as error:
+            raise _failure("create", target + suffix, error) from None
+
+
+def _make_young(root: Root, layer_id: str) -> None:
+    """A layer may have been left by a crash long ago, without anybody referring to it: from now on it is young."""
+    for path in paths(root, layer_id):
+        os.utime(path, follow_symlinks=False, ns=_times(path))
+
+
+def remove(root: Root, layer_id: str, into: str) -> None:
+    """Moves a layer into a staging folder, which is discarded then; what is there of it, when a crash has left a part.
+
+    The caller holds `using`, or the collection's lock, and knows that nobody refers to the layer.
+    """
+    for path in paths(root, layer_id):
+        os.rename(path, f"{into}/{os.path.basename(path)}")
 
 
 def flush(root: Root) -> None:
@@ -131,31 +172,78 @@ def discard(root: Root, staged: str) -> None:
         os.close(descriptor)
 
 
-def folder(root: Root, layer_id: str) -> str:
-    """Where the layer lies, or would lie; raises InvalidConfig for what cannot be a layer's ID."""
+def place(root: Root, layer_id: str) -> str:
+    """Where a folder layer lies, or would lie; raises InvalidConfig for what cannot be a layer's ID."""
     if not layer_id or len(layer_id) > 128 or not _ALLOWED.issuperset(layer_id):
         raise InvalidConfig(f"`{layer_id}` is not a layer ID")
     return f"{root.layers}/{layer_id}"
 
 
+def folder(root: Root, layer_id: str) -> str:
+    """The folder of a layer, to read; a tar layer is mounted for it, as long as this process lives.
+
+    For a layer that is not there, where it would lie. Raises InvalidConfig for what cannot be a layer's ID, EngineError
+    for a tar layer that cannot be mounted.
+    """
+    path = place(root, layer_id)
+    if not os.access(path + INDEX, os.F_OK):
+        return path
+    return mounted.hold(path + INDEX, path + TAR, layer_id)
+
+
+def open_mounted(root: Root, layer_id: str) -> int:
+    """A detached mount of a layer, a clone of its own for the caller: to be idmapped, or attached."""
+    return mounts.open_tree(libc.AT_FDCWD, folder(root, layer_id))
+
+
+def tar(root: Root, layer_id: str) -> str:
+    """The path of the layer's own tar, byte for byte what its diff ID says; "" for a folder layer."""
+    path = place(root, layer_id)
+    return path + TAR if os.access(path + INDEX, os.F_OK) else ""
+
+
 def exists(root: Root, layer_id: str) -> bool:
     """Whether the layer is on disk."""
-    return os.path.isdir(folder(root, layer_id))
+    path = place(root, layer_id)
+    return os.path.isdir(path) or os.access(path + INDEX, os.F_OK)
+
+
+def paths(root: Root, layer_id: str) -> list[str]:
+    """What there is of a layer on disk: its folder, or its index and its tar; in the order to remove them."""
+    path = place(root, layer_id)
+    return [entry for entry in (path, path + INDEX, path + TAR) if os.path.lexists(entry)]
+
+
+def identifier(name: str) -> str:
+    """The ID of the layer that an entry of ROOT/layers belongs to; "" for one that is not ours."""
+    layer_id = name.removesuffix(TAR).removesuffix(INDEX)
+    return layer_id if _ALLOWED.issuperset(layer_id) else ""
+
+
+def home(root: Root, layer_id: str) -> str:
+    """Where attributes of the engine's own are kept for a layer: its folder, or its index."""
+    path = place(root, layer_id)
+    return path + INDEX if os.access(path + INDEX, os.F_OK) else path
 
 
 def size(root: Root, layer_id: str) -> int:
     """Bytes of the layer's regular files, hard links once; counted when first asked for, then read from the folder."""
-    path = folder(root, layer_id)
+    marked = home(root, layer_id)
     try:
-        return int(os.getxattr(path, _SIZE))
+        return int(os.getxattr(marked, _SIZE))
     except (OSError, ValueError):
-        counted = trees.size(path)
+        counted = trees.size(folder(root, layer_id))
+    mark_size(marked, counted)
+    return counted
+
+
+def mark_size(path: str, counted: int) -> None:
+    """Writes the size of a layer's files down at its folder or index."""
     try:
         os.setxattr(path, _SIZE, str(counted).encode())
     except OSError:
         # Only a saving: a file system without trusted attributes has it counted each time.
         pass
-    return counted
 
 
 def _times(path: str) -> tuple[int, int]:

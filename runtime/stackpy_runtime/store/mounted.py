@@ -1,0 +1,98 @@
+"""Layers that are a tar with an index beside it, mounted: once in a process, without a path, and cloned from there.
+
+A mount that is attached nowhere goes with the last descriptor of it, so no death of ours leaves one behind, and nobody
+else's mount table grows. Clones share what the kernel has read of a layer; another process mounts it anew, and shares
+the tar's pages.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from threading import Lock
+
+from stackpy_runtime.errors import EngineError, Unsupported
+from stackpy_runtime.linux import mounts
+
+_ATTRIBUTES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID
+# What the kernel answers for an index that it cannot read: EINVAL, EIO, EUCLEAN, EOPNOTSUPP, EBADMSG, ENXIO.
+_DAMAGE = (errno.EINVAL, errno.EIO, errno.EUCLEAN, errno.EOPNOTSUPP, errno.EBADMSG, errno.ENXIO)
+
+# Index → the mount's descriptor, and which file it is of.
+_held: dict[str, tuple[int, tuple[int, int, int]]] = {}
+_guard = Lock()
+
+
+def mount(index: int, tar: int) -> int:
+    """A detached mount of an index over a tar, both open; raises OSError. File-backed erofs came with Linux 6.12."""
+    # By descriptor: fsconfig(2) takes values of 255 bytes, and what was opened is what is mounted.
+    options: dict[str, str | None] = {"source": f"/proc/self/fd/{index}", "device": f"/proc/self/fd/{tar}"}
+    return mounts.new_mount("erofs", options, _ATTRIBUTES)
+
+
+def hold(index: str, tar: str, layer_id: str) -> str:
+    """Mounts a layer unless this process has it mounted; returns the path of the mount's root.
+
+    The path is good for other processes too, and as long as this one lives and the layer is there. Raises EngineError.
+    """
+    with _guard:
+        try:
+            identity = _identity(index)
+            held = _held.get(index)
+            if held is not None and held[1] != identity:
+                os.close(_held.pop(index)[0])
+                held = None
+            if held is None:
+                _sweep()
+                held = _held[index] = (_mount(index, tar), identity)
+        except OSError as error:
+            raise _failure(layer_id, error) from None
+        # With the dot it is a folder to those who follow no links.
+        return f"/proc/{os.getpid()}/fd/{held[0]}/."
+
+
+def sweep() -> None:
+    """Lets go of layers that are no longer there, whose space is free then."""
+    with _guard:
+        _sweep()
+
+
+def _sweep() -> None:
+    for index, (descriptor, identity) in list(_held.items()):
+        try:
+            if _identity(index) == identity:
+                continue
+        except OSError:
+            pass  # removed, or its whole root is
+        del _held[index]
+        os.close(descriptor)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def _mount(index: str, tar: str) -> int:
+    opened: list[int] = []
+    try:
+        for path in (index, tar):
+            opened.append(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))  # noqa: PERF401 - closed below
+        return mount(*opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _failure(layer_id: str, error: OSError) -> EngineError:
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENODEV, errno.ENOTBLK):
+        return Unsupported(
+            f"layer {layer_id} is kept as its tar, and this kernel mounts none: {reason}",
+            hint="boot Linux 6.15 or later, or remove the image and load it again",
+        )
+    if error.errno in _DAMAGE:
+        return EngineError(
+            f"the index of layer {layer_id} is damaged: {reason}", hint="remove the image, and load or pull it again"
+        )
+    return EngineError(f"cannot mount layer {layer_id}: {reason}")
