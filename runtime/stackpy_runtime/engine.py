@@ -6,6 +6,8 @@ Modules are imported where they are used: `run` needs neither the store nor the 
 
 from __future__ import annotations
 
+from stackpy_runtime.image_verbs import ImageVerbs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     Condition = Literal["started", "healthy", "completed"]
 
 
-class Engine:
+class Engine(ImageVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores

@@ -172,6 +172,16 @@ class History(TypedDict):
     author: NotRequired[str]
 
 
+class ImageLine(TypedDict):
+    """One line of `history`: a step of an image."""
+
+    id: str  # the image's for its last step, else ""
+    created: str
+    created_by: str
+    size: int
+    comment: str
+
+
 class Image(TypedDict):
     """An image in the store: layers bottom first."""
 

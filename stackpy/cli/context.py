@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from stackpy.cli.options import Globals
     from stackpy.dsl.specs import StackSpec
-    from stackpy.engines.base import ContainerEngine, StackEngine
+    from stackpy.engines.base import ContainerEngine, ImageEngine, StackEngine
     from stackpy.planning.plan import Desired, Plan
     from stackpy.project.loader import Loaded
 
-    class Engine(StackEngine, ContainerEngine, Protocol):
+    class Engine(StackEngine, ContainerEngine, ImageEngine, Protocol):
         """An engine that both stacks and single containers can be asked of."""
 
 

@@ -6,7 +6,7 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +86,7 @@ class StackEngine(Protocol):
 
 
 class ContainerEngine(Protocol):
-    """What the container, image, network and volume commands need; documents have Docker's or DESIGN's shapes."""
+    """What the container, network and volume commands need; documents have Docker's or DESIGN's shapes."""
 
     def ps(self, stack: str | None, every: bool) -> list[dict[str, Any]]:
         """Rows of `ps --format json`."""
@@ -139,15 +139,6 @@ class ContainerEngine(Protocol):
     def wait_exit(self, name: str) -> int:
         """Waits until it has exited; returns its exit code."""
 
-    def images(self) -> list[dict[str, Any]]:
-        """Rows of `image ls --format json`."""
-
-    def image_inspect(self, reference: str) -> dict[str, Any]:
-        """Docker's image document."""
-
-    def image_remove(self, reference: str, force: bool) -> list[str]:
-        """Untags, and removes the image when nothing names or uses it; returns what was done, a line each."""
-
     def networks(self) -> list[dict[str, Any]]:
         """Rows of `network ls --format json`."""
 
@@ -162,3 +153,31 @@ class ContainerEngine(Protocol):
 
     def volume_remove(self, name: str, force: bool) -> None:
         """Removes a volume that no container uses."""
+
+
+class ImageEngine(Protocol):
+    """What the image commands need."""
+
+    def images(self) -> list[dict[str, Any]]:
+        """Rows of `image ls --format json`."""
+
+    def image_inspect(self, reference: str) -> dict[str, Any]:
+        """Docker's image document."""
+
+    def image_remove(self, reference: str, force: bool) -> list[str]:
+        """Untags, and removes the image when nothing names or uses it; returns what was done, a line each."""
+
+    def image_tag(self, reference: str, name: str) -> None:
+        """Gives an image another name, which is taken from the image that has it."""
+
+    def image_history(self, reference: str) -> list[dict[str, Any]]:
+        """Steps, the last first: {id, created, created_by, size, comment}; `id` is "" but for the whole image."""
+
+    def image_save(self, references: list[str], out: BinaryIO, form: str) -> None:
+        """Writes images as one archive, `form` "docker" or "oci"; writes nothing where one is missing."""
+
+    def image_load(self, path: str, report: Callable[[dict[str, Any]], None] | None) -> list[dict[str, Any]]:
+        """Loads the images of an archive ("-": standard input): [{id, references, …}].
+
+        report: told {kind: "state", text} and {kind: "download", text, done, total} of each layer
+        """

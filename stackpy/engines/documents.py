@@ -47,18 +47,40 @@ def container(document: Document, image: Document | None, volumes: Mapping[str, 
     }
 
 
-def image(document: Document) -> dict[str, Any]:
-    """Docker's image document."""
+def image(document: Document, diff_ids: Iterable[str]) -> dict[str, Any]:
+    """Docker's image document.
+
+    diff_ids: digests of the layers' tars, bottom first
+    """
+    config = document["config"]
+    own = {
+        key: config[key] for key in ("ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopSignal") if key in config
+    }
     return {
         "Id": document["id"],
         "RepoTags": list(document["references"]),
-        "RepoDigests": [],
+        "RepoDigests": list(document.get("digests", ())),
+        "Parent": "",
+        "Comment": document["history"][-1].get("comment", "") if document["history"] else "",
         "Created": document["created"],
-        "Config": dict(document["config"]),
+        "DockerVersion": "",
+        "Author": document.get("author", ""),
+        "Config": {
+            "User": config.get("User", ""),
+            "Env": list(config.get("Env", ())),
+            "Cmd": config.get("Cmd"),
+            "Volumes": config.get("Volumes"),
+            "WorkingDir": config.get("WorkingDir", ""),
+            "Entrypoint": config.get("Entrypoint"),
+            "Labels": config.get("Labels"),
+            **own,
+        },
         "Architecture": document["architecture"],
         "Os": "linux",
         "Size": document["size"],
-        "RootFS": {"Type": "layers", "Layers": list(document["layers"])},
+        "GraphDriver": {"Name": "overlayfs", "Data": None},
+        "RootFS": {"Type": "layers", "Layers": list(diff_ids)},
+        "Metadata": {"LastTagTime": NEVER},
         "History": [dict(entry) for entry in document["history"]],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from stackpy.engines.border import Border
+from stackpy.engines.embedded_images import EmbeddedImages
 from stackpy.engines.facade import Missing, NoRights
 from stackpy.errors import StackFileError, StackpyError
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
-class EmbeddedEngine:
-    """Implements StackEngine and ContainerEngine over stackpy_runtime.engine.Engine.
+class EmbeddedEngine(EmbeddedImages):
+    """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path
     """
@@ -335,23 +336,7 @@ class EmbeddedEngine:
         """See ContainerEngine."""
         return self._engine.wait(name)
 
-    # --- images, networks, volumes --------------------------------------------------------------------------------
-
-    def images(self) -> list[Document]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        return listings.images(self._engine.images())
-
-    def image_inspect(self, reference: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        return documents.image(self._engine.image(reference))
-
-    def image_remove(self, reference: str, force: bool) -> list[str]:
-        """See ContainerEngine."""
-        return self._engine.remove_image(reference, force)
+    # --- networks, volumes ----------------------------------------------------------------------------------------
 
     def networks(self) -> list[Document]:
         """See ContainerEngine."""

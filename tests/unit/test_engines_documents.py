@@ -155,10 +155,10 @@ def test_probes_of_our_own(probe: dict[str, Any], test: list[str]) -> None:
 
 
 def test_images_networks_and_volumes() -> None:
-    image = documents.image(IMAGE)
+    image = documents.image(IMAGE, ["sha256:aa", "sha256:bb"])
     assert {key: image[key] for key in ("Id", "RepoTags", "Size", "RootFS", "Os")} == {
         "Id": "sha256:1", "RepoTags": ["shop/web:latest", "web:2"], "Size": 1234, "Os": "linux",
-        "RootFS": {"Type": "layers", "Layers": ["aa", "bb"]},
+        "RootFS": {"Type": "layers", "Layers": ["sha256:aa", "sha256:bb"]},
     }  # fmt: skip
     network = {
         "id": "n1", "name": "shop_back", "driver": "bridge", "bridge": "sp-1", "subnet": "10.1.0.0/20",

@@ -85,6 +85,8 @@ class HistoryLine(msgspec.Struct):
     created: str | None = None
     created_by: str | None = None
     empty_layer: bool | None = None
+    comment: str | None = None
+    author: str | None = None
 
 
 class RunConfig(msgspec.Struct, rename="pascal"):
@@ -237,10 +239,19 @@ def image_config(configuration: Configuration) -> ImageConfig:
 
 def history(configuration: Configuration) -> list[History]:
     """The history in model.py's form."""
-    return [
-        {"created": line.created or "", "created_by": line.created_by or "", "empty_layer": bool(line.empty_layer)}
-        for line in configuration.history or []
-    ]
+    found: list[History] = []
+    for line in configuration.history or []:
+        shown: History = {
+            "created": line.created or "",
+            "created_by": line.created_by or "",
+            "empty_layer": bool(line.empty_layer),
+        }
+        if line.comment:
+            shown["comment"] = line.comment
+        if line.author:
+            shown["author"] = line.author
+        found.append(shown)
+    return found
 
 
 def check_size(size: int, what: str, limits: Limits = DEFAULT) -> None:

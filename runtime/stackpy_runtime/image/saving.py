@@ -1,8 +1,8 @@
 """Image archives: what `docker save` writes since version 25, and OCI image layouts as tars.
 
 Docker's form is an OCI layout with docker's manifest.json beside it, over the same blobs: `docker load` of every
-version and podman read the latter, containerd and skopeo's `oci-archive:` the former. Both name plain tars, whose digests are
-those in the configuration; the same images always give the same bytes.
+version and podman read the latter, containerd and skopeo's `oci-archive:` the former. Both name plain tars, whose
+digests are those in the configuration; the same images always give the same bytes.
 """
 
 from __future__ import annotations

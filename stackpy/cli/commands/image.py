@@ -21,6 +21,20 @@ def short(image_id: str) -> str:
     return image_id.removeprefix("sha256:")[:SHORT_ID]
 
 
+def age(date: str) -> str:
+    """How long ago a date is, for people; `N/A`, as docker has it, for an image that has none."""
+    import time
+
+    from stackpy.engines.listings import period
+    from stackpy.engines.observation import seconds
+
+    try:
+        moment = seconds(date)
+    except ValueError:
+        return "N/A"  # an archive may hold any text
+    return f"{period(time.time() - moment)} ago" if moment > 0 else "N/A"
+
+
 def list_images(context: Context, arguments: Any) -> int:
     """Lists the store's images."""
     rows = context.engine().images()
@@ -30,19 +44,8 @@ def list_images(context: Context, arguments: Any) -> int:
         for image_id in dict.fromkeys(short(row["id"]) for row in rows):
             print(image_id)
     else:
-        import time
-
-        from stackpy.engines.listings import period
-        from stackpy.engines.observation import seconds
-
-        now = time.time()
         cells = [
-            (
-                row["reference"] or "<none>",
-                short(row["id"]),
-                terminal.size(row["size"]),
-                f"{period(now - seconds(row['created']))} ago",
-            )
+            (row["reference"] or "<none>", short(row["id"]), terminal.size(row["size"]), age(row["created"]))
             for row in rows
         ]
         terminal.print_table(("REFERENCE", "ID", "SIZE", "CREATED"), cells)

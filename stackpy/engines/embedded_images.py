@@ -1,0 +1,57 @@
+"""The image verbs of our own engine behind the port; mixed into EmbeddedEngine, which knows the engine."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, BinaryIO
+
+    Document = dict[str, Any]
+    Report = Callable[[Document], None]
+
+
+class EmbeddedImages:
+    """Implements ImageEngine."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def _engine(self) -> Any:
+            """stackpy_runtime.engine.Engine, its errors turned into ours."""
+
+    def images(self) -> list[Document]:
+        """See ImageEngine."""
+        from stackpy.engines import listings
+
+        return listings.images(self._engine.images())
+
+    def image_inspect(self, reference: str) -> Document:
+        """See ImageEngine."""
+        from stackpy.engines import documents
+
+        engine = self._engine
+        return documents.image(engine.image(reference), engine.image_digests(reference))
+
+    def image_remove(self, reference: str, force: bool) -> list[str]:
+        """See ImageEngine."""
+        lines: list[str] = self._engine.remove_image(reference, force)
+        return lines
+
+    def image_tag(self, reference: str, name: str) -> None:
+        """See ImageEngine."""
+        self._engine.tag(reference, name)
+
+    def image_history(self, reference: str) -> list[Document]:
+        """See ImageEngine."""
+        lines: list[Document] = self._engine.image_history(reference)
+        return lines
+
+    def image_save(self, references: list[str], out: BinaryIO, form: str) -> None:
+        """See ImageEngine."""
+        self._engine.save_images(references, out, form=form)
+
+    def image_load(self, path: str, report: Report | None) -> list[Document]:
+        """See ImageEngine."""
+        loaded: list[Document] = self._engine.load_images(path, report)
+        return loaded
