@@ -7,6 +7,7 @@ digest. All layers are staged before the first is committed, so that an archive 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from stackpy_runtime.image.limits import DEFAULT, Limits, bad
 from stackpy_runtime.image.members import Members, opened
 from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.model import Image, Progress
-from stackpy_runtime.store import blobs, layers
+from stackpy_runtime.store import blobs, digests, layers
 
 if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
@@ -111,6 +112,9 @@ def _bring(
     with Stager(root, staged, limits) as stager:
         _stage_layers(stager, members, described, chain, progress, limits)
         stager.adopt()
+    for layer_id, diff_id in zip(chain, diff_ids, strict=True):
+        own = layers.tar(root, layer_id)
+        digests.remember_original(root, layer_id, diff_id, os.stat(own).st_size if own else 0)
     # Whoever saves or pushes the image gives away the very document that its ID is the digest of.
     blobs.put(root, described.id, described.document)
     image = _image(store, described, chain, described.references if tag else [])

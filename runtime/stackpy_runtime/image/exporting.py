@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_CHUNK = 1 << 20
 
 
 class Exported(NamedTuple):
@@ -55,7 +56,10 @@ def layer_tar(store: Store, layer_id: str, out: Sink, *, epoch: int) -> LayerDig
 
 def layer_digest(store: Store, layer_id: str, *, epoch: int) -> LayerDigest:
     """What `layer_tar` would return; read from the store once somebody has computed it."""
-    known = digests.tar(store.root, layer_id, _clamp(store, layer_id, epoch))
+    if layers.tar(store.root, layer_id):
+        known = digests.original(store.root, layer_id)
+    else:
+        known = digests.tar(store.root, layer_id, _clamp(store, layer_id, epoch))
     if known is not None:
         return LayerDigest(*known)
     hashed = Hashed()
@@ -67,6 +71,11 @@ def layer_digest(store: Store, layer_id: str, *, epoch: int) -> LayerDigest:
 def _write(store: Store, layer_id: str, out: Sink, epoch: int) -> None:
     if not layers.exists(store.root, layer_id):
         raise NotFound(f"layer `{layer_id[:19]}` is no longer on disk", hint="load, pull or build its image again")
+    if own := layers.tar(store.root, layer_id):
+        with open(own, "rb", buffering=0) as tar:
+            while data := tar.read(_CHUNK):
+                out.write(data)
+        return
     descriptor = os.open(layers.folder(store.root, layer_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         tree.write(descriptor, out, epoch=_clamp(store, layer_id, epoch))
@@ -76,13 +85,16 @@ def _write(store: Store, layer_id: str, out: Sink, epoch: int) -> None:
 
 def _clamp(store: Store, layer_id: str, epoch: int) -> int:
     if digests.original(store.root, layer_id) is not None:
-        return tree.NEVER  # its times are those of its tar
+        return tree.NEVER  # its times are those of its tar, which this host could not keep
     own = digests.own_epoch(store.root, layer_id)
     return epoch if own is None else own
 
 
 def _remember(store: Store, layer_id: str, epoch: int, digest: LayerDigest) -> None:
-    digests.remember_tar(store.root, layer_id, _clamp(store, layer_id, epoch), *digest)
+    if layers.tar(store.root, layer_id):
+        digests.remember_original(store.root, layer_id, *digest)
+    else:
+        digests.remember_tar(store.root, layer_id, _clamp(store, layer_id, epoch), *digest)
 
 
 def exported(store: Store, image: Image) -> Exported:
@@ -137,7 +149,11 @@ def _names(config: bytes, diff_ids: list[str]) -> bool:
 
 
 def _configuration(image: Image, diff_ids: list[str], epoch: int) -> bytes:
-    """OCI's configuration of an image that has none of its own. Pure."""
+    """OCI's configuration of an image that has none of its own. Pure.
+
+    Only what a recipe makes is the same each time: an image of another origin has the times that it has.
+    """
+    latest = epoch if image["recipe"] else tree.NEVER
     # In the order of Go's encoder, maps by key: what another engine makes of the same image reads alike.
     config: dict[str, Any] = json.loads(json.dumps(image["config"], sort_keys=True))
     # Labels that tie it to a stack are of this engine, and would make each stack's image another.
@@ -146,13 +162,13 @@ def _configuration(image: Image, diff_ids: list[str], epoch: int) -> bytes:
         config["Labels"] = labels
     return document(
         {
-            "created": _time(epoch),
+            "created": _moment(image["created"], latest),
             **({"author": image["author"]} if image.get("author") else {}),
             "architecture": image["architecture"],
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "history": [_line(line, epoch) for line in _history(image)],
+            "history": [_line(line, latest) for line in _history(image)],
         }
     )
 
@@ -167,10 +183,10 @@ def _history(image: Image) -> list[History]:
     return [unknown] * missing + lines
 
 
-def _line(line: History, epoch: int) -> dict[str, Any]:
-    created = line["created"] if line["created"] and epochs.seconds(line["created"]) <= epoch else _time(epoch)
+def _line(line: History, latest: int) -> dict[str, Any]:
+    created = _moment(line["created"], latest)
     return {
-        "created": created,
+        **({"created": created} if created else {}),
         "created_by": line["created_by"],
         **({"comment": line["comment"]} if line.get("comment") else {}),
         **({"author": line["author"]} if line.get("author") else {}),
@@ -178,5 +194,8 @@ def _line(line: History, epoch: int) -> dict[str, Any]:
     }
 
 
-def _time(epoch: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+def _moment(date: str, latest: int) -> str:
+    """A date, or the latest that it may be."""
+    if latest == tree.NEVER or (date and epochs.seconds(date) <= latest):
+        return date
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(latest))

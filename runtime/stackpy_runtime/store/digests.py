@@ -1,7 +1,7 @@
 """Digests of layers, remembered where the layer is: they come and go with it, and a step made again has its own.
 
-They are attributes of the layer's folder that nobody in a container sees. A file system without such attributes has
-them computed each time.
+They are attributes of the layer's folder, or index, that nobody in a container sees. A file system without such
+attributes has them computed each time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def remember_tar(root: Root, layer_id: str, epoch: int, diff_id: str, size: int)
 
 
 def original(root: Root, layer_id: str) -> tuple[str, int] | None:
-    """Digest and size of the tar that the layer was unpacked from; None for a layer that was made here."""
+    """Digest and size of the tar that the layer came as; None for a layer that was made here."""
     return _digest(_read(root, layer_id, f"{_TAR}.{_ORIGINAL}"))
 
 
@@ -59,19 +59,13 @@ def _digest(text: str) -> tuple[str, int] | None:
 
 def _read(root: Root, layer_id: str, name: str) -> str:
     try:
-        return os.getxattr(_home(root, layer_id), name).decode()
+        return os.getxattr(layers.home(root, layer_id), name).decode()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
 def _write(root: Root, layer_id: str, name: str, text: str) -> None:
     try:
-        os.setxattr(_home(root, layer_id), name, text.encode())
+        os.setxattr(layers.home(root, layer_id), name, text.encode())
     except OSError:
         pass  # as the module says
-
-
-def _home(root: Root, layer_id: str) -> str:
-    # layers.folder checks the ID; where it mounts something, what is written to must be what is beneath.
-    layers.folder(root, layer_id)
-    return f"{root.layers}/{layer_id}"
