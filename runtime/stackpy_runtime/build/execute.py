@@ -251,7 +251,7 @@ class _Build:
         if layers.exists(self._store.root, step_id):
             staged = layers.reserve(self._store.root)
             try:
-                os.rename(layers.folder(self._store.root, step_id), f"{staged}/gone")
+                layers.remove(self._store.root, step_id, staged)
             finally:
                 layers.discard(self._store.root, staged)
 

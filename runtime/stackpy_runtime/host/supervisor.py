@@ -27,6 +27,7 @@ from stackpy_runtime.host.wire import Connection, close_all
 from stackpy_runtime.linux import processes
 from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.network.dns import DnsServer
+from stackpy_runtime.store import mounted
 from stackpy_runtime.store.garbage import collect
 from stackpy_runtime.store.store import Store
 
@@ -243,6 +244,7 @@ class Supervisor:
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""
         self._guard_rules()
+        mounted.sweep()
         busy = self.service.busy or self.containers.rubbish.unfinished_tasks
         quiet = not self.clients and not self.lifecycle.running() and not busy
         if not quiet:
