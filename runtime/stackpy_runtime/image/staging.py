@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import EngineError, InvalidConfig, Unsupported
 from stackpy_runtime.image import erofs, mountable
+from stackpy_runtime.image.blobs import Blob, Raw
 from stackpy_runtime.image.entries import BLOCK, FILE, Entry, Source
 from stackpy_runtime.image.indexing import grow
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
@@ -21,7 +22,7 @@ from stackpy_runtime.image.unpack import unpack
 from stackpy_runtime.store import layers, mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from stackpy_runtime.store.root import Root
 
@@ -43,10 +44,20 @@ def keeps_tars(root: Root) -> bool:
     return able
 
 
+class Received(NamedTuple):
+    """The tar of a layer that was taken in before the layers beneath it were there."""
+
+    path: str
+    tar: TarLayer
+    entries: list[tuple[Entry, int]]
+
+
 class Stager:
     """The layers of one image, bottom first: those that are in the store, and those that are made in `staged`.
 
     staged: a staging folder of this process
+
+    A context manager; what was received and not placed goes with it.
     """
 
     def __init__(self, root: Root, staged: str, limits: Limits = DEFAULT) -> None:
@@ -54,6 +65,7 @@ class Stager:
         self._tars = keeps_tars(root)
         self._made: dict[str, str] = {}  # layer ID → path, without a suffix where it is a tar
         self._opened: list[int] = []  # the uppermost last
+        self._writing: list[TarLayer] = []
 
     def __enter__(self) -> Stager:
         return self
@@ -61,6 +73,8 @@ class Stager:
     def __exit__(self, *_: object) -> None:
         for descriptor in self._opened:
             os.close(descriptor)
+        for layer in self._writing:
+            layer.close()
 
     def present(self, layer_id: str) -> bool:
         """Goes on to the next layer, when this one is in the store already."""
@@ -75,23 +89,34 @@ class Stager:
         source: its uncompressed tar; read to its end
         verify: raises InvalidConfig unless what was read is what it should be
         """
-        path = f"{self._staged}/{len(self._opened)}"
+        path = self._path()
         if self._tars:
-            with TarLayer(path) as layer:
-                layer.index(layer_id, layer.entries(source, self._limits), self._opened[::-1], self._limits, verify)
-                mount = layer.mount()
-            try:
-                self._opened.append(os.open(f"/proc/self/fd/{mount}/.", _FOLDER))
-            finally:
-                os.close(mount)
+            layer = self._new(path)
+            self._index(layer_id, path, layer, layer.entries(source, self._limits), verify)
         else:
-            os.mkdir(path, 0o755)
-            self._opened.append(os.open(path, _FOLDER))
-            unpack(Reader(source, self._limits), self._opened[-1], self._opened[-2::-1], self._limits)
-            while source.read():
-                pass
+            self._unpack(layer_id, path, source)
             verify()
-        self._made[layer_id] = path
+
+    def receive(self, source: Source, verify: Callable[[], None]) -> Received:
+        """Takes in a layer out of its turn, for `place`; several threads may do so at once. Arguments as for `add`."""
+        path = self._path()
+        layer = self._new(path)
+        entries = []
+        if self._tars:
+            entries = list(layer.entries(source, self._limits))
+        else:
+            layer.keep(source)
+        verify()
+        return Received(path, layer, entries)
+
+    def place(self, layer_id: str, received: Received) -> None:
+        """Makes what was received the next layer."""
+        if self._tars:
+            self._index(layer_id, received.path, received.tar, received.entries, lambda: None)
+        else:
+            self._unpack(layer_id, received.path, received.tar.reading())
+            received.tar.close()
+            received.tar.remove()
 
     def adopt(self) -> None:
         """Puts the layers that were made into the store, to outlive a power cut; the caller holds `layers.using`."""
@@ -103,12 +128,48 @@ class Stager:
         if self._made:
             layers.flush(self._root)
 
+    def _path(self) -> str:
+        return f"{self._staged}/{os.urandom(8).hex()}"
+
+    def _new(self, path: str) -> TarLayer:
+        layer = TarLayer(path)
+        self._writing.append(layer)
+        return layer
+
+    def _index(
+        self,
+        layer_id: str,
+        path: str,
+        layer: TarLayer,
+        entries: Iterable[tuple[Entry, int]],
+        verify: Callable[[], None],
+    ) -> None:
+        layer.index(layer_id, entries, self._opened[::-1], self._limits, verify)
+        mount = layer.mount()
+        try:
+            # What a mount call answers cannot be read; this can.
+            self._opened.append(os.open(f"/proc/self/fd/{mount}/.", _FOLDER))
+        finally:
+            os.close(mount)
+        layer.close()
+        self._made[layer_id] = path
+
+    def _unpack(self, layer_id: str, path: str, source: Source) -> None:
+        os.mkdir(path, 0o755)
+        folder = os.open(path, _FOLDER)
+        lowers = self._opened[::-1]
+        self._opened.append(folder)
+        unpack(Reader(source, self._limits), folder, lowers, self._limits)
+        while source.read():
+            pass
+        self._made[layer_id] = path
+
 
 class TarLayer:
-    """The tar of a layer while it is written to `path`.tar, and its index to `path`.erofs; a context manager."""
+    """The tar of a layer while it is written to `path`.tar, and its index to `path`.erofs."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path, self._open = path, True
         self._tar = os.open(path + layers.TAR, _NEW, 0o600)
         try:
             self._index = os.open(path + layers.INDEX, _NEW, 0o600)
@@ -117,12 +178,27 @@ class TarLayer:
             raise
         self._content = erofs.Content(self._index)
 
-    def __enter__(self) -> TarLayer:
-        return self
+    def close(self) -> None:
+        """Closes both files; once more does nothing."""
+        if self._open:
+            self._open = False
+            os.close(self._tar)
+            os.close(self._index)
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self._tar)
-        os.close(self._index)
+    def remove(self) -> None:
+        """Removes both files."""
+        for suffix in (layers.TAR, layers.INDEX):
+            os.unlink(self._path + suffix)
+
+    def keep(self, source: Source) -> None:
+        """Writes the tar, unseen."""
+        kept = _Kept(source, self._tar)
+        while kept.read():
+            pass
+
+    def reading(self) -> Source:
+        """The tar that was written, from its beginning."""
+        return Raw(Blob(self._tar, 0, os.fstat(self._tar).st_size))
 
     def entries(self, source: Source, limits: Limits = DEFAULT) -> Iterator[tuple[Entry, int]]:
         """Writes the tar, all of it, and yields its entries, each with the place of its content."""
@@ -147,7 +223,7 @@ class TarLayer:
     def index(
         self,
         layer_id: str,
-        entries: Iterator[tuple[Entry, int]] | list[tuple[Entry, int]],
+        entries: Iterable[tuple[Entry, int]],
         lowers: list[int],
         limits: Limits,
         verify: Callable[[], None] = lambda: None,
