@@ -1,0 +1,81 @@
+"""What is wrong with a Dockerfile, or not as it should be, each with its line; and the error that tells all at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stackpy_runtime.errors import InvalidConfig
+
+
+class Problem(NamedTuple):
+    """One finding.
+
+    line: 1-based; 0: no line in particular
+    rule: the name of the check that warns, as `docker build --check` calls it; "" for an error
+    hint: what to do, or ""
+    source: the line itself, or ""
+    """
+
+    file: str
+    line: int
+    message: str
+    rule: str = ""
+    hint: str = ""
+    source: str = ""
+
+    @property
+    def place(self) -> str:
+        """`Dockerfile:12`."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    def __str__(self) -> str:
+        name = f"{self.rule}: " if self.rule else ""
+        shown = f"\n  {self.line:>3} | {self.source}" if self.source else ""
+        hint = f"\n      = {self.hint}" if self.hint else ""
+        return f"{self.place}: {name}{self.message}{shown}{hint}"
+
+
+class Problems:
+    """Collects what is found in one file."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self._lines = text.split("\n")
+        self._found: dict[Problem, None] = {}
+
+    def add(self, line: int, message: str, hint: str = "", *, rule: str = "") -> None:
+        """Notes a problem; the same one again is not noted twice."""
+        self._found[Problem(self.file, line, message, rule, hint, self.source(line))] = None
+
+    def source(self, line: int) -> str:
+        """A line of the file as it stands there, printable; "" when there is none."""
+        if not 1 <= line <= len(self._lines):
+            return ""
+        text = self._lines[line - 1].rstrip().expandtabs(4)
+        shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+        return shown if len(shown) <= 160 else f"{shown[:157]}..."
+
+    @property
+    def all(self) -> list[Problem]:
+        """What was found, by line."""
+        return sorted(self._found, key=lambda problem: problem.line)
+
+    def refuse(self) -> None:
+        """Raises InvalidConfig for all that was found; does nothing when that is nothing."""
+        found = self.all
+        if found:
+            raise InvalidConfig("\n".join(map(str, found)))
+
+
+def meant(word: str, known: list[str], *, expected: str = "expected") -> str:
+    """A hint: the nearest valid word, or all of them."""
+    import difflib
+
+    folded = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), folded, 1)
+    if near:
+        return f"did you mean `{folded[near[0]]}`?"
+    if not known:
+        return ""
+    listed = ", ".join(f"`{each}`" for each in known)
+    return f"{expected} {listed}" if len(known) == 1 else f"{expected} one of {listed}"
