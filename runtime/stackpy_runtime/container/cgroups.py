@@ -10,12 +10,14 @@ import errno
 import functools
 import os
 import signal
+import time
 from typing import NamedTuple
 
 from stackpy_runtime.errors import KernelError, Unsupported
 
 CONTROLLERS = ("memory", "cpu", "pids", "freezer", "devices")
 PERIOD = 100_000  # µs, the kernel's default
+_FREEZING = 10.0  # seconds that processes have to stand still: one in a system call of a dead disk never does
 
 
 class Layout(NamedTuple):
@@ -237,6 +239,29 @@ class Group:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+    def freeze(self, frozen: bool) -> None:
+        """Stops every process of the group where it is, and returns when they stand; or has them go on.
+
+        Raises Unsupported where this host has no freezer, KernelError when they do not stand after ten seconds.
+        """
+        path = self.paths().get("" if self.layout.version == 2 else "freezer", "")
+        name, value = ("cgroup.freeze", str(int(frozen))) if self.layout.version == 2 else (
+            "freezer.state", "FROZEN" if frozen else "THAWED")  # fmt: skip
+        if not os.path.exists(f"{path}/{name}"):
+            raise Unsupported("this host's cgroups cannot freeze processes", hint="stackpy system check")
+        _write(f"{path}/{name}", value)
+        end = time.monotonic() + _FREEZING
+        while frozen and not self._stands(path):
+            if time.monotonic() > end:
+                _write(f"{path}/{name}", "THAWED" if self.layout.version == 1 else "0")
+                raise KernelError(f"the processes in {path} do not stand still", errno=errno.EBUSY)
+            time.sleep(0.002)
+
+    def _stands(self, path: str) -> bool:
+        if self.layout.version == 2:
+            return "frozen 1" in _read(f"{path}/cgroup.events")
+        return _read(f"{path}/freezer.state").strip() == "FROZEN"
 
     def oom_kills(self) -> int:
         """How often the kernel has killed a process of the group for want of memory."""

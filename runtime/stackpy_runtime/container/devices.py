@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig, Unsupported
 from stackpy_runtime.linux import files, libc, mounts
@@ -37,7 +38,36 @@ def open_host_nodes() -> dict[str, int]:
     return result
 
 
-def mount_dev(root: int, nodes: dict[str, int], *, tty: bool) -> int:
+class Dev(NamedTuple):
+    """The file systems of a container's /dev as detached mounts."""
+
+    device: int
+    terminals: int
+    queues: int
+    shared: int
+
+
+def make_dev() -> Dev:
+    """Makes them, in the container's namespaces."""
+    # The nodes below are binds of the host's, so this file system itself needs no devices.
+    device = mounts.new_mount(
+        "tmpfs", {"mode": "755", "size": "64k"}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
+    )
+    for name in NODES:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=device))
+    for name, link in LINKS.items():
+        os.symlink(link, name, dir_fd=device)
+    for name in ("pts", "shm", "mqueue"):
+        os.mkdir(name, 0o755, dir_fd=device)
+    terminals = mounts.new_mount(
+        "devpts", {"newinstance": None, "ptmxmode": "0666", "mode": "0620", "gid": "5"}, _GUARD
+    )
+    queues = mounts.new_mount("mqueue", {}, _GUARD | mounts.MOUNT_ATTR_NODEV)
+    shared = mounts.new_mount("tmpfs", {"mode": "1777", "size": str(SHM_SIZE)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
+    return Dev(device, terminals, queues, shared)
+
+
+def mount_dev(root: int, dev: Dev, nodes: dict[str, int], *, tty: bool) -> int:
     """Mounts /dev in the container; returns the console's descriptor with `tty`, else -1."""
     try:
         target = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
@@ -45,32 +75,15 @@ def mount_dev(root: int, nodes: dict[str, int], *, tty: bool) -> int:
         raise InvalidConfig(
             "the image's /dev is not a folder: refused", hint="a link there could lead outside"
         ) from None
-    # The nodes below are binds of the host's, so this file system itself needs no devices.
-    device = mounts.new_mount(
-        "tmpfs", {"mode": "755", "size": "64k"}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
-    )
-    try:
-        for name in NODES:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=device))
-        for name, link in LINKS.items():
-            os.symlink(link, name, dir_fd=device)
-        for name in ("pts", "shm", "mqueue"):
-            os.mkdir(name, 0o755, dir_fd=device)
-        mounts.move_mount(device, target, "")
-    finally:
-        os.close(target)
-        os.close(device)
+    mounts.move_mount(dev.device, target, "")
+    os.close(target)
+    os.close(dev.device)
     device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
     try:
         for name, node in nodes.items():
             mounts.move_mount(node, device, name)
             os.close(node)
-        terminals = mounts.new_mount(
-            "devpts", {"newinstance": None, "ptmxmode": "0666", "mode": "0620", "gid": "5"}, _GUARD
-        )
-        queues = mounts.new_mount("mqueue", {}, _GUARD | mounts.MOUNT_ATTR_NODEV)
-        shared = mounts.new_mount("tmpfs", {"mode": "1777", "size": str(SHM_SIZE)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
-        for name, mount in (("pts", terminals), ("mqueue", queues), ("shm", shared)):
+        for name, mount in (("pts", dev.terminals), ("mqueue", dev.queues), ("shm", dev.shared)):
             mounts.move_mount(mount, device, name)
             os.close(mount)
         return open_terminal(device) if tty else -1

@@ -47,9 +47,9 @@ class ExecFailed(EngineError):
 class Channel:
     """The forked process's line to whoever asked for it: a SOCK_SEQPACKET socket that execve closes.
 
-    Messages are JSON: {"at": "standing"}, {"at": "root"} with the root file system, {"at": "network"} with the
-    namespace, {"at": "terminal"} with the controlling side of it, {"at": "ready"}, {"error": {...}}. End of file
-    without an error means that the program runs. What comes the other way, one byte, lets the process go on to execve.
+    Messages are JSON: {"at": "standing"} with the network namespace, {"at": "root"} with the root file system,
+    {"at": "terminal"} with the controlling side of it, {"at": "ready"}, {"error": {...}}. End of file without an error
+    means that the program runs. What comes the other way, one byte, lets the process go on to execve.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -64,12 +64,6 @@ class Channel:
         """Sends a message with descriptors."""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.socket.sendmsg([json.dumps(message).encode()], ancillary)
-
-    def send_namespace(self) -> None:
-        """Hands over the caller's network namespace."""
-        descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self.send({"at": "network"}, (descriptor,))
-        os.close(descriptor)
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """The document that the other side sends in a memory file, and the descriptors after it; ends with it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.linux import files, mounts
@@ -36,33 +37,47 @@ def _cover(root: int, name: str, mount: int) -> int:
         os.close(target)
 
 
-def mount_kernel_views(
-    root: int, host_sys: int, groups: list[tuple[str, int]], view: dict[str, str], *, own_network: bool
+class Views(NamedTuple):
+    """The kernel's own file systems as detached mounts; system is -1 where the host's /sys is to be shown."""
+
+    proc: int
+    system: int
+
+
+def make_views(*, own_network: bool) -> Views:
+    """Makes them, in the container's namespaces; the kernel does so only where the host's can be seen.
+
+    It makes sysfs only for the owner of the network namespace.
+    """
+    proc = mounts.new_mount("proc", {}, _GUARD)
+    if files.file_system_type(proc) != files.PROC_SUPER_MAGIC:
+        raise InvalidConfig("what is to be mounted on /proc is not procfs: refused")
+    if not own_network:
+        return Views(proc, -1)
+    for name, value in SYSCTLS.items():
+        descriptor = files.open_beneath(proc, f"sys/{name}", os.O_WRONLY)
+        try:
+            if files.file_system_type(descriptor) != files.PROC_SUPER_MAGIC:
+                raise InvalidConfig("a sysctl is not in procfs: refused")
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+    return Views(proc, mounts.new_mount("sysfs", {}, _GUARD | mounts.MOUNT_ATTR_RDONLY))
+
+
+def mount_views(
+    root: int, made: Views, host_sys: int, groups: list[tuple[str, int]], view: dict[str, str]
 ) -> dict[str, int]:
     """Mounts /proc, /sys and /sys/fs/cgroup; returns descriptors of the first two, by path.
 
-    host_sys: detached mount of the host's /sys where the network namespace is the host's (the kernel mounts sysfs only
-    for the owner of the network namespace), else -1. groups: host folders of version 1 controllers to show.
+    host_sys: detached mount of the host's /sys where the network namespace is the host's, else -1
+    groups: host folders of version 1 controllers to show
     """
-    proc = _cover(root, "proc", mounts.new_mount("proc", {}, _GUARD))
-    if files.file_system_type(proc) != files.PROC_SUPER_MAGIC:
-        raise InvalidConfig("what is mounted on /proc is not procfs: refused")
-    if own_network:
-        system = mounts.new_mount("sysfs", {}, _GUARD | mounts.MOUNT_ATTR_RDONLY)
-    else:
-        system = host_sys
-        mounts.mount_setattr(system, set_=_GUARD | mounts.MOUNT_ATTR_RDONLY, recursive=True)
-    system = _cover(root, "sys", system)
+    proc = _cover(root, "proc", made.proc)
+    if host_sys >= 0:
+        mounts.mount_setattr(host_sys, set_=_GUARD | mounts.MOUNT_ATTR_RDONLY, recursive=True)
+    system = _cover(root, "sys", made.system if host_sys < 0 else host_sys)
     _mount_cgroups(system, groups, view)
-    if own_network:
-        for name, value in SYSCTLS.items():
-            descriptor = files.open_beneath(proc, f"sys/{name}", os.O_WRONLY)
-            try:
-                if files.file_system_type(descriptor) != files.PROC_SUPER_MAGIC:
-                    raise InvalidConfig("a sysctl is not in procfs: refused")
-                os.write(descriptor, value.encode())
-            finally:
-                os.close(descriptor)
     return {"/proc": proc, "/sys": system}
 
 

@@ -1,9 +1,9 @@
-"""Carries out a sandbox plan in a process forked for it.
+"""Carries out a sandbox plan in two processes that have stood by for it (container/standby.py).
 
-`enter` runs in a fork of the keeper, in two stages. The first still has the host's rights: it joins the cgroups, makes
-the user namespace, opens everything of the host that the container shall see (layers, volumes, binds, devices) as
-detached mounts, then joins the user namespace and unshares the rest. The second, PID 1 of the container, attaches
-those mounts by descriptor, pivots, waits for the network, gives up every right and executes.
+`enter` runs in a fork of the keeper: the first stage, in the container's control groups and still with the host's
+rights. It makes the user namespace, and opens everything of the host that the container shall see (layers, volumes,
+binds, devices) as detached mounts. The second, PID 1 of the container, has waited in its namespaces; it attaches those
+mounts by descriptor, pivots, waits for the network, gives up every right and executes.
 
 Nothing here follows a path of the container twice: targets are opened once with openat2(RESOLVE_IN_ROOT) and acted on
 as descriptors. Modules are imported by the keeper before the fork; none is imported here.
@@ -15,30 +15,24 @@ import errno
 import os
 import socket
 import stat
-from typing import Any, TypedDict
 
 from stackpy_runtime.container import devices, procfs, rootfs, users
 from stackpy_runtime.container.cgroups import Group, Limits
-from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
-from stackpy_runtime.container.plan import MountPlan, SandboxPlan, bind_map
+from stackpy_runtime.container.execution import execute, prepare_process
+from stackpy_runtime.container.plan import bind_map
+from stackpy_runtime.container.standby import ROOT, Handed, fork_first, hand_over
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.filling import fill, wants_filling
 from stackpy_runtime.linux import files, libc, mounts, namespaces
 from stackpy_runtime.linux.title import set_title
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.container.execution import Channel
+    from stackpy_runtime.container.plan import FilePlan, MountPlan, SandboxPlan
+    from stackpy_runtime.container.standby import StandBy, Standing
+
 O_DIR = os.O_PATH | os.O_DIRECTORY
-# Any folder that every host has serves to attach the new root for the moment before pivot_root; not one that proc or
-# sysfs would have to be "fully visible" beneath.
-_MEETING_POINT = "/etc"
-
-
-class StandBy(TypedDict):
-    """What a first stage does before it knows what it will be."""
-
-    name: str
-    parent: str  # the engine root's control group
-    group: str  # its own, in that
-    first_id: int  # of its range of host IDs
 
 
 def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
@@ -50,18 +44,25 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
         join_cgroups(Group(stand_by["parent"], stand_by["group"]).create(Limits()))
         whole = [(0, stand_by["first_id"], 65536)]
         owners = namespaces.user_namespace(whole, whole)
-        channel.send({"at": "standing"})
+
+        first = fork_first(owners, channel, announce, _inside, own_network=True)
+        channel.send({"at": "standing"}, (first.network,))
         document, descriptors = channel.receive()
         plan: SandboxPlan = document["plan"]
         set_title(f"stackpy-init {plan['name']}")
+        if plan["network"] == "host":
+            first.let_go()
+            first = fork_first(owners, channel, announce, _inside, own_network=False)
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
-        _enter(plan, stand_by["first_id"], owners, channel, stdio, announce)
+        hand_over(first.line, _outside(plan, stand_by["first_id"], owners, channel, stdio))
+        os.write(announce, f"{first.pid}\n".encode())
     except BaseException as error:
         channel.fail(error)
     os._exit(0)
 
 
-def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: list[int], announce: int) -> None:
+def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: list[int]) -> Handed:
+    """With the host's rights: opens all that the container shall see of the host, as detached mounts."""
     process = plan["process"]
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
@@ -72,54 +73,57 @@ def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: 
     for descriptor in stdio[1:]:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.fchown(descriptor, first + identity.user, first + identity.group)
-    prepared = [(mount, _source(mount, root, owners, first, identity)) for mount in plan["mounts"]]
-    etc = [(target, rootfs.idmapped_clone(source, owners)) for target, source in plan["etc"].items()]
-    contents = [(file, read_file(file["source"])) for file in plan["files"]]
+    sources = [_source(mount, root, owners, first, identity) for mount in plan["mounts"]]
+    etc = [rootfs.idmapped_clone(source, owners) for source in plan["etc"].values()]
     secrets = [(secret["target"], read_file(secret["source"])) for secret in plan["secrets"]]
-    vault = _shut_away(secrets, first, identity) if secrets else -1
-    filter_ = read_file(process["filter"]) if process["filter"] else b""
-    nodes = devices.open_host_nodes()
+    vault = [_shut_away(secrets, first, identity)] if secrets else []
+    # For the container's own network the kernel mounts sysfs anew; the host's is shown as it is.
     system = (
-        mounts.open_tree(libc.AT_FDCWD, "/sys", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)
+        [mounts.open_tree(libc.AT_FDCWD, "/sys", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)]
         if plan["network"] == "host"
-        else -1
+        else []
     )
-    groups = [(name, mounts.open_tree(libc.AT_FDCWD, source)) for name, source in plan["cgroup_view"].items() if name]
+    groups = [mounts.open_tree(libc.AT_FDCWD, source) for name, source in plan["cgroup_view"].items() if name]
+    values = {
+        "plan": plan,
+        "identity": tuple(identity),
+        "contents": [read_file(file["source"]) for file in plan["files"]],
+        "filter": read_file(process["filter"]) if process["filter"] else b"",
+        "made inside": [source < 0 for source in sources],
+        "stdin": stdio[0] >= 0,
+    }
+    given = [descriptor for descriptor in stdio if descriptor >= 0]
+    opened = [source for source in sources if source >= 0]
+    return Handed(values, [root, *given, *opened, *etc, *vault, *system, *groups])
 
-    namespaces.setns(owners, namespaces.CLONE_NEWUSER)
-    become(users.Identity(0, 0, (), "/"))
-    kinds = (
-        namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWPID
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWUTS
-        | namespaces.CLONE_NEWCGROUP
-    )
-    if plan["network"] == "own":
-        namespaces.unshare(namespaces.CLONE_NEWNET)
-        # The supervisor works on the network while the root is put together.
-        channel.send_namespace()
-    namespaces.unshare(kinds)
-    pid = os.fork()
-    if pid:
-        os.write(announce, f"{pid}\n".encode())
-        os._exit(0)
-    os.close(announce)
-    os.setsid()
+
+def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
+    """PID 1: puts the root together, gives up every right and executes."""
+    values, given = handed.values, iter(handed.descriptors)
+    plan: SandboxPlan = values["plan"]
+    process, identity = plan["process"], users.Identity(*values["identity"])
+    set_title(f"stackpy-init {plan['name']}")
+    root = next(given)
+    stdio = [next(given) if values["stdin"] else -1, next(given), next(given)]
+    sources = [-1 if inside else next(given) for inside in values["made inside"]]
+    etc = [(target, next(given)) for target in plan["etc"]]
+    vault = next(given) if plan["secrets"] else -1
+    system = next(given) if plan["network"] == "host" else -1
+    groups = [(name, next(given)) for name in plan["cgroup_view"] if name]
     socket.sethostname(plan["hostname"])
-    mounts.move_mount(root, libc.AT_FDCWD, _MEETING_POINT)
+    mounts.move_mount(root, libc.AT_FDCWD, ROOT)
     os.close(root)
-    top = os.open(_MEETING_POINT, O_DIR | os.O_CLOEXEC)
-    kernel = procfs.mount_kernel_views(top, system, groups, plan["cgroup_view"], own_network=plan["network"] == "own")
-    console = devices.mount_dev(top, nodes, tty=process["tty"])
+    top = os.open(ROOT, O_DIR | os.O_CLOEXEC)
+    kernel = procfs.mount_views(top, standing.views, system, groups, plan["cgroup_view"])
+    console = devices.mount_dev(top, standing.dev, standing.nodes, tty=process["tty"])
     procfs.mask(top, kernel, plan["masked"])
     procfs.lock(kernel, plan["locked"])
-    for mount, source in prepared:
+    for mount, source in zip(plan["mounts"], sources, strict=True):
         _attach(top, mount, source)
     for target, source in etc:
         _place(top, f"/etc/{target}", source)
-    _write_files(top, contents)
-    if secrets:
+    _write_files(top, plan["files"], values["contents"])
+    if vault >= 0:
         _place(top, "/run/secrets", vault)
     if plan["read_only"]:
         mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)
@@ -127,7 +131,7 @@ def _enter(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: 
     mounts.pivot_root(".", ".")
     mounts.umount(".")
     os.chdir("/")
-    ready = prepare_process(process, identity, stdio, console, channel, filter_, with_console=True)
+    ready = prepare_process(process, identity, stdio, console, channel, values["filter"], with_console=True)
     channel.wait()
     execute(ready, channel)
 
@@ -267,9 +271,9 @@ def _attach(root: int, mount: MountPlan, source: int) -> None:
     _place(root, mount["target"], source)
 
 
-def _write_files(root: int, contents: list[tuple[Any, bytes]]) -> None:
+def _write_files(root: int, placed: list[FilePlan], contents: list[bytes]) -> None:
     """Places rendered files; an existing file is replaced, a link at the target is not followed out of its folder."""
-    for file, content in contents:
+    for file, content in zip(placed, contents, strict=True):
         folder, name = os.path.split(file["target"])
         parent = files.make_folders(root, folder)
         try:

@@ -300,6 +300,12 @@ class Lifecycle:
             if not last:
                 spare.discard()
         with spare.channel as ours:
+            try:
+                if sandbox["network"] == "own":
+                    # While the root is put together.
+                    self.networking.attach(live, spare.network)
+            finally:
+                spare.release_network()
             while True:
                 try:
                     data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
@@ -316,12 +322,7 @@ class Lifecycle:
                     error = from_wire(message["error"])
                     error.subject = error.subject or f"container {live.name}"
                     raise error
-                if message["at"] == "network":
-                    try:
-                        self.networking.attach(live, descriptors[0])
-                    finally:
-                        os.close(descriptors[0])
-                elif message["at"] == "root":
+                if message["at"] == "root":
                     live.root_mount = descriptors[0]
                 elif message["at"] == "terminal":
                     with live.changed:

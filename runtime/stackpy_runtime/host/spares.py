@@ -1,8 +1,9 @@
 """Processes that stand by to become a container's first stage.
 
 Joining a control group waits for an RCU grace period in the kernel (5 to 20 ms on version 1, cgroup_attach_task), and a
-user namespace needs a process of its own to be made: together more than all the rest of a start. So a few processes
-have done both beforehand, each in a group of its own name and with an ID range of its own.
+user namespace needs a process of its own to be made: together more than all the rest of a start. So a few pairs of
+processes have done that and more beforehand (container/standby.py), each in a group of its own name, with an ID range
+and a network namespace of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from stackpy_runtime.errors import EngineError, EngineUnavailable, from_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy_runtime.container.sandbox import StandBy
+    from stackpy_runtime.container.standby import StandBy
     from stackpy_runtime.host.keeper_link import KeeperLink
 
 READY = 2
@@ -36,6 +37,7 @@ class Spare:
         self.token = os.urandom(16).hex()
         self.group = Group(parent_name(root), self.token)
         self.standing = False
+        self.network = -1  # its network namespace, once it stands; close it with `release_network`
         self.first_id = ranges.acquire()
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -56,13 +58,20 @@ class Spare:
         """Waits until it has joined its group; raises what kept it from that."""
         if self.standing:
             return
-        data = self.channel.recv(1 << 16)
+        data, descriptors, _, _ = socket.recv_fds(self.channel, 1 << 16, 1)
         if not data:
             raise EngineUnavailable("a process to start in has ended before it was ready")
         message = json.loads(data)
         if "error" in message:
             raise from_wire(message["error"])
+        [self.network] = descriptors
         self.standing = True
+
+    def release_network(self) -> None:
+        """Lets go of its network namespace, which lives as long as its processes then."""
+        if self.network >= 0:
+            os.close(self.network)
+            self.network = -1
 
     def discard(self) -> None:
         """Ends it: it leaves when its line is closed."""
@@ -72,6 +81,7 @@ class Spare:
             # It has ended already; what it had made is cleared below as far as it got.
             pass
         self.channel.close()
+        self.release_network()
         ranges.release(self.first_id)
         self.group.kill()
         deadline = time.monotonic() + 1.0

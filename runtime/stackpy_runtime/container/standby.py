@@ -1,0 +1,180 @@
+"""What of a start is done before anybody knows what is to be started.
+
+A first stage, which keeps the host's rights, and the container's PID 1 stand by as two processes: the first in its
+control groups, the second in the container's namespaces too. A start then hands the second what the first has opened.
+Forking it and making the namespaces take a quarter of a start.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+from stackpy_runtime.container.devices import make_dev, open_host_nodes
+from stackpy_runtime.container.execution import ENGINE_FAILED, become
+from stackpy_runtime.container.procfs import make_views
+from stackpy_runtime.container.users import Identity
+from stackpy_runtime.errors import KernelError
+from stackpy_runtime.linux import libc, mounts, namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.container.devices import Dev
+    from stackpy_runtime.container.execution import Channel
+    from stackpy_runtime.container.procfs import Views
+
+_AT_ONCE = 200  # descriptors in one message; the kernel takes 253 (SCM_MAX_FD)
+_HEAD = 64  # bytes of a message that goes along with descriptors
+_KINDS = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWPID
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWCGROUP
+)
+# Any folder that every host has serves to attach a new root for the moment before pivot_root; not one that proc or
+# sysfs would have to be "fully visible" beneath.
+_MEETING_POINT = "/etc"
+ROOT = "/root"  # where PID 1 that stands by puts the container's root, for the moment before pivot_root
+
+
+class StandBy(TypedDict):
+    """What a first stage does before it knows what it will be."""
+
+    name: str
+    parent: str  # the engine root's control group
+    group: str  # its own, in that
+    first_id: int  # of its range of host IDs
+
+
+class Handed(NamedTuple):
+    """What PID 1 gets of the first stage: plain values, and descriptors in an order that both know."""
+
+    values: dict[str, Any]
+    descriptors: list[int]
+
+
+class Standing(NamedTuple):
+    """What PID 1 has made beforehand, as detached mounts."""
+
+    views: Views
+    dev: Dev
+    nodes: dict[str, int]  # of the host's /dev
+
+
+class First:
+    """A container's PID 1 that stands by.
+
+    pid: as the host counts
+    line: to it
+    network: its network namespace, or -1 where that is the host's
+    """
+
+    def __init__(self, pid: int, line: socket.socket, network: int) -> None:
+        self.pid, self.line, self.network = pid, line, network
+
+    def let_go(self) -> None:
+        """It is not needed, and ends."""
+        self.line.close()
+        if self.network >= 0:
+            os.close(self.network)
+
+
+def fork_first(
+    owners: int,
+    channel: Channel,
+    announce: int,
+    inside: Callable[[Standing, Handed, Channel], None],
+    *,
+    own_network: bool,
+) -> First:
+    """Forks PID 1 of a new container, in the user namespace `owners` and new namespaces of the other kinds.
+
+    inside: what it does once it is told; never returns
+    """
+    # With the host's rights: the clones of these mounts are the host's.
+    nodes = open_host_nodes()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    helper = os.fork()
+    if not helper:
+        # A new PID namespace begins with the next fork; this process, between the two, is gone after it.
+        try:
+            ours.close()
+            os.close(announce)
+            namespaces.setns(owners, namespaces.CLONE_NEWUSER)
+            become(Identity(0, 0, (), "/"))
+            namespaces.unshare(_KINDS | (namespaces.CLONE_NEWNET if own_network else 0))
+            network = [os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)] if own_network else []
+            pid = os.fork()
+            if pid:
+                socket.send_fds(theirs, [str(pid).encode()], network)
+                os._exit(0)
+            for descriptor in network:
+                os.close(descriptor)
+            os.setsid()
+            standing = Standing(make_views(own_network=own_network), make_dev(), nodes)
+            _leave_host()
+            inside(standing, _take_over(theirs), channel)
+        except BaseException as error:
+            channel.fail(error)
+        os._exit(ENGINE_FAILED)
+    theirs.close()
+    for node in nodes.values():
+        os.close(node)
+    os.waitpid(helper, 0)
+    text, network, _, _ = socket.recv_fds(ours, _HEAD, 1)
+    if not text:
+        # It has said itself what it failed at.
+        os._exit(ENGINE_FAILED)
+    return First(int(text), ours, network[0] if own_network else -1)
+
+
+def _leave_host() -> None:
+    """Exchanges the host's mounts for an empty root, as long as nothing else is there: a copy would keep them busy."""
+    guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+    empty = mounts.new_mount("tmpfs", {"mode": "755", "size": "4k"}, guard)
+    os.mkdir(ROOT[1:], 0o755, dir_fd=empty)
+    mounts.move_mount(empty, libc.AT_FDCWD, _MEETING_POINT)
+    os.close(empty)
+    os.chdir(_MEETING_POINT)
+    mounts.pivot_root(".", ".")
+    mounts.umount(".")
+    os.chdir("/")
+
+
+def hand_over(line: socket.socket, handed: Handed) -> None:
+    """Gives PID 1 what it shall go on with. Raises KernelError when it has ended."""
+    memory = os.memfd_create("handed", os.MFD_CLOEXEC)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(marshal.dumps((handed.values, len(handed.descriptors))))
+        socket.send_fds(line, [b"v"], [memory])
+        for start in range(0, len(handed.descriptors), _AT_ONCE):
+            socket.send_fds(line, [b"d"], handed.descriptors[start : start + _AT_ONCE])
+    except OSError as error:
+        raise KernelError("the process to start in has ended", errno=error.errno or 0) from None
+    finally:
+        os.close(memory)
+
+
+def _take_over(line: socket.socket) -> Handed:
+    """What the first stage hands over; the process ends with the first stage."""
+    data, [*memories], _, _ = socket.recv_fds(line, _HEAD, 1)
+    if not data:
+        os._exit(ENGINE_FAILED)
+    with open(memories[0], "rb") as file:
+        file.seek(0)
+        # From the first stage, which has more rights than this process.
+        values, count = marshal.loads(file.read())  # noqa: S302
+    descriptors: list[int] = []
+    while len(descriptors) < count:
+        data, found, _, _ = socket.recv_fds(line, _HEAD, _AT_ONCE)
+        if not data:
+            os._exit(ENGINE_FAILED)
+        descriptors += found
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return Handed(values, descriptors)
