@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from stackpy_runtime.errors import EngineError, KernelError
@@ -70,8 +71,8 @@ def ensure(channel: Netlink, network: Network) -> bool:
 def remove(channel: Netlink, bridge: str) -> None:
     """Deletes a bridge and all its ports, also those of namespaces that are dying; nothing happens when it is gone.
 
-    Returns when nobody can find it any more: the kernel acknowledges the message only after another 15 ms, in which it
-    waits for the last readers of what it frees (netdev_run_todo in net/core/dev.c).
+    Returns when nobody can find it any more, in sysfs neither: the kernel acknowledges the message only after another
+    20 ms, in which it waits for the last readers of what it frees (netdev_run_todo in net/core/dev.c).
     """
     if not channel.index(bridge):
         return
@@ -93,7 +94,7 @@ def remove(channel: Netlink, bridge: str) -> None:
 
     thread = threading.Thread(target=delete, daemon=True)
     thread.start()
-    while thread.is_alive() and channel.index(bridge):
+    while thread.is_alive() and (channel.index(bridge) or os.path.exists(f"/sys/class/net/{bridge}")):
         thread.join(0.001)
     if failed:
         raise failed[0]
