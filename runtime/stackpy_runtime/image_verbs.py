@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.image.layer_tar import Sink
-    from stackpy_runtime.model import Image, ImageLine, Progress
+    from stackpy_runtime.model import Container, Difference, Image, ImageLine, Progress
     from stackpy_runtime.store.store import Store
 
     Report = Callable[[Progress], None]
@@ -28,6 +28,9 @@ class ImageVerbs:
         @property
         def client(self) -> Client:
             """The line to the supervisor."""
+
+        def container(self, reference: str) -> Container:
+            """A container as it is now."""
 
         def _writable(self) -> Store:
             """The store, created when there is none."""
@@ -60,6 +63,76 @@ class ImageVerbs:
         # An archive is read back and forth: what is at its end says what the rest is.
         with spooled(store.root, 0) as name:
             return archive.load_all(store, name, progress)
+
+    def import_image(
+        self, path: str, *, reference: str = "", instructions: Sequence[str] = (), message: str = ""
+    ) -> Image:
+        """Makes an image of the tree in a tar, which may be compressed.
+
+        path: "-" reads standard input
+        reference: the image's name, or ""
+        instructions: Dockerfile lines that make its configuration
+
+        Raises InvalidConfig for what is no tar, no instruction or no reference; then nothing stays.
+        """
+        from stackpy_runtime.build import snapshots
+        from stackpy_runtime.image.spooling import spooled
+
+        store, lines = self._writable(), list(instructions)
+        if path != "-":
+            return snapshots.import_tar(store, path, reference=reference, instructions=lines, message=message)
+        with spooled(store.root, 0) as name:
+            return snapshots.import_tar(store, name, reference=reference, instructions=lines, message=message)
+
+    def export_container(self, reference: str, out: Sink) -> None:
+        """Writes the tree of a container, without what is mounted in it, as one tar; raises NotFound."""
+        from stackpy_runtime.build import snapshots
+
+        snapshots.export(self.store, self.store.container(reference), out)
+
+    def differences(self, reference: str) -> list[Difference]:
+        """What a container has added, changed and deleted in its image's tree, by path; raises NotFound."""
+        from stackpy_runtime.build import snapshots
+
+        return snapshots.changes(self.store, self.store.container(reference))
+
+    def commit(
+        self,
+        container: str,
+        *,
+        reference: str = "",
+        instructions: Sequence[str] = (),
+        message: str = "",
+        author: str = "",
+        pause: bool = True,
+    ) -> Image:
+        """Makes an image of a container: its image with what it has written.
+
+        reference: the image's name, or ""
+        instructions: Dockerfile lines that change its configuration
+        pause: a container that runs stands still meanwhile
+
+        Raises NotFound, and InvalidConfig for no instruction or no reference.
+        """
+        from stackpy_runtime.build import snapshots
+        from stackpy_runtime.host.stillness import still
+
+        found = self.container(container)
+
+        def make() -> Image:
+            return snapshots.commit(
+                self._writable(),
+                found,
+                reference=reference,
+                instructions=list(instructions),
+                message=message,
+                author=author,
+            )
+
+        if not pause:
+            return make()
+        with still(self.client, found):
+            return make()
 
     def image_history(self, reference: str) -> list[ImageLine]:
         """How an image came about, the last step first; raises NotFound."""

@@ -172,6 +172,13 @@ class History(TypedDict):
     author: NotRequired[str]
 
 
+class Difference(TypedDict):
+    """An entry of a container's tree that is not as in its image."""
+
+    kind: Literal["A", "C", "D"]  # added, changed, deleted
+    path: str  # absolute
+
+
 class ImageLine(TypedDict):
     """One line of `history`: a step of an image."""
 

@@ -181,3 +181,20 @@ class ImageEngine(Protocol):
 
         report: told {kind: "state", text} and {kind: "download", text, done, total} of each layer
         """
+
+    def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> dict[str, Any]:
+        """Makes an image of a tar: a path, a URL, or "-" for standard input.
+
+        instructions: Dockerfile lines that make its configuration
+        """
+
+    def container_export(self, name: str, out: BinaryIO) -> None:
+        """Writes a container's tree, without what is mounted in it, as a tar."""
+
+    def differences(self, name: str) -> list[dict[str, Any]]:
+        """What a container has changed: {kind: "A", "C" or "D", path}, by path."""
+
+    def commit(
+        self, name: str, *, reference: str, instructions: list[str], message: str, author: str, pause: bool
+    ) -> dict[str, Any]:
+        """Makes an image of a container; one that runs stands still meanwhile with `pause`."""

@@ -55,3 +55,33 @@ class EmbeddedImages:
         """See ImageEngine."""
         loaded: list[Document] = self._engine.load_images(path, report)
         return loaded
+
+    def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> Document:
+        """See ImageEngine."""
+        made: Document
+        if path.startswith(("http://", "https://")):
+            from stackpy.engines.downloading import downloaded
+
+            with downloaded(path) as name:
+                made = self._engine.import_image(name, reference=reference, instructions=instructions, message=message)
+            return made
+        made = self._engine.import_image(path, reference=reference, instructions=instructions, message=message)
+        return made
+
+    def container_export(self, name: str, out: BinaryIO) -> None:
+        """See ImageEngine."""
+        self._engine.export_container(name, out)
+
+    def differences(self, name: str) -> list[Document]:
+        """See ImageEngine."""
+        found: list[Document] = self._engine.differences(name)
+        return found
+
+    def commit(
+        self, name: str, *, reference: str, instructions: list[str], message: str, author: str, pause: bool
+    ) -> Document:
+        """See ImageEngine."""
+        made: Document = self._engine.commit(
+            name, reference=reference, instructions=instructions, message=message, author=author, pause=pause
+        )
+        return made

@@ -49,7 +49,7 @@ NAMES = {
         ("--format json p", ["plan", "ps"]),
         ("-f ", [":file"]),
         ("--root ", [":folder"]),
-        ("image i", ["inspect"]),
+        ("image in", ["inspect"]),
         ("image inspect ", ["debian:bookworm"]),
         ("stop ", ["web", "shop-web-1"]),
         ("stop web sh", ["shop-web-1"]),

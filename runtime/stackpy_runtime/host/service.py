@@ -136,6 +136,8 @@ class Service:
             return self.exec(arguments, descriptors)
         if operation == "step":
             return steps.run(self.lifecycle, connection, arguments, descriptors)
+        if operation == "still":
+            return self.keep_still(connection, arguments)
         if operation in self.operations:
             return self.operations[operation](arguments)
         raise InvalidConfig(f"the engine has no operation `{operation}`")
@@ -206,6 +208,24 @@ class Service:
                 pass
         code = live.state["exit_code"]
         return {"id": live.id, "exit_code": 125 if code is None else code}
+
+    def keep_still(self, connection: Connection, arguments: Arguments) -> bool:
+        """Freezes a container for as long as the client stays, so that what is read of it is of one moment.
+
+        One that does not run is kept from being started. Whatever ends the client, the container goes on.
+        """
+        live = self.lifecycle.live(arguments["container"])
+        with live.verb:
+            group = live.group if live.pid else None
+            if group is not None:
+                group.freeze(True)
+            try:
+                connection.send({"still": group is not None})
+                connection.receive()
+            finally:
+                if group is not None:
+                    group.freeze(False)
+        return True
 
     def exec(self, arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
         """Starts a process in a container. descriptors: channel, and without a terminal stdin, stdout, stderr."""

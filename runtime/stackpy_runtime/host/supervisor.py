@@ -199,6 +199,7 @@ class Supervisor:
             live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
             live.born = time.monotonic()
             live.group = cgroups.of_process(self.store.root.path, pid)
+            self._thaw(live)
             live.open_recorder()
             if live.config.get("tty"):
                 if output:
@@ -227,6 +228,15 @@ class Supervisor:
         status = processes.exit_status(pidfd, pid)
         code = None if status is None else os.waitstatus_to_exitcode(status)
         self.lifecycle.heard_exit("container", live.id, code if code is None or code >= 0 else 128 - code, time.time())
+
+    def _thaw(self, live: Live) -> None:
+        """Has a container go on that a supervisor before this one kept still when it died."""
+        try:
+            if live.group is not None:
+                live.group.freeze(False)
+        except EngineError:
+            # A host without a freezer has frozen none.
+            pass
 
     def _adopt_ended(self, live: Live) -> None:
         """Finishes what nobody was there to finish, and starts again what its policy says."""

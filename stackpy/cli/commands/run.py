@@ -29,12 +29,17 @@ def run(context: Context, arguments: Any) -> int:
         raise
 
 
-def _run(context: Context, arguments: Any) -> int:
+def configuration(context: Context, arguments: Any) -> dict[str, Any]:
+    """The container that the flags ask for, like a resource of this folder's stack where the name is one's."""
     from stackpy.cli.run_config import config
 
     asked = config(arguments)
+    return _like(context, arguments.image, asked) if _may_be_resource(arguments.image) else asked
+
+
+def _run(context: Context, arguments: Any) -> int:
+    document = configuration(context, arguments)
     engine = context.engine()
-    document = _like(context, arguments.image, asked) if _may_be_resource(arguments.image) else asked
     if arguments.detach:
         identifier = engine.create(document)
         engine.start(identifier)
@@ -119,6 +124,11 @@ OPTIONS = [
     Option("--health-start-period", metavar="SECONDS", convert=seconds, help="in which failures don't count"),
 ]
 
+ARGUMENTS = [
+    Argument("IMAGE", help="a reference or ID; inside a stack's folder also a resource", words="image"),
+    Argument("COMMAND", help="what to run instead of the image's command", rest=True, optional=True),
+]
+
 COMMAND = Command(
     "run",
     "Run a container from an image, or a job of the stack in this folder",
@@ -128,10 +138,7 @@ COMMAND = Command(
         "its image, networks, volumes, secrets and variables, but no published port; it is removed when it has ended."
     ),
     options=OPTIONS,
-    arguments=[
-        Argument("IMAGE", help="a reference or ID; inside a stack's folder also a resource", words="image"),
-        Argument("COMMAND", help="what to run instead of the image's command", rest=True, optional=True),
-    ],
+    arguments=ARGUMENTS,
     examples=[
         ("stackpy run --rm -it debian:bookworm bash", "a shell that leaves nothing behind"),
         ("stackpy run -d --name web -p 8080:80 -v data:/data shop/web", "a service in the background"),

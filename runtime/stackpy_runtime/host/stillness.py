@@ -1,0 +1,39 @@
+"""Keeping a container still while its files are read: the client's side of the supervisor's `still`."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.host.client import Client
+    from stackpy_runtime.host.wire import Connection
+    from stackpy_runtime.model import Container
+
+
+class still:
+    """While it is entered, a container that runs stands still; whatever ends this process, it goes on."""
+
+    def __init__(self, client: Client, container: Container) -> None:
+        self._client, self._container = client, container
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> None:
+        if self._container["state"]["status"] not in ("running", "restarting"):
+            return
+        self._connection = self._client.request("still", {"container": self._container["id"]})
+        try:
+            answer, _ = self._connection.receive()
+            if "error" in answer:
+                self._client.unwrap(answer)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._connection is None:
+            return
+        try:
+            if kind is None:
+                self._connection.send({})
+                self._client.result(self._connection)
+        finally:
+            self._connection.close()
