@@ -115,6 +115,7 @@ class LayerFolder:
         status = status_of(folder, name)
         if status is None:
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
+            os.utime(name, ns=(0, 0), dir_fd=folder, follow_symlinks=False)
         elif stat.S_ISDIR(status.st_mode):
             descriptor = os.open(name, READ_FOLDER, dir_fd=folder)
             try:

@@ -94,7 +94,7 @@ class _Unpacker:
             self._count(self._layer.link(target, folder, path[-1]))
         elif entry.kind == FIFO:
             self._make(folder, path[-1], lambda: os.mkfifo(path[-1], 0o600, dir_fd=folder))
-            self._dress(folder, path[-1], entry)
+            self._dress(folder, path, entry)
         elif entry.kind == CHARACTER and entry.major == entry.minor == 0:
             if self._layer.lowers:
                 self._layer.hide(folder, path[-1])
@@ -103,7 +103,7 @@ class _Unpacker:
             kind = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}[entry.kind]
             number = os.makedev(entry.major, entry.minor)
             self._make(folder, path[-1], lambda: os.mknod(path[-1], kind | 0o600, number, dir_fd=folder))
-            self._dress(folder, path[-1], entry)
+            self._dress(folder, path, entry)
 
     def _whiteout(self, path: Path) -> None:
         name = hidden(path)
@@ -157,7 +157,7 @@ class _Unpacker:
     def _symlink(self, folder: int, path: Path, entry: Entry) -> None:
         target = symlink_target(entry, path, self._limits)
         self._make(folder, path[-1], lambda: os.symlink(target, path[-1], dir_fd=folder))
-        self._dress(folder, path[-1], entry)
+        self._dress(folder, path, entry)
 
     def _make(self, folder: int, name: bytes, create: Callable[[], T]) -> T:
         """Calls `create`, and once more after removing what is at `name`: rare, so not asked for each entry."""
@@ -167,9 +167,10 @@ class _Unpacker:
             self._layer.replace(folder, name)
             return create()
 
-    def _dress(self, folder: int, name: bytes, entry: Entry) -> None:
+    def _dress(self, folder: int, path: Path, entry: Entry) -> None:
         """Owner, mode and time of a link, a pipe or a device, which cannot be opened without an effect."""
-        attributes(entry, (name,))  # only the refusals: the kernel keeps user attributes off all three (xattr(7))
+        attributes(entry, path)  # only the refusals: the kernel keeps user attributes off all three (xattr(7))
+        name = path[-1]
         os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
         if entry.kind != SYMLINK:
             # Nobody else is here: the folder is root's alone until the layer is committed.
