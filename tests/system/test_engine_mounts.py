@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.container import rootfs
+from stackpy_runtime.container.cgroups import layout, parent_name
 from stackpy_runtime.errors import Conflict, EngineError
 from stackpy_runtime.linux import mounts, namespaces
-from tests.engine_lab import Lab
+from tests.engine_lab import Lab, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -302,3 +303,31 @@ def test_a_bind_that_cannot_be_idmapped_shows_nobodys_files(lab: Lab, tmp_path: 
     assert ended.out in ("65534\n", "")
     with pytest.raises(EngineError):
         lab.engine.up(lab.config(["true"], mounts=[mount("bind", "/b", "/no/such")]))
+
+
+# --- what stands by -------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_stands_by_keeps_no_mount_of_the_host_busy(lab: Lab) -> None:
+    lab.run(["true"])
+
+    def first_processes() -> dict[int, list[str]]:
+        """PID → mounts, of those that are PID 1 of a container to be."""
+        found = {}
+        top = Path(next(iter(layout().mounts.values())), parent_name(lab.root))
+        for listing in top.glob("*/cgroup.procs"):
+            for pid in listing.read_text().split():
+                try:
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    if "\nNSpid:\t" + pid + "\t1\n" in status:
+                        found[int(pid)] = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+                except OSError:
+                    continue  # gone in this moment
+        return found
+
+    def settled() -> bool:
+        found = first_processes().values()
+        return bool(found) and all(len(mounted) == 1 for mounted in found)
+
+    wait_for(settled, "processes whose only mount is their root")
+    assert all(" / / " in mounted[0] and " - tmpfs " in mounted[0] for mounted in first_processes().values())
