@@ -24,6 +24,8 @@ $(INSTALLED): pyproject.toml $(PACKAGES)
 	  [ -n "$$python" ] || { echo "error: no Python of at least 3.11 with venv on PATH" >&2; exit 1; }; \
 	  [ -x $(BIN)/python ] || { echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@# venv of Python 3.11 brings it along; nothing needs it, and its hook is a part of every start.
+	@$(BIN)/python -m pip uninstall --quiet --disable-pip-version-check --yes setuptools 2>/dev/null
 	@touch $@
 
 demo: install
