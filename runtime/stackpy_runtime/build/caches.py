@@ -43,13 +43,32 @@ class using:
         pairs = [(folder(self._root, target), target) for target in targets]
         try:
             for path, target in pairs:
-                _make(path, self._root)
-                self._held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-                self._take(self._held[-1], target)
+                while not self._hold(path, target):
+                    pass
         except BaseException:
             self.__exit__()
             raise
         return pairs
+
+    def _hold(self, path: str, target: str) -> bool:
+        """Holds one folder; False where it was pruned before it was held."""
+        _make(path, self._root)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        self._held.append(descriptor)
+        self._take(descriptor, target)
+        mine = os.fstat(descriptor)
+        try:
+            there = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            os.close(self._held.pop())
+            return False
+        os.utime(descriptor)  # what was used last is pruned last
+        return True
 
     def _take(self, descriptor: int, target: str) -> None:
         try:
