@@ -339,7 +339,8 @@ class Step(TypedDict):
     urls: NotRequired[list[str]]  # add: besides `sources`
     git: NotRequired[list[str]]  # add: besides `sources`; "https://host/repository.git#ref:subfolder"
     target: NotRequired[str]  # copy, add, file, workdir
-    exclude: NotRequired[list[str]]  # copy, add
+    exclude: NotRequired[list[str]]  # copy: gitignore patterns, seen from each source
+    exclude_paths: NotRequired[list[str]]  # copy, add: patterns of `--exclude`, which Docker reads
     chown: NotRequired[str]  # copy, add, file
     chmod: NotRequired[str]  # copy, add: octal or symbolic, as in chmod(1)
     link: NotRequired[bool]  # copy, add

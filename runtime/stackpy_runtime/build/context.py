@@ -13,10 +13,11 @@ import posixpath
 import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from stackpy_runtime.build.ignoring import Rules, read_ignore_file
+from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
 from stackpy_runtime.build.stat_cache import StatCache
 
 if TYPE_CHECKING:
+    from stackpy_runtime.build.ignoring import Excluding
     from stackpy_runtime.model import Step
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,15 +61,16 @@ class Context:
     """One context folder while recipes are resolved. Close it.
 
     path: absolute
-    Raises OSError when the folder cannot be opened.
+    ignore_file: absolute path of what is read instead of its .dockerignore
+    Raises OSError when the folder cannot be opened, InvalidConfig for a bad pattern.
     """
 
-    def __init__(self, path: str, root: str) -> None:
+    def __init__(self, path: str, root: str, ignore_file: str = "") -> None:
         self.path = os.path.realpath(path)
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.cache = StatCache.of(root, self.path)
-        patterns = read_ignore_file(self.descriptor)
-        self._ignore = Rules(patterns, self.cache, docker=True) if patterns else None
+        patterns = read_ignore_file(self.descriptor, ignore_file)
+        self._ignore: Excluding | None = DockerRules(patterns, self.cache) if patterns else None
 
     def close(self) -> None:
         """Saves what was learnt and closes the folder."""
@@ -81,8 +83,11 @@ class Context:
         """All that the step copies, and all that is wrong with it; the first is incomplete when there is the second."""
         found: list[Source] = []
         problems: list[Problem] = []
-        exclude = step.get("exclude", [])
-        rules = Rules(exclude, self.cache) if exclude else None
+        rules: Excluding | None = None
+        if step.get("exclude"):
+            rules = Rules(step["exclude"], self.cache)
+        elif step.get("exclude_paths"):
+            rules = DockerRules(step["exclude_paths"], self.cache)
         for written in step.get("sources", []):
             clean = posixpath.normpath("./" + written.lstrip("/"))
             if clean == ".." or clean.startswith("../"):
@@ -137,10 +142,10 @@ class Context:
     def _refused(self, name: str, folder: bool) -> bool:
         """Whether .dockerignore leaves nothing of a source."""
         rules = self._ignore
-        return bool(rules and name != "." and rules.excluded(name, folder) and (rules.prunes or not folder))
+        return bool(rules and name != "." and rules.excluded(name, folder) and (not folder or rules.prunes(name)))
 
     def _take(
-        self, name: str, written: str, line: str, rules: Rules | None, found: list[Source], problems: list[Problem]
+        self, name: str, written: str, line: str, rules: Excluding | None, found: list[Source], problems: list[Problem]
     ) -> None:
         """Adds the source `name` (relative, normal form) to `found`, or what is wrong with it to `problems`."""
         whole = os.path.realpath(os.path.join(self.path, name))
@@ -183,7 +188,9 @@ class Context:
         finally:
             os.close(folder)
 
-    def _walk(self, descriptor: int, name: str, real: str, place: str, rules: Rules | None, items: list[Item]) -> None:
+    def _walk(
+        self, descriptor: int, name: str, real: str, place: str, rules: Excluding | None, items: list[Item]
+    ) -> None:
         """Adds what is in the folder `descriptor`, which is closed, in the order of names."""
         try:
             with os.scandir(descriptor) as listing:
@@ -195,11 +202,13 @@ class Context:
                 folder = entry.is_dir(follow_symlinks=False)
                 kept = True
                 if self._ignore and self._ignore.excluded(path, folder):
-                    if not folder or self._ignore.prunes:
+                    if not folder or self._ignore.prunes(path):
                         continue
                     kept = False
                 if rules and rules.excluded(place_prefix + base, folder):
-                    continue
+                    if not folder or rules.prunes(place_prefix + base):
+                        continue
+                    kept = False
                 status = entry.stat(follow_symlinks=False)
                 if not folder:
                     item = self._item(descriptor, base, path, real_prefix + base, place_prefix + base, status)

@@ -109,5 +109,5 @@ def _copy_flags(make: Make) -> dict[str, Any]:
         if name in flags.switches and (flags.switches[name] or name == "unpack"):
             result[name] = flags.switches[name]
     if flags.lists.get("exclude"):
-        result["exclude"] = flags.lists["exclude"]
+        result["exclude_paths"] = flags.lists["exclude"]
     return result
