@@ -26,7 +26,7 @@ from stackpy_runtime.store.store import Store
 from tests.security import tar_building
 from tests.security.layers_loaded import LOADED
 from tests.security.layers_refused import REFUSED
-from tests.security.tar_building import CANARY, Layer, Member, extended, file, hardlink, header, record
+from tests.security.tar_building import CANARY, Layer, Member, extended, file, folder, hardlink, header, record
 
 pytestmark = pytest.mark.root
 
@@ -262,6 +262,21 @@ def test_copies_of_lower_files_count(place: Place) -> None:
         archive.load(
             place.store, str(save(place, [lower, [file("x", data=b"y"), *upper]])), limits=Limits(unpacked=20_000)
         )
+
+
+def test_layers_with_many_entries_are_not_held_in_memory(place: Place) -> None:
+    """A layer whose index would be too large is unpacked, between others that are not."""
+    stack: list[Layer] = [[folder("d", 0o700)], [file(f"d/f{n}") for n in range(11)], [file("d/f0"), file(".wh.x")]]
+    image = archive.load(place.store, str(save(place, stack)), limits=Limits(nodes=10))
+    root = place.store.root
+    assert os.path.isdir(layers.home(root, image["layers"][1]))
+    assert os.listdir(root.staging) == []
+    found = [tree(layers.folder(root, layer)) for layer in image["layers"]]
+    assert [sorted(lines) for lines in found[:2]] + found[2:] == [
+        ["d700 d"],
+        ["d700 d", *sorted(f"f644 d/f{n}: evil" for n in range(11))],
+        ["d700 d", "f644 d/f0: evil", "c0 x"],
+    ]
 
 
 def test_a_bomb_is_seen_before_it_is_unpacked(place: Place) -> None:

@@ -48,9 +48,9 @@ def grow(
     lowers: descriptors of the layers beneath, the uppermost first
     copy: takes the content of a lower layer's file into the index (descriptor, size); returns its place
 
-    Raises InvalidConfig for a tar that no image would have.
+    Raises InvalidConfig for a tar that no image would have, TreeFull for one with too many files and folders to index.
     """
-    tree = LayerTree(lowers, copy, limits.entries)
+    tree = LayerTree(lowers, copy, limits.nodes)
     indexer = _Indexer(tree, limits)
     for entry, place in entries:
         indexer.add(entry, place)

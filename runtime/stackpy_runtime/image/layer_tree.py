@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _OPAQUE = OPAQUE.encode()
 
 
+class TreeFull(Exception):
+    """A layer has more files and folders than are held in memory."""
+
+
 class Node:
     """A file, link, pipe or device; one node for all names of a file.
 
@@ -88,7 +92,7 @@ class LayerTree:
     """The layer over `lowers`: descriptors of folders, the uppermost first.
 
     copy: takes the content of a lower layer's file, an open descriptor, into the index; returns its place
-    most: how many files and folders are allowed
+    most: how many files and folders it may have; TreeFull is raised for more
     """
 
     def __init__(self, lowers: Sequence[int], copy: Callable[[int, int], int], most: int) -> None:
@@ -163,7 +167,7 @@ class LayerTree:
     def _add(self) -> None:
         self.count += 1
         if self.count > self._most:
-            bad(f"it has more than {self._most} files and folders")
+            raise TreeFull
 
     def _find(self, path: Path) -> Node | Found | None:
         """The entry at a path without links, as overlayfs would show it: of this layer, or of a lower one."""

@@ -16,6 +16,7 @@ from stackpy_runtime.image import erofs, mountable
 from stackpy_runtime.image.blobs import Blob, Raw
 from stackpy_runtime.image.entries import BLOCK, FILE, Entry, Source
 from stackpy_runtime.image.indexing import grow
+from stackpy_runtime.image.layer_tree import TreeFull
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
@@ -114,17 +115,15 @@ class Stager:
         if self._tars:
             self._index(layer_id, received.path, received.tar, received.entries, lambda: None)
         else:
-            self._unpack(layer_id, received.path, received.tar.reading())
-            received.tar.close()
-            received.tar.remove()
+            self._unpack_kept(layer_id, received.path, received.tar)
 
     def adopt(self) -> None:
         """Puts the layers that were made into the store, to outlive a power cut; the caller holds `layers.using`."""
         for layer_id, path in self._made.items():
-            if self._tars:
-                layers.adopt_tar(self._root, path, layer_id)
-            else:
+            if os.path.isdir(path):
                 layers.adopt(self._root, path, layer_id)
+            else:
+                layers.adopt_tar(self._root, path, layer_id)
         if self._made:
             layers.flush(self._root)
 
@@ -144,7 +143,15 @@ class Stager:
         entries: Iterable[tuple[Entry, int]],
         verify: Callable[[], None],
     ) -> None:
-        layer.index(layer_id, entries, self._opened[::-1], self._limits, verify)
+        entries = iter(entries)
+        try:
+            layer.index(layer_id, entries, self._opened[::-1], self._limits, verify)
+        except TreeFull:
+            for _ in entries:
+                pass  # they are written as they are read
+            verify()
+            self._unpack_kept(layer_id, path, layer)
+            return
         mount = layer.mount()
         try:
             # What a mount call answers cannot be read; this can.
@@ -153,6 +160,11 @@ class Stager:
             os.close(mount)
         layer.close()
         self._made[layer_id] = path
+
+    def _unpack_kept(self, layer_id: str, path: str, layer: TarLayer) -> None:
+        self._unpack(layer_id, path, layer.reading())
+        layer.close()
+        layer.remove()
 
     def _unpack(self, layer_id: str, path: str, source: Source) -> None:
         os.mkdir(path, 0o755)
@@ -231,6 +243,8 @@ class TarLayer:
         """Writes the index of the entries, once `verify` agrees with what was read.
 
         lowers: descriptors of the layers beneath, the uppermost first
+
+        Raises TreeFull, part of the entries unread, for too many of them.
         """
         try:
             tree = grow(entries, lowers, self._content.copied, limits)
