@@ -262,14 +262,29 @@ class LogLine(TypedDict):
 class Base(TypedDict):
     """What the first step stands on."""
 
-    kind: Literal["image", "scratch", "host", "bootstrap", "archive", "stage"]
+    kind: Literal["image", "scratch", "host", "bootstrap", "archive", "stage", "dockerfile"]
     reference: NotRequired[str]  # image
     platform: NotRequired[str]  # image: "linux/arm64" where another than the build's is asked for
     stage: NotRequired[str]  # stage: a name in the source's `stages`
     programs: NotRequired[list[str]]  # host
     suite: NotRequired[str]  # bootstrap: "debian:bookworm"
     packages: NotRequired[list[str]]  # bootstrap
-    path: NotRequired[str]  # archive, absolute
+    path: NotRequired[str]  # archive, absolute; dockerfile: of the file, absolute, or its name for messages
+    # dockerfile: build/dockerfiles.py puts what it says in the place of this base before anything else looks at it
+    content: NotRequired[str]  # its text, where it is no file
+    context: NotRequired[str]  # absolute folder
+    target: NotRequired[str]  # name or number of a stage; absent: the last
+    args: NotRequired[dict[str, str]]
+    contexts: NotRequired[dict[str, str]]  # absolute folders, or images as "docker-image://reference"
+
+
+class BuildOptions(TypedDict, total=False):
+    """How an image is built; nothing of it is a part of the image or of its identity."""
+
+    no_cache: bool  # runs every step again
+    secrets: dict[str, bytes]  # values by ID, for mounts of type secret
+    ssh: dict[str, str]  # agent sockets by ID, absolute paths, for mounts of type ssh
+    allow: list[str]  # "security.insecure", "network.host"
 
 
 class RunMount(TypedDict):
