@@ -8,9 +8,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.store import layers, mounted, trees
+from stackpy_runtime.store import lasting, layers, mounted, trees
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from stackpy_runtime.store.root import Root
     from stackpy_runtime.store.store import Store
 
@@ -27,12 +29,13 @@ class Collected(NamedTuple):
 
 
 def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
-    """Removes layers without an image or a step, folders of containers without a row, staging folders of the dead.
+    """Removes layers without an image or a step, blobs that no image names, containers' folders without a row, and
+    staging folders of the dead.
 
-    grace: seconds for which a layer or a container's folder is safe after it was made
+    grace: seconds for which something is safe after it was made
 
-    Volumes are never touched. Layers are skipped while somebody holds `layers.using`; a container's folder in which
-    something is mounted is left for the next time. A missing root is left missing.
+    Volumes are never touched. Layers and blobs are skipped while somebody holds `layers.using`; a container's folder in
+    which something is mounted is left for the next time. A missing root is left missing.
     """
     root = store.root
     if not root.exists():
@@ -44,19 +47,30 @@ def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
     return Collected(collected, containers, _staging(root))
 
 
-def _layers(store: Store, root: Root, old: float) -> list[str]:
-    if not _older_layers(root, old) - store.layers_in_use():
+def collect_layers(store: Store, forgotten: AbstractSet[str]) -> list[str]:
+    """Removes those of these layers, however young, that no image and no step refers to; and blobs without an image.
+
+    Returns the layers' IDs: none while somebody holds `layers.using`.
+    """
+    return _layers(store, store.root, time.time() - GRACE_SECONDS, forgotten)
+
+
+def _layers(store: Store, root: Root, old: float, forgotten: AbstractSet[str] = frozenset()) -> list[str]:
+    if not (_older_layers(root, old) | forgotten) - store.layers_in_use() and not _unnamed_blobs(store, old):
         return []
     going: list[str] = []
     staged = layers.reserve(root)
     folder = os.open(root.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Both asked again, now that nobody commits.
+        # All asked again, now that nobody commits.
         used = store.layers_in_use()
-        for layer_id in sorted(_older_layers(root, old) - used):
-            layers.remove(root, layer_id, staged)
-            going.append(layer_id)
+        for layer_id in sorted((_older_layers(root, old) | forgotten) - used):
+            if layers.paths(root, layer_id):
+                layers.remove(root, layer_id, staged)
+                going.append(layer_id)
+        for name in _unnamed_blobs(store, old):
+            os.unlink(f"{root.blobs}/sha256/{name}")
     except BlockingIOError:
         pass  # a build is under way
     finally:
@@ -65,6 +79,18 @@ def _layers(store: Store, root: Root, old: float) -> list[str]:
         layers.discard(root, staged)
     mounted.sweep()
     return going
+
+
+def _unnamed_blobs(store: Store, old: float) -> list[str]:
+    """Names of blobs that were put there before `old` and that no image names, directly or through another blob."""
+    try:
+        older = _older(f"{store.root.blobs}/sha256", old)
+    except FileNotFoundError:
+        return []
+    if not older:
+        return []
+    used = lasting.blobs_in_use(store.root, store.image_documents())
+    return [name for name in older if name not in used]
 
 
 def _older_layers(root: Root, moment: float) -> set[str]:

@@ -8,6 +8,7 @@ from stackpy_runtime.store.database import Database, decode, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
     from stackpy_runtime.model import Image
@@ -60,6 +61,10 @@ class ImageTable(Database):
             references.setdefault(image_id, []).append(reference)
         found = self.rows("SELECT id, document FROM images ORDER BY rowid")
         return [_image(text, references.get(image_id, [])) for image_id, text in found]
+
+    def image_documents(self) -> list[bytes]:
+        """The documents of all images as they are stored."""
+        return [text.encode() for (text,) in self.rows("SELECT document FROM images")]
 
     def image(self, reference: str) -> Image:
         """The image that a reference names, or with this ID or beginning of an ID (`sha256:` may be left out).
@@ -127,6 +132,24 @@ class ImageTable(Database):
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
 
         self.transaction(work)
+
+    def delete_images(self, ids: Iterable[str], wanted: Callable[[Image], bool]) -> list[Image]:
+        """Removes those of the images that `wanted` still agrees with and no container was made of; returns them."""
+
+        def work(connection: sqlite3.Connection) -> list[Image]:
+            gone = []
+            for image_id in ids:
+                row = connection.execute("SELECT document FROM images WHERE id = ?", (image_id,)).fetchone()
+                if row is None or _users(connection, image_id):
+                    continue
+                tags = connection.execute("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (image_id,))
+                image = _image(row[0], [tag for (tag,) in tags])
+                if wanted(image):
+                    connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                    gone.append(image)
+            return gone
+
+        return self.transaction(work)
 
     def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
         """`image rm`: takes the reference away, and removes the image when nothing names it any more.

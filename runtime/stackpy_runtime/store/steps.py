@@ -56,6 +56,13 @@ class StepTable(Database):
             (step_id, layer_id, encode(payload)),
         )
 
+    def step_layers(self) -> dict[str, list[str]]:
+        """Layer → the steps whose result it is; "" for steps that made none."""
+        found: dict[str, list[str]] = {}
+        for step, layer in self.rows("SELECT id, layer FROM steps ORDER BY rowid"):
+            found.setdefault(layer, []).append(step)
+        return found
+
     def delete_steps(self, ids: Iterable[str]) -> None:
         """Forgets results of steps; their layers go with the next garbage collection, where no image has them."""
         self.change_many("DELETE FROM steps WHERE id = ?", [(step,) for step in ids])

@@ -1,0 +1,116 @@
+"""Removing images that nobody refers to, and keeping the build cache within its size."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from stackpy_runtime.store import build_cache, garbage, lasting, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.model import Image
+    from stackpy_runtime.store.build_cache import Entry
+    from stackpy_runtime.store.store import Store
+
+
+class Pruned(NamedTuple):
+    """Images that went, and the bytes that their layers took."""
+
+    images: list[Image]
+    freed: int
+
+
+def images(store: Store, *, every: bool, matches: Callable[[Image], bool] = lambda image: True) -> Pruned:
+    """Removes images without a name, or all that no container was made of with `every`.
+
+    matches: says of an image whether it is asked for
+
+    Images that a kept generation names stay: a rollback may need them. Layers go at once, unless a build is under way:
+    then with the next collection.
+    """
+    named = lasting.of_generations(store.root)
+
+    def wanted(image: Image) -> bool:
+        return (every or not image["references"]) and not lasting.kept_by_history(image, named) and matches(image)
+
+    candidates = [image["id"] for image in store.images() if wanted(image)]
+    gone = store.delete_images(candidates, wanted) if candidates else []
+    return Pruned(gone, _collect(store, {layer for image in gone for layer in image["layers"]}))
+
+
+def cache(store: Store, *, keep: int = 0, matches: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
+    """Removes what was used longest ago from the build cache until at most `keep` bytes are in it; returns what went.
+
+    matches: says of an entry whether it may go
+
+    Older builds that have lost their name are a part of the cache: an image goes with the first of its layers.
+    """
+    named = lasting.of_generations(store.root)
+    young = time.time() - garbage.GRACE_SECONDS
+
+    def older_build(image: Image) -> bool:
+        return (
+            bool(image["recipe"])
+            and not image["references"]
+            and not lasting.kept_by_history(image, named)
+            and _seconds(image["created"]) < young
+        )
+
+    used = {container["image_id"] for container in store.containers()}
+    spare = {image["id"]: image for image in store.images() if image["id"] not in used and older_build(image)}
+    going = [entry for entry in build_cache.excess(build_cache.entries(store, spare), keep) if matches(entry)]
+    doomed = {entry.name for entry in going}
+    ids = [image["id"] for image in spare.values() if doomed.intersection(image["layers"])]
+    if ids:
+        store.delete_images(ids, older_build)
+    return build_cache.remove(store, going)
+
+
+def trim(store: Store, keep: int, *, every: float = 0.0) -> int:
+    """The size policy of the build cache; returns the bytes freed.
+
+    keep: bytes that may stay
+    every: seconds within which nothing is done again, since measuring takes time
+    """
+    root = store.root
+    stamp = f"{root.path}/cache/trimmed"
+    try:
+        if time.time() - os.stat(stamp).st_mtime < every:
+            return 0
+    except FileNotFoundError:
+        pass  # never done
+    os.makedirs(os.path.dirname(stamp), mode=0o700, exist_ok=True)
+    os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.utime(stamp)
+    return sum(entry.size for entry in cache(store, keep=keep))
+
+
+def reclaimable(store: Store) -> dict[str, int]:
+    """Bytes that pruning could free, by what it is that would go: "images", "cache"."""
+    used = {container["image_id"] for container in store.containers()}
+    kept: set[str] = set()
+    spare: set[str] = set()
+    for image in store.images():
+        (kept if image["id"] in used else spare).update(image["layers"])
+    return {
+        "images": sum(usage.layer(store.root, layer) for layer in spare - kept),
+        "cache": sum(entry.size for entry in build_cache.entries(store)),
+    }
+
+
+def _collect(store: Store, candidates: set[str]) -> int:
+    sizes = {layer: usage.layer(store.root, layer) for layer in candidates - store.layers_in_use()}
+    return sum(sizes[layer] for layer in garbage.collect_layers(store, set(sizes)) if layer in sizes)
+
+
+def _seconds(date: str) -> float:
+    """The engine's dates, RFC 3339 in UTC; 0 for what is none."""
+    import calendar
+
+    try:
+        return calendar.timegm(time.strptime(date[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0.0
