@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Literal
 
+    from stackpy_runtime.dockerfile import Compiled
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import (
+        Base,
         Check,
         Container,
         ContainerConfig,
         Image,
+        ImageConfig,
         ImageSource,
         LogLine,
         Network,
@@ -45,6 +48,7 @@ class Engine(ImageVerbs):
         self.root = os.path.abspath(root)
         self._store: Store | None = None
         self._client: Client | None = None
+        self._plain_sources: dict[str, ImageSource] = {}  # recipe ID → what it was resolved from, without Dockerfiles
 
     @property
     def client(self) -> Client:
@@ -159,7 +163,34 @@ class Engine(ImageVerbs):
         """The recipe of an image: hashes what it copies; changes nothing. Raises InvalidConfig and NotFound."""
         from stackpy_runtime.build.recipe import resolve
 
-        return resolve(source, self.store)
+        plain = self._plain(source)
+        recipe = resolve(plain, self.store)
+        if plain is not source:
+            self._plain_sources[recipe["id"]] = plain
+        return recipe
+
+    def read_dockerfile(self, base: Base, *, every: bool = False) -> Compiled:
+        """A Dockerfile compiled, with its warnings; builds nothing. Raises InvalidConfig for all its errors at once.
+
+        every: looks at the stages too that the target does not need
+        """
+        from stackpy_runtime.build.dockerfiles import compiled
+
+        return compiled(base, self._base_config, every=every)
+
+    def _plain(self, source: ImageSource) -> ImageSource:
+        """A source with what its Dockerfiles say in their places."""
+        from stackpy_runtime.build import dockerfiles
+
+        return dockerfiles.expanded(source, self._base_config) if dockerfiles.present(source) else source
+
+    def _base_config(self, base: Base) -> ImageConfig | None:
+        from stackpy_runtime.errors import NotFound
+
+        try:
+            return self.store.image(base["reference"])["config"]
+        except NotFound:
+            return None
 
     def built(self, ids: Iterable[str]) -> set[str]:
         """Those of these step IDs whose result is in the store."""
@@ -191,9 +222,16 @@ class Engine(ImageVerbs):
         """Builds what of a recipe is not in the store. Raises ProcessFailed with a failing step's output."""
         from stackpy_runtime.build.execute import build
 
+        plain = self._plain_sources.get(recipe["id"])
+        if plain is None:
+            plain = self._plain(source)
+            if plain is not source and self.resolve(source)["id"] != recipe["id"]:
+                from stackpy_runtime.errors import Conflict
+
+                raise Conflict("the Dockerfile, or what it copies, changed since the plan was made", hint="plan again")
         return build(
             self._writable(),
-            source,
+            plain,
             recipe,
             key=key,
             tags=tags,
