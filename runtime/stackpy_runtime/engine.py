@@ -221,6 +221,7 @@ class Engine(ImageVerbs):
     ) -> Image:
         """Builds what of a recipe is not in the store. Raises ProcessFailed with a failing step's output."""
         from stackpy_runtime.build.execute import build
+        from stackpy_runtime.build.shortage import explained
 
         plain = self._plain_sources.get(recipe["id"])
         if plain is None:
@@ -229,16 +230,18 @@ class Engine(ImageVerbs):
                 from stackpy_runtime.errors import Conflict
 
                 raise Conflict("the Dockerfile, or what it copies, changed since the plan was made", hint="plan again")
-        return build(
-            self._writable(),
-            plain,
-            recipe,
-            key=key,
-            tags=tags,
-            labels=labels,
-            runner=self._run_step,
-            progress=progress,
-        )
+        store = self._writable()
+        with explained(store):
+            return build(
+                store,
+                plain,
+                recipe,
+                key=key,
+                tags=tags,
+                labels=labels,
+                runner=self._run_step,
+                progress=progress,
+            )
 
     def _run_step(self, step: Any, output: Callable[[str], None]) -> int:
         """Runs a RUN step in the sandbox; `output` gets what it prints, as it comes."""

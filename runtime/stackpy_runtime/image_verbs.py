@@ -8,7 +8,8 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.image.layer_tar import Sink
-    from stackpy_runtime.model import Container, Difference, Image, ImageLine, Progress
+    from stackpy_runtime.model import CacheUsage, Container, Difference, DiskUsage, Image, ImageLine, Progress
+    from stackpy_runtime.store.pruning import Pruned
     from stackpy_runtime.store.store import Store
 
     Report = Callable[[Progress], None]
@@ -133,6 +134,50 @@ class ImageVerbs:
             return make()
         with still(self.client, found):
             return make()
+
+    # --- the disk ----------------------------------------------------------------------------------------------------
+
+    def disk_usage(self) -> DiskUsage:
+        """Who takes how much of the disk, as `du` counts it; measures containers, volumes and cache folders anew."""
+        from stackpy_runtime.store.accounting import disk_usage
+
+        return disk_usage(self.store)
+
+    def prune_images(
+        self, *, every: bool = False, until: str = "", labels: Sequence[tuple[str, str | None, bool]] = ()
+    ) -> Pruned:
+        """Removes images without a name, or with `every` all that no container was made of; returns them and the bytes.
+
+        until: an RFC 3339 time; younger images stay
+        labels: (name, value or None for any, whether it must be there) that an image must meet, all of them
+
+        Images of kept generations stay. What a running build uses stays until the next collection.
+        """
+        from stackpy_runtime.image.describing import asked
+        from stackpy_runtime.store import pruning
+
+        return pruning.images(self._writable(), every=every, matches=asked(until, labels))
+
+    def prune_cache(self, *, keep: int = 0, until: float = float("inf"), mounts: bool = True) -> list[CacheUsage]:
+        """Removes what was used longest ago from the build cache, until at most `keep` bytes are in it.
+
+        until: seconds since 1970; what was used later stays
+        mounts: also folders that RUN steps keep, and what is known of contexts' files
+        """
+        from stackpy_runtime.store import pruning
+
+        gone = pruning.cache(
+            self._writable(),
+            keep=keep,
+            matches=lambda entry: entry.used < until and (mounts or entry.kind == "step"),
+        )
+        return [{"id": entry.name, "kind": entry.kind, "size": entry.size, "used": entry.used} for entry in gone]
+
+    def trim_cache(self, keep: int, *, every: float = 3600.0) -> int:
+        """Keeps the build cache below `keep` bytes; does nothing for `every` seconds. Returns the bytes freed."""
+        from stackpy_runtime.store import pruning
+
+        return pruning.trim(self._writable(), keep, every=every)
 
     def image_history(self, reference: str) -> list[ImageLine]:
         """How an image came about, the last step first; raises NotFound."""

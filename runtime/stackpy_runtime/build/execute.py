@@ -232,6 +232,8 @@ class _Build:
             return None
         if "boot" in found["config"]:
             self._unsettled.append((step_id, found["layer"]))
+        if found["layer"]:
+            layers.touch(self._store.root, found["layer"])  # what was used last is pruned last
         return found["layer"]
 
     def _of_an_image(self, step_id: str) -> str | None:

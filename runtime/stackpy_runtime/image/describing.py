@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from stackpy_runtime.image import epochs
 from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from stackpy_runtime.model import Image, ImageLine
     from stackpy_runtime.store.store import Store
 
@@ -34,3 +37,19 @@ def history(store: Store, image: Image) -> list[ImageLine]:
     if found:
         found[-1]["id"] = image["id"]  # only the whole is an image: the steps below have no ID of their own
     return found[::-1]
+
+
+def asked(until: str, labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Image], bool]:
+    """Whether an image is older than `until` and has, or has not, each of the labels; for `image prune`.
+
+    labels: (name, value or None for any, whether it must be there)
+    """
+    limit = epochs.seconds(until) if until else None
+
+    def matches(image: Image) -> bool:
+        if limit is not None and epochs.seconds(image["created"]) >= limit:
+            return False
+        own = image["config"].get("Labels", {})
+        return all((name in own and value in (None, own[name])) == wanted for name, value, wanted in labels)
+
+    return matches

@@ -94,7 +94,7 @@ def adopt(root: Root, source: str, layer_id: str) -> str:
         except OSError as error:
             if error.errno not in (17, 39):  # EEXIST, ENOTEMPTY: the layer is there already
                 raise _failure("create", target, error) from None
-        _make_young(root, layer_id)
+        touch(root, layer_id)
     return target
 
 
@@ -105,7 +105,7 @@ def adopt_tar(root: Root, source: str, layer_id: str) -> None:
     target = place(root, layer_id)
     with using(root):
         if exists(root, layer_id):
-            _make_young(root, layer_id)
+            touch(root, layer_id)
             return
         try:
             for suffix in (TAR, INDEX):
@@ -114,8 +114,8 @@ def adopt_tar(root: Root, source: str, layer_id: str) -> None:
             raise _failure("create", target + suffix, error) from None
 
 
-def _make_young(root: Root, layer_id: str) -> None:
-    """A layer may have been left by a crash long ago, without anybody referring to it: from now on it is young."""
+def touch(root: Root, layer_id: str) -> None:
+    """Makes a layer young: whoever uses it now, or is about to refer to it, wants it to be collected last."""
     for path in paths(root, layer_id):
         os.utime(path, follow_symlinks=False, ns=_times(path))
 
