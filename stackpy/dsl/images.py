@@ -98,6 +98,32 @@ class Image(Frozen):
         return _make(cls, None if valid is None else {"kind": "archive", "path": valid}, call)
 
     @classmethod
+    @checked("image", lambda cls, *_: _make(cls, None, caller()))
+    def dockerfile(
+        cls,
+        context: str = ".",
+        *,
+        file: str | None = None,
+        target: str | None = None,
+        args: Mapping[str, Scalar] | None = None,
+    ) -> Image:
+        """An image that a Dockerfile describes.
+
+        context: the folder that it copies from, relative to the file that says it
+        file: the Dockerfile, relative likewise; without it the `Dockerfile` in the context
+        target: the name or number of the stage to build; without it the last
+        args: values of its ARGs
+        """
+        call = caller(("context",))
+        place = Place(call, "this Dockerfile", ("context",))
+        base: dict[str, Any] = {"kind": "dockerfile", "context": place.parse(text, context)}
+        given = {"file": (text, file), "target": (text, target), "args": (instructions.arguments, args)}
+        for name, (parser, value) in given.items():
+            if value is not None:
+                base[name] = Place(call, "this Dockerfile", (name,)).parse(parser, value)
+        return _make(cls, None if None in base.values() else base, call)
+
+    @classmethod
     def _of(cls, base: dict[str, Any], call: Call) -> Image:
         """An image on a base that is known to be valid."""
         return _make(cls, base, call)
@@ -266,7 +292,7 @@ class Image(Frozen):
 
     def __repr__(self) -> str:
         base = self._base or {}
-        what = base.get("reference") or base.get("suite") or base.get("path") or base.get("kind", "?")
+        what = next((base[key] for key in ("reference", "suite", "path", "context", "kind") if key in base), "?")
         return f"<image {what}>" if not self._steps else f"<image {what} and {len(self._steps)} steps>"
 
 

@@ -75,6 +75,21 @@ def variables(value: object) -> dict[str, str]:
     return result
 
 
+def arguments(value: object) -> dict[str, str]:
+    """Values of a Dockerfile's ARGs."""
+    complaints = Complaints()
+    try:
+        result: dict[str, Any] = values.pairs(value, alone=None)
+    except Invalid as invalid:
+        complaints.add(invalid)
+        result = invalid.rest or {}
+    for key, content in result.items():
+        if content is None:
+            complaints.add(Invalid(f"gives `{key}` no value", "leave it out to take the Dockerfile's default"))
+    complaints.settle()
+    return result
+
+
 def exposed(value: object) -> str:
     """A port with its protocol: "80/tcp", "8000-8010/udp"."""
     match = _PORT.fullmatch(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None

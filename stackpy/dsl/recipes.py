@@ -117,6 +117,11 @@ class Recipes:
                 contents.missing(self._reader, place, base["path"], path)
                 return None
             base = {**base, "path": path}
+        elif base["kind"] == "dockerfile":
+            described = self._dockerfile(image, base)
+            if described is None:
+                return None
+            base = described
         sound = True
         for step in image._steps:
             written = self._step(step)
@@ -128,6 +133,24 @@ class Recipes:
             return None
         key = repr((base, [{name: value for name, value in step.items() if name != "line"} for step in steps]))
         return {"base": base, "steps": steps}, key
+
+    def _dockerfile(self, image: Image, base: dict[str, Any]) -> dict[str, Any] | None:
+        """The base with absolute paths; None after reporting what is not there. The whole context is watched."""
+        folder, reader = image._call.folder, self._reader
+        context = reader.absolute(folder, base["context"])
+        path = reader.absolute(folder, base["file"]) if "file" in base else os.path.join(context, "Dockerfile")
+        sound = True
+        if not reader.matches(context, "."):
+            place = Place(image._call, "this Dockerfile", ("context",))
+            contents.missing(reader, place, base["context"], context)
+            sound = False
+        reader.watch(path)
+        reader.watch(f"{path}.dockerignore")
+        if sound and "file" in base and not reader.exists(path):
+            contents.missing(reader, Place(image._call, "this Dockerfile", ("file",)), base["file"], path)
+            sound = False
+        rest = {name: value for name, value in base.items() if name != "file"}
+        return {**rest, "context": context, "path": path} if sound else None
 
     def _step(self, step: Step) -> dict[str, Any] | None:
         call = step.call

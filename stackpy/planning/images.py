@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from stackpy.dsl.specs import Spec
     from stackpy.planning.plan import Observation, Recipe
 
-# bases that exist already or are empty: nothing is made for the first step of a recipe that stands on them
-_GIVEN_BASES = frozenset({"image", "scratch"})
+# bases that exist already or are empty: nothing is made for the first step of a recipe that stands on them; what a
+# Dockerfile begins with is one of the same
+_GIVEN_BASES = frozenset({"image", "scratch", "dockerfile"})
 
 
 def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:

@@ -37,6 +37,38 @@ def test_archive_is_found_beside_the_stack_file(tmp_path: Path) -> None:
     assert str(tmp_path / "img.tar") in loaded.inputs.files
 
 
+def test_dockerfile_is_found_beside_the_stack_file(tmp_path: Path) -> None:
+    text = "Container('web', image=Image.dockerfile('app', target='run', args={'N': 1}).env(A='1'))"
+    loaded = load_text(tmp_path, text, {"app/Dockerfile": "FROM scratch\n"})
+    source = loaded.stack.resources["image.web"].fields["source"]
+    folder = str(tmp_path / "app")
+    base = {
+        "kind": "dockerfile",
+        "context": folder,
+        "target": "run",
+        "args": {"N": "1"},
+        "path": f"{folder}/Dockerfile",
+    }
+    assert (source["base"], [step["instruction"] for step in source["steps"]]) == (base, ["env"])
+    watched = {f"{folder}/Dockerfile", f"{folder}/Dockerfile.dockerignore", f"{folder}/.dockerignore"}
+    assert watched <= set(loaded.inputs.files)
+    assert folder in loaded.inputs.folders
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Image.dockerfile('nowhere')", "`context` of this Dockerfile: no such file or folder: `nowhere`"),
+        ("Image.dockerfile('.', file='Dockerfil')", "`file` of this Dockerfile: no such file or folder: `Dockerfil`"),
+        ("Image.dockerfile('.', args={'A': None})", "`args` of this Dockerfile gives `A` no value"),
+        ("Image.dockerfile('.', arg={})", "unknown argument `arg` of image"),
+    ],
+)
+def test_dockerfile_problems(tmp_path: Path, text: str, message: str) -> None:
+    found = complaints(tmp_path, f"Container('web', image={text})", {"Dockerfile": ""})
+    assert found.splitlines()[0] == f"error: {message}"
+
+
 @pytest.mark.parametrize(
     ("call", "step"),
     [

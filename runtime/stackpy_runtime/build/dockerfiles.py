@@ -57,7 +57,7 @@ def compiled(base: Base, config_of: ConfigOf, *, every: bool = False) -> Compile
     """
     from stackpy_runtime.dockerfile import compile as compile_text
 
-    path, context = base.get("path", "Dockerfile"), base["context"]
+    path, context = _found(base), base["context"]
     text = base["content"] if "content" in base else _read(path)
     ignore_file = f"{path}.dockerignore" if "content" not in base else ""
     if not os.path.isfile(ignore_file):
@@ -77,6 +77,16 @@ def compiled(base: Base, config_of: ConfigOf, *, every: bool = False) -> Compile
         ignored=_ignored(context, ignore_file),
         every=every,
     )
+
+
+def _found(base: Base) -> str:
+    """The Dockerfile's path; `dockerfile` where only that is there, as docker does."""
+    path = base.get("path", "Dockerfile")
+    folder, name = os.path.split(path)
+    lower = os.path.join(folder, "dockerfile")
+    if name == "Dockerfile" and "content" not in base and not os.path.lexists(path) and os.path.lexists(lower):
+        return lower
+    return path
 
 
 def _read(path: str) -> str:
