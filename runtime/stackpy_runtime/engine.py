@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import (
         Base,
+        BuildOptions,
         Check,
         Container,
         ContainerConfig,
@@ -218,6 +219,7 @@ class Engine(ImageVerbs):
         tags: list[str],
         labels: dict[str, str],
         progress: Callable[[Progress], None],
+        options: BuildOptions | None = None,
     ) -> Image:
         """Builds what of a recipe is not in the store. Raises ProcessFailed with a failing step's output."""
         from stackpy_runtime.build.execute import build

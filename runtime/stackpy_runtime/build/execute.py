@@ -15,7 +15,7 @@ from stackpy_runtime.build import bases, settings
 from stackpy_runtime.build.steps import Place, make_layer, needs_layer
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.linux.proc import boot_id
-from stackpy_runtime.model import Image, ImageConfig, ImageSource, Progress, Recipe, RecipeStep, Step
+from stackpy_runtime.model import BuildOptions, Image, ImageConfig, ImageSource, Progress, Recipe, RecipeStep, Step
 from stackpy_runtime.store import layers, locks
 from stackpy_runtime.store.images import with_tag
 
@@ -39,6 +39,7 @@ def build(
     labels: dict[str, str],
     runner: Runner,
     progress: Report,
+    options: BuildOptions | None = None,
 ) -> Image:
     """The image of a recipe, built as far as it is not in the store; recorded, tagged, and remembered under `key`.
 
@@ -53,7 +54,7 @@ def build(
     image = _finished(store, source, recipe)
     if image is None:
         with layers.using(store.root):
-            build_ = _Build(store, source, recipe, runner, progress)
+            build_ = _Build(store, source, recipe, runner, progress, options or {})
             try:
                 image = build_.run()
             finally:
@@ -102,9 +103,17 @@ def _report(progress: Report, step: RecipeStep, index: int, count: int, *, cache
 class _Build:
     """One build under way."""
 
-    def __init__(self, store: Store, source: ImageSource, recipe: Recipe, runner: Runner, progress: Report) -> None:
+    def __init__(
+        self,
+        store: Store,
+        source: ImageSource,
+        recipe: Recipe,
+        runner: Runner,
+        progress: Report,
+        options: BuildOptions,
+    ) -> None:
         self._store, self._source, self._recipe = store, source, recipe
-        self._runner, self._progress = runner, progress
+        self._runner, self._progress, self._options = runner, progress, options
         self._boot = boot_id()
         self._created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._contexts: dict[str, Context] = {}
