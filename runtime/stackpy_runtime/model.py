@@ -255,6 +255,7 @@ class DiskUsage(TypedDict):
     containers: list[ContainerUsage]
     volumes: list[VolumeUsage]
     cache: list[CacheUsage]
+    rest: int  # the index, history, logs, and what a collection will remove
     free: int  # left on the file system
 
 

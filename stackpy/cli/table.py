@@ -49,6 +49,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("image ls", "image", "LS"),
             ("image inspect", "image", "INSPECT"),
             ("image rm", "image", "RM"),
+            ("image prune", "prune", "IMAGES"),
             ("image history", "image_history", "HISTORY"),
             ("image tag", "image_history", "IMAGE_TAG"),
             ("image save", "save", "IMAGE_SAVE"),
@@ -69,6 +70,9 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Host",
         (
             ("system check", "system", "CHECK"),
+            ("system df", "system", "DF"),
+            ("system prune", "prune", "SYSTEM"),
+            ("builder prune", "prune", "BUILDER"),
             ("completion", "completion", "COMMAND"),
             ("version", "version", "COMMAND"),
         ),

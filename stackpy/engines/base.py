@@ -198,3 +198,29 @@ class ImageEngine(Protocol):
         self, name: str, *, reference: str, instructions: list[str], message: str, author: str, pause: bool
     ) -> dict[str, Any]:
         """Makes an image of a container; one that runs stands still meanwhile with `pause`."""
+
+    def system_df(self) -> dict[str, Any]:
+        """What takes how much of the disk, in bytes as `du` counts them.
+
+        {summary: [{type, total, active, size, reclaimable}], images, containers, volumes, cache, …}
+        """
+
+    def images_prune(self, every: bool, until: str, labels: list[tuple[str, str | None, bool]]) -> dict[str, Any]:
+        """Removes images without a name, or with `every` all that no container was made of: {images, freed}.
+
+        until: RFC 3339, younger ones stay; labels: (name, value or None for any, whether it must be there)
+        """
+
+    def cache_prune(self, keep: int, until: str, mounts: bool) -> list[dict[str, Any]]:
+        """Removes what was used longest ago from the build cache until `keep` bytes are left: [{id, kind, size}].
+
+        mounts: also folders that RUN steps keep
+        """
+
+    def system_prune(
+        self, every: bool, volumes: bool, until: str, labels: list[tuple[str, str | None, bool]]
+    ) -> dict[str, Any]:
+        """Removes what belongs to no stack and is not used: {containers, networks, volumes, images, cache, freed}."""
+
+    def trim_cache(self, keep: int) -> None:
+        """Keeps the build cache below `keep` bytes, now and then."""

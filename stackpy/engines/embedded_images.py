@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
     Report = Callable[[Document], None]
+    Label = tuple[str, str | None, bool]
 
 
 class EmbeddedImages:
@@ -85,3 +86,49 @@ class EmbeddedImages:
             name, reference=reference, instructions=instructions, message=message, author=author, pause=pause
         )
         return made
+
+    def system_df(self) -> Document:
+        """See ImageEngine."""
+        from stackpy.engines import disk
+
+        usage: Document = self._engine.disk_usage()
+        return {"summary": disk.summary(usage), **usage}
+
+    def images_prune(self, every: bool, until: str, labels: list[Label]) -> Document:
+        """See ImageEngine."""
+        images, freed = self._engine.prune_images(every=every, until=until, labels=labels)
+        return {"images": [{"id": image["id"], "references": image["references"]} for image in images], "freed": freed}
+
+    def cache_prune(self, keep: int, until: str, mounts: bool) -> list[Document]:
+        """See ImageEngine."""
+        from stackpy.engines.observation import seconds
+
+        limit = seconds(until) if until else float("inf")
+        gone: list[Document] = self._engine.prune_cache(keep=keep, until=limit, mounts=mounts)
+        return gone
+
+    def system_prune(self, every: bool, volumes: bool, until: str, labels: list[Label]) -> Document:
+        """See ImageEngine."""
+        from stackpy.engines import pruning
+
+        engine = self._engine
+        before = engine.disk_usage()
+        containers = pruning.containers(engine, until, labels)
+        networks = pruning.networks(engine, until, labels)
+        removed = pruning.volumes(engine, labels) if volumes else []
+        images = self.images_prune(every, until, labels)
+        cache = [] if labels else self.cache_prune(0, until, every)
+        gone = {*containers, *removed}
+        freed = sum(row["size"] for key in ("containers", "volumes") for row in before[key] if row["name"] in gone)
+        return {
+            "containers": containers,
+            "networks": networks,
+            "volumes": removed,
+            "images": images["images"],
+            "cache": cache,
+            "freed": freed + images["freed"] + sum(row["size"] for row in cache),
+        }
+
+    def trim_cache(self, keep: int) -> None:
+        """See ImageEngine."""
+        self._engine.trim_cache(keep)

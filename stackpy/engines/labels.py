@@ -17,6 +17,7 @@ REPLICA = "stackpy.replica"  # 1..n
 GENERATION = "stackpy.generation"
 SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
 DEPENDENCIES = "stackpy.dependencies"  # JSON: [[address, condition]] at the last apply
+ANONYMOUS = "stackpy.anonymous"  # a volume that was made for one container
 RECIPE = "stackpy.recipe"  # of a container: the recipe ID of its image
 SECRETS = "stackpy.secrets"  # JSON: {secret: fingerprint of the value that the container was made with}
 PREFIX = "stackpy."

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import errno
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 from stackpy_runtime.errors import EngineError, ProcessFailed
-from stackpy_runtime.image.limits import size_text
-from stackpy_runtime.store import garbage, pruning, usage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stackpy_runtime.store.store import Store
 
 # As strerror(3) words ENOSPC and EDQUOT, in whichever process; and as the index says it.
 _WORDS = ("no space left on", "disk quota exceeded")
 
 
-@contextmanager
-def explained(store: Store) -> Iterator[None]:
+class explained:
     """Around a build: a failure for want of space is raised with a hint that says what would help."""
-    try:
-        yield
-    except EngineError as error:
-        if _for_want_of_space(error):
-            error.hint = _advice(store)
-        raise
-    except OSError as error:
-        if not _for_want_of_space(error):
-            raise
-        raise EngineError(f"the build cannot go on: {(error.strerror or '').lower()}", hint=_advice(store)) from error
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or not _for_want_of_space(error):
+            return
+        if isinstance(error, EngineError):
+            error.hint = _advice(self._store)
+        elif isinstance(error, OSError):
+            reason = (error.strerror or "").lower()
+            raise EngineError(f"the build cannot go on: {reason}", hint=_advice(self._store)) from error
 
 
 def _for_want_of_space(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (28, 122):  # ENOSPC, EDQUOT
         return True
     text = f"{error}\n{error.output if isinstance(error, ProcessFailed) else ''}".lower()
-    return any(words in text for words in _WORDS)
+    return isinstance(error, EngineError) and any(words in text for words in _WORDS)
 
 
 def _advice(store: Store) -> str:
     """What pruning would free; what crashes have left is removed at once."""
+    # Only a build that has failed needs these.
+    from stackpy_runtime.image.limits import size_text
+    from stackpy_runtime.store import garbage, pruning, usage
+
     garbage.collect(store)
     spare = pruning.reclaimable(store)
     parts = [

@@ -8,7 +8,10 @@ from stackpy_runtime.store import build_cache, layers, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from stackpy_runtime.model import Container, DiskUsage, Image, ImageUsage
+    from stackpy_runtime.store.root import Root
     from stackpy_runtime.store.store import Store
 
 
@@ -21,8 +24,10 @@ def disk_usage(store: Store) -> DiskUsage:
         for layer in {layer for image in images for layer in image["layers"]}
         if layers.exists(root, layer)
     }
+    cache = build_cache.entries(store)
+    known = sizes.keys() | {entry.name for entry in cache}
     return {
-        "layers": sum(sizes.values()) + usage.allocated(root.blobs),
+        "layers": sum(sizes.values()) + (usage.allocated(root.blobs) if images else 0),
         "images": _images(images, containers, sizes),
         "containers": [
             {
@@ -45,10 +50,8 @@ def disk_usage(store: Store) -> DiskUsage:
             }
             for volume in store.volumes()
         ],
-        "cache": [
-            {"id": entry.name, "kind": entry.kind, "size": entry.size, "used": entry.used}
-            for entry in build_cache.entries(store)
-        ],
+        "cache": [{"id": entry.name, "kind": entry.kind, "size": entry.size, "used": entry.used} for entry in cache],
+        "rest": _rest(root, known) if root.exists() else 0,
         "free": usage.free(root.path) if root.exists() else 0,
     }
 
@@ -75,6 +78,14 @@ def _images(images: list[Image], containers: list[Container], sizes: dict[str, i
             }
         )
     return found
+
+
+def _rest(root: Root, known: Set[str]) -> int:
+    """What is no image, container, volume or cache: the index, history, logs, and what a collection will remove."""
+    counted = (root.layers, root.blobs, root.containers, root.volumes, f"{root.path}/cache")
+    paths = [path for name in os.listdir(root.path) if (path := f"{root.path}/{name}") not in counted]
+    unknown = {layers.identifier(name) for name in os.listdir(root.layers)} - known - {""}
+    return sum(map(usage.allocated, paths)) + sum(usage.layer(root, layer) for layer in unknown)
 
 
 def _mounts(container: Container, volume: str) -> bool:

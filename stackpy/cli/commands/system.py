@@ -1,11 +1,11 @@
-"""stackpy system check."""
+"""stackpy system check, df."""
 
 from __future__ import annotations
 
 import sys
 
 from stackpy.cli import terminal
-from stackpy.cli.grammar import Command
+from stackpy.cli.grammar import Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,100 @@ def check(context: Context, arguments: Any) -> int:
     return int(bool(missing))
 
 
+def df(context: Context, arguments: Any) -> int:
+    """Says what takes how much of the disk, in docker's columns."""
+    usage = context.engine().system_df()
+    if context.json:
+        terminal.print_json(usage)
+        return 0
+    if arguments.verbose:
+        _print_all(usage)
+        return 0
+    from stackpy.engines.disk import percentage
+
+    size = terminal.size
+    cells = [
+        (
+            row["type"],
+            str(row["total"]),
+            str(row["active"]),
+            size(row["size"]),
+            size(row["reclaimable"]) + percentage(row),
+        )
+        for row in usage["summary"]
+    ]
+    terminal.print_table(("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), cells)
+    return 0
+
+
+def _print_all(usage: dict[str, Any]) -> None:
+    import time
+
+    from stackpy.cli.commands.image import age, short
+    from stackpy.engines.listings import period, status
+
+    size, now = terminal.size, time.time()
+    print("Images space usage:\n")
+    terminal.print_table(
+        ("REFERENCE", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"),
+        [
+            (
+                ", ".join(row["references"]) or "<none>",
+                short(row["id"]),
+                age(row["created"]),
+                size(row["size"]),
+                size(row["shared"]),
+                size(row["unique"]),
+                str(row["containers"]),
+            )
+            for row in usage["images"]
+        ],
+    )
+    print("\nContainers space usage:\n")
+    terminal.print_table(
+        ("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"),
+        [
+            (
+                short(row["id"]),
+                short(row["image"]) if row["image"].startswith("sha256:") else row["image"],
+                " ".join(row["command"])[:20],
+                str(row["volumes"]),
+                size(row["size"]),
+                age(row["created"]),
+                status(row["state"], now),
+                row["name"],
+            )
+            for row in usage["containers"]
+        ],
+    )
+    print("\nLocal Volumes space usage:\n")
+    terminal.print_table(
+        ("VOLUME NAME", "LINKS", "SIZE"),
+        [(row["name"], str(row["links"]), size(row["size"])) for row in usage["volumes"]],
+    )
+    cached = next(row["size"] for row in usage["summary"] if row["type"] == "Build Cache")
+    print(f"\nBuild cache usage: {size(cached)}\n")
+    terminal.print_table(
+        ("CACHE ID", "CACHE TYPE", "SIZE", "LAST USED"),
+        [
+            (row["id"][:25], row["kind"], size(row["size"]), f"{period(now - row['used'])} ago")
+            for row in usage["cache"]
+        ],
+    )
+
+
 CHECK = Command(
     "system check",
     "Say what this host can and cannot do, and the command that mends it",
     check,
     examples=[("sudo stackpy system check", "before the first apply, or when something does not work")],
+)
+
+DF = Command(
+    "system df",
+    "Show what takes how much of the disk",
+    df,
+    details="Sizes are those on disk, as `du` counts them; what images share is counted once.",
+    options=[Option("-v", "--verbose", help="every image, container, volume and entry of the build cache")],
+    examples=[("stackpy system df -v", "before a prune")],
 )
