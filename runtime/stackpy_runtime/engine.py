@@ -206,9 +206,11 @@ class Engine(ImageVerbs):
         return self.store.recipes(beginning)
 
     def forget_recipes(self, beginning: str) -> None:
-        """Forgets them; the images stay."""
-        for key in self.store.recipes(beginning):
-            self.store.delete_recipe(key)
+        """Forgets them, and the build cache that no other key has; images with a name, or in use, stay."""
+        from stackpy_runtime.store import pruning
+
+        if self.store.root.exists():
+            pruning.forget(self.store, beginning)
 
     def build(
         self,

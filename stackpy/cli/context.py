@@ -75,6 +75,8 @@ class Context:
 
             url = self.globals.engine or (self._project.settings.engine if self._project else None)
             self._engine = connect(url, self.globals.root or None)
+            if self._project is not None and self._project.settings.cache_keep is not None:
+                self._engine.cache_keep = self._project.settings.cache_keep
         return self._engine
 
     def plan(self, targets: Iterable[str] = ()) -> Planned:

@@ -28,6 +28,7 @@ class StackEngine(Protocol):
 
     name: str  # embedded, docker, …
     root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
+    cache_keep: int  # bytes to which the engine's build cache keeps
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """Computes recipes and fingerprints: hashes what images copy; changes nothing.
@@ -188,6 +189,32 @@ class ImageEngine(Protocol):
         instructions: Dockerfile lines that make its configuration
         """
 
+    def dockerfile(self, base: dict[str, Any], every: bool) -> dict[str, Any]:
+        """What is to be said of a Dockerfile; builds nothing. Raises StackpyError for all its errors at once.
+
+        base: kind, path, content, context, target, args, contexts, platform (stackpy_runtime.model.Base)
+        every: looks at stages that are not needed too
+
+        warnings: [{rule, file, line, message, source, url, text}]; unused: build arguments that no ARG takes
+        """
+
+    def image_build(
+        self,
+        source: dict[str, Any],
+        *,
+        key: str,
+        tags: list[str],
+        options: dict[str, Any],
+        report: Callable[[dict[str, Any]], None],
+    ) -> dict[str, Any]:
+        """Builds an image that is no part of a stack: {id, references, …}.
+
+        source: stackpy_runtime.model.ImageSource
+        key: under which its recipe is remembered, for the reasons of the next build
+        options: no_cache, secrets, ssh, allow (stackpy_runtime.model.BuildOptions)
+        report: told of steps, output and downloads
+        """
+
     def container_export(self, name: str, out: BinaryIO) -> None:
         """Writes a container's tree, without what is mounted in it, as a tar."""
 
@@ -221,6 +248,3 @@ class ImageEngine(Protocol):
         self, every: bool, volumes: bool, until: str, labels: list[tuple[str, str | None, bool]]
     ) -> dict[str, Any]:
         """Removes what belongs to no stack and is not used: {containers, networks, volumes, images, cache, freed}."""
-
-    def trim_cache(self, keep: int) -> None:
-        """Keeps the build cache below `keep` bytes, now and then."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
+CACHE_KEEP = 10 << 30  # bytes of build cache, where stackpy.toml says nothing
+
+
 class EmbeddedEngine(EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
@@ -40,6 +43,8 @@ class EmbeddedEngine(EmbeddedImages):
         self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
+        self._built = False  # by this command, so that the build cache has grown
+        self.cache_keep = CACHE_KEEP
 
     @property
     def _engine(self) -> Engine:
@@ -147,6 +152,7 @@ class EmbeddedEngine(EmbeddedImages):
             if change.action is Action.DELETE:
                 raise StackpyError("images are removed by `destroy --images` and `image rm` alone")
             image = provisioning.build(engine, change, desired, report)
+            self._built = True
             self._image_ids[desired.recipes[change.address].id] = image
         elif kind == "network":
             provisioning.network(engine, change, desired, generation)
@@ -199,7 +205,15 @@ class EmbeddedEngine(EmbeddedImages):
         """See StackEngine."""
         from stackpy.engines import generations
 
-        generations.write(self.root, stack, generation, document)
+        # What a rollback to this generation would need, so that no prune takes it away.
+        images = sorted({container["image_id"] for container in self._engine.containers(stack)})
+        generations.write(self.root, stack, generation, {**document, "images": images})
+        if self._built:
+            self._built = False
+            try:
+                self._engine.trim_cache(self.cache_keep)
+            except StackpyError:
+                pass  # the apply is done; the next one tries again
 
     def recorded(self, stack: str) -> Mapping[str, Any] | None:
         """See StackEngine."""

@@ -69,6 +69,27 @@ class EmbeddedImages:
         made = self._engine.import_image(path, reference=reference, instructions=instructions, message=message)
         return made
 
+    def dockerfile(self, base: Document, every: bool) -> Document:
+        """See ImageEngine."""
+        made = self._engine.read_dockerfile(base, every=every)
+        fields = ("rule", "file", "line", "message", "source", "url")
+        return {
+            "warnings": [
+                {**{field: getattr(warning, field) for field in fields}, "text": str(warning)}
+                for warning in made.warnings
+            ],
+            "unused": sorted(base.get("args", {}).keys() - made.used_args),
+        }
+
+    def image_build(
+        self, source: Document, *, key: str, tags: list[str], options: Document, report: Report
+    ) -> Document:
+        """See ImageEngine."""
+        engine = self._engine
+        recipe = engine.resolve(source)
+        made: Document = engine.build(source, recipe, key=key, tags=tags, labels={}, progress=report, options=options)
+        return made
+
     def container_export(self, name: str, out: BinaryIO) -> None:
         """See ImageEngine."""
         self._engine.export_container(name, out)
@@ -128,7 +149,3 @@ class EmbeddedImages:
             "cache": cache,
             "freed": freed + images["freed"] + sum(row["size"] for row in cache),
         }
-
-    def trim_cache(self, keep: int) -> None:
-        """See ImageEngine."""
-        self._engine.trim_cache(keep)

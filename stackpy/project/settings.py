@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     vars: values of variables; publish: the host address of published ports that name none
     path: stackpy.toml's, or "" where there is none
     sources: the keys under which each of `vars` stands in the file
+    cache_keep: bytes to which the build cache keeps; None: the engine's default
     """
 
     folder: str
@@ -38,6 +39,7 @@ class Settings(NamedTuple):
     vars: Mapping[str, Any] = {}
     publish: str = "127.0.0.1"
     sources: Mapping[str, tuple[str, ...]] = {}
+    cache_keep: int | None = None
 
 
 def settings(folder: str = "", environment: str | None = None) -> Settings:
@@ -114,7 +116,7 @@ class _Reader:
 
     def _table(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        known = ("name", "file", "engine", "vars", "network", *(() if path else ("env",)))
+        known = ("name", "file", "engine", "vars", "network", "cache", *(() if path else ("env",)))
         for key, value in table.items():
             where = (*path, key)
             if key not in known:
@@ -133,8 +135,25 @@ class _Reader:
                 self._report(f"`{'.'.join(where)}` must be a table", where)
             elif key == "vars":
                 result[key] = value
+            elif key == "cache":
+                result |= self._cache(value, where)
             else:
                 result |= self._network(value, where)
+        return result
+
+    def _cache(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        from stackpy.dsl.quantities import size
+
+        result = {}
+        for key, value in table.items():
+            where = (*path, key)
+            if key != "keep":
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["keep"]))
+                continue
+            try:
+                result["cache_keep"] = size(value)
+            except Invalid as invalid:
+                self._report(f"`{'.'.join(where)}` {invalid.message}", where, invalid.hint)
         return result
 
     def _network(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

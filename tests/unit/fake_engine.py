@@ -71,6 +71,10 @@ class FakeEngine:
                 return document
         raise Missing(f"no such container: `{reference}`")
 
+    def trim_cache(self, keep: int) -> int:
+        self._do("trim", str(keep))
+        return 0
+
     def containers(self, stack: str | None = None) -> list[Document]:
         return [
             document

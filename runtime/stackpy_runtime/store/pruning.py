@@ -88,6 +88,31 @@ def trim(store: Store, keep: int, *, every: float = 0.0) -> int:
     return sum(entry.size for entry in cache(store, keep=keep))
 
 
+def forget(store: Store, beginning: str) -> int:
+    """Forgets what the keys that begin so were built from, and the build cache of that, as far as no other key has it.
+
+    An archive that such an image stands on is an image without a name: it goes too, unless a container or a tag has
+    it. Returns the bytes freed.
+    """
+    going, staying = [], set()
+    for key, recipe in store.recipes().items():
+        if key.startswith(beginning):
+            going.append((key, recipe))
+        else:
+            staying |= {step["id"] for step in recipe["steps"]}
+    steps = {step["id"] for _, recipe in going for step in recipe["steps"]} - staying
+    results = [found for found in map(store.step, steps) if found is not None]
+    bases = [str(found["config"]["image"]) for found in results if "image" in found["config"]]
+    for key, _ in going:
+        store.delete_recipe(key)
+    if not steps:
+        return 0
+    gone = store.delete_images(bases, lambda image: not image["references"]) if bases else []
+    store.delete_steps(steps)
+    made = {found["layer"] for found in results if found["layer"]}
+    return _collect(store, made.union(*(image["layers"] for image in gone)))
+
+
 def reclaimable(store: Store) -> dict[str, int]:
     """Bytes that pruning could free, by what it is that would go: "images", "cache"."""
     used = {container["image_id"] for container in store.containers()}
