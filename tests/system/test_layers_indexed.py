@@ -259,7 +259,7 @@ def test_a_kernel_that_cannot_unpacks(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(mounted, "mount", refused)
     store = Store(str(tmp_path / "root"), create=True)
-    assert not mountable.from_files(store.root)
+    assert not mountable.from_files(store.root.staging)
     assert os.listdir(store.root.staging) == []
     store.close()
 

@@ -8,6 +8,7 @@ import shutil
 
 from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.image import mountable
 from stackpy_runtime.linux import mounts, namespaces
 from stackpy_runtime.linux.libc import AT_FDCWD
 
@@ -70,6 +71,17 @@ def _file_system(root: str) -> Check:
     return _finding("idmapped mounts", True, f"the file system of {folder} has them")
 
 
+def _layers(root: str) -> Check:
+    """Whether layers of this root stay tars; without that they are unpacked, which works everywhere."""
+    folder = f"{root}/staging"
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    able = os.geteuid() == 0 and mountable.from_files(folder)
+    detail = "mounted from their tars" if able else "unpacked into folders: more slowly, and no less safely"
+    remedy = "Linux 6.15 or newer with erofs from files, and an engine root on ext4, xfs or btrfs"
+    return _finding("layers", able, detail, remedy, required=False)
+
+
 def _supported(kind: str, name: str, remedy: str) -> Check:
     with open("/proc/filesystems", encoding="ascii") as file:
         known = {line.split()[-1] for line in file}
@@ -130,6 +142,7 @@ def check(root: str) -> list[Check]:
         _supported("overlay", "overlayfs", "modprobe overlay"),
         _library("seccomp", "libseccomp2", "libseccomp"),
         _library("nftables", "nftables", "nftables"),
+        _layers(root),
         *_cgroups(),
         _forwarding(),
         _program("mmdebstrap", "mmdebstrap", "Image.bootstrap needs it"),

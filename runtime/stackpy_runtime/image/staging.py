@@ -39,7 +39,7 @@ def keeps_tars(root: Root) -> bool:
         raise InvalidConfig(f"{VARIABLE}={wanted} is neither `indexed` nor `unpacked`")
     if wanted == "unpacked":
         return False
-    able = mountable.from_files(root)
+    able = mountable.from_files(root.staging)
     if wanted and not able:
         raise Unsupported(f"{VARIABLE}={wanted}, and this kernel or file system mounts no layer from a file")
     return able
