@@ -204,6 +204,7 @@ class ImageEngine(Protocol):
         *,
         key: str,
         tags: list[str],
+        pull: bool,
         options: dict[str, Any],
         report: Callable[[dict[str, Any]], None],
     ) -> dict[str, Any]:
@@ -211,6 +212,7 @@ class ImageEngine(Protocol):
 
         source: stackpy_runtime.model.ImageSource
         key: under which its recipe is remembered, for the reasons of the next build
+        pull: takes the base images from their registries, whatever the store has
         options: no_cache, secrets, ssh, allow (stackpy_runtime.model.BuildOptions)
         report: told of steps, output and downloads
         """

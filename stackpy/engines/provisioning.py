@@ -34,7 +34,7 @@ def build(engine: Facade, change: Change, desired: Desired, report: Report) -> s
         key=image_key(desired.stack.name, change.address),
         tags=image_tags(desired.stack.name, spec),
         labels={},
-        progress=_Progress(change.address, report),
+        progress=BuildEvents(change.address, report),
     )
     return str(image["id"])
 
@@ -62,7 +62,7 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     return {"id": recipe.id, "steps": [{**step._asdict(), "inputs": dict(step.inputs)} for step in recipe.steps]}
 
 
-class _Progress:
+class BuildEvents:
     """Turns the engine's progress into events; output comes in pieces and leaves in lines."""
 
     def __init__(self, address: str, report: Report) -> None:

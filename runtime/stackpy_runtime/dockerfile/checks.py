@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from stackpy_runtime.dockerfile.lines import Line
     from stackpy_runtime.dockerfile.problems import Problems
 
-URL = "https://docs.docker.com/go/dockerfile/rule/"
-
 _TEXTS = {
     "StageNameCasing": "stage name `{0}` should be lowercase",
     "FromAsCasing": "the casing of `{0}` and `{1}` does not match",
@@ -117,13 +115,6 @@ class Checks:
         elif wanted.skip_all or rule in wanted.skip:
             return
         self._warnings.add(number, _TEXTS[rule].format(*arguments), rule=rule)
-
-
-def address(rule: str) -> str:
-    """The page that explains a rule; "" for ours."""
-    if rule == "UnusedMountOption" or rule not in _TEXTS:
-        return ""
-    return URL + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", rule).lower() + "/"
 
 
 def is_secret(name: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
+
+_PAGES = "https://docs.docker.com/go/dockerfile/rule/"
 
 
 class Problem(NamedTuple):
@@ -27,6 +30,13 @@ class Problem(NamedTuple):
     def place(self) -> str:
         """`Dockerfile:12`."""
         return f"{self.file}:{self.line}" if self.line else self.file
+
+    @property
+    def url(self) -> str:
+        """The page that explains the check; "" for an error and for a check that is ours."""
+        if self.rule in ("", "UnusedMountOption"):
+            return ""
+        return _PAGES + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", self.rule).lower() + "/"
 
     def __str__(self) -> str:
         name = f"{self.rule}: " if self.rule else ""

@@ -1,21 +1,155 @@
-"""stackpy build."""
+"""stackpy build: a Dockerfile, as `docker build`, or images of the stack."""
 
 from __future__ import annotations
 
-from stackpy.cli import stacks
+import os
+import sys
+
+from stackpy.cli import stacks, terminal
 from stackpy.cli.commands.apply import LOCK_TIMEOUT
-from stackpy.cli.grammar import Argument, Command
-from stackpy.errors import StackpyError
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
+    from stackpy.cli.build_context import BuildContext
     from stackpy.cli.context import Context
+    from stackpy.engines.events import Report
+
+# What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
+_DOCKERFILE_ONLY = (
+    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress".split()
+)
 
 
 def run(context: Context, arguments: Any) -> int:
-    """Builds the stack's images that are not built, or those named."""
+    """Builds a Dockerfile, or the stack's images: those that are not built, or those named."""
+    place = _place(context, arguments)
+    if place is not None:
+        return _build(context, arguments, place)
+    given = [name for name in _DOCKERFILE_ONLY if getattr(arguments, name) not in (None, False, [], "auto")]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(
+            f"`{option}` is for a Dockerfile, and none is named", hint=f"as in `stackpy build {option} … .`"
+        )
+    if arguments.file:
+        context.globals.file = arguments.file
+    return _build_stack(context, arguments)
+
+
+def _place(context: Context, arguments: Any) -> str | None:
+    """The context that is named; None where images of the stack are meant."""
+    from stackpy.cli.build_context import is_remote
+
+    names = arguments.image
+    if not names or len(names) > 1:
+        return None
+    if is_remote(names[0]) or names[0] in (".", "..") or names[0].startswith(("/", "./", "../")):
+        return str(names[0])
+    if not os.path.isdir(names[0]):
+        return None
+    # A stack's image of that name comes first, as elsewhere.
+    address = names[0] if names[0].startswith("image.") else f"image.{names[0]}"
+    return None if context.stack_name() and address in context.load().stack.resources else str(names[0])
+
+
+# --- a Dockerfile -----------------------------------------------------------------------------------------------------
+
+
+def _build(context: Context, arguments: Any, place: str) -> int:
+    from stackpy.cli import build_context, build_options
+
+    if context.globals.file and not arguments.file:
+        raise UsageError("`--file` before `build` names a stack file", hint=f"as in `stackpy build -f FILE {place}`")
+    options = {
+        "no_cache": arguments.no_cache,
+        "secrets": build_options.secrets(arguments.secret),
+        "ssh": build_options.agents(arguments.ssh),
+        "allow": build_options.allowed(arguments.allow),
+    }
+    given = {
+        "target": arguments.target or "",
+        "args": build_options.arguments(arguments.build_arg),
+        "contexts": build_options.contexts(arguments.build_context),
+        "platform": arguments.platform or "",
+    }
+    labels = build_options.labels(arguments.label)
+    with build_context.opened(place, arguments.file or "", f"{context.engine().root}/contexts") as found:
+        base = {"kind": "dockerfile", **_described(found), **{key: value for key, value in given.items() if value}}
+        if arguments.check:
+            return _check(context, base)
+        steps = []
+        if labels:
+            text = " ".join(["LABEL", *(f"{name}={value}" for name, value in labels.items())])
+            steps.append({"instruction": "label", "text": text, "line": "--label", "values": labels})
+        return _make(context, arguments, {"base": base, "steps": steps}, options)
+
+
+def _described(found: BuildContext) -> dict[str, str]:
+    content = {} if found.content is None else {"content": found.content}
+    return {"context": found.folder, "path": found.path, **content}
+
+
+def _check(context: Context, base: dict[str, Any]) -> int:
+    """Prints what is to be said of the Dockerfile; its errors are raised, all at once."""
+    warnings = context.engine().dockerfile(base, every="target" not in base)["warnings"]
+    if context.json:
+        terminal.print_json([{key: value for key, value in warning.items() if key != "text"} for warning in warnings])
+        return 0
+    for warning in warnings:
+        print(f"warning: {warning['text']}" + (f"\n      = {warning['url']}" if warning["url"] else ""))
+    if not context.globals.quiet:
+        count = len(warnings)
+        stacks.say(context, f"{count or 'no'} warning{'' if count == 1 else 's'}")
+    return 0
+
+
+def _make(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any]) -> int:
+    from stackpy.engines.provisioning import BuildEvents
+
+    engine, base = context.engine(), source["base"]
+    said = engine.dockerfile(base, every=False)
+    key = "/".join(["build", base["context"], base["path"], base.get("target", "")])
+    name = arguments.tag[0] if arguments.tag else "image"
+    with _progress(context, arguments.progress) as report:
+        made = engine.image_build(
+            source, key=key, tags=arguments.tag, pull=arguments.pull, options=options, report=BuildEvents(name, report)
+        )
+    for warning in said["warnings"]:
+        first, *_ = str(warning["text"]).split("\n")
+        stacks.say(context, f"warning: {first}")
+    for argument in said["unused"]:
+        stacks.say(context, f"warning: no ARG takes the build argument `{argument}`")
+    if arguments.iidfile:
+        with open(arguments.iidfile, "w") as file:
+            file.write(made["id"])
+    if context.globals.quiet or arguments.progress == "quiet":
+        print(made["id"])
+    else:
+        stacks.say(context, f"built {' '.join([*arguments.tag, made['id']])}")
+    return 0
+
+
+def _progress(context: Context, style: str) -> AbstractContextManager[Report]:
+    from contextlib import nullcontext
+
+    if style == "quiet":
+        return nullcontext(lambda event: None)
+    if style == "plain" and not context.globals.quiet:
+        from stackpy.render.progress import LineProgress
+
+        return LineProgress(sys.stderr)
+    return stacks.progress(context)
+
+
+# --- images of the stack ----------------------------------------------------------------------------------------------
+
+
+def _build_stack(context: Context, arguments: Any) -> int:
     stack = context.load().stack
     known = [address for address in stack.resources if address.startswith("image.")]
     wanted = [_address(name, known) for name in arguments.image] or known
@@ -35,19 +169,54 @@ def _address(name: str, known: list[str]) -> str:
     names = [each.removeprefix("image.") for each in known]
     raise StackpyError(
         f"the stack has no image `{name}`",
-        hint=meant(name, names, f"it has {', '.join(f'`{each}`' for each in names)}"),
+        hint=meant(name, names, f"it has {', '.join(f'`{each}`' for each in names)}; a folder builds its Dockerfile"),
     )
 
 
 COMMAND = Command(
     "build",
-    "Build images of the stack without applying it",
+    "Build a Dockerfile, or images of the stack without applying it",
     run,
     stack=True,
-    options=[LOCK_TIMEOUT],
-    arguments=[Argument("IMAGE", help="a name or address (default: all)", many=True, optional=True, words="resource")],
+    options=[
+        Option("-t", "--tag", metavar="NAME", many=True, help="name the image"),
+        Option("-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile)", words="file"),
+        Option("--target", metavar="STAGE", help="the stage to build, by name or number"),
+        Option("--build-arg", metavar="KEY[=VALUE]", many=True, help="the value of an ARG"),
+        Option("--build-context", metavar="NAME=PLACE", many=True, help="a folder or docker-image:// for --from"),
+        Option("--secret", metavar="id=ID[,src=FILE]", many=True, help="a secret for RUN --mount=type=secret"),
+        Option("--ssh", metavar="ID[=SOCKET]", many=True, help="an agent for RUN --mount=type=ssh: `default`"),
+        Option("--label", metavar="KEY=VALUE", many=True, help="a label of the image"),
+        Option("--no-cache", help="run every step again"),
+        Option("--pull", help="ask the registry for newer base images"),
+        Option("--platform", metavar="OS/ARCH", help="the image's platform (default: this host's)"),
+        Option("--progress", metavar="STYLE", choices=("auto", "plain", "quiet"), default="auto", help="what is shown"),
+        Option("--allow", metavar="WHAT", many=True, help="security.insecure or network.host, for RUN"),
+        Option("--check", help="print the Dockerfile's warnings and build nothing"),
+        Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
+        LOCK_TIMEOUT,
+    ],
+    arguments=[
+        Argument(
+            "IMAGE",
+            help="a folder, URL or - to build its Dockerfile; else names of the stack's images (default: all)",
+            many=True,
+            optional=True,
+            words="resource",
+        )
+    ],
+    details=(
+        "With a folder, the URL of a git repository or of an archive, or - for standard input, it builds the\n"
+        "Dockerfile there as docker build does. With names, or nothing, it builds images of the stack in this\n"
+        "folder; -f is the stack file then."
+    ),
     examples=[
-        ("stackpy build", "every image; what is built already costs nothing"),
+        ("stackpy build -t shop/web .", "the Dockerfile of this folder"),
+        ("stackpy build --target test --build-arg PYTHON=3.12 web/", "one stage of another"),
+        ("stackpy build --check .", "only look for mistakes"),
+        ("stackpy build -t tool https://github.com/me/tool.git#main:cli", "a folder of a repository"),
+        ("stackpy build - < Dockerfile", "a Dockerfile that copies nothing"),
+        ("stackpy build", "every image of the stack; what is built already costs nothing"),
         ("stackpy build web", "one of them"),
     ],
 )

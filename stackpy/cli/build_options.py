@@ -1,0 +1,140 @@
+"""Values of the options of `stackpy build` that have a form of their own: arguments, labels, secrets, agents."""
+
+from __future__ import annotations
+
+import os
+
+from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_SECRET = 500 << 10  # bytes, as BuildKit
+_SSH_AGENT = "SSH_AUTH_SOCK"
+
+
+def arguments(given: Iterable[str]) -> dict[str, str]:
+    """`--build-arg KEY=VALUE`; `KEY` alone takes the value of that variable here, and nothing where it is not set."""
+    result = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"`--build-arg {text}`: expected KEY=VALUE or KEY", hint="as in `--build-arg VERSION=1.2`")
+        if equals:
+            result[name] = value
+        elif name in os.environ:
+            result[name] = os.environ[name]
+    return result
+
+
+def labels(given: Iterable[str]) -> dict[str, str]:
+    """`--label KEY=VALUE`, or `KEY` with an empty value."""
+    result = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if not name:
+            raise UsageError(f"`--label {text}`: expected KEY=VALUE", hint="as in `--label version=1.2`")
+        result[name] = value
+    return result
+
+
+def contexts(given: Iterable[str]) -> dict[str, str]:
+    """`--build-context NAME=PLACE`: absolute folders, and images as `docker-image://reference`."""
+    result = {}
+    for text in given:
+        name, equals, place = text.partition("=")
+        if not name or not equals or not place:
+            raise UsageError(
+                f"`--build-context {text}`: expected NAME=FOLDER", hint="as in `--build-context lib=../lib`"
+            )
+        if not place.startswith("docker-image://"):
+            if not os.path.isdir(place):
+                hint = "give a folder, or an image as docker-image://REFERENCE"
+                raise StackpyError(f"the context `{name}` is no folder: `{place}`", hint=hint)
+            place = os.path.abspath(place)
+        result[name] = place
+    return result
+
+
+def secrets(given: Iterable[str]) -> dict[str, bytes]:
+    """`--secret id=ID[,src=FILE|,env=NAME]`; without either the variable ID, else the file ID. Values, by ID."""
+    result = {}
+    for text in given:
+        fields = _fields("--secret", text, {"id": "id", "src": "src", "source": "src", "env": "env", "type": "type"})
+        name, kind = fields.get("id", ""), fields.get("type", "")
+        if kind not in ("", "file", "env"):
+            raise UsageError(f"`--secret {text}`: type is `file` or `env`")
+        if not name:
+            raise UsageError(f"`--secret {text}`: it has no id", hint="as in `--secret id=token,src=token.txt`")
+        if "src" in fields and "env" in fields:
+            raise UsageError(f"`--secret {text}`: it has both a file and a variable", hint="give one of them")
+        variable = fields.get("env") or (fields.get("src", name) if kind == "env" else "")
+        if not variable and "src" not in fields and kind != "file" and name in os.environ:
+            variable = name
+        result[name] = _of_variable(name, variable) if variable else _of_file(name, fields.get("src", name))
+    return result
+
+
+def _of_variable(name: str, variable: str) -> bytes:
+    value = os.environb.get(os.fsencode(variable))
+    if value is None:
+        raise StackpyError(f"secret `{name}`: the variable `{variable}` is not set", hint=f"export {variable}=…")
+    return value
+
+
+def _of_file(name: str, path: str) -> bytes:
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            value = file.read(_MOST_SECRET + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StackpyError(f"secret `{name}`: cannot read `{path}`: {reason}", hint="check src=") from None
+    if len(value) > _MOST_SECRET:
+        raise StackpyError(f"secret `{name}`: `{path}` is larger than {_MOST_SECRET >> 10} KiB")
+    return value
+
+
+def agents(given: Iterable[str]) -> dict[str, str]:
+    """`--ssh default` or `--ssh ID=SOCKET`: sockets of agents, by ID."""
+    result = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        name = name or "default"
+        path = os.path.abspath(os.path.expanduser(path)) if path else os.environ.get(_SSH_AGENT, "")
+        if not path:
+            raise StackpyError(f"`--ssh {text}`: no agent runs here", hint="eval $(ssh-agent), then ssh-add")
+        if not _is_socket(path):
+            hint = "give the socket of an agent that holds the key: ssh-add FILE"
+            raise StackpyError(f"`--ssh {text}`: `{path}` is no socket", hint=hint)
+        result[name] = path
+    return result
+
+
+def _is_socket(path: str) -> bool:
+    import stat
+
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def allowed(given: Iterable[str]) -> list[str]:
+    """`--allow security.insecure` and `--allow network.host`."""
+    known = ("security.insecure", "network.host")
+    for name in given:
+        if name not in known:
+            raise UsageError(f"`--allow {name}`: expected {' or '.join(known)}")
+    return list(given)
+
+
+def _fields(option: str, text: str, known: dict[str, str]) -> dict[str, str]:
+    result = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if name not in known or not equals:
+            hint = f"expected {', '.join(f'{each}=…' for each in known)}"
+            raise UsageError(f"`{option} {text}`: `{part}` is not understood", hint=hint)
+        result[known[name]] = value
+    return result
