@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from stackpy_runtime.image.layer_tree import Folder, Node
 from stackpy_runtime.image.limits import bad
@@ -45,6 +45,7 @@ _FILE = struct.Struct(f"{_FIELDS}HHI24x")  # a file without attributes, to the n
 _ENTRY = struct.Struct("<QHBx")
 _SLOT = 32
 _BILLION = 1_000_000_000
+_RUN = 1 << 18  # bytes gathered before they are written
 
 _TYPES = {
     stat.S_IFREG: 1, stat.S_IFDIR: 2, stat.S_IFCHR: 3, stat.S_IFBLK: 4, stat.S_IFIFO: 5, stat.S_IFLNK: 7,
@@ -134,16 +135,38 @@ def _number(root: Folder, writer: _Writer) -> tuple[list[Node], int]:
     return nodes, position + -position % BLOCK
 
 
+class _Run:
+    """Bytes that are written one after the other from an offset of a file on, many at a time."""
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self._descriptor, self._offset = descriptor, offset
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Takes bytes; they may be written later."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= _RUN:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was taken."""
+        data = memoryview(b"".join(self._pieces))
+        self._pieces, self._size = [], 0
+        while data:
+            written = os.pwrite(self._descriptor, data, self._offset)
+            data, self._offset = data[written:], self._offset + written
+
+
 class _Writer:
     def __init__(self, index: int, start: int, uuid: bytes) -> None:
         self._index, self._start, self._uuid = index, start, uuid
         self._attributes: dict[int, bytes] = {}  # of a node, until it is written
         self._count = 0
-        # Opened anew, for a position of their own.
-        self._inodes: IO[bytes] = open(f"/proc/self/fd/{index}", "r+b", buffering=1 << 18)
-        self._inodes.seek(start)
+        self._inodes = _Run(index, start)
         self._at = 0
-        self._folders: IO[bytes]
+        self._folders = _Run(index, 0)
         self._block = 0
 
     def space(self, node: Node, position: int) -> tuple[int, int]:
@@ -164,8 +187,7 @@ class _Writer:
 
     def begin_folders(self, offset: int) -> None:
         """Says where the blocks of folders begin."""
-        self._folders = open(f"/proc/self/fd/{self._index}", "r+b", buffering=1 << 18)
-        self._folders.seek(offset)
+        self._folders = _Run(self._index, offset)
         self._block = offset // BLOCK
 
     def inode(self, node: Node) -> None:
@@ -245,10 +267,10 @@ class _Writer:
 
     def finish(self, count: int, root: int, tar_blocks: int) -> None:
         """Writes what is left, the superblock last."""
-        self._inodes.close()
         # Pages are read whole.
         self._folders.write(bytes(-self._block * BLOCK % 4096))
-        self._folders.close()
+        self._inodes.flush()
+        self._folders.flush()
         if self._block > _MOST_BLOCKS or tar_blocks > _MOST_BLOCKS:
             bad("it is larger than an index can point into")
         head = bytearray(HEAD)
