@@ -72,7 +72,7 @@ def test_a_load_killed_before_each_of_its_calls(tmp_path: Path, monkeypatch: pyt
             assert contents(store, image["layers"]) == CONTENTS
         garbage.collect(store, grace=0)
         referred = {
-            path for image in store.images() for each in image["layers"] for path in layers.paths(store.root, each)
+            spot for image in store.images() for each in image["layers"] for spot in layers.paths(store.root, each)
         }
         present = {f"{store.root.layers}/{name}" for name in os.listdir(store.root.layers)}
         assert (present, os.listdir(store.root.staging)) == (referred, [])
