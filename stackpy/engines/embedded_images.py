@@ -136,11 +136,13 @@ class EmbeddedImages:
 
         engine = self._engine
         before = engine.disk_usage()
+        # First what takes no writing to the index, which a full disk refuses.
+        cache = [] if labels else self.cache_prune(0, until, every)
         containers = pruning.containers(engine, until, labels)
         networks = pruning.networks(engine, until, labels)
         removed = pruning.volumes(engine, labels) if volumes else []
         images = self.images_prune(every, until, labels)
-        cache = [] if labels else self.cache_prune(0, until, every)
+        cache += [] if labels else self.cache_prune(0, until, every)
         gone = {*containers, *removed}
         freed = sum(row["size"] for key in ("containers", "volumes") for row in before[key] if row["name"] in gone)
         return {

@@ -49,7 +49,9 @@ def entries(store: Store, spare: Container[str] = ()) -> list[Entry]:
 
 
 def _step(root: Root, layer: str) -> Entry:
-    return Entry("step", layer, usage.layer(root, layer), os.stat(layers.home(root, layer)).st_ctime)
+    # layers.touch sets the time of access; the others are of the layer's making, or of an attribute that was added.
+    used = os.stat(layers.home(root, layer)).st_atime
+    return Entry("step", layer, usage.layer(root, layer), used)
 
 
 def excess(found: Iterable[Entry], keep: int) -> list[Entry]:
@@ -77,10 +79,11 @@ def remove(store: Store, going: Iterable[Entry]) -> list[Entry]:
 
 
 def _forget(store: Store, steps: set[str]) -> set[str]:
-    """Forgets the results of steps, and removes their layers."""
+    """Removes the layers of steps, and forgets their results: in this order, since a full disk takes no row."""
+    gone = set(garbage.collect_layers(store, steps))
     by_layer = store.step_layers()
-    store.delete_steps(step for layer in steps for step in by_layer.get(layer, ()))
-    return set(garbage.collect_layers(store, steps))
+    store.delete_steps([step for layer in gone for step in by_layer.get(layer, ())])
+    return gone
 
 
 def _folders(path: str, kind: Literal["mount", "stat"]) -> list[Entry]:
@@ -91,7 +94,7 @@ def _folders(path: str, kind: Literal["mount", "stat"]) -> list[Entry]:
     found = []
     for name in names:
         try:
-            used = os.stat(f"{path}/{name}", follow_symlinks=False).st_ctime
+            used = os.stat(f"{path}/{name}", follow_symlinks=False).st_mtime
         except FileNotFoundError:
             continue
         found.append(Entry(kind, name, usage.allocated(f"{path}/{name}"), used))

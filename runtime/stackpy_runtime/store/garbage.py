@@ -48,15 +48,16 @@ def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
 
 
 def collect_layers(store: Store, forgotten: AbstractSet[str]) -> list[str]:
-    """Removes those of these layers, however young, that no image and no step refers to; and blobs without an image.
+    """Removes those of these layers that no image refers to, however young they are, and though a step still does.
 
-    Returns the layers' IDs: none while somebody holds `layers.using`.
+    Returns the layers' IDs: none while somebody holds `layers.using`. Steps without their layer are as good as
+    forgotten; their rows can wait until the index, on a full disk, has room to be written.
     """
     return _layers(store, store.root, time.time() - GRACE_SECONDS, forgotten)
 
 
 def _layers(store: Store, root: Root, old: float, forgotten: AbstractSet[str] = frozenset()) -> list[str]:
-    if not (_older_layers(root, old) | forgotten) - store.layers_in_use() and not _unnamed_blobs(store, old):
+    if not forgotten and not _older_layers(root, old) - store.layers_in_use() and not _unnamed_blobs(store, old):
         return []
     going: list[str] = []
     staged = layers.reserve(root)
@@ -64,8 +65,8 @@ def _layers(store: Store, root: Root, old: float, forgotten: AbstractSet[str] = 
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # All asked again, now that nobody commits.
-        used = store.layers_in_use()
-        for layer_id in sorted((_older_layers(root, old) | forgotten) - used):
+        going_too = forgotten - store.layers_of_images()
+        for layer_id in sorted((_older_layers(root, old) - store.layers_in_use()) | going_too):
             if layers.paths(root, layer_id):
                 layers.remove(root, layer_id, staged)
                 going.append(layer_id)

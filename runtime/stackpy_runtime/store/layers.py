@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from threading import Lock
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
@@ -117,7 +118,9 @@ def adopt_tar(root: Root, source: str, layer_id: str) -> None:
 def touch(root: Root, layer_id: str) -> None:
     """Makes a layer young: whoever uses it now, or is about to refer to it, wants it to be collected last."""
     for path in paths(root, layer_id):
-        os.utime(path, follow_symlinks=False, ns=_times(path))
+        # The time of modification is the layer's own: a container sees it.
+        modified = os.stat(path, follow_symlinks=False).st_mtime_ns
+        os.utime(path, follow_symlinks=False, ns=(time.time_ns(), modified))
 
 
 def remove(root: Root, layer_id: str, into: str) -> None:
@@ -244,11 +247,6 @@ def mark_size(path: str, counted: int) -> None:
     except OSError:
         # Only a saving: a file system without trusted attributes has it counted each time.
         pass
-
-
-def _times(path: str) -> tuple[int, int]:
-    found = os.stat(path, follow_symlinks=False)
-    return found.st_atime_ns, found.st_mtime_ns
 
 
 def _failure(what: str, path: str, error: OSError) -> EngineError:

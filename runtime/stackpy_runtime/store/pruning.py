@@ -127,6 +127,7 @@ def reclaimable(store: Store) -> dict[str, int]:
 
 
 def _collect(store: Store, candidates: set[str]) -> int:
+    """Removes those that nothing refers to, steps included; returns the bytes freed."""
     sizes = {layer: usage.layer(store.root, layer) for layer in candidates - store.layers_in_use()}
     return sum(sizes[layer] for layer in garbage.collect_layers(store, set(sizes)) if layer in sizes)
 

@@ -95,11 +95,14 @@ class StepTable(Database):
 
     def layers_in_use(self) -> set[str]:
         """IDs of all layers that an image or a step refers to."""
-        used = {layer for (layer,) in self.rows("SELECT DISTINCT layer FROM steps")}
-        for (text,) in self.rows("SELECT document FROM images"):
-            used.update(decode(text)["layers"])
+        used = {layer for (layer,) in self.rows("SELECT DISTINCT layer FROM steps")} | self.layers_of_images()
         used.discard("")
         return used
+
+    def layers_of_images(self) -> set[str]:
+        """IDs of all layers that an image refers to."""
+        documents = self.rows("SELECT document FROM images")
+        return {layer for (text,) in documents for layer in decode(text)["layers"]}
 
     def _on_disk(self, layer: str) -> bool:
         return not layer or os.path.isdir(f"{self.root.layers}/{layer}")
