@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 
 SCRIPT = """
 mkdir -p /d/e; touch /d/e/f; echo new >/etc/new; rm /etc/nsswitch.conf; chmod 700 /tmp
-rm -r /var/lib; mkdir /var/lib; touch /var/lib/own; echo done; sleep 1000
+rm -r /var/lib; mkdir /var/lib; touch /var/lib/own; ln /etc/group /etc/linked; echo done; sleep 1000
 """
 
 
@@ -36,8 +36,8 @@ def _ok(lab: Lab, *words: str, given: str = "") -> str:
 
 def test_diff_lists_what_was_added_changed_and_deleted(lab: Lab) -> None:
     name = _changed(lab)
-    expected = ["A /d", "A /d/e", "A /d/e/f", "C /etc", "A /etc/new", "D /etc/nsswitch.conf", "C /tmp", "C /var",
-                "C /var/lib", "A /var/lib/own"]  # fmt: skip
+    expected = ["A /d", "A /d/e", "A /d/e/f", "C /etc", "A /etc/linked", "A /etc/new", "D /etc/nsswitch.conf",
+                "C /tmp", "C /var", "C /var/lib", "A /var/lib/own"]  # fmt: skip
     assert _ok(lab, "diff", name).splitlines() == expected
     rows = json.loads(_ok(lab, "--format", "json", "diff", name))
     assert [f"{row['kind']} {row['path']}" for row in rows] == expected

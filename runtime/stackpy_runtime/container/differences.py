@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import Difference
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
 # Deeper than any tree that unpacking takes; each level holds two descriptors.
 _DEPTH = 300
 
@@ -50,8 +52,10 @@ def _folder(upper: int, lower: int, path: str, found: list[Difference], depth: i
                 found.append({"kind": "D", "path": here})
         elif stat.S_ISDIR(above.st_mode):
             _enter(upper, lower, name, here, found, depth, above, below)
-        else:
-            found.append({"kind": "A" if below is None else "C", "path": here})
+        elif below is None:
+            found.append({"kind": "A", "path": here})
+        elif not (_same(above, below) and _same_content(upper, lower, name, above)):
+            found.append({"kind": "C", "path": here})
 
 
 def _enter(
@@ -85,8 +89,33 @@ def _enter(
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    keys = ("st_mode", "st_uid", "st_gid", "st_mtime_ns")
-    return all(getattr(one, key) == getattr(other, key) for key in keys)
+    keys = ("st_mode", "st_uid", "st_gid", "st_rdev", "st_mtime_ns")
+    if not all(getattr(one, key) == getattr(other, key) for key in keys):
+        return False
+    return stat.S_ISDIR(one.st_mode) or one.st_size == other.st_size
+
+
+def _same_content(upper: int, lower: int, name: str, status: os.stat_result) -> bool:
+    """Whether an entry was copied up and is as it was: opened for writing, or linked to, and no more."""
+    opened: list[int] = []
+    try:
+        if stat.S_ISLNK(status.st_mode):
+            return os.readlink(name, dir_fd=upper) == os.readlink(name, dir_fd=lower)
+        if not stat.S_ISREG(status.st_mode):
+            return True
+        for folder in (upper, lower):
+            opened.append(os.open(name, _FILE, dir_fd=folder))  # noqa: PERF401 - closed below
+        while True:
+            one, other = (os.read(descriptor, _CHUNK) for descriptor in opened)
+            if one != other:
+                return False
+            if not one:
+                return True
+    except OSError:
+        return False  # exchanged since
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def _status(folder: int, name: str) -> os.stat_result | None:
