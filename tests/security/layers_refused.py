@@ -37,6 +37,22 @@ REFUSED: dict[str, tuple[str, list[Layer]]] = {
     "symlink-loop": ("`a` is behind too many links", [[symlink("a", "b"), symlink("b", "a"), file("a/x")]]),
     "symlink-self": ("`a` is behind too many links", [[symlink("a", "a"), file("a/x")]]),
     "symlink-loop-below": ("`a` is behind too many links", [[symlink("a", "a")], [file("a/x")]]),
+    "symlink-to-a-long-name": (
+        "`l` is behind a link to a place that cannot be",
+        [[symlink("l", "x" * 256), file("l/f")]],
+    ),
+    "symlink-to-a-deep-place": (
+        "`l` is behind a link to a place that cannot be",
+        [[symlink("l", "a/" * 257), file("l/f")]],
+    ),
+    "lower-symlink-to-a-deep-place": (
+        "`l` is behind a link to a place that cannot be",
+        [[symlink("l", "a/" * 257)], [file("l/f")]],
+    ),
+    "symlink-up-and-down": (
+        "`l` is behind a link to a place that cannot be",
+        [[symlink("l", "a/../" * 700), file("l/f")]],
+    ),
     "symlink-empty": ("the link `a` has a target of 0 bytes", [[symlink("a", "")]]),
     "symlink-long": ("the link `a` has a target of 5000 bytes", [[symlink("a", "x" * 5000)]]),
     "hardlink-absolute": ("hard link to `{canary}/file`, which is not there", [[hardlink("h", f"{CANARY}/file")]]),
@@ -57,6 +73,8 @@ REFUSED: dict[str, tuple[str, list[Layer]]] = {
         "hard link to `s/file`, which is not there",
         [[symlink("s", CANARY)], [hardlink("h", "s/file")]],
     ),
+    "hardlink-to-a-later-file": ("hard link to `x`, which is not there", [[hardlink("h", "x"), file("x")]]),
+    "hardlink-circle": ("hard link to `b`, which is not there", [[hardlink("a", "b"), hardlink("b", "a")]]),
     "hardlink-missing": ("hard link to `x`, which is not there", [[hardlink("h", "x")]]),
     "hardlink-folder": ("`d` is a folder, and folders cannot have hard links", [[folder("d"), hardlink("h", "d")]]),
     "hardlink-lower-folder": ("`d` is not a file, and has no hard links", [[folder("d")], [hardlink("h", "d")]]),
@@ -117,6 +135,8 @@ REFUSED: dict[str, tuple[str, list[Layer]]] = {
     ),
     "path-pax-9000": ("it has a path of 9000 bytes, and 4095 are allowed", [[pax("x", path="d/" * 4500)]]),
     "name-256": ("it has a name of 256 bytes, and 255 are allowed", [[file("x" * 256)]]),
+    "path-pax-64k": ("it has a path of 65536 bytes, and 4095 are allowed", [[pax("x", path="d/" * 32768)]]),
+    "depth-2000": ("it has folders 2000 deep, and 256 are allowed", [[file("d/" * 1999 + "f")]]),
     "depth-300": ("it has folders 300 deep, and 256 are allowed", [[file("d/" * 299 + "f")]]),
     "xattr-opaque": ("by which overlayfs is steered", [[pax("f", SCHILY__xattr__trusted__overlay__opaque="y")]]),
     "xattr-redirect": (
@@ -125,6 +145,39 @@ REFUSED: dict[str, tuple[str, list[Layer]]] = {
     ),
     "xattr-metacopy": ("by which overlayfs is steered", [[pax("f", SCHILY__xattr__trusted__overlay__metacopy="")]]),
     "xattr-user-overlay": ("by which overlayfs is steered", [[pax("f", SCHILY__xattr__user__overlay__opaque="y")]]),
+    "xattr-without-a-name": ("has an attribute that no file can have", [[pax("f", SCHILY__xattr__user__="1")]]),
+    "xattr-long-name": (
+        "has an attribute that no file can have",
+        [[file("f", pax={"SCHILY.xattr.user." + "n" * 251: "1"})]],
+    ),
+    "xattr-nul": (
+        "`f` has an attribute that no file can have: `user.a?b`",
+        [extended(b"x", record(b"SCHILY.xattr.user.a\0b=1"), header(b"f"))],
+    ),
+    "xattr-large": (
+        "has an attribute that no file can have",
+        [extended(b"x", record(b"SCHILY.xattr.user.a=" + b"x" * 65536), header(b"f"))],
+    ),
+    "capability-short": (
+        "`f` has capabilities that cannot be read",
+        [extended(b"x", record(b"SCHILY.xattr.security.capability=\1\0\0\2"), header(b"f"))],
+    ),
+    "capability-of-another-version": (
+        "`f` has capabilities that cannot be read",
+        [extended(b"x", record(b"SCHILY.xattr.security.capability=\1\0\0\7" + bytes(16)), header(b"f"))],
+    ),
+    "acl-garbage": (
+        "`f` has access rules that cannot be read",
+        [extended(b"x", record(b"SCHILY.xattr.system.posix_acl_access=\2\0\0\0garbage!"), header(b"f"))],
+    ),
+    "acl-empty": (
+        "`f` has access rules that cannot be read",
+        [extended(b"x", record(b"SCHILY.xattr.system.posix_acl_access="), header(b"f"))],
+    ),
+    "acl-default-of-a-file": (
+        "`f` has default access rules, and is no folder",
+        [extended(b"x", record(b"SCHILY.xattr.system.posix_acl_default=\2\0\0\0"), header(b"f"))],
+    ),
     "xattr-on-a-link": (
         "by which overlayfs is steered",
         [[symlink("l", "x", pax={"SCHILY.xattr.trusted.overlay.opaque": "y"})]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -136,6 +137,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mkfs.ext4", *options], check=True)
     subprocess.run(["mount", "-o", "loop", tmp_path / "disk.img", path], check=True)
     yield path
+    shutil.rmtree(path / "root")
+    mounted.sweep()
     subprocess.run(["umount", path], check=True)
 
 
@@ -154,7 +157,6 @@ def test_a_disk_too_small_for_a_tar(tmp_path: Path, small_disk: Path) -> None:
     image = archive.load(store, str(as_tar(tmp_path / "image", BUILT.docker())))
     assert layers.tar(store.root, image["layers"][0])
     store.close()
-    mounted.sweep()
 
 
 def free(path: Path) -> tuple[int, int]:

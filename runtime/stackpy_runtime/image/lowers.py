@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from stackpy_runtime.image.limits import bad
+from stackpy_runtime.image.limits import DEFAULT, bad
 from stackpy_runtime.image.rules import CAPABILITY, Path, show
 from stackpy_runtime.linux.files import open_beneath
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OPAQUE = "trusted.overlay.opaque"
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAXIMUM_LINKS = 40  # path_resolution(7)
+_MOST_STEPS = 1000
 
 
 class Found(NamedTuple):
@@ -63,9 +64,13 @@ def resolve(path: Path, link_at: Callable[[Path], bytes | None]) -> Path:
     """
     done: list[bytes] = []
     left = list(reversed(path))
-    links = 0
+    links = steps = 0
     while left:
         name = left.pop()
+        steps += 1
+        # What links say was checked by nobody, and it becomes the names of folders that are made.
+        if len(name) > DEFAULT.name or len(done) == DEFAULT.depth or steps > _MOST_STEPS:
+            bad(f"`{show(path)}` is behind a link to a place that cannot be")
         if name == b"..":
             del done[-1:]
             continue
