@@ -6,7 +6,7 @@ It runs in the same sandbox as any container. When its client goes, so does the 
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 import threading
 
 from stackpy_runtime.container import plan, security, state
@@ -14,6 +14,7 @@ from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.skeleton import base, targets
 from stackpy_runtime.host.wire import Closed
+from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def run(
     finally:
         with lifecycle.lock:
             lifecycle.lives.pop(identity, None)
-        shutil.rmtree(live.folder, ignore_errors=True)
+        try:
+            trees.remove(live.folder)
+        except EngineError as error:
+            print(f"the folder of a build step is left for the next start: {error}", file=sys.stderr)
 
 
 def _end_with_client(connection: Connection, live: Live) -> None:
