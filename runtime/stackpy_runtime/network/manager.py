@@ -251,10 +251,6 @@ class NetworkManager:
         """Takes a container from behind all its published ports."""
         self._publisher.unpublish(container_id)
 
-    def check_bindings(self, bindings: list[PortBinding]) -> None:
-        """Raises InvalidConfig for bindings that could never be published. Touches nothing."""
-        check(bindings)
-
     def restore(self, published: Iterable[Published], held: Iterable[str] = ()) -> list[EngineError]:
         """Takes over after another process, or a flush of rules: exactly these ports are published, in one transaction.
 
