@@ -5,6 +5,7 @@ from __future__ import annotations
 from stackpy.cli import terminal
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.cli.rows import print_rows
 from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
@@ -35,21 +36,18 @@ def age(date: str) -> str:
     return f"{period(time.time() - moment)} ago" if moment > 0 else "N/A"
 
 
+_COLUMNS = (
+    ("REFERENCE", lambda row: row["reference"] or "<none>"),
+    ("ID", lambda row: short(row["id"])),
+    ("SIZE", lambda row: terminal.size(row["size"])),
+    ("CREATED", lambda row: age(row["created"])),
+)
+
+
 def list_images(context: Context, arguments: Any) -> int:
     """Lists the store's images."""
     rows = context.engine().images()
-    if context.json:
-        terminal.print_json(rows)
-    elif arguments.quiet:
-        for image_id in dict.fromkeys(short(row["id"]) for row in rows):
-            print(image_id)
-    else:
-        cells = [
-            (row["reference"] or "<none>", short(row["id"]), terminal.size(row["size"]), age(row["created"]))
-            for row in rows
-        ]
-        terminal.print_table(("REFERENCE", "ID", "SIZE", "CREATED"), cells)
-    return 0
+    return print_rows(context, rows, _COLUMNS, quiet=arguments.quiet, name=lambda row: short(row["id"]))
 
 
 def inspect(context: Context, arguments: Any) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
 from stackpy.cli.grammar import Command, Option
+from stackpy.cli.rows import column, print_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,21 +12,18 @@ if TYPE_CHECKING:
     from stackpy.cli.context import Context
 
 
+_COLUMNS = (
+    column("NAME", "name"),
+    column("ENGINE", "engine"),
+    column("GENERATION", "generation"),
+    column("RESOURCES", "resources"),
+    column("RUNNING", "running"),
+)
+
+
 def run(context: Context, arguments: Any) -> int:
     """Lists the stacks of this engine."""
-    rows = context.engine().stacks()
-    if context.json:
-        terminal.print_json(rows)
-    elif arguments.quiet:
-        for row in rows:
-            print(row["name"])
-    else:
-        cells = [
-            (row["name"], row["engine"], str(row["generation"]), str(row["resources"]), str(row["running"]))
-            for row in rows
-        ]
-        terminal.print_table(("NAME", "ENGINE", "GENERATION", "RESOURCES", "RUNNING"), cells)
-    return 0
+    return print_rows(context, context.engine().stacks(), _COLUMNS, quiet=arguments.quiet)
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stackpy.cli import terminal
 from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.cli.rows import column, print_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,28 +13,19 @@ if TYPE_CHECKING:
     from stackpy.cli.context import Context
 
 
+_COLUMNS = (
+    column("NAME", "name"),
+    column("DRIVER", "driver"),
+    column("SUBNET", "subnet"),
+    ("SCOPE", lambda row: "internal" if row.get("internal") else ""),
+    column("STACK", "stack"),
+    column("RESOURCE", "resource"),
+)
+
+
 def list_networks(context: Context, arguments: Any) -> int:
     """Lists the engine's networks."""
-    rows = context.engine().networks()
-    if context.json:
-        terminal.print_json(rows)
-    elif arguments.quiet:
-        for row in rows:
-            print(row["name"])
-    else:
-        cells = [
-            (
-                row["name"],
-                row["driver"],
-                row.get("subnet", ""),
-                "internal" if row.get("internal") else "",
-                row["stack"] or "",
-                row["resource"] or "",
-            )
-            for row in rows
-        ]
-        terminal.print_table(("NAME", "DRIVER", "SUBNET", "SCOPE", "STACK", "RESOURCE"), cells)
-    return 0
+    return print_rows(context, context.engine().networks(), _COLUMNS, quiet=arguments.quiet)
 
 
 def inspect(context: Context, arguments: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stackpy.cli import terminal
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.cli.rows import column, print_rows
 from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
@@ -14,18 +15,17 @@ if TYPE_CHECKING:
     from stackpy.cli.context import Context
 
 
+_COLUMNS = (
+    column("NAME", "name"),
+    column("DRIVER", "driver"),
+    column("STACK", "stack"),
+    column("RESOURCE", "resource"),
+)
+
+
 def list_volumes(context: Context, arguments: Any) -> int:
     """Lists the engine's volumes."""
-    rows = context.engine().volumes()
-    if context.json:
-        terminal.print_json(rows)
-    elif arguments.quiet:
-        for row in rows:
-            print(row["name"])
-    else:
-        cells = [(row["name"], row["driver"], row["stack"] or "", row["resource"] or "") for row in rows]
-        terminal.print_table(("NAME", "DRIVER", "STACK", "RESOURCE"), cells)
-    return 0
+    return print_rows(context, context.engine().volumes(), _COLUMNS, quiet=arguments.quiet)
 
 
 def inspect(context: Context, arguments: Any) -> int:
