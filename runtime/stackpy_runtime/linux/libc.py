@@ -18,7 +18,6 @@ Argument = int | bytes | str | None | ctypes.Structure
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
-AT_SYMLINK_NOFOLLOW = 0x100
 
 # Older numbers differ by architecture; what is not listed is an architecture nobody has tried.
 _NUMBERS = {
