@@ -152,7 +152,7 @@ class _Reader:
                 words.plain(text)
             result.append(text)
         if stop:
-            raise BadWord(f"`{stop}` is missing at its end")
+            raise BadWord(f"`{stop}` is missing")
         return "".join(result), words.all()
 
     def _single_quotes(self) -> str:
@@ -226,7 +226,9 @@ class _Reader:
         if empty_is_unset:
             mark = self._next()
             written += mark
-        if not mark or mark not in "+-?#%" or (empty_is_unset and mark in "#%"):
+        if not mark or mark in SPACES:
+            raise BadWord("`}` is missing")
+        if mark not in "+-?#%" or (empty_is_unset and mark in "#%"):
             raise BadWord(f"`{written}` is no modifier of a variable: expected one of :- - :+ + :? ? # ## % %% / //")
         return self._modified(name, mark, written, empty_is_unset)
 

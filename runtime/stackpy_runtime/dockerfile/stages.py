@@ -69,7 +69,7 @@ class Stages(NamedTuple):
 def group(file: File, problems: Problems) -> Stages:
     """The instructions of a file by stage; problems of each line are noted."""
     result = Stages([], [])
-    lost = False  # a FROM could not be read: what follows belongs to it
+    lost = False  # where there is no FROM has been said, or one could not be read
     for line in file.lines:
         try:
             made = instructions.parse(line, file.escape)
@@ -86,6 +86,7 @@ def group(file: File, problems: Problems) -> Stages:
             result.arguments.append(made)
         elif not lost:
             problems.add(line.first, f"{line.keyword.upper()} stands before the first FROM", "only ARG can stand there")
+            lost = True
     if not result.stages and not lost:
         problems.add(0, "there is no FROM in it", "a Dockerfile begins with `FROM image`")
     return result

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from stackpy_runtime.dockerfile.lines import Line
     from stackpy_runtime.dockerfile.making import Make
     from stackpy_runtime.model import Healthcheck, Step
 
@@ -29,8 +30,18 @@ def step(make: Make, place: str) -> Step | None:
     made = _MAKERS[instruction.kind](make)
     if made is None:
         return None
-    result: Any = {"instruction": instruction.kind, "text": instruction.line.text.strip(), "line": place, **made}
+    result: Any = {"instruction": instruction.kind, "text": _shown(instruction.line), "line": place, **made}
     return result  # type: ignore[no-any-return]
+
+
+def _shown(line: Line) -> str:
+    """An instruction on one line, for people: without the indentation of continued lines, with a script's beginning."""
+    text = " ".join(line.text.split())
+    script = line.heredocs[0].content.strip() if line.kind == "run" and line.heredocs else ""
+    if not script:
+        return text
+    first, newline, _ = script.partition("\n")
+    return f"{text} ({' '.join(first.split())}{' …' if newline else ''})"
 
 
 def _env(make: Make) -> dict[str, Any]:
