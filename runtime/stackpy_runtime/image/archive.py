@@ -266,7 +266,7 @@ def _image(store: Store, described: Described, chain: list[str], names: list[str
         "recipe": "",
         "architecture": configuration.architecture,
         "size": sum(layers.size(store.root, layer_id) for layer_id in chain),
-        "created": configuration.created or "",
+        "created": manifests.created(configuration),
     }
 
 

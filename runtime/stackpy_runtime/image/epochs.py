@@ -53,3 +53,16 @@ def seconds(text: str) -> int:
         return max(0, int(datetime.datetime.fromisoformat(text).timestamp()))
     except (ValueError, OverflowError):
         return 0
+
+
+def utc(date: str) -> str:
+    """A date of somebody else's as the engine writes dates: RFC 3339 in UTC; "" for what is none."""
+    import datetime
+
+    try:
+        moment = datetime.datetime.fromisoformat(date)
+        if date.endswith("Z"):
+            return date
+        return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from stackpy_runtime.image import epochs
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.labels import RESERVED_PREFIX
 
@@ -237,12 +238,17 @@ def image_config(configuration: Configuration) -> ImageConfig:
     return config
 
 
+def created(configuration: Configuration) -> str:
+    """When the image was made, in UTC; "" where its configuration does not say."""
+    return epochs.utc(configuration.created or "")
+
+
 def history(configuration: Configuration) -> list[History]:
     """The history in model.py's form."""
     found: list[History] = []
     for line in configuration.history or []:
         shown: History = {
-            "created": line.created or "",
+            "created": epochs.utc(line.created or ""),
             "created_by": line.created_by or "",
             "empty_layer": bool(line.empty_layer),
         }
