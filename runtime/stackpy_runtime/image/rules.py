@@ -13,7 +13,7 @@ WHITEOUT, _META, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 
 CAPABILITY, ACL_ACCESS, ACL_DEFAULT = b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"
 
-_LAST_ID = 0xFFFFFFFE  # the one above means "leave it" to chown(2)
+_NO_ID = 0xFFFFFFFF  # "leave it" to chown(2)
 _MOST_MAJOR, _MOST_MINOR = 0xFFF, 0xFFFFF  # include/linux/kdev_t.h
 _LONGEST_ATTRIBUTE, _LARGEST_VALUE = 255, 65535  # XATTR_NAME_MAX; XATTR_SIZE_MAX less one
 # include/uapi/linux/posix_acl_xattr.h and posix_acl.h
@@ -64,7 +64,7 @@ def symlink_target(entry: Entry, path: Path, limits: Limits = DEFAULT) -> bytes:
 
 def check_owner(entry: Entry, path: Path) -> None:
     """Raises InvalidConfig for IDs that no file can have."""
-    if entry.uid > _LAST_ID or entry.gid > _LAST_ID:
+    if entry.uid >= _NO_ID or entry.gid >= _NO_ID:
         bad(f"`{show(path)}` belongs to {entry.uid}:{entry.gid}, which is no user and group")
 
 
@@ -123,14 +123,13 @@ def access(value: bytes, mode: int | None, path: Path) -> bytes:
     """Access rules as the kernel keeps them: in order, with the rights that the mode says (posix_acl_chmod)."""
     entries = list(_ACL_ENTRY.iter_unpack(value[4:])) if len(value) % 8 == 4 else []
     tags = [tag for tag, _, _ in entries]
-    ranks = [(tag, number if tag in (_USER, _GROUP) else 0) for tag, _, number in entries]
-    named = _USER in tags or _GROUP in tags
+    named = [tag for tag in tags if tag in (_USER, _GROUP)]
     if (
         value[:4] != _ACL_VERSION.to_bytes(4, "little")
-        or ranks != sorted(set(ranks))
+        or tags != sorted([*set(tags).difference(named), *named])
         or not {_USER_OBJ, _GROUP_OBJ, _OTHER} <= set(tags) <= {_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER}
         or (named and _MASK not in tags)
-        or any(rights > 7 for _, rights, _ in entries)
+        or any(rights > 7 or (tag in named and number == _NO_ID) for tag, rights, number in entries)
     ):
         bad(f"`{show(path)}` has access rules that cannot be read")
     if mode is not None:
