@@ -28,6 +28,19 @@ def arguments(given: Iterable[str]) -> dict[str, str]:
     return result
 
 
+def check_tag(name: str) -> None:
+    """Raises UsageError for what cannot be the name of an image."""
+    from stackpy.dsl.references import tag
+    from stackpy.dsl.values import Invalid
+
+    try:
+        tag(name)
+    except Invalid as invalid:
+        raise UsageError(
+            f"`--tag {name}`: {invalid.message}", hint=invalid.hint or "as in `--tag shop/web:1.2`"
+        ) from None
+
+
 def labels(given: Iterable[str]) -> dict[str, str]:
     """`--label KEY=VALUE`, or `KEY` with an empty value."""
     result = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from stackpy.engines.facade import Missing, NoRights, with_output
-from stackpy.errors import StackpyError
+from stackpy.errors import StackFileError, StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 SUDO = "run it again with sudo"
@@ -54,6 +54,9 @@ class Border:
             raise self._translated(name, error) from error
 
     def _translated(self, name: str, error: Exception) -> StackpyError:
+        problems = getattr(error, "problems", None)
+        if problems and os.path.isfile(problems[0].file):
+            return _located(problems)
         hint = str(getattr(error, "hint", ""))
         message = str(error)
         if isinstance(error, PermissionError):
@@ -70,6 +73,15 @@ class Border:
         if name in RUNNING and isinstance(exit_code, int):
             translated.exit_code = exit_code
         return translated
+
+
+def _located(problems: Sequence[Any]) -> StackFileError:
+    """What is wrong with a Dockerfile, shown as what is wrong with a stack file."""
+    from stackpy.problems import Location, Problem
+
+    return StackFileError(
+        [Problem(each.message, Location(each.file, each.line) if each.line else None, each.hint) for each in problems]
+    )
 
 
 def require_rights() -> None:

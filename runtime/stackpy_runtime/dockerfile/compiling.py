@@ -13,7 +13,7 @@ from stackpy_runtime.dockerfile import checks as checking
 from stackpy_runtime.dockerfile import instructions, lines, names, platforms, stages, steps
 from stackpy_runtime.dockerfile.arguments import Arguments
 from stackpy_runtime.dockerfile.making import Build, Make
-from stackpy_runtime.dockerfile.problems import Problem, Problems, meant
+from stackpy_runtime.dockerfile.problems import InvalidDockerfile, Problem, Problems, meant
 from stackpy_runtime.dockerfile.scope import Scope
 from stackpy_runtime.dockerfile.words import BadSyntax
 from stackpy_runtime.errors import InvalidConfig
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SCRATCH = "scratch"
 _IMAGE_CONTEXT = "docker-image://"
+_ERROR_HINT = "it is an error because of `check=error=true`"
 
 
 class Compiled(NamedTuple):
@@ -66,7 +67,7 @@ def compile(  # noqa: A001 — the word for it
     ignored: whether that excludes a path, as far as the path alone says; for a warning
     every: compiles the stages that are not needed too, for their problems
 
-    Raises InvalidConfig for all that is wrong at once.
+    Raises InvalidDockerfile for all that is wrong at once.
     """
     problems, warnings = Problems(name, text), Problems(name, text)
     file = lines.read(text, problems)
@@ -112,7 +113,9 @@ def compile(  # noqa: A001 — the word for it
         problems.add(0, error.message, error.hint)
     problems.refuse()
     if checks.options.error and warnings.all:
-        raise InvalidConfig("\n".join(map(str, warnings.all)), hint="the file says `check=error=true`")
+        raise InvalidDockerfile(
+            [each._replace(rule="", message=f"{each.rule}: {each.message}", hint=_ERROR_HINT) for each in warnings.all]
+        )
     return Compiled(source, warnings.all, arguments.used)
 
 

@@ -45,6 +45,14 @@ class Problem(NamedTuple):
         return f"{self.place}: {name}{self.message}{shown}{hint}"
 
 
+class InvalidDockerfile(InvalidConfig):
+    """A Dockerfile that cannot be built; everything independent that is wrong with it is in `problems`."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
 class Problems:
     """Collects what is found in one file."""
 
@@ -71,10 +79,9 @@ class Problems:
         return sorted(self._found, key=lambda problem: problem.line)
 
     def refuse(self) -> None:
-        """Raises InvalidConfig for all that was found; does nothing when that is nothing."""
-        found = self.all
-        if found:
-            raise InvalidConfig("\n".join(map(str, found)))
+        """Raises InvalidDockerfile for all that was found; does nothing when that is nothing."""
+        if self._found:
+            raise InvalidDockerfile(self.all)
 
 
 def meant(word: str, known: list[str], *, expected: str = "expected") -> str:

@@ -34,7 +34,7 @@ def run(context: Context, arguments: Any) -> int:
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise UsageError(
-            f"`{option}` is for a Dockerfile, and none is named", hint=f"as in `stackpy build {option} … .`"
+            f"`{option}` is for a Dockerfile, and {_no_folder(arguments.image)}", hint="name its folder: `.`"
         )
     if arguments.file:
         context.globals.file = arguments.file
@@ -57,12 +57,18 @@ def _place(context: Context, arguments: Any) -> str | None:
     return None if context.stack_name() and address in context.load().stack.resources else str(names[0])
 
 
+def _no_folder(names: list[str]) -> str:
+    return "no folder is named" if not names else f"`{names[0]}` is no folder" if len(names) == 1 else "names are given"
+
+
 # --- a Dockerfile -----------------------------------------------------------------------------------------------------
 
 
 def _build(context: Context, arguments: Any, place: str) -> int:
     from stackpy.cli import build_context, build_options
 
+    for name in arguments.tag:
+        build_options.check_tag(name)
     if context.globals.file and not arguments.file:
         raise UsageError("`--file` before `build` names a stack file", hint=f"as in `stackpy build -f FILE {place}`")
     options = {
