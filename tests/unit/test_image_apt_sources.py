@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy_runtime.build.ignoring import docker_patterns
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.image import apt_sources, authorities
 from stackpy_runtime.image.apt_sources import Source
@@ -104,7 +103,6 @@ def test_names_of_packages() -> None:
 def test_any_text_can_be_read(text: str) -> None:
     for source in [*apt_sources.parse_list(text), *apt_sources.parse_deb822(text)]:
         assert source.suite
-    assert all(pattern.lstrip("!").startswith("/") for pattern in docker_patterns(text))
 
 
 def test_certificates_are_compared_by_content() -> None:
