@@ -6,7 +6,7 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from stackpy.dsl.specs import Condition, Spec, StackSpec
     from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Desired, Observation
+
+
+class Sink(Protocol):
+    """Where the bytes of an archive go."""
+
+    def write(self, data: bytes, /) -> object:
+        """Takes all of them."""
 
 
 class SecretValues(Protocol):
@@ -174,7 +181,7 @@ class ImageEngine(Protocol):
     def image_history(self, reference: str) -> list[dict[str, Any]]:
         """Steps, the last first: {id, created, created_by, size, comment}; `id` is "" but for the whole image."""
 
-    def image_save(self, references: list[str], out: BinaryIO, form: str) -> None:
+    def image_save(self, references: list[str], out: Sink, form: str) -> None:
         """Writes images as one archive, `form` "docker" or "oci"; writes nothing where one is missing."""
 
     def image_load(self, path: str, report: Callable[[dict[str, Any]], None] | None) -> list[dict[str, Any]]:
@@ -217,7 +224,7 @@ class ImageEngine(Protocol):
         report: told of steps, output and downloads
         """
 
-    def container_export(self, name: str, out: BinaryIO) -> None:
+    def container_export(self, name: str, out: Sink) -> None:
         """Writes a container's tree, without what is mounted in it, as a tar."""
 
     def differences(self, name: str) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, BinaryIO
+    from typing import Any
+
+    from stackpy.engines.base import Sink
 
     Document = dict[str, Any]
     Report = Callable[[Document], None]
@@ -48,7 +50,7 @@ class EmbeddedImages:
         lines: list[Document] = self._engine.image_history(reference)
         return lines
 
-    def image_save(self, references: list[str], out: BinaryIO, form: str) -> None:
+    def image_save(self, references: list[str], out: Sink, form: str) -> None:
         """See ImageEngine."""
         self._engine.save_images(references, out, form=form)
 
@@ -92,7 +94,7 @@ class EmbeddedImages:
         made: Document = engine.build(source, recipe, key=key, tags=tags, labels={}, progress=report, options=options)
         return made
 
-    def container_export(self, name: str, out: BinaryIO) -> None:
+    def container_export(self, name: str, out: Sink) -> None:
         """See ImageEngine."""
         self._engine.export_container(name, out)
 

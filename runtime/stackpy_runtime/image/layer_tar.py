@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
+# What opening a folder, a file or a link answers when it has become another of them.
+_EXCHANGED = (errno.ENOTDIR, errno.ELOOP, errno.EINVAL)
+_TRIES = 50  # of an entry that somebody exchanges for another meanwhile
 _PLAIN_ROOT = (0o755, 0, 0)
 NEVER = (1 << 63) - 1  # an epoch that clamps nothing
 
@@ -73,16 +76,37 @@ def write(root: int, out: Sink, *, epoch: int = NEVER, whiteouts: bool = True) -
     Sockets are left out, as by every archiver: they are nothing without the process that listens. Raises Unsupported
     for what an image's layer cannot hold.
     """
-    writer = _Writer(out, epoch, whiteouts)
+    writer = _Writer(_Guarded(out), epoch, whiteouts)
     status = os.fstat(root)
-    if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != _PLAIN_ROOT or _attributes(root):
-        writer.folder(root, b".", status)
-    writer.tree(root)
+    try:
+        if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != _PLAIN_ROOT or _attributes(root):
+            writer.folder(root, b".", status)
+        writer.tree(root)
+    except _Unwritable as failure:
+        raise failure.error from None
     out.write(tar_writing.END)
 
 
+class _Unwritable(Exception):
+    """The sink has failed, which is not what reading the tree has."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
+class _Guarded:
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._out.write(data)
+        except OSError as error:
+            raise _Unwritable(error) from None
+
+
 class _Writer:
-    def __init__(self, out: Sink, epoch: int, whiteouts: bool) -> None:
+    def __init__(self, out: _Guarded, epoch: int, whiteouts: bool) -> None:
         self._out, self._epoch, self._whiteouts = out, epoch, whiteouts
         self._links: dict[tuple[int, int], bytes] = {}
 
@@ -118,28 +142,37 @@ class _Writer:
 
     def _entry(self, folder: int, name: bytes, path: bytes) -> int:
         """Writes one entry; a folder's descriptor, or -1."""
-        try:
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if self._whiteouts and name.startswith(b".wh."):
-                raise Unsupported(f"`{_shown(path)}` cannot be in a layer: its name says that something is removed")
-            if stat.S_ISDIR(status.st_mode):
-                opened = os.open(name, _FOLDER, dir_fd=folder)
-                try:
-                    self.folder(opened, path, os.fstat(opened))
-                except BaseException:
-                    os.close(opened)
+        if self._whiteouts and name.startswith(b".wh."):
+            raise Unsupported(f"`{_shown(path)}` cannot be in a layer: its name says that something is removed")
+        for attempt in range(_TRIES):
+            try:
+                return self._write(folder, name, path)
+            except FileNotFoundError:
+                return -1  # removed since its name was read: only a running container's tree changes
+            except OSError as error:
+                if isinstance(error, EngineError):
                     raise
-                return opened
-            if stat.S_ISREG(status.st_mode):
-                self._file(folder, name, path)
-            elif not self._linked(path, status):
-                self._special(folder, name, path, status)
-        except FileNotFoundError:
-            pass  # removed since its name was read: only a running container's tree changes
-        except OSError as error:
-            if isinstance(error, EngineError) or error.errno == errno.EPIPE:
+                # A folder, file or link has been put in the place of another: then that is the entry.
+                if error.errno in _EXCHANGED and attempt < _TRIES - 1:
+                    continue
+                reason = (error.strerror or str(error)).lower()
+                raise EngineError(f"cannot read `{_shown(path)}`: {reason}") from None
+        raise AssertionError("unreachable")
+
+    def _write(self, folder: int, name: bytes, path: bytes) -> int:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            opened = os.open(name, _FOLDER, dir_fd=folder)
+            try:
+                self.folder(opened, path, os.fstat(opened))
+            except BaseException:
+                os.close(opened)
                 raise
-            raise EngineError(f"cannot read `{_shown(path)}`: {(error.strerror or str(error)).lower()}") from None
+            return opened
+        if stat.S_ISREG(status.st_mode):
+            self._file(folder, name, path)
+        elif not self._linked(path, status):
+            self._special(folder, name, path, status)
         return -1
 
     def folder(self, descriptor: int, path: bytes, status: os.stat_result) -> None:
@@ -151,7 +184,7 @@ class _Writer:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise EngineError(f"`{_shown(path)}` changed while it was read")
+                raise NotADirectoryError(errno.ENOTDIR, "changed while it was read")  # as if open had said so
             if self._linked(path, status):
                 return
             self._header(FILE, path, status, size=status.st_size, attributes=_attributes(descriptor))
