@@ -80,7 +80,12 @@ def _located(problems: Sequence[Any]) -> StackFileError:
     from stackpy.problems import Location, Problem
 
     return StackFileError(
-        [Problem(each.message, Location(each.file, each.line) if each.line else None, each.hint) for each in problems]
+        [
+            Problem(each.message, Location(each.file, each.line), each.hint)
+            if each.line
+            else Problem(f"{each.file}: {each.message}", None, each.hint)
+            for each in problems
+        ]
     )
 
 

@@ -261,7 +261,10 @@ def test_a_comment_above_the_instruction() -> None:
 
 def test_warnings_may_be_errors() -> None:
     shown = refusal("# check=error=true\nFROM a as b\n")
-    assert shown == ("Dockerfile:2: FromAsCasing: the casing of `as` and `FROM` does not match\n    2 | FROM a as b")
+    assert shown == (
+        "Dockerfile:2: FromAsCasing: the casing of `as` and `FROM` does not match\n    2 | FROM a as b\n"
+        "      = it is an error because of `check=error=true`"
+    )
 
 
 def test_the_build_argument_goes_before_the_directive() -> None:

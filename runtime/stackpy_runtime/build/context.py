@@ -238,6 +238,18 @@ class Context:
         raise OSError(errno.EINVAL, "it is a FIFO or a device", name)
 
 
+def of_step(step: Step, contexts: dict[str, Context], root: str) -> Context:
+    """The context that a step copies from, opened once for all steps that share it; raises as Context does.
+
+    contexts: those that are open; the caller closes them
+    """
+    folder, ignore_file = step["context"], step.get("ignore_file", "")
+    key = f"{folder}\0{ignore_file}"
+    if key not in contexts:
+        contexts[key] = Context(folder, root, ignore_file)
+    return contexts[key]
+
+
 def inputs(sources: list[Source], mode: int | None) -> dict[str, str]:
     """What the copied items contribute to a step's ID, by name.
 

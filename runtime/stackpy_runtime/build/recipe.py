@@ -191,17 +191,15 @@ def _run_inputs(step: Step, config: ImageConfig) -> dict[str, str]:
 def _copy_inputs(
     step: Step, config: ImageConfig, contexts: dict[str, Context], root: str, problems: list[tuple[str, str, str]]
 ) -> dict[str, str]:
-    from stackpy_runtime.build.context import Context, inputs
+    from stackpy_runtime.build.context import inputs, of_step
 
-    folder = step["context"]
-    if folder not in contexts:
-        try:
-            contexts[folder] = Context(folder, root)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            problems.append((step["line"], f"the context `{folder}` cannot be opened: {reason}", ""))
-            return {}
-    sources, wrong = contexts[folder].sources(step)
+    try:
+        context = of_step(step, contexts, root)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        problems.append((step["line"], f"the context `{step['context']}` cannot be opened: {reason}", ""))
+        return {}
+    sources, wrong = context.sources(step)
     problems += wrong
     target = _target(config, step["target"])
     if len(sources) > 1 and not target.endswith("/"):

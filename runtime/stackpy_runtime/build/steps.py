@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import caches, copying, recipe, settings, tree
-from stackpy_runtime.build.context import Context, inputs
+from stackpy_runtime.build.context import inputs, of_step
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.runner import Runner, StepRun
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed
@@ -17,6 +17,7 @@ from stackpy_runtime.store import trees
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stackpy_runtime.build.context import Context
     from stackpy_runtime.model import ImageConfig, RecipeStep, Step
     from stackpy_runtime.store.root import Root
 
@@ -79,12 +80,10 @@ def _make_folder(place: Place, path: str, staged: str) -> None:
 
 
 def _copy(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
-    if step["context"] not in place.contexts:
-        try:
-            place.contexts[step["context"]] = Context(step["context"], place.root.path)
-        except OSError:
-            raise copying.changed(step["context"]) from None
-    context = place.contexts[step["context"]]
+    try:
+        context = of_step(step, place.contexts, place.root.path)
+    except OSError:
+        raise copying.changed(step["context"]) from None
     sources, _ = context.sources(step)
     now = recipe.renamed(inputs(sources, step.get("mode")))
     planned = recipe.files_of(resolved["inputs"])
