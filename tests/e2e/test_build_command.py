@@ -177,7 +177,7 @@ def test_what_cannot_be_done(box: Any, tmp_path: Path, words: list[str], message
 
 
 def test_a_stack_on_a_dockerfile(box: Any, tmp_path: Path) -> None:
-    write(tmp_path / "web", Dockerfile=DOCKERFILE, page="one")
+    write(tmp_path / "web", Dockerfile=DOCKERFILE, page="one", __dockerignore="*file\n")
     (tmp_path / "stack.py").write_text(
         "from stackpy import Container, Image, Stack\nStack('docked')\n"
         "image = Image.dockerfile('web', args={'WHO': 'stack'}).env(MORE='1')\n"
@@ -193,7 +193,7 @@ def test_a_stack_on_a_dockerfile(box: Any, tmp_path: Path) -> None:
         write(tmp_path / "web", page="two")
         assert "page differs" in box("plan", cwd=tmp_path).stdout
         write(tmp_path / "web", Dockerfile=DOCKERFILE + "LABEL a=b\n", page="one")
-        assert "LABEL a=b" in box("plan", cwd=tmp_path).stdout
+        assert "step 7/8 LABEL a=b" in box("plan", cwd=tmp_path).stdout
     finally:
         box("destroy", "--yes", cwd=tmp_path)
 
