@@ -58,6 +58,11 @@ def test_commit_makes_an_image_of_what_a_container_wrote(lab: Lab, tmp_path: Pat
     script = "cat /etc/new; ls /etc/nsswitch.conf /bound /var/lib; stat -c %a /tmp"
     seen = lab.cli("run", "--rm", "--network", "none", "committed:1", "sh", "-c", script)
     assert seen.out == "new\n/var/lib:\nown\n700\n"
+    # Elsewhere it is known by the same ID.
+    saved = subprocess.run(lab.command("save", "committed:1"), env=lab.environment, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(saved.stdout)) as archive:
+        (entry,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+    assert entry["Config"] == f"blobs/sha256/{image.removeprefix('sha256:')}"
     rows = json.loads(_ok(lab, "--format", "json", "image", "history", "committed:1"))
     assert [(row["comment"], row["id"]) for row in rows] == [("by hand", image), ("", "")]
     _ok(lab, "rm", "-f", name)

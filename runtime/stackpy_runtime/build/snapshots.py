@@ -22,7 +22,7 @@ from stackpy_runtime.image.blobs import Blob, Content
 from stackpy_runtime.image.limits import DEFAULT, Limits
 from stackpy_runtime.image.spooling import temporary
 from stackpy_runtime.image.staging import Stager
-from stackpy_runtime.store import digests, layers
+from stackpy_runtime.store import blobs, digests, layers
 
 if TYPE_CHECKING:
     from stackpy_runtime.image.layer_tar import Sink
@@ -166,7 +166,10 @@ def _image(made: list[str], config: ImageConfig, history: list[History], author:
 
 def _put(store: Store, image: Image, name: str) -> Image:
     image["size"] = sum(layers.size(store.root, layer) for layer in image["layers"])
-    image["id"] = exporting.digest_of(exporting.document({**image, "references": []}))
+    # Known by what it is known by elsewhere; computing that reads layers of which nobody has asked for the digest yet.
+    config = exporting.image_config(store, image)
+    image["id"] = exporting.digest_of(config)
+    blobs.put(store.root, image["id"], config)
     image["references"] = [name] if name else []
     store.put_image(image)
     return store.image(image["id"])

@@ -102,7 +102,7 @@ def exported(store: Store, image: Image) -> Exported:
     epoch = epochs.of_image(image)
     tars = [(layer_id, layer_digest(store, layer_id, epoch=epoch)) for layer_id in image["layers"]]
     diff_ids = [digest.diff_id for _, digest in tars]
-    kept = None if image["recipe"] else blobs.get(store.root, image["id"])
+    kept = blobs.get(store.root, image["id"]) if image["id"] and not image["recipe"] else None
     if kept is not None and _names(kept, diff_ids):
         return Exported(kept, tars, epoch)
     return Exported(_configuration(image, diff_ids, epoch), tars, epoch)
