@@ -252,9 +252,11 @@ class Engine(ImageVerbs):
         import codecs
         import os
 
+        from stackpy_runtime.store import mounted
+
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
-            arguments = step._asdict()
+            arguments = {**step._asdict(), "layers": [mounted.source(path) for path in step.layers]}
             connection = self.client.request("step", arguments, (writing,))
         finally:
             os.close(writing)

@@ -15,8 +15,12 @@ import pytest
 from stackpy_runtime.container import rootfs
 from stackpy_runtime.container.cgroups import layout, parent_name
 from stackpy_runtime.errors import Conflict, EngineError
+from stackpy_runtime.image.limits import DEFAULT
+from stackpy_runtime.image.staging import TarLayer
 from stackpy_runtime.linux import mounts, namespaces
 from tests.engine_lab import Lab, wait_for
+from tests.image_archives import layer as tar_layer
+from tests.layer_trees import Pieces
 
 pytestmark = pytest.mark.root
 
@@ -229,6 +233,12 @@ def test_overlay_of_attached_layers(tmp_path: Path, count: int, volatile: bool) 
         (lower / "same").write_text(str(number))
         os.chown(lower / "same", 1000, 1000)
         lowers.append(str(lower))
+    # One more as its tar and an index, which these kernels mount anew.
+    tar = tar_layer(above="indexed")
+    layer = TarLayer(f"{tmp_path}/indexed")
+    layer.index("indexed", layer.entries(Pieces(tar)), [], DEFAULT)
+    layer.close()
+    lowers.append(f"{tmp_path}/indexed.erofs")
     writable, scratch = tmp_path / "writable", tmp_path / "scratch"
     for folder in (writable / "upper", writable / "work", scratch):
         folder.mkdir(parents=True)
@@ -262,7 +272,7 @@ def test_overlay_of_attached_layers(tmp_path: Path, count: int, volatile: bool) 
     with open(reading) as file:
         seen = json.load(file)
     os.waitpid(pid, 0)
-    names = sorted(["same", *(f"file{number}" for number in range(count))])
+    names = sorted(["same", "above", *(f"file{number}" for number in range(count))])
     assert seen == {"names": names, "same": str(count - 1), "owner": 1000, "left": []}
     assert (writable / "upper/new").stat().st_uid == 0
     assert os.listdir(scratch) == [] and str(scratch) not in Path("/proc/self/mountinfo").read_text()

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError, Unsupported
 from stackpy_runtime.image import archive, exporting, mountable
 from stackpy_runtime.image.staging import Stager, keeps_tars
+from stackpy_runtime.linux import mounts
 from stackpy_runtime.store import garbage, layers, mounted
 from stackpy_runtime.store.store import Store
 from tests.build_lab import copy, run, step
@@ -262,6 +264,63 @@ def test_a_kernel_that_cannot_unpacks(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not mountable.from_files(store.root.staging)
     assert os.listdir(store.root.staging) == []
     store.close()
+
+
+# --- before Linux 6.15 -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that clones no mount that is attached nowhere, and takes none as a layer of overlayfs."""
+    open_tree, fsconfig = mounts.open_tree, mounts.fsconfig
+
+    def no_clone(folder: int, path: str, flags: int = mounts.OPEN_TREE_CLONE) -> int:
+        target = path or f"/proc/self/fd/{folder}/."
+        if flags & mounts.OPEN_TREE_CLONE and os.statvfs(target).f_bsize == 512:
+            raise KernelError("open_tree: invalid argument", errno=22)
+        return open_tree(folder, path, flags)
+
+    def no_layer(context: int, command: int, key: str | None = None, value: str | None = None) -> int:
+        if key in ("lowerdir", "lowerdir+") and value and value.startswith("/proc/"):
+            return 22
+        return fsconfig(context, command, key, value)
+
+    monkeypatch.setattr(mounts, "open_tree", no_clone)
+    monkeypatch.setattr(mounts, "fsconfig", no_layer)
+    monkeypatch.setattr(mounted, "_cloning", None)
+
+
+def test_layers_are_mounted_anew(store: Store, older: None, tmp_path: Path) -> None:
+    assert mountable.from_files(str(tmp_path))
+    image = archive.load(store, str(as_tar(tmp_path / "image.tar", Built().docker())))
+    root = store.root
+    assert [layers.lower(root, layer) for layer in image["layers"]] == [
+        layers.home(root, layer) for layer in image["layers"]
+    ]
+    mount = layers.open_mounted(root, image["layers"][0])
+    assert Path(f"/proc/self/fd/{mount}/etc/motd").read_text() == "hello"
+    os.close(mount)
+
+
+def test_a_step_sees_layers_that_are_attached_for_it(store: Store, older: None, tmp_path: Path) -> None:
+    image = archive.load(store, str(as_tar(tmp_path / "image.tar", Built().docker())))
+    folders = [layers.folder(store.root, layer) for layer in image["layers"]]
+    staged = layers.stage(store.root)
+    table = Path("/proc/self/mountinfo").read_text()
+    with Merged(folders) as view:
+        assert Path(f"/proc/self/fd/{view.root}/etc/motd").read_text() == "changed"
+        assert not os.path.exists(f"/proc/self/fd/{view.root}/bin")
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir(f"/proc/self/fd/{view.root}/x")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "below").touch()
+    with Merged([str(plain), *folders], staged) as view:
+        (Path(f"/proc/self/fd/{view.root}") / "etc/new").write_text("new")
+        assert sorted(os.listdir(f"/proc/self/fd/{view.root}/.")) == ["below", "etc"]
+    assert sorted(os.listdir(f"{staged}/upper/etc")) == ["new"]
+    assert Path("/proc/self/mountinfo").read_text() == table
+    layers.discard(store.root, staged)
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------

@@ -15,10 +15,14 @@ import threading
 
 from stackpy_runtime.errors import EngineError, KernelError, Unsupported
 from stackpy_runtime.linux import libc, mounts
+from stackpy_runtime.linux.overlays import attached
+from stackpy_runtime.store import mounted
 
 # redirect_dir and metacopy off: an upper folder becomes a layer, whole in itself. volatile: without it the end of the
 # mount would sync the host's whole file system; what is to last is synced when the layer is done.
 _OPTIONS: dict[str, str | None] = {"redirect_dir": "off", "metacopy": "off", "volatile": None}
+
+_ATTRIBUTES = mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID
 
 # fsconfig(2) takes values of 255 bytes.
 _LONGEST_VALUE = 255
@@ -50,9 +54,14 @@ class Merged:
 
 def _mount(layers: list[str], staged: str) -> int:
     descriptors: list[int] = []
+    detached = any(mounted.source(path) != path for path in layers)
     try:
+        if detached:
+            # For kernels between 6.12 and 6.15.
+            descriptors += [mounted.clone(mounted.source(path)) for path in reversed(layers)]
+            return attached(descriptors, staged, _OPTIONS if staged else {}, _ATTRIBUTES)
         for path in [*reversed(layers), *([f"{staged}/upper", f"{staged}/work"] if staged else [])]:
-            descriptors.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))  # noqa: PERF401 - closed below
+            descriptors.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         upper = descriptors[len(layers) :]
         lowers = descriptors[: len(layers)]
         try:
@@ -90,7 +99,7 @@ def _create(values: list[tuple[str, str | None]]) -> int:
                 raise libc.failure(f"fsconfig overlay {key}={value}", code)
         if code := mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE):
             raise libc.failure("fsconfig overlay create", code, hint="`stackpy system check` tells what is missing")
-        return mounts.fsmount(context, mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID)
+        return mounts.fsmount(context, _ATTRIBUTES)
     finally:
         os.close(context)
 

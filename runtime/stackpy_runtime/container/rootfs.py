@@ -19,6 +19,7 @@ from stackpy_runtime.linux.processes import (
     prctl,
     set_filesystem_ids,
 )
+from stackpy_runtime.store import mounted
 
 # Upper folders become layers, so nothing in them may depend on what lies below. With an index the kernel would refuse
 # to start a container again while the flush at its last end goes on.
@@ -26,8 +27,8 @@ OPTIONS = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
 def idmapped_clone(path: str, users: int) -> int:
-    """A detached clone of the mount at `path`, seen through the user namespace `users`."""
-    descriptor = mounts.open_tree(libc.AT_FDCWD, path)
+    """A detached clone of the mount at `path`, or of a layer by its index, seen through the user namespace `users`."""
+    descriptor = mounted.clone(path)
     mounts.mount_setattr(descriptor, users=users)
     return descriptor
 

@@ -50,4 +50,4 @@ def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
 
 def lowers(root: Root, live: Live, image_layers: list[str], mounts: list[MountPlan]) -> list[str]:
     """The lower folders of a container's overlay, bottom first."""
-    return [base(root), *targets(live.folder, mounts), *[layers.folder(root, layer) for layer in image_layers]]
+    return [base(root), *targets(live.folder, mounts), *[layers.lower(root, layer) for layer in image_layers]]

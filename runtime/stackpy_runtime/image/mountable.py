@@ -1,17 +1,18 @@
 """Whether layers can be mounted from files here: tried once with a layer of nothing, since versions tell too little.
 
-The kernel must mount erofs from a file (6.12, CONFIG_EROFS_FS_BACKED_BY_FILE), clone a mount that is attached nowhere
-and take one as a layer of overlayfs (6.15); the file system must have pages to map (tmpfs has not), and must not itself
-be stacked too high, as it is inside a container.
+The kernel must mount erofs from a file (6.12, CONFIG_EROFS_FS_BACKED_BY_FILE), and take it as a layer of overlayfs. The
+file system must have pages to map (tmpfs has not), and must not itself be stacked too high, as inside a container.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from stackpy_runtime.image import erofs
 from stackpy_runtime.image.layer_tree import Folder
 from stackpy_runtime.linux import libc, mounts
+from stackpy_runtime.linux.overlays import attached
 from stackpy_runtime.store import mounted
 
 _UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
@@ -43,6 +44,13 @@ def _try(folder: str, opened: list[int]) -> None:
     root.children = {name: Folder(0o755, 0, 0, 0) for name in (b"a", b"b")}
     erofs.write(root, index, erofs.HEAD, 2, bytes(16))
     opened.append(mounted.mount(index, tar))
-    clone = mounts.open_tree(libc.AT_FDCWD, f"/proc/self/fd/{opened[-1]}")
-    opened.append(clone)
-    opened.append(mounts.new_mount("overlay", {"lowerdir": f"/proc/self/fd/{clone}/a:/proc/self/fd/{clone}/b"}))
+    try:
+        clone = mounts.open_tree(libc.AT_FDCWD, f"/proc/self/fd/{opened[-1]}")
+        opened.append(clone)
+        opened.append(mounts.new_mount("overlay", {"lowerdir": f"/proc/self/fd/{clone}/a:/proc/self/fd/{clone}/b"}))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Before Linux 6.15 each mount is made anew, and attached to be a layer.
+        opened.append(mounted.mount(index, tar))
+        opened.append(attached(opened[-2:], "", {}, mounts.MOUNT_ATTR_NODEV))

@@ -19,17 +19,16 @@ import time
 from threading import Lock
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.files import sync_file_system
 from stackpy_runtime.store import mounted, trees
+from stackpy_runtime.store.mounted import INDEX as INDEX
+from stackpy_runtime.store.mounted import TAR as TAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
-
-TAR, INDEX = ".tar", ".erofs"
 
 # An attribute of the layer's folder, or index, that nobody in a container sees.
 _SIZE = "trusted.stackpy.size"
@@ -194,9 +193,14 @@ def folder(root: Root, layer_id: str) -> str:
     return mounted.hold(path + INDEX, path + TAR, layer_id)
 
 
+def lower(root: Root, layer_id: str) -> str:
+    """A layer for those who make mounts of it, in whatever process: they open it with `mounted.clone`."""
+    return mounted.source(folder(root, layer_id))
+
+
 def open_mounted(root: Root, layer_id: str) -> int:
     """A detached mount of a layer, a clone of its own for the caller: to be idmapped, or attached."""
-    return mounts.open_tree(libc.AT_FDCWD, folder(root, layer_id))
+    return mounted.clone(lower(root, layer_id))
 
 
 def tar(root: Root, layer_id: str) -> str:

@@ -12,11 +12,16 @@ import os
 from threading import Lock
 
 from stackpy_runtime.errors import EngineError, Unsupported
-from stackpy_runtime.linux import mounts
+from stackpy_runtime.linux import libc, mounts
 
 _ATTRIBUTES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID
 # What the kernel answers for an index that it cannot read: EINVAL, EIO, EUCLEAN, EOPNOTSUPP, EBADMSG, ENXIO.
 _DAMAGE = (errno.EINVAL, errno.EIO, errno.EUCLEAN, errno.EOPNOTSUPP, errno.EBADMSG, errno.ENXIO)
+
+TAR, INDEX = ".tar", ".erofs"
+
+# Whether this kernel clones mounts that are attached nowhere (6.15); not known before the first is asked for.
+_cloning: bool | None = None
 
 # Index → the mount's descriptor, and which file it is of.
 _held: dict[str, tuple[int, tuple[int, int, int]]] = {}
@@ -47,8 +52,43 @@ def hold(index: str, tar: str, layer_id: str) -> str:
                 held = _held[index] = (_mount(index, tar), identity)
         except OSError as error:
             raise _failure(layer_id, error) from None
-        # With the dot it is a folder to those who follow no links.
-        return f"/proc/{os.getpid()}/fd/{held[0]}/."
+        return _path(held[0])
+
+
+def source(path: str) -> str:
+    """What `clone` takes in whatever process for a layer's folder: itself; before Linux 6.15 the index of one that is
+    mounted here.
+    """
+    global _cloning
+    with _guard:
+        for index, (descriptor, _) in _held.items():
+            if path == _path(descriptor):
+                if _cloning is None:
+                    _cloning = _clones(path)
+                return path if _cloning else index
+    return path
+
+
+def clone(path: str) -> int:
+    """A detached mount of a folder, or of a layer by its index."""
+    if path.endswith(INDEX):
+        return _mount(path, path.removesuffix(INDEX) + TAR)
+    return mounts.open_tree(libc.AT_FDCWD, path)
+
+
+def _clones(path: str) -> bool:
+    try:
+        os.close(mounts.open_tree(libc.AT_FDCWD, path))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
+def _path(descriptor: int) -> str:
+    # With the dot it is a folder to those who follow no links.
+    return f"/proc/{os.getpid()}/fd/{descriptor}/."
 
 
 def sweep() -> None:
@@ -89,7 +129,7 @@ def _failure(layer_id: str, error: OSError) -> EngineError:
     if error.errno in (errno.ENODEV, errno.ENOTBLK):
         return Unsupported(
             f"layer {layer_id} is kept as its tar, and this kernel mounts none: {reason}",
-            hint="boot Linux 6.15 or later, or remove the image and load it again",
+            hint="boot Linux 6.12 or later, or remove the image and load it again",
         )
     if error.errno in _DAMAGE:
         return EngineError(
