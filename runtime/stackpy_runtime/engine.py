@@ -419,6 +419,12 @@ class Engine(ImageVerbs):
         """Takes away what was made on demand and nothing uses: the network of containers that name none."""
         self.client.call("tidy")
 
+    def info(self) -> dict[str, Any]:
+        """What this engine is, holds and runs on, as Docker's SystemInfo."""
+        from stackpy_runtime.host.facts import facts
+
+        return facts(self.store, self.containers())
+
     def check(self) -> list[Check]:
         """What this host can and cannot do for the engine."""
         from stackpy_runtime.host.checking import check

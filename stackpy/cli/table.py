@@ -70,6 +70,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Host",
         (
             ("system check", "system", "CHECK"),
+            ("system info", "system", "INFO"),
             ("system df", "system", "DF"),
             ("system prune", "prune", "SYSTEM"),
             ("builder prune", "prune", "BUILDER"),

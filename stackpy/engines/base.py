@@ -235,6 +235,9 @@ class ImageEngine(Protocol):
     ) -> dict[str, Any]:
         """Makes an image of a container; one that runs stands still meanwhile with `pause`."""
 
+    def system_info(self) -> dict[str, Any]:
+        """What the engine is, holds and runs on: Docker's SystemInfo."""
+
     def system_df(self) -> dict[str, Any]:
         """What takes how much of the disk, in bytes as `du` counts them.
 

@@ -112,6 +112,11 @@ class EmbeddedImages:
         )
         return made
 
+    def system_info(self) -> Document:
+        """See ImageEngine."""
+        info: Document = self._engine.info()
+        return info
+
     def system_df(self) -> Document:
         """See ImageEngine."""
         from stackpy.engines import disk

@@ -70,6 +70,9 @@ def test_the_figures_are_those_of_du(cli: Cli, tmp_path: Path) -> None:
     assert abs(total - _du(cli.root)) <= _du(cli.root) * 0.02
     lines = cli("system", "df").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["TYPE", "Images", "Containers", "Local", "Build"]
+    info = cli.json("system", "info")
+    assert (info["Containers"], info["ContainersRunning"], info["Images"]) == (2, 1, 1)
+    assert f"Root Dir: {cli.root}" in cli("system", "info").stdout.splitlines()
     whole = cli("system", "df", "-v").stdout
     assert all(name in whole for name in ("shop/web:latest", "shop-web-1", "shop_data"))
 

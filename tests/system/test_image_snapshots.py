@@ -106,7 +106,7 @@ def test_export_and_import_give_the_same_tree(lab: Lab, tmp_path: Path) -> None:
     assert found["tmp"] == "0o700"
     assert {"d/e/f", "etc/new", "var/lib/own"} <= set(found)
     assert not {name for name in found if ".wh." in name or name == "etc/nsswitch.conf"}
-    subprocess.run(["gzip", "-k", tmp_path / "tree.tar"], check=True)
+    subprocess.run(["gzip", "-1", "-k", tmp_path / "tree.tar"], check=True)
     image = _ok(lab, "import", "-c", "CMD cat /etc/new", "-c", "USER 1000", f"{tmp_path}/tree.tar.gz", "flat:1").strip()
     assert _ok(lab, "run", "--rm", "--network", "none", "flat:1") == "new\n"
     row = json.loads(_ok(lab, "--format", "json", "image", "history", image))[0]

@@ -1,4 +1,4 @@
-"""stackpy system check, df."""
+"""stackpy system check, df, info."""
 
 from __future__ import annotations
 
@@ -123,6 +123,40 @@ CHECK = Command(
     examples=[("sudo stackpy system check", "before the first apply, or when something does not work")],
 )
 
+
+def info(context: Context, arguments: Any) -> int:
+    """Says what the engine is, holds and runs on."""
+    found = context.engine().system_info()
+    if context.json:
+        terminal.print_json(found)
+        return 0
+    rows = [
+        ("Containers", found["Containers"]),
+        (" Running", found["ContainersRunning"]),
+        (" Stopped", found["ContainersStopped"]),
+        ("Images", found["Images"]),
+        ("Storage Driver", found["Driver"]),
+        *((f" {name}", text) for name, text in found["DriverStatus"]),
+        ("Cgroup Version", found["CgroupVersion"]),
+        ("Kernel Version", found["KernelVersion"]),
+        ("Operating System", found["OperatingSystem"]),
+        ("Architecture", found["Architecture"]),
+        ("CPUs", found["NCPU"]),
+        ("Total Memory", terminal.size(found["MemTotal"])),
+        ("Name", found["Name"]),
+        ("Root Dir", found["DockerRootDir"]),
+    ]
+    for name, value in rows:
+        print(f"{name}: {value}")
+    return 0
+
+
+INFO = Command(
+    "system info",
+    "Show what the engine is, holds and runs on",
+    info,
+    examples=[("stackpy system info", "how many containers and images, and where everything is stored")],
+)
 DF = Command(
     "system df",
     "Show what takes how much of the disk",
