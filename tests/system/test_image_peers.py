@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,14 +65,14 @@ def builder_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builde
 class Peers:
     """skopeo, and podman with a storage of its own."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, place: Path, short: str) -> None:
+        self.place, self.short = place, short
 
     def skopeo(self, *words: str) -> bytes:
         return self._run("skopeo", *words)
 
     def podman(self, *words: str) -> bytes:
-        storage = ("--root", f"{self.place}/storage", "--runroot", f"{self.place}/run", "--storage-driver", "vfs")
+        storage = ("--root", f"{self.place}/storage", "--runroot", self.short, "--storage-driver", "vfs")
         return self._run("podman", *storage, *words)
 
     def _run(self, *words: str) -> bytes:
@@ -82,8 +83,10 @@ class Peers:
 
 
 @pytest.fixture(name="peers")
-def peers_fixture(tmp_path: Path) -> Peers:
-    return Peers(tmp_path)
+def peers_fixture(tmp_path: Path) -> Iterator[Peers]:
+    # podman takes no run root whose path has more than 50 characters.
+    with tempfile.TemporaryDirectory() as short:
+        yield Peers(tmp_path, short)
 
 
 def _save(builder: Builder, path: Path, form: str) -> exporting.Exported:
