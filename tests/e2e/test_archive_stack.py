@@ -71,9 +71,9 @@ def test_a_stack_on_an_archive(cli: Any, tmp_path: Path, built: Built, form: str
 def test_an_archive_that_is_refused_is_named_and_nothing_runs(cli: Any, tmp_path: Path, built: Built) -> None:
     (tmp_path / "stack.py").write_text(STACK)
     members = built.docker()
-    members["1/layer.tar"] = tar_of([Member("null", "char", device=(1, 3))], "")
+    members["1/layer.tar"] = tar_of([Member("n", "char", device=(4096, 0))], "")
     as_tar(tmp_path / "image.tar", members)
     result = cli("apply", "--yes", cwd=tmp_path, code=1)
-    assert "layer 2 of 2: it has a device node: `null` (char 1:3)" in result.stderr
+    assert "layer 2 of 2: the device `n` has the number 4096:0, which is none" in result.stderr
     assert cli.json("ps", "-a") == []
     assert list((cli.root / "layers").iterdir()) == []
