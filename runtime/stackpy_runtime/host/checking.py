@@ -78,7 +78,7 @@ def _layers(root: str) -> Check:
         folder = os.path.dirname(folder)
     able = os.geteuid() == 0 and mountable.from_files(folder)
     detail = "mounted from their tars" if able else "unpacked into folders: more slowly, and no less safely"
-    remedy = "Linux 6.15 or newer with erofs from files, and an engine root on ext4, xfs or btrfs"
+    remedy = "Linux 6.12 or newer with erofs from files, and an engine root on ext4, xfs or btrfs"
     return _finding("layers", able, detail, remedy, required=False)
 
 
