@@ -16,7 +16,7 @@ BASE: Any = {
     "Labels": {"a": "1", "stackpy.stack": "evil"},
     "ExposedPorts": {"80/tcp": {}},
 }
-INHERITED = {**BASE, "Env": ["PATH=/bin", "MODE=dev"], "Labels": {"a": "1"}}
+INHERITED: Any = {**BASE, "Env": ["PATH=/bin", "MODE=dev"], "Labels": {"a": "1"}}
 
 STEPS = {
     "nothing": ([], {}),
@@ -34,6 +34,18 @@ STEPS = {
         [step("entrypoint", argv=["run"])],
         {"Entrypoint": ["run"], "Cmd": None},
     ),
+    "volume": ([step("volume", targets=["/a", "/b"])], {"Volumes": {"/a": {}, "/b": {}}}),
+    "healthcheck": (
+        [step("healthcheck", healthcheck={"Test": ["CMD", "x"], "Retries": 2})],
+        {"Healthcheck": {"Test": ["CMD", "x"], "Retries": 2}},
+    ),
+    "stop signal": ([step("stopsignal", value="SIGQUIT")], {"StopSignal": "SIGQUIT"}),
+    "shell": ([step("shell", argv=["/bin/bash", "-c"])], {"Shell": ["/bin/bash", "-c"]}),
+    "triggers": (
+        [step("onbuild", value="RUN a"), step("onbuild", value="RUN b")],
+        {"OnBuild": ["RUN a", "RUN b"]},
+    ),
+    "maintainer": ([step("maintainer", value="me")], {}),
     "and keeps the own": (
         [step("cmd", argv=["x"]), step("entrypoint", argv=["run"])],
         {"Entrypoint": ["run"], "Cmd": ["x"]},
@@ -44,7 +56,7 @@ STEPS = {
 @pytest.mark.parametrize("name", STEPS)
 def test_configuration(name: str) -> None:
     steps, changed = STEPS[name]
-    config, own = settings.inherited(BASE), False
+    config, own = settings.inherited({**BASE, "OnBuild": ["RUN gone"]}), False
     for one in steps:
         config = settings.apply(config, one, own)
         own = own or one["instruction"] == "cmd"

@@ -1,39 +1,36 @@
 """From an image as the user describes it to its recipe: a Merkle chain of steps, known before anything is built.
 
-Two kinds of steps make two kinds of links. A step that makes files (RUN, COPY, FILE, WORKDIR) hangs on the last such
-step before it, and on exactly what it sees of the configuration; so a changed LABEL, EXPOSE, CMD or ENTRYPOINT rebuilds
-no later layer, and a changed ENV only the RUN steps that see it. A step that only writes configuration hangs on all
-that is before it. The recipe's ID is made of the IDs of all steps. (One chain over everything, as in a Dockerfile build
-of old, would rebuild a RUN for a label; BuildKit arrives at the same by moving configuration out of its graph.)
+Two kinds of steps make two kinds of links. A step that makes files (RUN, COPY, ADD, FILE, WORKDIR) hangs on the last
+such step before it, and on exactly what it sees of the configuration; so a changed LABEL, EXPOSE, CMD or ENTRYPOINT
+rebuilds no later layer, and a changed ENV only the RUN steps that see it. A step that only writes configuration hangs
+on all that is before it. The recipe's ID is made of the IDs of all steps. (One chain over everything, as in a Dockerfile
+build of old, would rebuild a RUN for a label; BuildKit arrives at the same by moving configuration out of its graph.)
+
+A stage is an image of its own. What stands on it goes on with its chain, and what takes files from it has the end of
+that chain among its inputs. `COPY --link` is a link that hangs on nothing: it is the same on any base.
 
 Times never count, neither of files nor of the build.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
+from typing import TYPE_CHECKING, NamedTuple
 
-from stackpy_runtime.build import settings
-from stackpy_runtime.build.digests import named_hash, sha256_hex
-from stackpy_runtime.errors import InvalidConfig, NotFound
+from stackpy_runtime.build import settings, step_inputs
+from stackpy_runtime.build.digests import named_hash
+from stackpy_runtime.errors import EngineError, InvalidConfig, NotFound
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from stackpy_runtime.model import Base, ImageConfig, ImageSource, Recipe, RecipeStep, Step
-
-if TYPE_CHECKING:
-    from stackpy_runtime.build.context import Context
     from stackpy_runtime.store.store import Store
 
 # Part of every ID: raised when the same recipe begins to give another result.
 _VERSION = "stackpy recipe 1"
-
-# Inputs of a COPY that are no files; a file of such a name is listed as `./NAME`.
-_OPTIONS = ("target", "sources", "--chown", "--chmod")
 
 
 def resolve(source: ImageSource, store: Store) -> Recipe:
@@ -42,48 +39,147 @@ def resolve(source: ImageSource, store: Store) -> Recipe:
     Raises InvalidConfig for everything that is wrong with the steps, all at once, each with its line; NotFound for a
     base image that the store does not have.
     """
-    problems: list[tuple[str, str, str]] = []
-    contexts: dict[str, Context] = {}
-    resolved: list[dict[str, str]] = []
+    resolver = _Resolver(source, store)
     try:
-        config: ImageConfig = {}
+        recipe = resolver.image(source).recipe
+    finally:
+        resolver.asking.close()
+    settings.refuse(resolver.problems)
+    if resolver.missing:
+        raise resolver.missing[0]
+    if resolver.stages:
+        recipe["stages"] = {name: stage.recipe for name, stage in resolver.stages.items()}
+    return recipe
+
+
+class Resolved(NamedTuple):
+    """An image, or a stage, whose recipe is known.
+
+    layer: the end of its chain of layers
+    config: what its steps set
+    """
+
+    recipe: Recipe
+    layer: str
+    config: ImageConfig
+
+
+class _Resolver:
+    """One image and the stages that it needs; what is wrong is collected, so that all of it is said at once."""
+
+    def __init__(self, source: ImageSource, store: Store) -> None:
+        self._sources, self._store = source.get("stages", {}), store
+        self.problems: list[tuple[str, str, str]] = []
+        self.missing: list[EngineError] = []
+        self.stages: dict[str, Resolved] = {}
+        self._open: set[str] = set()
+        self.asking = step_inputs.Asking(store.root.path, self._origin, self._fetched, self.problems)
+
+    def image(self, source: ImageSource) -> Resolved:
+        """An image by its steps."""
+        first, layer, config = self._base(source["base"])
+        named: list[dict[str, str]] = []
+        steps: list[Step] = []
         for step in source["steps"]:
             wrong = settings.check(step)
             if wrong:
-                problems.append((step["line"], wrong, ""))
+                self.problems.append((step["line"], wrong, ""))
                 continue
-            resolved.append(_inputs(step, config, contexts, store.root.path, problems))
-            config = settings.apply(config, step, own_cmd=True) if step["instruction"] != "workdir" else config
+            steps.append(step)
+            named.append(step_inputs.inputs(step, config, self.asking))
             if step["instruction"] == "workdir":
                 config = _relative_workdir(config, step)
-    finally:
-        for context in contexts.values():
-            context.close()
-    settings.refuse(problems)
-    first = base_step(source["base"], store)
-    return chain(first, source["steps"], resolved)
+            else:
+                config = settings.apply(config, step, own_cmd=True)
+        recipe, end = linked(first, steps, named, layer)
+        return Resolved(recipe, end, config)
+
+    def _base(self, base: Base) -> tuple[RecipeStep, str, ImageConfig]:
+        """The first step, the chain that it ends, and what is known of its configuration."""
+        if base["kind"] == "stage":
+            stage = self._stage(base["stage"])
+            first = _first({"kind": "stage"}, f"FROM {base['stage']}", {"stage": stage.recipe["id"]})
+            return first, stage.layer, {key: value for key, value in stage.config.items() if key != "OnBuild"}  # type: ignore[return-value]
+        try:
+            first = base_step(base, self._store)
+        except NotFound as error:
+            self.missing.append(error)
+            first = _first(base, "", {})
+        return first, first["id"], {}
+
+    def _stage(self, name: str) -> Resolved:
+        if name not in self.stages:
+            if name in self._open or name not in self._sources:
+                what = "stands on itself" if name in self._open else "is not in the image's source"
+                raise InvalidConfig(f"the stage `{name}` {what}")
+            self._open.add(name)
+            self.stages[name] = self.image(self._sources[name])
+            self._open.discard(name)
+        return self.stages[name]
+
+    def _origin(self, place: Mapping[str, Any]) -> str:
+        """What identifies the files of a stage or an image."""
+        if "from_stage" in place:
+            return self._stage(place["from_stage"]).layer
+        try:
+            return image_id(place["from_image"], self._store)
+        except NotFound as error:
+            self.missing.append(error)
+            return ""
+
+    def _fetched(self, kind: str, address: str, step: Step) -> str:
+        from stackpy_runtime.build import remote
+
+        try:
+            return remote.identity(self._store.root, kind, address, step)
+        except EngineError as error:
+            self.problems.append((step["line"], error.message, error.hint))
+            return ""
 
 
 def base_step(base: Base, store: Store) -> RecipeStep:
     """The first step: what the image stands on, and its identity."""
-    text, inputs = _base_inputs(base, store)
+    return _first(base, *_base_inputs(base, store))
+
+
+def _first(base: Base, text: str, inputs: dict[str, str]) -> RecipeStep:
     parts = [("kind", base["kind"]), *sorted(inputs.items())]
     return {"id": named_hash(f"{_VERSION} base", parts), "text": text, "line": "", "inputs": inputs}
 
 
 def chain(first: RecipeStep, steps: list[Step], inputs: list[dict[str, str]]) -> Recipe:
     """The recipe of a base and of steps whose inputs are known. Pure."""
+    return linked(first, steps, inputs, first["id"])[0]
+
+
+def linked(first: RecipeStep, steps: list[Step], inputs: list[dict[str, str]], layer: str) -> tuple[Recipe, str]:
+    """The recipe of a base, whose chain of layers ends with `layer`, and the end of its own. Pure."""
     result = [first]
-    layer = first["id"]
     for step, named in zip(steps, inputs, strict=True):
         kind = step["instruction"]
-        before = layer if kind in settings.LAYERS else result[-1]["id"]
+        alone = hangs_on_nothing(step, named)
+        before = "" if alone else layer if kind in settings.LAYERS else result[-1]["id"]
         step_id = named_hash(f"{_VERSION} {kind}", [("after", before), *sorted(named.items())])
-        if kind in settings.LAYERS:
+        if alone:
+            layer = named_hash(f"{_VERSION} link", [("after", layer), ("layer", step_id)])
+        elif kind in settings.LAYERS:
             layer = step_id
         result.append({"id": step_id, "text": step["text"], "line": step["line"], "inputs": named})
     whole = named_hash(_VERSION, [("step", step["id"]) for step in result])
-    return {"id": whole, "steps": result}
+    return {"id": whole, "steps": result}, layer
+
+
+def hangs_on_nothing(step: Step, inputs: Mapping[str, str]) -> bool:
+    """Whether a COPY or ADD with --link gives the same layer on whatever base: it names no user of one, and no place
+    relative to one's working directory.
+    """
+    owner = inputs.get("--chown", "")
+    return bool(
+        step["instruction"] in ("copy", "add")
+        and step.get("link")
+        and inputs.get("target", "").startswith("/")
+        and owner.replace(":", "").isdigit() == bool(owner)
+    )
 
 
 # --- bases ----------------------------------------------------------------------------------------------------------
@@ -94,7 +190,7 @@ def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
     if kind == "scratch":
         return "FROM scratch", {}
     if kind == "image":
-        return f"FROM {base['reference']}", {"image": _image_id(base["reference"], store)}
+        return f"FROM {base['reference']}", {"image": image_id(base["reference"], store)}
     if kind == "archive":
         return f"FROM archive {posixpath.basename(base['path'])}", {"archive": _archive_hash(base["path"], store)}
     if kind == "bootstrap":
@@ -109,7 +205,8 @@ def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
     return " ".join(["FROM host", *programs]), host_identity.identity(programs, store.root.path)
 
 
-def _image_id(reference: str, store: Store) -> str:
+def image_id(reference: str, store: Store) -> str:
+    """The ID of an image of the store; raises NotFound, with names that are near."""
     try:
         return store.image(reference)["id"]
     except NotFound:
@@ -140,97 +237,6 @@ def _archive_hash(path: str, store: Store) -> str:
     return digest
 
 
-# --- steps ----------------------------------------------------------------------------------------------------------
-
-
 def _relative_workdir(config: ImageConfig, step: Step) -> ImageConfig:
     """The working directory as far as the steps say: "app" stands below that of the base, which is in the base's ID."""
     return {**config, "WorkingDir": posixpath.normpath(posixpath.join(config.get("WorkingDir", ""), step["target"]))}
-
-
-def _target(config: ImageConfig, target: str) -> str:
-    joined = posixpath.join(config.get("WorkingDir", ""), target)
-    return posixpath.normpath(joined) + ("/" if target.endswith(("/", "/.")) or target == "." else "")
-
-
-def _inputs(
-    step: Step, config: ImageConfig, contexts: dict[str, Context], root: str, problems: list[tuple[str, str, str]]
-) -> dict[str, str]:
-    """What a step's ID is made of, by name; problems with its sources are added to `problems`."""
-    kind = step["instruction"]
-    if kind == "run":
-        return _run_inputs(step, config)
-    if kind == "copy":
-        return _copy_inputs(step, config, contexts, root, problems)
-    if kind == "file":
-        result = {"content": sha256_hex(decoded(step["content"])), "target": _target(config, step["target"])}
-        return {**result, "mode": f"{step.get('mode', 0o644):o}", **_owner(step)}
-    if kind == "workdir":
-        return {"target": _target(config, step["target"])}
-    if kind in ("env", "label"):
-        return dict(step["values"])
-    if kind == "user":
-        return {"user": step["value"]}
-    if kind == "expose":
-        return {"ports": " ".join(sorted(port if "/" in port else f"{port}/tcp" for port in set(step["ports"])))}
-    return {"argv": json.dumps(step["argv"])}
-
-
-def _run_inputs(step: Step, config: ImageConfig) -> dict[str, str]:
-    result = {"argv": json.dumps(step["argv"])}
-    if step.get("cache"):
-        result["cache"] = " ".join(sorted(set(step["cache"])))
-    if step.get("network", "default") != "default":
-        result["network"] = step["network"]
-    if config.get("User"):
-        result["user"] = config["User"]
-    # WORKDIR is a link of the chain already.
-    return {**result, **{f"env {name}": value for name, value in sorted(settings.environment(config).items())}}
-
-
-def _copy_inputs(
-    step: Step, config: ImageConfig, contexts: dict[str, Context], root: str, problems: list[tuple[str, str, str]]
-) -> dict[str, str]:
-    from stackpy_runtime.build.context import inputs, of_step
-
-    try:
-        context = of_step(step, contexts, root)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        problems.append((step["line"], f"the context `{step['context']}` cannot be opened: {reason}", ""))
-        return {}
-    sources, wrong = context.sources(step)
-    problems += wrong
-    target = _target(config, step["target"])
-    if len(sources) > 1 and not target.endswith("/"):
-        text = f"several sources are copied to `{step['target']}`, which must end with `/`"
-        problems.append((step["line"], text, f"write `{step['target']}/`"))
-    files = inputs(sources, step.get("mode"))
-    result = renamed(files)
-    result["target"] = target
-    # Folders give their contents and files themselves, so the same files may land differently.
-    result["sources"] = json.dumps([source.name for source in sources])
-    if "mode" in step:
-        result["--chmod"] = f"{step['mode']:o}"
-    return {**result, **_owner(step)}
-
-
-def renamed(files: dict[str, str]) -> dict[str, str]:
-    """What the files of a COPY are called among its inputs, where some names are taken."""
-    return {f"./{name}" if name in _OPTIONS else name: value for name, value in files.items()}
-
-
-def files_of(named: Mapping[str, str]) -> dict[str, str]:
-    """The files among the inputs of a COPY."""
-    return {name: value for name, value in named.items() if name not in _OPTIONS}
-
-
-def _owner(step: Step) -> dict[str, str]:
-    return {"--chown": step["chown"]} if step.get("chown") else {}
-
-
-def decoded(content: str) -> bytes:
-    """The bytes of a FILE step's content; binascii, as base64's module costs an import for the same call."""
-    import binascii
-
-    return binascii.a2b_base64(content)

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 # Instructions whose result is files: each is a link of the chain that later ones stand on. The others only write
 # configuration, and later layers do not depend on them but through `seen_by_run`.
 LAYERS = frozenset({"run", "copy", "file", "workdir"})
-METADATA = frozenset({"env", "user", "expose", "label", "entrypoint", "cmd"})
+METADATA = frozenset(
+    "env user expose label entrypoint cmd volume healthcheck stopsignal shell onbuild maintainer".split()
+)
 
 
 def inherited(config: ImageConfig) -> ImageConfig:
-    """The part of a base image's configuration that an image built on it takes over.
+    """The part of a base image's configuration that an image built on it takes over: its triggers were run, and go.
 
     Not taken: the engine's own labels, which would pass for ours (CVE-2026-53488), and entries of Env without `=`,
     which an engine might fill from its own environment (CVE-2026-57231).
     """
     result = config.copy()
+    result.pop("OnBuild", None)
     if "Env" in config:
         result["Env"] = [entry for entry in config["Env"] if entry.partition("=")[1] and not entry.startswith("=")]
     if "Labels" in config:
@@ -68,6 +71,16 @@ def apply(config: ImageConfig, step: Step, own_cmd: bool) -> ImageConfig:
             result.pop("Cmd", None)
     elif kind == "cmd":
         result["Cmd"] = list(step["argv"])
+    elif kind == "volume":
+        result["Volumes"] = {**config.get("Volumes", {}), **{target: {} for target in step["targets"]}}
+    elif kind == "healthcheck":
+        result["Healthcheck"] = step["healthcheck"]
+    elif kind == "stopsignal":
+        result["StopSignal"] = step["value"]
+    elif kind == "shell":
+        result["Shell"] = list(step["argv"])
+    elif kind == "onbuild":
+        result["OnBuild"] = [*config.get("OnBuild", []), step["value"]]
     return result
 
 
@@ -92,8 +105,8 @@ def check(step: Step) -> str | None:
         for name, value in step["values"].items():
             if not name or "=" in name or "\0" in name + value:
                 return f"`{name}` is no name of an environment variable"
-    if kind in ("run", "entrypoint", "cmd"):
-        if kind == "run" and not step["argv"]:
+    if kind in ("run", "entrypoint", "cmd", "shell"):
+        if kind in ("run", "shell") and not step["argv"]:
             return "there is nothing to run"
         if any("\0" in part for part in step["argv"]):
             return "an argument holds a NUL byte"

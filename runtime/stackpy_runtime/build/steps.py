@@ -116,7 +116,12 @@ def _run(place: Place, step: Step, staged: str) -> None:
                 layers=place.layers,
                 staged=staged,
                 argv=step["argv"],
-                environment={"PATH": DEFAULT_PATH, **settings.environment(place.config)},
+                environment={
+                    "PATH": DEFAULT_PATH,
+                    **step.get("proxies", {}),
+                    **settings.environment(place.config),
+                    **step.get("args", {}),
+                },
                 working_dir=working_dir,
                 user=place.config.get("User", ""),
                 caches=pairs,
