@@ -277,7 +277,9 @@ class Engine(ImageVerbs):
 
     def remove_image(self, reference: str, force: bool = False) -> list[str]:
         """Takes a name away, and the image when it was its last and no container uses it; returns a line for each."""
-        return self.store.remove_image(reference, force=force)
+        from stackpy_runtime.store import pruning
+
+        return pruning.image(self.store, reference, force=force)
 
     # --- containers --------------------------------------------------------------------------------------------------
 

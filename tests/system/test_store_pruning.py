@@ -61,6 +61,18 @@ def test_images_without_a_name_go_and_their_steps_stay_in_the_cache(builder: Bui
     assert builder.store.step(old["layers"][0]) is None
 
 
+def test_an_image_that_is_removed_takes_its_layers_along(builder: Builder, tmp_path: Path) -> None:
+    engine = Engine(builder.store.root.path)
+    built = _build(builder, "built", tags=["built"])
+    loaded = archive.load(builder.store, str(as_tar(tmp_path / "image", Built().docker())), tag=True)
+    assert len(engine.remove_image("other")) == 1
+    assert set(loaded["layers"]) < _layers(builder)
+    engine.remove_image("me/app:1")
+    engine.remove_image("built")
+    assert _layers(builder) == set(built["layers"])  # the build cache's
+    engine.store.close()
+
+
 def test_what_was_used_longest_ago_goes_first(builder: Builder) -> None:
     names = ["first", "second", "third"]
     made = {name: _build(builder, name, tags=[name])["layers"][0] for name in names}

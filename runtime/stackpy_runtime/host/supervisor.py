@@ -43,6 +43,8 @@ IDLE = 5.0
 IDLE_TIDIED = 1.0
 RETRY_OUTPUT = 0.5
 TICK = 0.5
+# Between two collections, while containers keep us from leaving: each start has one of its own.
+COLLECTION = 3600.0
 REFUSING = 1.0
 
 
@@ -60,7 +62,7 @@ class Supervisor:
         self.containers = Containers(self.lifecycle)
         self.service = Service(self.lifecycle, self.containers, self.networking)
         self.dns = DnsServer(self.networking.names.lookup, self.networking.names.reverse)
-        self.idle_since = time.monotonic()
+        self.idle_since = self.collected = time.monotonic()
         self.rules_guarded = False
 
     # --- the loop's thread, from other threads ------------------------------------------------------------------------
@@ -254,6 +256,9 @@ class Supervisor:
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""
         self._guard_rules()
+        if time.monotonic() - self.collected > COLLECTION:
+            self.collected = time.monotonic()
+            threading.Thread(target=self._collect, daemon=True).start()
         mounted.sweep()
         busy = self.service.busy or self.containers.rubbish.unfinished_tasks
         quiet = not self.clients and not self.lifecycle.running() and not busy
@@ -267,6 +272,13 @@ class Supervisor:
             self.keeper.send({"op": "quit"})
             os._exit(0)
         self.loop.call_later(TICK, self._tick)
+
+    def _collect(self) -> None:
+        """Removes what nothing refers to any more, and what crashes of others have left."""
+        try:
+            collect(self.store)
+        except EngineError as error:
+            print(f"what nothing needs could not be removed: {error}", file=sys.stderr)
 
     def _guard_rules(self) -> None:
         """Where others may flush our rules (before Linux 6.9) they are written again; known once there are some."""

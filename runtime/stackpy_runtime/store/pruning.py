@@ -23,6 +23,15 @@ class Pruned(NamedTuple):
     freed: int
 
 
+def image(store: Store, reference: str, *, force: bool) -> list[str]:
+    """`image rm` with the layers that nothing needs then: what was done, a line each. Raises as `remove_image`."""
+    layers = set(store.image(reference)["layers"])
+    lines = store.remove_image(reference, force=force)
+    if any(line.startswith("deleted: ") for line in lines):
+        collect(store, layers)
+    return lines
+
+
 def images(store: Store, *, every: bool, matches: Callable[[Image], bool] = lambda image: True) -> Pruned:
     """Removes images without a name, or all that no container was made of with `every`.
 
@@ -38,7 +47,7 @@ def images(store: Store, *, every: bool, matches: Callable[[Image], bool] = lamb
 
     candidates = [image["id"] for image in store.images() if wanted(image)]
     gone = store.delete_images(candidates, wanted) if candidates else []
-    return Pruned(gone, _collect(store, {layer for image in gone for layer in image["layers"]}))
+    return Pruned(gone, collect(store, {layer for image in gone for layer in image["layers"]}))
 
 
 def cache(store: Store, *, keep: int = 0, matches: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
@@ -110,7 +119,7 @@ def forget(store: Store, beginning: str) -> int:
     gone = store.delete_images(bases, lambda image: not image["references"]) if bases else []
     store.delete_steps(steps)
     made = {found["layer"] for found in results if found["layer"]}
-    return _collect(store, made.union(*(image["layers"] for image in gone)))
+    return collect(store, made.union(*(image["layers"] for image in gone)))
 
 
 def reclaimable(store: Store) -> dict[str, int]:
@@ -126,8 +135,8 @@ def reclaimable(store: Store) -> dict[str, int]:
     }
 
 
-def _collect(store: Store, candidates: set[str]) -> int:
-    """Removes those that nothing refers to, steps included; returns the bytes freed."""
+def collect(store: Store, candidates: set[str]) -> int:
+    """Removes those of these layers that nothing refers to, steps included; returns the bytes freed."""
     sizes = {layer: usage.layer(store.root, layer) for layer in candidates - store.layers_in_use()}
     return sum(sizes[layer] for layer in garbage.collect_layers(store, set(sizes)) if layer in sizes)
 
