@@ -151,7 +151,7 @@ IMAGES = Command(
     images,
     details=_KEPT,
     options=[_ALL_IMAGES, _FILTER, _FORCE],
-    examples=[("stackpy image prune -a --filter until=720h", "what has not been used for a month or more")],
+    examples=[("stackpy image prune -a --filter until=720h", "of those, only what was made more than a month ago")],
 )
 BUILDER = Command(
     "builder prune",
