@@ -148,6 +148,10 @@ def test_a_layer_is_mounted_once_and_cloned(store: Store, loaded: list[str]) -> 
     before = held()
     assert layers.folder(store.root, loaded[0]) == layers.folder(store.root, loaded[0])
     assert held() == before + 1
+    # An attribute that is kept at the index changes nothing of that.
+    path = layers.folder(store.root, loaded[0])
+    os.setxattr(layers.home(store.root, loaded[0]), "trusted.stackpy.test", b"1")
+    assert layers.folder(store.root, loaded[0]) == path
     first, second = (layers.open_mounted(store.root, loaded[0]) for _ in range(2))
     try:
         devices = {os.stat(f"/proc/self/fd/{descriptor}/.").st_dev for descriptor in (first, second)}

@@ -25,6 +25,8 @@ _cloning: bool | None = None
 
 # Index → the mount's descriptor, and which file it is of.
 _held: dict[str, tuple[int, tuple[int, int, int]]] = {}
+# And the other way round.
+_indexes: dict[int, str] = {}
 _guard = Lock()
 
 
@@ -44,12 +46,10 @@ def hold(index: str, tar: str, layer_id: str) -> str:
         try:
             identity = _identity(index)
             held = _held.get(index)
-            if held is not None and held[1] != identity:
-                os.close(_held.pop(index)[0])
-                held = None
-            if held is None:
+            if held is None or held[1] != identity:
                 _sweep()
                 held = _held[index] = (_mount(index, tar), identity)
+                _indexes[held[0]] = index
         except OSError as error:
             raise _failure(layer_id, error) from None
         return _path(held[0])
@@ -60,13 +60,14 @@ def source(path: str) -> str:
     mounted here.
     """
     global _cloning
+    ours = f"/proc/{os.getpid()}/fd/"
+    if not path.startswith(ours):
+        return path
     with _guard:
-        for index, (descriptor, _) in _held.items():
-            if path == _path(descriptor):
-                if _cloning is None:
-                    _cloning = _clones(path)
-                return path if _cloning else index
-    return path
+        index = _indexes.get(int(path.removeprefix(ours).removesuffix("/.")))
+        if index is not None and _cloning is None:
+            _cloning = _clones(path)
+    return path if index is None or _cloning else index
 
 
 def clone(path: str) -> int:
@@ -105,12 +106,14 @@ def _sweep() -> None:
         except OSError:
             pass  # removed, or its whole root is
         del _held[index]
+        del _indexes[descriptor]
         os.close(descriptor)
 
 
 def _identity(path: str) -> tuple[int, int, int]:
     found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_ctime_ns
+    # Not the time of its last change: attributes are kept at an index.
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _mount(index: str, tar: str) -> int:
