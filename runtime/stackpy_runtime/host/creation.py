@@ -112,6 +112,12 @@ def create(store: Store, config: ContainerConfig) -> Container:
             if mount["type"] == "volume":
                 ensure_volume(store, mount["source"])
         store.insert_container(container)
+        try:
+            # A prune may have taken it since it was looked up; from now on it is in use.
+            store.image(image["id"])
+        except NotFound:
+            store.delete_container(identity)
+            raise
     except BaseException:
         trees.remove(folder)
         raise
