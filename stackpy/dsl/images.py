@@ -5,6 +5,7 @@ from __future__ import annotations
 from stackpy.dsl import files, instructions, quantities, values
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.image_settings import Scalar, Settings
 from stackpy.dsl.references import reference, tag
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place, current
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.calls import Call
     from stackpy.dsl.files import Content, File, Template
-
-Scalar = str | int | float | bool
 
 
 class Step:
@@ -36,7 +35,7 @@ class Step:
         self.instruction, self.text, self.call, self.fields, self.content = instruction, written, call, fields, content
 
 
-class Image(Frozen):
+class Image(Settings, Frozen):
     """What containers are made of: an image in the store, or one built from a base by steps."""
 
     __slots__ = ("_base", "_call", "_steps", "_tags")
@@ -128,12 +127,12 @@ class Image(Frozen):
         """An image on a base that is known to be valid."""
         return _make(cls, base, call)
 
-    def _then(self, instruction: str, written: str, call: Call, content: Content | None = None, **fields: Any) -> Image:
+    def _then(self, instruction: str, written: str, call: Call, content: Content | None = None, **fields: Any) -> Self:
         """The image after one more step; without it when a field was not understood."""
         if None in fields.values():
             return self
         step = Step(instruction, written, call, fields, content)
-        return _make(type(self), self._base, self._call, (*self._steps, step))
+        return _make(type(self), self._base, self._call, (*self._steps, step))  # type: ignore[return-value]
 
     @checked("`run`", lambda self, *_: self)
     def run(self, command: str | Sequence[str], *, cache: str | Sequence[str] = (), network: str = "default") -> Image:
@@ -144,7 +143,7 @@ class Image(Frozen):
         """
         call = caller(("command",))
         place = Place(call, "`run`")
-        argv = place.item("command").parse(values.shell, command)
+        argv = place.item("command").parse(self._line, command)
         folders = place.item("cache").parse(instructions.folders, cache)
         mode = place.item("network").parse(one_of("default", "none"), network)
         options = "".join(f"--mount=type=cache,target={folder} " for folder in folders or ())
@@ -195,64 +194,6 @@ class Image(Frozen):
         call = caller(("path",))
         target = Place(call, "`workdir`", ("path",)).parse(text, path)
         return self._then("workdir", f"WORKDIR {target}", call, target=target)
-
-    def env(self, mapping: Mapping[str, Scalar] | None = None, /, **variables: Scalar) -> Image:
-        """Environment variables, as keywords or as a mapping."""
-        return self._pairs("env", mapping, variables)
-
-    def label(self, mapping: Mapping[str, Scalar] | None = None, /, **variables: Scalar) -> Image:
-        """Labels, as keywords or as a mapping."""
-        return self._pairs("label", mapping, variables)
-
-    def _pairs(self, instruction: str, mapping: object, variables: dict[str, Any]) -> Image:
-        call = caller(("mapping",))
-        place = Place(call, f"`{instruction}`")
-        result: dict[str, str] | None = {}
-        if mapping is not None:
-            parser = values.labels if instruction == "label" else instructions.variables
-            result = place.item("mapping").parse(parser, mapping)
-        for key, value in variables.items():
-            valid = place.item(key).parse(values.scalar, value)
-            result = None if result is None or valid is None else {**result, key: valid}
-        if result == {}:
-            place.report(f"`{instruction}` sets nothing", f'as in .{instruction}(NAME="value")')
-            return self
-        listed = " ".join(f"{key}={instructions.quoted(value)}" for key, value in (result or {}).items())
-        return self._then(instruction, f"{instruction.upper()} {listed}", call, values=result)
-
-    @checked("`user`", lambda self, *_: self)
-    def user(self, user: str | int) -> Image:
-        """Who runs later steps and the container's process: a name or ID, alone or with `:` and a group."""
-        call = caller(("user",))
-        value = Place(call, "`user`", ("user",)).parse(values.user, user)
-        return self._then("user", f"USER {value}", call, value=value)
-
-    def expose(self, *ports: int | str) -> Image:
-        """Ports on which the container listens: 80, "53/udp". Informs; publishes nothing."""
-        call = caller()
-        place = Place(call, "`expose`")
-        values = [place.item(index).parse(instructions.exposed, port) for index, port in enumerate(ports)]
-        if not values:
-            place.report("`expose` names no port", "as in .expose(80)")
-        if not values or None in values:
-            return self
-        return self._then("expose", f"EXPOSE {' '.join(values)}", call, ports=values)
-
-    @checked("`entrypoint`", lambda self, *_: self)
-    def entrypoint(self, command: str | Sequence[str]) -> Image:
-        """The program that a container always starts; a line is run by /bin/sh."""
-        return self._program("entrypoint", command)
-
-    @checked("`cmd`", lambda self, *_: self)
-    def cmd(self, command: str | Sequence[str]) -> Image:
-        """The default command, or the entry point's default arguments; a line is run by /bin/sh."""
-        return self._program("cmd", command)
-
-    def _program(self, instruction: str, command: object) -> Image:
-        call = caller(("command",))
-        parser = instructions.vector if isinstance(command, list | tuple) else values.shell
-        argv = Place(call, f"`{instruction}`", ("command",)).parse(parser, command)
-        return self._then(instruction, f"{instruction.upper()} {instructions.written(command, argv)}", call, argv=argv)
 
     @checked("`file`", lambda self, *_: self)
     def file(

@@ -61,6 +61,15 @@ def folders(value: object) -> list[str]:
 
 def variables(value: object) -> dict[str, str]:
     """Environment variables with values."""
+    return _given(value, "an image takes nothing from the host's environment")
+
+
+def arguments(value: object) -> dict[str, str]:
+    """Values of a Dockerfile's ARGs."""
+    return _given(value, "leave it out to take the Dockerfile's default")
+
+
+def _given(value: object, hint: str) -> dict[str, str]:
     complaints = Complaints()
     try:
         result: dict[str, Any] = values.pairs(value, alone=None)
@@ -69,25 +78,19 @@ def variables(value: object) -> dict[str, str]:
         result = invalid.rest or {}
     for key, content in result.items():
         if content is None:
-            hint = "an image takes nothing from the host's environment"
             complaints.add(Invalid(f"gives `{key}` no value", hint))
     complaints.settle()
     return result
 
 
-def arguments(value: object) -> dict[str, str]:
-    """Values of a Dockerfile's ARGs."""
-    complaints = Complaints()
-    try:
-        result: dict[str, Any] = values.pairs(value, alone=None)
-    except Invalid as invalid:
-        complaints.add(invalid)
-        result = invalid.rest or {}
-    for key, content in result.items():
-        if content is None:
-            complaints.add(Invalid(f"gives `{key}` no value", "leave it out to take the Dockerfile's default"))
-    complaints.settle()
-    return result
+def trigger(value: object) -> str:
+    """An instruction of a Dockerfile that images built on this one begin with."""
+    name = value.split()[0].upper() if isinstance(value, str) and value.strip() else ""
+    if not name or "\0" in str(value):
+        raise wrong('an instruction such as "COPY . /app"', value)
+    if name in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise Invalid(f"cannot be {name}", 'any other instruction of a Dockerfile, such as "COPY . /app"')
+    return str(value).strip()
 
 
 def exposed(value: object) -> str:

@@ -16,7 +16,7 @@ from stackpy.dsl.values import Invalid, flag, meant, shell, show, words, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
@@ -80,6 +80,36 @@ def _probe(place: Place, given: Mapping[str, Any]) -> dict[str, Any] | None:
         place.item("status").report(f"{place.item('status').name} needs `http`", key=True)
         return None
     return {**probe, **{key: probe.get(key, default) for key, default in DEFAULT_PROBE.items()}} if sound else None
+
+
+def for_image(place: Place, value: object, line: Callable[[object], list[str]]) -> dict[str, Any] | None:
+    """Docker's Healthcheck of a command or a HealthCheck; None after reporting what is wrong.
+
+    line: makes an argument vector of a command
+    """
+    if not isinstance(value, HealthCheck):
+        argv = place.parse(line, value)
+        if argv is None:
+            return None
+        return {"Test": ["CMD-SHELL", value] if isinstance(value, str) else ["CMD", *argv]}
+    probe = value.probe
+    if probe is None:
+        return None
+    if "test" not in probe:
+        place.report("an image's health check runs a command", "give `http` and `tcp` to the container")
+        return None
+    argv = probe["test"]
+    times = {
+        key: int(probe[name] * 10**9)
+        for name, key in (
+            ("interval", "Interval"),
+            ("timeout", "Timeout"),
+            ("start_period", "StartPeriod"),
+            ("start_interval", "StartInterval"),
+        )
+    }
+    test = ["CMD-SHELL", argv[2]] if argv[:2] == ["/bin/sh", "-c"] and len(argv) == 3 else ["CMD", *argv]
+    return {"Test": test, **{key: count for key, count in times.items() if count}, "Retries": probe["retries"]}
 
 
 def _test(value: object) -> list[str]:

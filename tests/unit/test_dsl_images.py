@@ -55,6 +55,33 @@ def test_dockerfile_is_found_beside_the_stack_file(tmp_path: Path) -> None:
     assert folder in loaded.inputs.folders
 
 
+def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
+    steps = source(tmp_path, "Image('a').run('x').shell('/bin/bash', '-ec').run('x').run(['y']).cmd('z')")["steps"]
+    assert [step["argv"] for step in steps] == [
+        ["/bin/sh", "-c", "x"],
+        ["/bin/bash", "-ec"],
+        ["/bin/bash", "-ec", "x"],
+        ["y"],
+        ["/bin/bash", "-ec", "z"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("volume('data')", 'must be an absolute path, not "data"'),
+        ("volume()", "`volume` names no folder"),
+        ("healthcheck(HealthCheck(tcp=80))", "an image's health check runs a command"),
+        ("stop_signal('SIGNOTHING')", 'must be a signal such as "SIGTERM", not "SIGNOTHING"'),
+        ("shell()", "`shell` names no program"),
+        ("on_build('FROM a')", "cannot be FROM"),
+    ],
+)
+def test_settings_problems(tmp_path: Path, call: str, message: str) -> None:
+    first = complaints(tmp_path, f"Container('web', image=Image('a').{call})").splitlines()[0]
+    assert first.endswith(message)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -89,6 +116,22 @@ def test_dockerfile_problems(tmp_path: Path, text: str, message: str) -> None:
         (".env({'a.b': True}, C='c')",
          {"instruction": "env", "text": "ENV a.b=true C=c", "values": {"a.b": "true", "C": "c"}}),
         (".label({'org.x': 'y'})", {"instruction": "label", "text": "LABEL org.x=y", "values": {"org.x": "y"}}),
+        (".volume('/data', '/log/')",
+         {"instruction": "volume", "text": 'VOLUME ["/data", "/log"]', "targets": ["/data", "/log"]}),
+        (".healthcheck('true || false')",
+         {"instruction": "healthcheck", "text": "HEALTHCHECK CMD true || false",
+          "healthcheck": {"Test": ["CMD-SHELL", "true || false"]}}),
+        (".healthcheck(HealthCheck(['check'], interval=5, retries=2, start_period='1m'))",
+         {"instruction": "healthcheck", "text": 'HEALTHCHECK CMD ["check"]',
+          "healthcheck": {"Test": ["CMD", "check"], "Interval": 5 * 10**9, "Timeout": 30 * 10**9,
+                          "StartPeriod": 60 * 10**9, "StartInterval": 5 * 10**9, "Retries": 2}}),
+        (".healthcheck(None)",
+         {"instruction": "healthcheck", "text": "HEALTHCHECK NONE", "healthcheck": {"Test": ["NONE"]}}),
+        (".stop_signal('quit')", {"instruction": "stopsignal", "text": "STOPSIGNAL SIGQUIT", "value": "SIGQUIT"}),
+        (".shell('/bin/bash', '-c')",
+         {"instruction": "shell", "text": 'SHELL ["/bin/bash", "-c"]', "argv": ["/bin/bash", "-c"]}),
+        (".on_build('COPY . /app')",
+         {"instruction": "onbuild", "text": "ONBUILD COPY . /app", "value": "COPY . /app"}),
         (".user(1000)", {"instruction": "user", "text": "USER 1000", "value": "1000"}),
         (".expose(80, '53/udp', '90-91')",
          {"instruction": "expose", "text": "EXPOSE 80/tcp 53/udp 90-91/tcp",
