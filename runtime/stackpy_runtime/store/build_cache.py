@@ -69,21 +69,29 @@ def excess(found: Iterable[Entry], keep: int) -> list[Entry]:
 
 
 def remove(store: Store, going: Iterable[Entry]) -> list[Entry]:
-    """Removes entries, as far as nobody uses them now; returns those that are gone."""
+    """Removes entries, as far as nobody uses them now; returns those that are gone.
+
+    Layers go before their rows, since a full disk takes no row; a step without its layer is as good as forgotten.
+    """
     wanted = list(going)
     steps = {entry.name for entry in wanted if entry.kind == "step"}
     gone = {entry.name for entry in wanted if entry.kind != "step" and _discard(store.root, entry)}
     if steps:
-        gone |= _forget(store, steps)
+        gone |= set(garbage.collect_layers(store, steps))
+    _forget_missing(store)
     return [entry for entry in wanted if entry.name in gone]
 
 
-def _forget(store: Store, steps: set[str]) -> set[str]:
-    """Removes the layers of steps, and forgets their results: in this order, since a full disk takes no row."""
-    gone = set(garbage.collect_layers(store, steps))
-    by_layer = store.step_layers()
-    store.delete_steps([step for layer in gone for step in by_layer.get(layer, ())])
-    return gone
+def _forget_missing(store: Store) -> None:
+    """Forgets the results of steps whose layer is gone: just now, or when a prune was killed on the way."""
+    missing = [
+        step
+        for layer, steps in store.step_layers().items()
+        if layer and not layers.exists(store.root, layer)
+        for step in steps
+    ]
+    if missing:
+        store.delete_steps(missing)
 
 
 def _folders(path: str, kind: Literal["mount", "stat"]) -> list[Entry]:
