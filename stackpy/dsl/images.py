@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from stackpy.dsl import files, instructions, quantities, values
+from stackpy.dsl import instructions
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.image_files import Files
 from stackpy.dsl.image_settings import Scalar, Settings
 from stackpy.dsl.references import reference, tag
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place, current
-from stackpy.dsl.values import one_of, show, text
+from stackpy.dsl.values import one_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from stackpy.dsl.calls import Call
-    from stackpy.dsl.files import Content, File, Template
+    from stackpy.dsl.files import Content
 
 
 class Step:
@@ -35,7 +36,7 @@ class Step:
         self.instruction, self.text, self.call, self.fields, self.content = instruction, written, call, fields, content
 
 
-class Image(Settings, Frozen):
+class Image(Files, Settings, Frozen):
     """What containers are made of: an image in the store, or one built from a base by steps."""
 
     __slots__ = ("_base", "_call", "_steps", "_tags")
@@ -151,70 +152,6 @@ class Image(Settings, Frozen):
         written = f"RUN {options}{instructions.written(command, argv)}"
         extra = {"cache": folders} if folders or folders is None else {}
         return self._then("run", written, call, argv=argv, network=mode, **extra)
-
-    def copy(
-        self,
-        *paths: str,
-        exclude: str | Sequence[str] = (),
-        chown: str | int | None = None,
-        mode: int | str | None = None,
-    ) -> Image:
-        """Copies files and folders into the image: SOURCE…, DESTINATION.
-
-        paths: sources relative to the file that says it, globs allowed; the last one is where they go
-        exclude: patterns, relative to a source, of what stays behind
-        """
-        call = caller()
-        place = Place(call, "`copy`")
-        if len(paths) < 2:
-            place.report("`copy` needs a source and a destination", 'as in .copy("src/", "/app/src/")')
-            return self
-        names = [place.item(index).parse(text, path) for index, path in enumerate(paths)]
-        if None in names:
-            return self
-        *sources, target = names
-        if len(sources) > 1 and not target.endswith("/"):
-            place.item(len(sources)).report(
-                f"`copy` of several sources needs a folder to copy to, not {show(target)}", f'write "{target}/"'
-            )
-        fields: dict[str, Any] = {"sources": sources, "context": call.folder, "target": target}
-        if exclude:
-            fields["exclude"] = place.item("exclude").parse(values.words_or_one, exclude)
-        if chown is not None:
-            fields["chown"] = place.item("chown").parse(values.user, chown)
-        if mode is not None:
-            fields["mode"] = place.item("mode").parse(quantities.mode, mode)
-        options = f"--chown={fields['chown']} " if fields.get("chown") else ""
-        options += f"--chmod={fields['mode']:o} " if fields.get("mode") is not None else ""
-        return self._then("copy", f"COPY {options}{' '.join(names)}", call, **fields)
-
-    @checked("`workdir`", lambda self, *_: self)
-    def workdir(self, path: str) -> Image:
-        """The folder in which later steps and the container's process start; made when it does not exist."""
-        call = caller(("path",))
-        target = Place(call, "`workdir`", ("path",)).parse(text, path)
-        return self._then("workdir", f"WORKDIR {target}", call, target=target)
-
-    @checked("`file`", lambda self, *_: self)
-    def file(
-        self,
-        path: str,
-        content: str | bytes | Template | File,
-        *,
-        mode: int | str | None = None,
-        chown: str | int | None = None,
-    ) -> Image:
-        """Writes a file into the image: text, a template or a `File`."""
-        call = caller(("path", "content"))
-        place = Place(call, "`file`")
-        fields: dict[str, Any] = {"target": place.item("path").parse(values.below_root, path)}
-        bits = None if mode is None else place.item("mode").parse(quantities.mode, mode)
-        found = files.content(place.item("content"), content, bits)
-        if chown is not None:
-            fields["chown"] = place.item("chown").parse(values.user, chown)
-        if found is None or (bits is None and mode is not None):
-            return self
-        return self._then("file", f"FILE {fields['target']}", call, found, **fields)
 
     def tag(self, *names: str) -> Image:
         """Names the result in the store; the first name is the image's address in the stack."""

@@ -97,6 +97,7 @@ class Recipes:
         if base is None:
             return None
         steps: list[dict[str, Any]] = []
+        stages: dict[str, Any] = {}
         below = self._tagged.get(with_tag(base["reference"])) if base["kind"] == "image" else None
         if below is not None:
             # a name that this stack gives: go on from that image's own steps, so that their layers are shared
@@ -109,6 +110,7 @@ class Recipes:
             if found is None:
                 return None
             base, steps = found[0]["base"], list(found[0]["steps"])
+            stages = dict(found[0].get("stages", {}))
         elif base["kind"] == "archive":
             path = self._reader.absolute(image._call.folder, base["path"])
             self._reader.watch(path)
@@ -125,14 +127,40 @@ class Recipes:
         sound = True
         for step in image._steps:
             written = self._step(step)
+            if written is not None and "from_" in written:
+                written = self._from(written, stages, image, above)
             if written is None:
                 sound = False
             else:
                 steps.append(written)
         if not sound:
             return None
-        key = repr((base, [{name: value for name, value in step.items() if name != "line"} for step in steps]))
-        return {"base": base, "steps": steps}, key
+        source = {"base": base, "steps": steps, **({"stages": stages} if stages else {})}
+        return source, repr([base, _without_lines(steps), [(name, _key(stage)) for name, stage in stages.items()]])
+
+    def _from(
+        self, step: dict[str, Any], stages: dict[str, Any], image: Image, above: tuple[int, ...]
+    ) -> dict[str, Any] | None:
+        """A COPY from another image, which becomes a stage of this one; None after reporting what is wrong with it."""
+        other = step.pop("from_")
+        if other is image or id(other) in above:
+            Place(image._call, "image").report("this image takes files from itself", "take them from one of its bases")
+            return None
+        found = self._source(other, (*above, id(image)))
+        if found is None:
+            return None
+        source = found[0]
+        known = {_key(stage): name for name, stage in stages.items()}
+        names: dict[str, str] = {}
+        own = source.get("stages", {})
+        for name, stage in [*own.items(), ("", {"base": source["base"], "steps": source["steps"]})]:
+            renamed = _renamed(stage, names)
+            key = _key(renamed)
+            if key not in known:
+                known[key] = f"image-{len(stages) + 1}"
+                stages[known[key]] = renamed
+            names[name] = known[key]
+        return {**step, "from_stage": names[""]}
 
     def _dockerfile(self, image: Image, base: dict[str, Any]) -> dict[str, Any] | None:
         """The base with absolute paths; None after reporting what is not there. The whole context is watched."""
@@ -159,17 +187,34 @@ class Recipes:
         if step.content is not None:
             content = contents.resolve(step.content, self._reader)
             return None if content is None else {**result, **content}
-        if step.instruction != "copy":
+        if step.instruction not in ("copy", "add") or "context" not in step.fields:
             return result
         sound = True
         for index, source in enumerate(step.fields["sources"]):
-            place = Place(call, "`copy`", (index,))
+            place = Place(call, f"`{step.instruction}`", (index,))
             if os.path.normpath(source.lstrip("/")).startswith(".."):
                 hint = "sources are relative to the folder of the file that says them"
-                place.report(f"`copy`: `{source}` leads out of {call.folder}", hint)
+                place.report(f"`{step.instruction}`: `{source}` leads out of {call.folder}", hint)
                 sound = False
             elif not self._reader.matches(call.folder, source):
                 path = self._reader.absolute(call.folder, source.lstrip("/"))
                 contents.missing(self._reader, place, source, path)
                 sound = False
         return result if sound else None
+
+
+def _without_lines(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in step.items() if name != "line"} for step in steps]
+
+
+def _key(stage: dict[str, Any]) -> str:
+    """What makes a stage equal to another."""
+    return repr((stage["base"], _without_lines(stage["steps"])))
+
+
+def _renamed(stage: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A stage with other names for those that it takes from, which stand before it."""
+    steps = [
+        {**step, "from_stage": names[step["from_stage"]]} if "from_stage" in step else step for step in stage["steps"]
+    ]
+    return {"base": stage["base"], "steps": steps}

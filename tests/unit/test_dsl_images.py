@@ -55,6 +55,40 @@ def test_dockerfile_is_found_beside_the_stack_file(tmp_path: Path) -> None:
     assert folder in loaded.inputs.folders
 
 
+def test_an_image_takes_files_from_others(tmp_path: Path) -> None:
+    text = (
+        "tools = Image('alpine').run('t')\n"
+        "built = Image('golang').copy('/t', '/t', from_=tools).run('b')\n"
+        "app = Image('debian').copy('/b', '/b', from_=built).copy('/t', '/t', from_=tools)\n"
+        "app = app.copy('/c', '/c', from_=built)\n"
+        "Container('web', image=app)"
+    )
+    found = resources(tmp_path, text)
+    made = found["image.web"].fields["source"]
+    assert [step["from_stage"] for step in made["steps"]] == ["image-2", "image-1", "image-2"]
+    assert {
+        name: (stage["base"]["reference"], [step["text"] for step in stage["steps"]])
+        for name, stage in made["stages"].items()
+    } == {
+        "image-1": ("alpine", ["RUN t"]),
+        "image-2": ("golang", ["COPY --from=… /t /t", "RUN b"]),
+    }
+    assert made["stages"]["image-2"]["steps"][0]["from_stage"] == "image-1"
+
+
+def test_images_that_take_from_different_ones_are_different(tmp_path: Path) -> None:
+    text = (
+        "a, b = (Image('debian').copy('/x', '/x', from_=Image('alpine').run(each)) for each in ('1', '2'))\n"
+        "Container('a', image=a)\nContainer('b', image=b)"
+    )
+    assert {name for name in resources(tmp_path, text) if name.startswith("image.")} == {"image.a", "image.b"}
+
+
+def test_an_image_cannot_take_files_from_itself(tmp_path: Path) -> None:
+    text = "a = Image('debian').copy('/x', '/x', from_=Image('me:1').run('x')).tag('me:1')\nContainer('a', image=a)"
+    assert complaints(tmp_path, text).splitlines()[0] == "error: image `me:1` stands on itself"
+
+
 def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
     steps = source(tmp_path, "Image('a').run('x').shell('/bin/bash', '-ec').run('x').run(['y']).cmd('z')")["steps"]
     assert [step["argv"] for step in steps] == [
@@ -75,6 +109,14 @@ def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
         ("stop_signal('SIGNOTHING')", 'must be a signal such as "SIGTERM", not "SIGNOTHING"'),
         ("shell()", "`shell` names no program"),
         ("on_build('FROM a')", "cannot be FROM"),
+        ("copy('/a', '/b', from_=1)", "must be an Image or the name of one, not 1"),
+        ("copy('/a', '/b', from_='A')", 'must be an image\'s name such as "postgres:16", not "A"'),
+        ("copy('a', '/b')", "`copy`: no such file or folder: `a`"),
+        (
+            "add('https://h/a', 'https://h/b', '/c/', checksum='sha256:" + "a" * 64 + "')",
+            "`checksum` of `add` needs one URL or repository as the only source",
+        ),
+        ("add('https://h/a', '/b', checksum='x')", 'must be `sha256:` and 64 digits, or a commit, not "x"'),
     ],
 )
 def test_settings_problems(tmp_path: Path, call: str, message: str) -> None:
@@ -110,6 +152,19 @@ def test_dockerfile_problems(tmp_path: Path, text: str, message: str) -> None:
         (".copy('*.txt', 'src', 'dst/', exclude='*.pyc', chown=33, mode='644')",
          {"instruction": "copy", "text": "COPY --chown=33 --chmod=644 *.txt src dst/", "sources": ["*.txt", "src"],
           "context": "", "target": "dst/", "exclude": ["*.pyc"], "chown": "33", "mode": 0o644}),
+        (".copy('/etc/x', '/y', from_='debian:12', mode='u=rwX,go=rX', link=True, parents=True)",
+         {"instruction": "copy",
+          "text": "COPY --from=debian:12 --link --parents --chmod=u=rwX,go=rX /etc/x /y",
+          "sources": ["/etc/x"], "target": "/y", "from_image": "debian:12", "link": True, "parents": True,
+          "chmod": "u=rwX,go=rX"}),
+        (".add('a.txt', 'https://h/a.tgz', 'https://h/r.git#v1', 'dst/', unpack=False, keep_git_dir=True, chown=1)",
+         {"instruction": "add",
+          "text": "ADD --keep-git-dir --unpack=false --chown=1 a.txt https://h/a.tgz https://h/r.git#v1 dst/",
+          "sources": ["a.txt"], "target": "dst/", "context": "", "urls": ["https://h/a.tgz"],
+          "git": ["https://h/r.git#v1"], "keep_git_dir": True, "unpack": False, "chown": "1"}),
+        (".add('https://h/a', '/a', checksum='sha256:" + "a" * 64 + "')",
+         {"instruction": "add", "text": f"ADD --checksum=sha256:{'a' * 64} https://h/a /a", "sources": [],
+          "target": "/a", "urls": ["https://h/a"], "checksum": "sha256:" + "a" * 64}),
         (".workdir('app')", {"instruction": "workdir", "text": "WORKDIR app", "target": "app"}),
         (".env(A=1, B='x y')",
          {"instruction": "env", "text": 'ENV A=1 B="x y"', "values": {"A": "1", "B": "x y"}}),
