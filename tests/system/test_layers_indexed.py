@@ -7,6 +7,8 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError, Unsupported
 from stackpy_runtime.image import archive, exporting, mountable
+from stackpy_runtime.image.limits import Limits
 from stackpy_runtime.image.staging import Stager, keeps_tars
 from stackpy_runtime.linux import mounts
 from stackpy_runtime.store import garbage, layers, mounted
@@ -208,15 +211,20 @@ def test_a_layer_that_is_there_stays(store: Store, loaded: list[str]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["indexed", "unpacked"])
+@pytest.mark.parametrize("kind", ["indexed", "unpacked", "too many"])
 def test_layers_received_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setenv("STACKPY_LAYERS", kind)
+    monkeypatch.setenv("STACKPY_LAYERS", "unpacked" if kind == "unpacked" else "indexed")
+    limits = Limits(nodes=1 if kind == "too many" else 1000)
     store = Store(str(tmp_path / "root"), create=True)
     staged = layers.reserve(store.root)
     tars = Built().tars
-    with layers.using(store.root), Stager(store.root, staged) as stager:
+    with layers.using(store.root), Stager(store.root, staged, limits) as stager:
         verified: list[int] = []
-        received = {n: stager.receive(Pieces(tars[n]), lambda n=n: verified.append(n)) for n in (1, 0)}  # type: ignore[misc]
+        with ThreadPoolExecutor(2) as pool:
+            running = [
+                pool.submit(stager.receive, Pieces(tar, 512), partial(verified.append, n)) for n, tar in enumerate(tars)
+            ]
+            received = [future.result() for future in running]
         for number in (0, 1):
             stager.place(f"layer{number}", received[number])
         stager.adopt()
@@ -226,7 +234,7 @@ def test_layers_received_in_any_order(tmp_path: Path, monkeypatch: pytest.Monkey
             found = os.open(layers.folder(store.root, f"layer{number}"), os.O_RDONLY)
             assert everything(found) == everything(wanted.unpack(tar))
             os.close(found)
-    assert (verified, os.listdir(store.root.staging)) == ([1, 0], [])
+    assert (sorted(verified), os.listdir(store.root.staging)) == ([0, 1], [])
     assert bool(layers.tar(store.root, "layer0")) == (kind == "indexed")
     store.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import EngineError, InvalidConfig, Unsupported
@@ -50,7 +51,7 @@ class Received(NamedTuple):
 
     path: str
     tar: TarLayer
-    entries: list[tuple[Entry, int]]
+    entries: list[tuple[Entry, int]] | None  # None: they are too many to index, or this host mounts no tars
 
 
 class Stager:
@@ -102,9 +103,12 @@ class Stager:
         """Takes in a layer out of its turn, for `place`; several threads may do so at once. Arguments as for `add`."""
         path = self._path()
         layer = self._new(path)
-        entries = []
+        entries: list[tuple[Entry, int]] | None = None
         if self._tars:
-            entries = list(layer.entries(source, self._limits))
+            coming = layer.entries(source, self._limits)
+            entries = list(islice(coming, self._limits.nodes))
+            for _ in coming:
+                entries = None
         else:
             layer.keep(source)
         verify()
@@ -112,7 +116,7 @@ class Stager:
 
     def place(self, layer_id: str, received: Received) -> None:
         """Makes what was received the next layer."""
-        if self._tars:
+        if received.entries is not None:
             self._index(layer_id, received.path, received.tar, received.entries, lambda: None)
         else:
             self._unpack_kept(layer_id, received.path, received.tar)
