@@ -59,7 +59,7 @@ def image(document: Document, diff_ids: Iterable[str]) -> dict[str, Any]:
     return {
         "Id": document["id"],
         "RepoTags": list(document["references"]),
-        "RepoDigests": list(document.get("digests", ())),
+        "RepoDigests": list(document.get("origins", ())),
         "Parent": "",
         "Comment": document["history"][-1].get("comment", "") if document["history"] else "",
         "Created": document["created"],

@@ -11,7 +11,7 @@ from stackpy_runtime.store import build_cache, garbage, lasting, usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stackpy_runtime.model import Image
+    from stackpy_runtime.model import Image, Recipe
     from stackpy_runtime.store.build_cache import Entry
     from stackpy_runtime.store.store import Store
 
@@ -108,8 +108,8 @@ def forget(store: Store, beginning: str) -> int:
         if key.startswith(beginning):
             going.append((key, recipe))
         else:
-            staying |= {step["id"] for step in recipe["steps"]}
-    steps = {step["id"] for _, recipe in going for step in recipe["steps"]} - staying
+            staying |= _step_ids(recipe)
+    steps = {step for _, recipe in going for step in _step_ids(recipe)} - staying
     results = [found for found in map(store.step, steps) if found is not None]
     bases = [str(found["config"]["image"]) for found in results if "image" in found["config"]]
     for key, _ in going:
@@ -120,6 +120,12 @@ def forget(store: Store, beginning: str) -> int:
     store.delete_steps(steps)
     made = {found["layer"] for found in results if found["layer"]}
     return collect(store, made.union(*(image["layers"] for image in gone)))
+
+
+def _step_ids(recipe: Recipe) -> set[str]:
+    """The steps of a recipe and of the images that it stands on or takes from."""
+    whole = [recipe, *recipe.get("stages", {}).values()]
+    return {step["id"] for each in whole for step in each["steps"]}
 
 
 def reclaimable(store: Store) -> dict[str, int]:
