@@ -115,25 +115,21 @@ class ImageVerbs:
 
         Raises NotFound, and InvalidConfig for no instruction or no reference.
         """
+        from contextlib import nullcontext
+
         from stackpy_runtime.build import snapshots
         from stackpy_runtime.host.stillness import still
 
         found = self.container(container)
-
-        def make() -> Image:
-            return snapshots.commit(
-                self._writable(),
-                found,
-                reference=reference,
-                instructions=list(instructions),
-                message=message,
-                author=author,
-            )
-
-        if not pause:
-            return make()
-        with still(self.client, found):
-            return make()
+        return snapshots.commit(
+            self._writable(),
+            found,
+            still(self.client, found) if pause else nullcontext(),
+            reference=reference,
+            instructions=list(instructions),
+            message=message,
+            author=author,
+        )
 
     # --- the disk ----------------------------------------------------------------------------------------------------
 

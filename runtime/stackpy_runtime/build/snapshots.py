@@ -25,6 +25,8 @@ from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.store import blobs, digests, layers
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from stackpy_runtime.image.layer_tar import Sink
     from stackpy_runtime.model import Container, Difference, History, Image, ImageConfig
     from stackpy_runtime.store.store import Store
@@ -61,10 +63,18 @@ def changes(store: Store, container: Container) -> list[Difference]:
 
 
 def commit(
-    store: Store, container: Container, *, reference: str, instructions: list[str], message: str, author: str
+    store: Store,
+    container: Container,
+    still: AbstractContextManager[object],
+    *,
+    reference: str,
+    instructions: list[str],
+    message: str,
+    author: str,
 ) -> Image:
     """An image of a container: its image, and what it has written as one layer more.
 
+    still: entered for as long as the container's files are read
     reference: the image's name, or ""
     instructions: Dockerfile lines that change its configuration, after the container's own
 
@@ -78,7 +88,8 @@ def commit(
         with temporary(store.root) as copy, layers.using(store.root):
             with open(copy, "wb", closefd=False) as out:
                 hashed = layer_tar.Hashed(out)
-                layer_tar.write(upper, hashed)
+                with still:
+                    layer_tar.write(upper, hashed)
             layer = _layer(store, copy, hashed.digest, image["layers"])
             argv = [*container["config"].get("entrypoint", []), *container["config"].get("command", [])]
             line = _line(" ".join(argv), message, author)
