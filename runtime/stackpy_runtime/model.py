@@ -203,6 +203,9 @@ class Image(TypedDict):
     created: str
     epoch: NotRequired[int]  # seconds since 1970: to what times in its exported layers are clamped
     author: NotRequired[str]
+    origins: NotRequired[list[str]]  # pulled, pushed: `name@digest`, as registries know it, the latest first
+    manifest: NotRequired[str]  # pulled: the digest of its manifest, which is kept as a blob
+    manifest_type: NotRequired[str]
 
 
 class ImageUsage(TypedDict):
@@ -339,6 +342,7 @@ class BuildOptions(TypedDict, total=False):
     secrets: dict[str, bytes]  # values by ID, for mounts of type secret
     ssh: dict[str, str]  # agent sockets by ID, absolute paths, for mounts of type ssh
     allow: list[str]  # "security.insecure", "network.host"
+    on_failure: Literal["", "shell"]  # "shell": one where a RUN step failed, on the caller's terminal
 
 
 class RunMount(TypedDict):
@@ -452,6 +456,7 @@ class Recipe(TypedDict):
 
     id: str
     steps: list[RecipeStep]
+    stages: NotRequired[dict[str, Recipe]]  # of the images that it stands on or takes from; flat, as in the source
 
 
 # --- live events ----------------------------------------------------------------------------------------------------
