@@ -470,6 +470,20 @@ def test_the_supervisor_lets_go_of_removed_layers(lab: Lab, indexed: str, tmp_pa
         store.close()
 
 
+def test_a_missing_layer_is_named(lab: Lab, indexed: str) -> None:
+    store = Store(lab.root)
+    index = layers.home(store.root, store.image(indexed)["layers"][-1])
+    os.rename(index, f"{lab.root}/aside")
+    try:
+        with pytest.raises(EngineError) as caught:
+            lab.up(["true"], image=indexed)
+        missing = index.removesuffix(".erofs")
+        assert caught.value.message == f"a layer of its image is no longer on disk: `{missing}`"
+    finally:
+        os.rename(f"{lab.root}/aside", index)
+        store.close()
+
+
 @pytest.mark.parametrize("kind", ["indexed", "unpacked"])
 def test_steps_run_and_copy_on_loaded_layers(lab: Lab, indexed: str, tmp_path: Path, kind: str) -> None:
     """RUN, COPY and WORKDIR over layers of either kind leave the same."""

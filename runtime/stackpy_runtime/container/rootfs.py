@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from stackpy_runtime.errors import KernelError
+from stackpy_runtime.errors import KernelError, NotFound
 from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.processes import (
     PR_SET_SECUREBITS,
@@ -31,6 +31,17 @@ def idmapped_clone(path: str, users: int) -> int:
     descriptor = mounted.clone(path)
     mounts.mount_setattr(descriptor, users=users)
     return descriptor
+
+
+def _layer(path: str, users: int) -> int:
+    try:
+        return idmapped_clone(path, users)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        raise NotFound(
+            f"a layer of its image is no longer on disk: `{path}`", hint="load, pull or build the image again"
+        ) from None
 
 
 class mapped_root:
@@ -55,7 +66,7 @@ def overlay(lowers: list[str], writable: str, users: int, first: int, scratch: s
     by kernels before 6.15, where overlayfs refuses detached layers. The caller is in a mount namespace of its own.
     volatile: the kernel need not flush `upper` to disk, which it else does at the end, before anyone hears of it.
     """
-    layers = [idmapped_clone(path, users) for path in reversed(lowers)]
+    layers = [_layer(path, users) for path in reversed(lowers)]
     top = idmapped_clone(writable, users)
     try:
         with mapped_root(first):
