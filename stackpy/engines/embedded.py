@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
-CACHE_KEEP = 10 << 30  # bytes of build cache, where stackpy.toml says nothing
-
-
 class EmbeddedEngine(EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
@@ -44,7 +41,6 @@ class EmbeddedEngine(EmbeddedImages):
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
         self._built = False  # by this command, so that the build cache has grown
-        self.cache_keep = CACHE_KEEP
 
     @property
     def _engine(self) -> Engine:
@@ -210,10 +206,7 @@ class EmbeddedEngine(EmbeddedImages):
         generations.write(self.root, stack, generation, {**document, "images": images})
         if self._built:
             self._built = False
-            try:
-                self._engine.trim_cache(self.cache_keep)
-            except StackpyError:
-                pass  # the apply is done; the next one tries again
+            self._trim()
 
     def recorded(self, stack: str) -> Mapping[str, Any] | None:
         """See StackEngine."""

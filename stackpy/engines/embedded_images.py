@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stackpy.errors import StackpyError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
     Label = tuple[str, str | None, bool]
 
 
+CACHE_KEEP = 10 << 30  # bytes of build cache, where stackpy.toml says nothing
+
+
 class EmbeddedImages:
     """Implements ImageEngine."""
+
+    cache_keep = CACHE_KEEP
 
     if TYPE_CHECKING:
 
@@ -92,7 +99,15 @@ class EmbeddedImages:
             engine.pull(reference, platform=platform, policy="always", progress=report)
         recipe = engine.resolve(source)
         made: Document = engine.build(source, recipe, key=key, tags=tags, labels={}, progress=report, options=options)
+        self._trim()
         return made
+
+    def _trim(self) -> None:
+        """Keeps the build cache to its size, after a build."""
+        try:
+            self._engine.trim_cache(self.cache_keep)
+        except StackpyError:
+            pass  # what was asked for is done; the next build tries again
 
     def container_export(self, name: str, out: Sink) -> None:
         """See ImageEngine."""
