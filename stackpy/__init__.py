@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stackpy.dsl.build_mounts import BuildMount
     from stackpy.dsl.containers import Container, Job
     from stackpy.dsl.files import File, template
     from stackpy.dsl.images import Image
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.variables import var
 
 __all__ = [
+    "BuildMount",
     "Container",
     "File",
     "HealthCheck",
@@ -31,6 +33,7 @@ __all__ = [
 
 # commands that read no stack file import none of this
 _MODULES = {
+    "BuildMount": "build_mounts",
     "Container": "containers",
     "File": "files",
     "HealthCheck": "probes",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Self
 
+    from stackpy.dsl.build_mounts import BuildMount
     from stackpy.dsl.calls import Call
     from stackpy.dsl.files import Content
 
@@ -136,22 +137,51 @@ class Image(Files, Settings, Frozen):
         return _make(type(self), self._base, self._call, (*self._steps, step))  # type: ignore[return-value]
 
     @checked("`run`", lambda self, *_: self)
-    def run(self, command: str | Sequence[str], *, cache: str | Sequence[str] = (), network: str = "default") -> Image:
-        """Runs a command in the image: a line for /bin/sh, or a list.
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        cache: str | Sequence[str] = (),
+        mounts: BuildMount | Sequence[BuildMount] = (),
+        network: str = "default",
+        security: str = "sandbox",
+    ) -> Self:
+        """Runs a command in the image: a line for the shell, or a list.
 
         cache: folders that outlive the step and enter no layer
-        network: "default", or "none" for a step that must not reach out
+        mounts: what else it sees while it runs: `BuildMount.secret("token")`
+        network: "default", "none" for a step that must not reach out, "host"
+        security: "sandbox", or "insecure" for all rights; that and "host" have to be allowed where the image is built
         """
         call = caller(("command",))
         place = Place(call, "`run`")
         argv = place.item("command").parse(self._line, command)
         folders = place.item("cache").parse(instructions.folders, cache)
-        mode = place.item("network").parse(one_of("default", "none"), network)
+        shown: list[BuildMount] | None = []
+        if mounts != ():
+            from stackpy.dsl import build_mounts  # few steps have any
+
+            shown = place.item("mounts").parse(build_mounts.mounts, mounts)
+        fields = {
+            "network": place.item("network").parse(one_of("default", "none", "host"), network),
+            "security": place.item("security").parse(one_of("sandbox", "insecure"), security),
+        }
+        if shown is None or None in fields.values() or any(mount.fields is None for mount in shown):
+            return self
         options = "".join(f"--mount=type=cache,target={folder} " for folder in folders or ())
-        options += "--network=none " if mode == "none" else ""
+        options += "".join(f"{mount.written} " for mount in shown)
+        options += "".join(
+            f"--{name}={value} " for name, value in fields.items() if value not in ("default", "sandbox")
+        )
         written = f"RUN {options}{instructions.written(command, argv)}"
-        extra = {"cache": folders} if folders or folders is None else {}
-        return self._then("run", written, call, argv=argv, network=mode, **extra)
+        extra: dict[str, Any] = {"cache": folders} if folders or folders is None else {}
+        if shown:
+            extra["mounts"] = [dict(mount.fields or {}) for mount in shown]
+            if any(mount["type"] == "bind" and not {"from_", "from_image"} & mount.keys() for mount in extra["mounts"]):
+                extra["context"] = call.folder
+        if fields["security"] == "insecure":
+            extra["security"] = "insecure"
+        return self._then("run", written, call, argv=argv, network=fields["network"], **extra)
 
     def tag(self, *names: str) -> Image:
         """Names the result in the store; the first name is the image's address in the stack."""

@@ -127,7 +127,7 @@ class Recipes:
         sound = True
         for step in image._steps:
             written = self._step(step)
-            if written is not None and "from_" in written:
+            if written is not None:
                 written = self._from(written, stages, image, above)
             if written is None:
                 sound = False
@@ -141,11 +141,17 @@ class Recipes:
     def _from(
         self, step: dict[str, Any], stages: dict[str, Any], image: Image, above: tuple[int, ...]
     ) -> dict[str, Any] | None:
-        """A COPY from another image, which becomes a stage of this one; None after reporting what is wrong with it."""
-        other = step.pop("from_")
-        if other is image or id(other) in above:
-            Place(image._call, "image").report("this image takes files from itself", "take them from one of its bases")
-            return None
+        """A step with the stages that it takes files from, by name; None after reporting what is wrong with them."""
+        places = [place for place in (step, *step.get("mounts", ())) if "from_" in place]
+        for place in places:
+            name = self._stage(place.pop("from_"), stages, image, above)
+            if name is None:
+                return None
+            place["from_stage"] = name
+        return step
+
+    def _stage(self, other: Image, stages: dict[str, Any], image: Image, above: tuple[int, ...]) -> str | None:
+        """The name under which another image, with those that it takes from, is a stage of this one."""
         found = self._source(other, (*above, id(image)))
         if found is None:
             return None
@@ -160,7 +166,20 @@ class Recipes:
                 known[key] = f"image-{len(stages) + 1}"
                 stages[known[key]] = renamed
             names[name] = known[key]
-        return {**step, "from_stage": names[""]}
+        return names[""]
+
+    def _binds(self, step: Step) -> bool:
+        """Whether what the step mounts from its context is there; watches it."""
+        sound = True
+        for index, mount in enumerate(step.fields["mounts"]):
+            if mount["type"] != "bind" or {"from_", "from_image"} & mount.keys():
+                continue
+            source, folder = mount["source"], step.call.folder
+            if not self._reader.matches(folder, source):
+                path = self._reader.absolute(folder, source.lstrip("/"))
+                contents.missing(self._reader, Place(step.call, "`run`", ("mounts", index)), source, path)
+                sound = False
+        return sound
 
     def _dockerfile(self, image: Image, base: dict[str, Any]) -> dict[str, Any] | None:
         """The base with absolute paths; None after reporting what is not there. The whole context is watched."""
@@ -184,6 +203,9 @@ class Recipes:
         call = step.call
         file = call.file.removeprefix(self._folder.rstrip("/") + "/")
         result = {"instruction": step.instruction, "text": step.text, "line": f"{file}:{call.line}", **step.fields}
+        if "mounts" in result:
+            result["mounts"] = [dict(mount) for mount in result["mounts"]]
+            return result if self._binds(step) else None
         if step.content is not None:
             content = contents.resolve(step.content, self._reader)
             return None if content is None else {**result, **content}
@@ -214,7 +236,12 @@ def _key(stage: dict[str, Any]) -> str:
 
 def _renamed(stage: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """A stage with other names for those that it takes from, which stand before it."""
+
+    def place(old: dict[str, Any]) -> dict[str, Any]:
+        return {**old, "from_stage": names[old["from_stage"]]} if "from_stage" in old else old
+
     steps = [
-        {**step, "from_stage": names[step["from_stage"]]} if "from_stage" in step else step for step in stage["steps"]
+        {**place(step), "mounts": [place(mount) for mount in step["mounts"]]} if "mounts" in step else place(step)
+        for step in stage["steps"]
     ]
     return {"base": stage["base"], "steps": steps}

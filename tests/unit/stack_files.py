@@ -12,7 +12,7 @@ from stackpy.project import Loaded, load
 from stackpy.render.problems import format_problems, line_reader
 
 HEADER = (
-    "from stackpy import Container, File, HealthCheck, Image, Job, Network, Output, Secret, Stack, Volume, "
+    "from stackpy import BuildMount, Container, File, HealthCheck, Image, Job, Network, Output, Secret, Stack, Volume, "
     "template, var\n"
 )
 

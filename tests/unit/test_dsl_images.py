@@ -89,6 +89,48 @@ def test_an_image_cannot_take_files_from_itself(tmp_path: Path) -> None:
     assert complaints(tmp_path, text).splitlines()[0] == "error: image `me:1` stands on itself"
 
 
+@pytest.mark.parametrize(
+    ("mount", "fields", "written"),
+    [
+        ("cache('/c')", {"type": "cache", "target": "/c", "sharing": "shared", "id": "/c"},
+         "type=cache,target=/c,sharing=shared,id=/c"),
+        ("cache('/c', id='x', sharing='locked', mode='755', uid=1, gid=2, from_='alpine', source='/s', readonly=True)",
+         {"type": "cache", "target": "/c", "id": "x", "sharing": "locked", "from_image": "alpine", "source": "/s",
+          "readonly": True, "mode": 0o755, "uid": 1, "gid": 2},
+         "from=alpine,type=cache,target=/c,id=x,sharing=locked,source=/s,readonly=true,mode=0755,uid=1,gid=2"),
+        ("bind('a.txt', '/a')", {"type": "bind", "source": "a.txt", "target": "/a"},
+         "type=bind,source=a.txt,target=/a"),
+        ("bind('/etc', '/e', from_='debian', readonly=False)",
+         {"type": "bind", "source": "/etc", "target": "/e", "from_image": "debian", "readonly": False},
+         "from=debian,type=bind,source=/etc,target=/e,readonly=false"),
+        ("tmpfs('/t', size='64m')", {"type": "tmpfs", "target": "/t", "size": 64 << 20},
+         "type=tmpfs,target=/t,size=67108864"),
+        ("secret('token')", {"type": "secret", "id": "token", "target": "/run/secrets/token"},
+         "type=secret,id=token,target=/run/secrets/token"),
+        ("secret('token', env='TOKEN', required=True)",
+         {"type": "secret", "id": "token", "env": "TOKEN", "required": True},
+         "type=secret,id=token,env=TOKEN,required=true"),
+        ("ssh()", {"type": "ssh", "id": "default"}, "type=ssh,id=default"),
+        ("ssh('k', target='/s', mode=0o600)", {"type": "ssh", "id": "k", "target": "/s", "mode": 0o600},
+         "type=ssh,id=k,target=/s,mode=0600"),
+    ],
+)  # fmt: skip
+def test_mounts(tmp_path: Path, mount: str, fields: dict[str, Any], written: str) -> None:
+    (step,) = source(tmp_path, f"Image('a').run('x', mounts=BuildMount.{mount})", {"a.txt": ""})["steps"]
+    local = fields["type"] == "bind" and "from_image" not in fields
+    assert step["mounts"] == [fields]
+    assert step["text"] == f"RUN --mount={written} x"
+    assert step.get("context") == (str(tmp_path) if local else None)
+
+
+def test_a_step_mounts_from_another_image(tmp_path: Path) -> None:
+    text = "Image('a').run(['x'], mounts=[BuildMount.bind('/', '/m', from_=Image('b').run('y'))], network='host')"
+    made = source(tmp_path, text)
+    assert made["steps"][0]["mounts"] == [{"type": "bind", "source": "/", "target": "/m", "from_stage": "image-1"}]
+    assert made["steps"][0]["network"] == "host"
+    assert made["stages"]["image-1"]["base"] == {"kind": "image", "reference": "b"}
+
+
 def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
     steps = source(tmp_path, "Image('a').run('x').shell('/bin/bash', '-ec').run('x').run(['y']).cmd('z')")["steps"]
     assert [step["argv"] for step in steps] == [
@@ -109,6 +151,15 @@ def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
         ("stop_signal('SIGNOTHING')", 'must be a signal such as "SIGTERM", not "SIGNOTHING"'),
         ("shell()", "`shell` names no program"),
         ("on_build('FROM a')", "cannot be FROM"),
+        ("run('x', mounts='type=cache')", 'must be a list of BuildMounts, not "type=cache"'),
+        ("run('x', mounts=BuildMount.bind('nowhere', '/x'))", "no such file or folder: `nowhere`"),
+        ("run('x', mounts=BuildMount.cache('c'))", 'must be an absolute path, not "c"'),
+        (
+            "run('x', mounts=BuildMount.cache('/c', sharing='all'))",
+            'must be `shared`, `locked` or `private`, not "all"',
+        ),
+        ("run('x', mounts=BuildMount.secret())", "secret mount needs `id`"),
+        ("run('x', security='none')", 'must be `sandbox` or `insecure`, not "none"'),
         ("copy('/a', '/b', from_=1)", "must be an Image or the name of one, not 1"),
         ("copy('/a', '/b', from_='A')", 'must be an image\'s name such as "postgres:16", not "A"'),
         ("copy('a', '/b')", "`copy`: no such file or folder: `a`"),
