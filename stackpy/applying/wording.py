@@ -19,6 +19,8 @@ _VERBS = {
     Action.START: ("starting", "started"),
     Action.DELETE: ("deleting", "deleted"),
     Action.BUILD: ("building", "built"),
+    Action.PULL: ("pulling", "pulled"),
+    Action.PUSH: ("pushing", "pushed"),
     Action.RUN: ("running", "completed"),
 }
 

@@ -90,9 +90,13 @@ def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
     existing = observation.resources
     processes = []
     found: list[Draft | None] = []
+    pushes: list[Draft] = []
     for address, spec in desired.stack.resources.items():
         if spec.kind == "image":
-            found.append(images.build(spec, desired.recipes[address], observation))
+            recipe = desired.recipes[address]
+            found += images.pulls(spec, desired.pulls.get(address, ()))
+            found.append(images.build(spec, recipe, observation))
+            pushes += images.pushes(spec, recipe, observation)
         elif spec.kind == "network":
             found.append(objects.network(spec, existing.get(address)))
         elif spec.kind == "volume":
@@ -106,7 +110,7 @@ def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
     for spec in processes:
         compare = containers.container if spec.kind == "container" else containers.job
         drafts += compare(spec, existing.get(spec.address), around)
-    return drafts
+    return [*drafts, *pushes]
 
 
 def _surroundings(desired: Desired, drafts: list[Draft]) -> containers.Surroundings:

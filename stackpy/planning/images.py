@@ -1,4 +1,6 @@
-"""Which images are to be built: a recipe whose steps, result or names the store does not hold."""
+"""Which images are to be built: a recipe whose steps, result or names the store does not hold. What of a registry must
+be there first, and what goes to one.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ from stackpy.planning.quantities import plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stackpy.dsl.specs import Spec
-    from stackpy.planning.plan import Observation, Recipe
+    from stackpy.planning.plan import Observation, Pull, Recipe
 
 # bases that exist already or are empty: nothing is made for the first step of a recipe that stands on them; what a
 # Dockerfile begins with is one of the same
+MISSING = "it is not in the store"
 _GIVEN_BASES = frozenset({"image", "scratch", "dockerfile"})
 
 
@@ -35,6 +40,29 @@ def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
     if not why:
         return None
     return Draft("image", spec.name, Action.BUILD, why, note=f"{len(missing)} of {plural(len(steps), 'step')}")
+
+
+def pulls(spec: Spec, wanted: Iterable[Pull]) -> list[Draft]:
+    """The pulls that the image needs; where several images need the same, the engine fetches it once."""
+    found = []
+    for pull in wanted:
+        why = Reason("base", None, None, pull.text) if pull.text else Reason("state", "absent", "present", MISSING)
+        found.append(Draft("image", spec.name, Action.PULL, [why], note=pull.reference))
+    return found
+
+
+def pushes(spec: Spec, recipe: Recipe, observation: Observation) -> list[Draft]:
+    """The names under which the image is to be given to a registry, and was not yet as it is now."""
+    found = []
+    for reference in spec.fields.get("publish", ()):
+        old = observation.published.get(reference)
+        if old is None:
+            why = Reason("state", "absent", "present", "it was not pushed from here yet")
+        else:
+            why = Reason("base", None, None, "the image has changed since it was pushed")
+        if old != recipe.id:
+            found.append(Draft("image", spec.name, Action.PUSH, [why], note=reference))
+    return found
 
 
 def _tag(tag: str, old: str | None, new: str) -> Reason:

@@ -46,7 +46,8 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
         draft.needs.update(other for other in numbers[draft.address] if other < number)
         if draft.action not in (Action.DELETE, Action.UPDATE) and draft.address in specs:
             for address in _needed(draft, specs[draft.address], numbers, through):
-                draft.needs.update(numbers[address])
+                # nobody waits until an image has been given to a registry
+                draft.needs.update(n for n in numbers[address] if drafts[n].action is not Action.PUSH)
     _after_users(drafts, specs, existing, numbers)
     splitter = _Splitter(drafts, existing)
     for taker, giver, what in claims.conflicts(drafts, specs, existing):

@@ -26,6 +26,8 @@ class Action(Enum):
     START = "!"
     DELETE = "-"
     BUILD = "*"
+    PULL = "<"
+    PUSH = ">"
     RUN = "@"
 
     @property
@@ -80,16 +82,31 @@ class Recipe(NamedTuple):
     steps: tuple[RecipeStep, ...]
 
 
+class Pull(NamedTuple):
+    """An image of a registry that a stack's image stands on and that is to be fetched.
+
+    digest: of the manifest or index that is taken for the tag; "": whatever the tag names
+    text: why, where it is not just missing
+    """
+
+    reference: str
+    platform: str = ""
+    digest: str = ""
+    text: str = ""
+
+
 class Desired(NamedTuple):
     """The stack with what only the engine can compute of it.
 
     recipes: by image address
     fingerprints: keyed HMAC of each secret's value, by secret address; absent where the source has no value now
+    pulls: what is to be fetched before an image can be built, or used, by image address
     """
 
     stack: StackSpec
     recipes: Mapping[str, Recipe]
     fingerprints: Mapping[str, str]
+    pulls: Mapping[str, tuple[Pull, ...]] = {}
 
 
 class Replica(NamedTuple):
@@ -137,6 +154,7 @@ class Observation(NamedTuple):
     images: image address → the recipe it was last built from; only images of this stack that are in the store
     built: IDs of steps whose result is in the store
     tags: reference → recipe ID or image ID that it names now
+    published: reference → recipe ID or image ID that was last pushed there from here
     """
 
     stack: str
@@ -146,6 +164,7 @@ class Observation(NamedTuple):
     images: Mapping[str, Recipe]
     built: frozenset[str]
     tags: Mapping[str, str]
+    published: Mapping[str, str] = {}
 
 
 class Plan(NamedTuple):

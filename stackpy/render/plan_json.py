@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUMMARY_ORDER = (
+    Action.PULL,
     Action.BUILD,
     Action.CREATE,
     Action.UPDATE,
     Action.REPLACE,
     Action.START,
     Action.RUN,
+    Action.PUSH,
     Action.DELETE,
 )
 

@@ -18,8 +18,28 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Plan, Reason
 
 # from what deserves the most attention to what the rest merely waits for
-_ORDER = (Action.UPDATE, Action.REPLACE, Action.CREATE, Action.DELETE, Action.START, Action.RUN, Action.BUILD)
-_COLOURS = {"+": "32", "~": "33", "-/+": "35", "!": "36", "-": "31", "*": "34", "@": "36"}  # SGR, ECMA-48 8.3.117
+_ORDER = (
+    Action.UPDATE,
+    Action.REPLACE,
+    Action.CREATE,
+    Action.DELETE,
+    Action.START,
+    Action.RUN,
+    Action.BUILD,
+    Action.PULL,
+    Action.PUSH,
+)
+_COLOURS = {
+    "+": "32",
+    "~": "33",
+    "-/+": "35",
+    "!": "36",
+    "-": "31",
+    "*": "34",
+    "<": "34",
+    ">": "34",
+    "@": "36",
+}  # SGR, ECMA-48 8.3.117
 
 _FIRST, _SECOND, _GAP = 28, 59, 4
 _LONGEST = 72  # of a value; the JSON has all of it

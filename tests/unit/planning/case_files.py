@@ -9,6 +9,8 @@ targets                   [] or addresses for --target
 [recipes] [recipes_before]  image address → steps: "COPY src/ /app | src/app.py=1"
 missing                   step texts whose result is not in the store
 [secrets] [secrets_before]  secret name → fingerprint
+[[pulls.ADDRESS]]         reference, text of what is to be pulled for an image
+[published]               reference → recipe of what address was pushed there, or any other text
 [tags]                    reference → recipe of what address it names, or any other text
 plan                      the plan's text
 order                     optional: the addresses of the changes as they stand in the plan
@@ -23,6 +25,7 @@ from typing import Any
 
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.planning import Desired, Observation, Observed, Recipe, RecipeStep, Replica
+from stackpy.planning.plan import Pull
 from stackpy.problems import Location
 
 FOLDER = Path(__file__).parent / "cases"
@@ -55,7 +58,11 @@ def desired(case: dict[str, Any]) -> Desired:
             fields.setdefault("source", {"base": {"kind": "host"}, "steps": []})
         specs[address] = Spec(kind, name, fields, dependencies, NOWHERE)
     fingerprints = {f"secret.{name}": value for name, value in case.get("secrets", {}).items()}
-    return Desired(StackSpec(case.get("stack", "shop"), specs, {}, "/shop"), recipes, fingerprints)
+    pulls = {
+        address: tuple(Pull(pull["reference"], text=pull.get("text", "")) for pull in wanted)
+        for address, wanted in case.get("pulls", {}).items()
+    }
+    return Desired(StackSpec(case.get("stack", "shop"), specs, {}, "/shop"), recipes, fingerprints, pulls)
 
 
 def observation(case: dict[str, Any]) -> Observation:
@@ -73,6 +80,7 @@ def observation(case: dict[str, Any]) -> Observation:
         images=images,
         built=frozenset(step.id for image in images.values() for step in image.steps if step.text not in missing),
         tags={tag: wanted[of].id if of in wanted else of for tag, of in case.get("tags", {}).items()},
+        published={tag: wanted[of].id if of in wanted else of for tag, of in case.get("published", {}).items()},
     )
 
 
