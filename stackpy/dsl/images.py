@@ -40,11 +40,12 @@ class Step:
 class Image(Files, Settings, Frozen):
     """What containers are made of: an image in the store, or one built from a base by steps."""
 
-    __slots__ = ("_base", "_call", "_steps", "_tags")
+    __slots__ = ("_base", "_call", "_published", "_steps", "_tags")
     _base: dict[str, Any] | None  # stackpy_runtime.model.Base; None: not understood
     _call: Call
     _steps: tuple[Step, ...]
     _tags: tuple[str, ...]
+    _published: tuple[str, ...]  # those of the tags under which it is pushed
 
     def __new__(cls, *_args: object, **_fields: object) -> Self:
         """One without a base, which is what stays of a call that cannot be understood."""
@@ -185,14 +186,23 @@ class Image(Files, Settings, Frozen):
 
     def tag(self, *names: str) -> Image:
         """Names the result in the store; the first name is the image's address in the stack."""
+        return self._named("tag", names, 'as in .tag("shop/app:1.2")', published=False)
+
+    def publish(self, *names: str) -> Image:
+        """Names the result, and pushes it to a registry when it has been built: "registry.example/shop/app:1.2"."""
+        return self._named("publish", names, 'as in .publish("registry.example/shop/app:1.2")', published=True)
+
+    def _named(self, method: str, names: tuple[str, ...], example: str, *, published: bool) -> Image:
         call = caller()
-        place = Place(call, "`tag`")
+        place = Place(call, f"`{method}`")
         valid = [place.item(index).parse(tag, name) for index, name in enumerate(names)]
         if not valid:
-            place.report("`tag` gives no name", 'as in .tag("shop/app:1.2")')
+            place.report(f"`{method}` gives no name", example)
         if not valid or None in valid:
             return self
-        image = _make(type(self), self._base, call, self._steps, tuple(dict.fromkeys((*self._tags, *valid))))
+        tags = tuple(dict.fromkeys((*self._tags, *valid)))
+        shown = tuple(dict.fromkeys((*self._published, *valid))) if published else self._published
+        image = _make(type(self), self._base, call, self._steps, tags, shown)
         session = current()
         if session is not None:
             session.tagged.append(image)
@@ -210,14 +220,21 @@ def _make(
     call: Call,
     steps: tuple[Step, ...] = (),
     tags: tuple[str, ...] = (),
+    published: tuple[str, ...] = (),
 ) -> Image:
     image = object.__new__(cls)
-    _fill(image, base, call, steps, tags)
+    _fill(image, base, call, steps, tags, published)
     return image
 
 
 def _fill(
-    image: Image, base: dict[str, Any] | None, call: Call, steps: tuple[Step, ...], tags: tuple[str, ...]
+    image: Image,
+    base: dict[str, Any] | None,
+    call: Call,
+    steps: tuple[Step, ...],
+    tags: tuple[str, ...],
+    published: tuple[str, ...] = (),
 ) -> None:
-    for name, value in (("_base", base), ("_call", call), ("_steps", steps), ("_tags", tags)):
+    fields = (("_base", base), ("_call", call), ("_steps", steps), ("_tags", tags), ("_published", published))
+    for name, value in fields:
         object.__setattr__(image, name, value)

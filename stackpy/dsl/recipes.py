@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class _Recipe:
-    __slots__ = ("image", "name", "source", "tags")
+    __slots__ = ("image", "name", "published", "source", "tags")
 
     def __init__(self, name: str, source: dict[str, Any], image: Image) -> None:
         self.name, self.source, self.image = name, source, image
         self.tags: dict[str, None] = {}
+        self.published: dict[str, None] = {}
 
 
 class Recipes:
@@ -60,6 +61,7 @@ class Recipes:
             recipe = self._by_key[found[1]] = _Recipe(image._tags[0], found[0], image)
             self._names.add(recipe.name)
         recipe.tags.update(dict.fromkeys(image._tags))
+        recipe.published.update(dict.fromkeys(image._published))
 
     def address(self, image: Image, user: str) -> str:
         """The address of the image that the resource named `user` uses; "" when it was not understood."""
@@ -82,6 +84,8 @@ class Recipes:
             fields = {"source": recipe.source}
             if recipe.tags:
                 fields["tags"] = list(recipe.tags)  # type: ignore[assignment]
+            if recipe.published:
+                fields["publish"] = list(recipe.published)  # type: ignore[assignment]
             call = recipe.image._call
             result.append(Spec("image", recipe.name, fields, (), Location(call.file, call.line)))
         return result

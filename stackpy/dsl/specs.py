@@ -5,7 +5,7 @@ field means "whatever the engine or the image has", which is how a default never
 
 Fields by kind (all optional unless marked *; names of other resources are those of the stack, not the engine's):
 
-image      source*: stackpy_runtime.model.ImageSource, tags: [reference]
+image      source*: stackpy_runtime.model.ImageSource, tags: [reference], publish: those of them that are pushed
 container  image*: address of an image resource ("image.web"); command, entrypoint: [str];
            environment, labels: {str: str} (env_file already merged in); working_dir, user, hostname, stop_signal,
            restart: str; mem_limit: bytes; cpus: float; pids_limit: int;

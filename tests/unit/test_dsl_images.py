@@ -288,6 +288,15 @@ def test_a_tag_is_the_address_and_makes_a_resource_without_users(tmp_path: Path)
     assert found["container.web"].fields["image"] == "image.shop/app:1"
 
 
+def test_what_is_published_is_named_too(tmp_path: Path) -> None:
+    text = "app = Image('x').tag('app').publish('here:5000/app:1')\nContainer('web', image=app.run('y'))\n"
+    text += "Image('x').publish('here:5000/app:2')"
+    found = resources(tmp_path, text)
+    names = ["app", "here:5000/app:1", "here:5000/app:2"]
+    assert [found["image.app"].fields[key] for key in ("tags", "publish")] == [names, names[1:]]
+    assert "publish" not in found["image.web"].fields  # another image: it has one more step
+
+
 def test_a_tag_of_the_stack_can_be_built_upon_by_name(tmp_path: Path) -> None:
     text = "Image('x').run('a').tag('base')\nContainer('one', image='base')\n"
     text += "Container('two', image=Image('base:latest').run('b'))"
