@@ -54,7 +54,11 @@ def chroot(run: StepRun, output: Output) -> int:
     options = f"lowerdir={lower},upperdir={run.staged}/upper,workdir={run.staged}/work"
     mounts = [
         'mount -t overlay -o "$1" overlay "$2"',
-        *(f'mkdir -p "$2{t}" && mount --bind "{f}" "$2{t}"' for f, t in run.caches),
+        *(
+            f'mkdir -p "$2{mount["target"]}" && mount --bind "{mount["source"]}" "$2{mount["target"]}"'
+            for mount in run.mounts
+            if mount["kind"] == "folder"
+        ),
     ]
     script = " && ".join([*mounts, 'root="$2"', "shift 2", 'cd "$root"', 'exec chroot "$root" "$@"'])
     place = f"{run.staged}/merged"

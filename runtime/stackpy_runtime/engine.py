@@ -245,29 +245,14 @@ class Engine(ImageVerbs):
                 labels=labels,
                 runner=self._run_step,
                 progress=progress,
+                options=options,
             )
 
     def _run_step(self, step: Any, output: Callable[[str], None]) -> int:
         """Runs a RUN step in the sandbox; `output` gets what it prints, as it comes."""
-        import codecs
-        import os
+        from stackpy_runtime.host import step_client
 
-        from stackpy_runtime.store import mounted
-
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        try:
-            arguments = {**step._asdict(), "layers": [mounted.source(path) for path in step.layers]}
-            connection = self.client.request("step", arguments, (writing,))
-        finally:
-            os.close(writing)
-        try:
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            while data := os.read(reading, 65536):
-                output(decoder.decode(data))
-            return int(self.client.result(connection)["exit_code"])
-        finally:
-            os.close(reading)
-            connection.close()
+        return step_client.run(self.client, step, output)
 
     def tag(self, reference: str, name: str) -> None:
         """Gives an image another name; raises InvalidConfig for what is no reference."""

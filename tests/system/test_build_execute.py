@@ -231,9 +231,9 @@ def test_caches_outlive_steps_and_enter_no_layer(builder: Builder) -> None:
     builder.build(source(run("cat /var/cache/x/file", cache=["/var/cache/x/"]), base=HOST))
     builder.build(source(run("ls /var/cache/y", cache=["/var/cache/y"]), base=HOST))
     assert "var/cache/x/file" not in builder.tree(first)
-    targets = [[target for _, target in step_run.caches] for step_run in builder.runs]
+    targets = [[mount["target"] for mount in step_run.mounts] for step_run in builder.runs]
     assert targets == [["/var/cache/x"], ["/var/cache/x"], ["/var/cache/y"]]
-    assert builder.runs[0].caches == builder.runs[1].caches
+    assert builder.runs[0].mounts == builder.runs[1].mounts
 
 
 def test_a_working_directory_that_the_base_promises_is_there(builder: Builder) -> None:

@@ -7,7 +7,32 @@ is testable with any Runner, and the sandbox knows nothing of recipes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NotRequired, TypedDict
+
+
+class StepMount(TypedDict):
+    """Something that a RUN step sees at `target` and that enters no layer.
+
+    folder: `source`, a folder of the host, or what lies at `within` in it; links there lead nowhere else
+    layers: the tree of the layers `layers`, bottom first, or what lies at `within` in it; what is written goes
+    tmpfs: an empty file system in memory
+    memory: a file with the bytes `content`, which reach no disk
+    socket: the socket at `source` on the host
+    """
+
+    kind: Literal["folder", "layers", "tmpfs", "memory", "socket"]
+    target: str  # absolute, inside
+    read_only: bool
+    file: bool  # it is no folder
+    source: NotRequired[str]
+    within: NotRequired[str]
+    layers: NotRequired[list[str]]
+    content: NotRequired[bytes]
+    executable: NotRequired[bool]  # memory
+    mode: NotRequired[int]  # memory
+    uid: NotRequired[int]  # memory; as inside
+    gid: NotRequired[int]
+    size: NotRequired[int]  # tmpfs, bytes
 
 
 class StepRun(NamedTuple):
@@ -19,8 +44,9 @@ class StepRun(NamedTuple):
     environment: complete; nothing of the host's is added
     working_dir: inside; exists in the layers or in `upper/`
     user: "name", "uid", "name:group" or "uid:gid" of the image; "" means root
-    caches: (folder on the host, absolute target inside), mounted read-write and part of no layer
-    network: "default" has a way out, "none" has loopback only
+    mounts: outer before inner
+    network: "default" has a way out, "none" has loopback only, "host" is the host's
+    shell: instead of `argv` people talk to this program, on the caller's terminal
     """
 
     layers: list[str]
@@ -29,8 +55,9 @@ class StepRun(NamedTuple):
     environment: dict[str, str]
     working_dir: str
     user: str
-    caches: list[tuple[str, str]]
+    mounts: list[StepMount]
     network: Literal["default", "none", "host"]
+    shell: str = ""
 
 
 Output = Callable[[str], None]

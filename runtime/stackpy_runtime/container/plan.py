@@ -22,13 +22,21 @@ LONGEST_TARGET = 1024
 class MountPlan(TypedDict):
     """One mount. `ids` says how owners on disk meet those inside: the container's own, or the bind's rule."""
 
-    kind: Literal["bind", "volume", "tmpfs"]
-    source: str  # absolute host path; "" for tmpfs
+    # Those of build steps alone (container/parts.py): part, layers, memory, socket.
+    kind: Literal["bind", "volume", "tmpfs", "part", "layers", "memory", "socket"]
+    source: str  # absolute host path; "" for tmpfs and memory; layers: holds upper/ and work/
     target: str
     read_only: bool
     ids: Literal["container", "owner"]
     options: dict[str, str]  # tmpfs
     fill: bool  # an empty volume is filled from the image
+    file: NotRequired[bool]  # it is no folder
+    within: NotRequired[str]  # part, layers: what is shown of it, "." for all
+    lowers: NotRequired[list[str]]  # layers: bottom first
+    content: NotRequired[str]  # memory: base64
+    owner: NotRequired[list[int]]  # memory: user and group inside
+    mode: NotRequired[int]  # memory
+    executable: NotRequired[bool]  # memory
 
 
 class FilePlan(TypedDict):

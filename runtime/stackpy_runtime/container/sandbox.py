@@ -16,7 +16,7 @@ import os
 import socket
 import stat
 
-from stackpy_runtime.container import devices, procfs, rootfs, users
+from stackpy_runtime.container import devices, parts, procfs, rootfs, users
 from stackpy_runtime.container.cgroups import Group, Limits
 from stackpy_runtime.container.execution import execute, prepare_process
 from stackpy_runtime.container.plan import bind_map
@@ -73,7 +73,12 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     for descriptor in stdio[1:]:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.fchown(descriptor, first + identity.user, first + identity.group)
-    sources = [_source(mount, root, owners, first, identity) for mount in plan["mounts"]]
+    sources = [
+        parts.opened(mount, owners, first, plan["scratch"])
+        if mount["kind"] in parts.KINDS
+        else _source(mount, root, owners, first, identity)
+        for mount in plan["mounts"]
+    ]
     etc = [rootfs.idmapped_clone(source, owners) for source in plan["etc"].values()]
     secrets = [(secret["target"], read_file(secret["source"])) for secret in plan["secrets"]]
     vault = [_shut_away(secrets, first, identity)] if secrets else []

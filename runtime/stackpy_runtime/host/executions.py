@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.container.joining import JoinPlan
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.live import Live
+    from stackpy_runtime.model import ImageConfig
 
 OUTPUT_KEPT = 4096
 
@@ -35,7 +36,8 @@ def join_plan(
         pid, start = live.pid, live.start
     if not pid:
         raise Conflict("it is not running", subject=f"container {live.name}", hint=f"stackpy start {live.name}")
-    image = lifecycle.store.image(live.container["image_id"])["config"]
+    of = live.container["image_id"]
+    image: ImageConfig = lifecycle.store.image(of)["config"] if of else {}  # a build step has none
     config = live.config
     hostname = config.get("hostname") or live.id[:12]
     capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))

@@ -231,12 +231,12 @@ class Lifecycle:
         self._has_started(live)
         self.watch(live)
 
-    def launch_step(self, live: Live, sandbox: plan.SandboxPlan, output: int) -> None:
-        """Starts a build step, whose output goes to its client's descriptor and into no log."""
+    def launch_step(self, live: Live, sandbox: plan.SandboxPlan, output: int, given: int = -1) -> None:
+        """Starts a build step, whose output goes to its client's descriptor and into no log; it reads `given`."""
         with live.changed:
             live.launching = True
         try:
-            self._watch_channel(live, sandbox, cgroups.Limits(), -1, [output, output])
+            self._watch_channel(live, sandbox, cgroups.Limits(), given, [output, output])
             self._has_started(live)
         except BaseException:
             self._release(live)

@@ -37,9 +37,12 @@ def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
     if not mounts:
         return []
     path = f"{folder}/targets"
+    os.makedirs(path, mode=0o755, exist_ok=True)
     for mount in mounts:
         target = path + mount["target"]
-        if mount["kind"] != "bind" or os.path.isdir(mount["source"]):
+        if target.startswith(f"{path}/dev/"):
+            continue  # /dev is made anew in each container
+        if not mount.get("file") and (mount["kind"] != "bind" or os.path.isdir(mount["source"])):
             os.makedirs(target, mode=0o755, exist_ok=True)
         else:
             os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)

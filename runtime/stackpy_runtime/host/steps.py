@@ -5,6 +5,7 @@ It runs in the same sandbox as any container. When its client goes, so does the 
 
 from __future__ import annotations
 
+import binascii
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stackpy_runtime.build.runner import StepMount
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.wire import Connection
     from stackpy_runtime.model import Container, ContainerConfig
@@ -35,8 +37,8 @@ def _container(identity: str, arguments: dict[str, Any]) -> Container:
         "working_dir": arguments["working_dir"],
         "user": arguments["user"],
     }
-    if arguments["network"] == "none":
-        config["network_mode"] = "none"
+    if arguments["network"] != "default":
+        config["network_mode"] = arguments["network"]
     return {
         "id": identity,
         "name": config["name"],
@@ -51,12 +53,13 @@ def _container(identity: str, arguments: dict[str, Any]) -> Container:
 def run(
     lifecycle: Lifecycle, connection: Connection, arguments: dict[str, Any], descriptors: list[int]
 ) -> dict[str, Any]:
-    """Runs one step and answers with its exit code. descriptors: where its output goes.
+    """Runs one step and answers with its exit code.
 
-    arguments: layers (folders, bottom first), staged (folder with upper/ and work/), argv, environment, working_dir,
-    user, caches (host folder, target), network.
+    descriptors: where its output goes, and with `identity` what it reads
+    arguments: those of StepRun; with `identity`, which is to be its ID, it is told when it runs, so that more can be
+        started in it
     """
-    identity = os.urandom(32).hex()
+    identity = arguments.get("identity") or os.urandom(32).hex()
     root = lifecycle.store.root
     live = Live(root.path, _container(identity, arguments))
     for name in ("etc", "files"):
@@ -65,7 +68,9 @@ def run(
         lifecycle.lives[identity] = live
     try:
         sandbox = _plan(lifecycle, live, arguments)
-        lifecycle.launch_step(live, sandbox, descriptors[0])
+        lifecycle.launch_step(live, sandbox, descriptors[0], descriptors[1] if len(descriptors) > 1 else -1)
+        if arguments.get("identity"):
+            connection.send({"running": True})
         threading.Thread(target=_end_with_client, args=(connection, live), daemon=True).start()
         live.wait_until(lambda: not live.pid)
         code = live.state["exit_code"]
@@ -96,28 +101,52 @@ def _end_with_client(connection: Connection, live: Live) -> None:
             return
 
 
+def _mount(mount: StepMount, aside: str) -> plan.MountPlan:
+    """A step's mount as the sandbox makes it. aside: where what is written to `layers` goes, until the step ends"""
+    kind = mount["kind"]
+    target = plan.check_target(mount["target"])
+    result: plan.MountPlan = {
+        "kind": "tmpfs",
+        "source": mount.get("source", ""),
+        "target": target,
+        "read_only": mount["read_only"],
+        "ids": "container",
+        "options": {},
+        "fill": False,
+        "file": mount["file"],
+    }
+    if kind == "tmpfs":
+        result["options"] = {"mode": "1777", **({"size": str(mount["size"])} if "size" in mount else {})}
+    elif kind == "memory":
+        result |= {
+            "kind": "memory",
+            "content": binascii.b2a_base64(mount["content"], newline=False).decode(),
+            "owner": [mount.get("uid", 0), mount.get("gid", 0)],
+            "mode": mount.get("mode", 0o400),
+            "executable": mount.get("executable", False),
+        }
+    elif kind == "layers":
+        for name in ("upper", "work"):
+            os.makedirs(f"{aside}/{name}", mode=0o755)
+        result |= {"kind": "layers", "source": aside, "lowers": mount["layers"], "within": mount["within"]}
+    elif kind == "folder":
+        result |= {"kind": "part", "within": mount.get("within", ".")}
+    else:
+        result["kind"] = "socket"
+    return result
+
+
 def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.SandboxPlan:
     root = lifecycle.store.root
     capabilities = security.capabilities([], [])
-    mounts: list[plan.MountPlan] = [
-        {
-            "kind": "volume",
-            "source": source,
-            "target": plan.check_target(target),
-            "read_only": False,
-            "ids": "container",
-            "options": {},
-            "fill": False,
-        }
-        for source, target in arguments["caches"]
-    ]
+    mounts = [_mount(mount, f"{live.folder}/mounts/{index}") for index, mount in enumerate(arguments["mounts"])]
     hostname = "build"
     return {
         "name": live.name,
         "lowers": [base(root), *targets(live.folder, mounts), *arguments["layers"]],
         "writable": arguments["staged"],
         "hostname": hostname,
-        "network": "own",
+        "network": "host" if arguments["network"] == "host" else "own",
         "read_only": False,
         "volatile": True,
         "mounts": mounts,
