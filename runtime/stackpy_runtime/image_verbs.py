@@ -47,6 +47,12 @@ class ImageVerbs:
 
         saving.save(self.store, names, out, form=form, progress=progress)
 
+    def save_layout(self, names: Sequence[str], folder: str, progress: Report | None = None) -> None:
+        """Writes images as an OCI image layout, a folder that is not there yet; raises NotFound, Conflict."""
+        from stackpy_runtime.image import saving
+
+        saving.save_layout(self.store, names, folder, progress=progress)
+
     def load_images(self, path: str, progress: Report | None = None) -> list[Image]:
         """Brings the images of an archive (docker's or OCI's, a tar or a folder) into the store, with their names.
 

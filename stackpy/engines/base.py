@@ -184,6 +184,9 @@ class ImageEngine(Protocol):
     def image_save(self, references: list[str], out: Sink, form: str) -> None:
         """Writes images as one archive, `form` "docker" or "oci"; writes nothing where one is missing."""
 
+    def image_save_layout(self, references: list[str], folder: str) -> None:
+        """Writes images as an OCI image layout, a folder that is not there yet."""
+
     def image_load(self, path: str, report: Callable[[dict[str, Any]], None] | None) -> list[dict[str, Any]]:
         """Loads the images of an archive ("-": standard input): [{id, references, …}].
 

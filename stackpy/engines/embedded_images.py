@@ -61,6 +61,10 @@ class EmbeddedImages:
         """See ImageEngine."""
         self._engine.save_images(references, out, form=form)
 
+    def image_save_layout(self, references: list[str], folder: str) -> None:
+        """See ImageEngine."""
+        self._engine.save_layout(references, folder)
+
     def image_load(self, path: str, report: Report | None) -> list[Document]:
         """See ImageEngine."""
         loaded: list[Document] = self._engine.load_images(path, report)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.build.merged import Merged
+from stackpy_runtime.errors import Conflict
 from stackpy_runtime.image import archive, exporting, saving
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import layers
@@ -147,4 +148,18 @@ def test_podman_loads_what_we_save_and_we_load_what_it_saves(builder: Builder, p
     with open(tmp_path / "again.tar", "wb") as out:
         saving.save(store, ["me/peer:1"], out)
     assert (tmp_path / "again.tar").read_bytes() == (tmp_path / "ours.tar").read_bytes()
+    store.close()
+
+
+def test_skopeo_reads_the_layout_that_we_save(builder: Builder, peers: Peers, tmp_path: Path) -> None:
+    saving.save_layout(builder.store, ["me/peer:1"], str(tmp_path / "layout"))
+    saved = exporting.exported(builder.store, builder.store.image("me/peer:1"))
+    config = peers.skopeo("inspect", "--config", "--raw", f"oci:{tmp_path}/layout:docker.io/me/peer:1")
+    assert config == saved.config
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["layout"]
+    with pytest.raises(Conflict, match="is there already"):
+        saving.save_layout(builder.store, ["me/peer:1"], str(tmp_path / "layout"))
+    store = Store(str(tmp_path / "other"), create=True)
+    (image,) = archive.load_all(store, str(tmp_path / "layout"))
+    assert (image["id"], image["references"]) == (exporting.digest_of(config), ["me/peer:1"])
     store.close()

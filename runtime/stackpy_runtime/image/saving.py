@@ -7,11 +7,13 @@ digests are those in the configuration; the same images always give the same byt
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from stackpy_runtime.errors import EngineError, InvalidConfig
+from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.image import exporting, references, tar_writing
 from stackpy_runtime.image.entries import FILE, FOLDER
+from stackpy_runtime.store import trees
 from stackpy_runtime.store.images import spellings
 
 if TYPE_CHECKING:
@@ -39,12 +41,37 @@ def save(
     """
     if form not in FORMATS:
         raise InvalidConfig(f"`{form}` is no format of an archive", hint=f"one of {', '.join(FORMATS)}")
+    whole = _whole(store, names)
+    place = _Tar(out, max(each.epoch for _, _, each in whole))
+    _Layout(store, place, progress).write(whole, docker=form == "docker")
+    out.write(tar_writing.END)
+
+
+def save_layout(store: Store, names: Sequence[str], folder: str, *, progress: Report | None = None) -> None:
+    """Writes the images as an OCI image layout, a folder, which is there whole or not at all.
+
+    Raises as `save`; Conflict where there is something at `folder` already.
+    """
+    whole = _whole(store, names)
+    aside = f"{folder.rstrip('/')}.{os.getpid()}.part"
+    try:
+        if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+            raise Conflict(f"`{folder}` is there already", hint="remove it, or name another folder")
+        os.makedirs(f"{aside}/blobs/sha256")
+        _Layout(store, _Folder(aside), progress).write(whole, docker=False)
+        os.rename(aside, folder)
+    except OSError as error:
+        if isinstance(error, EngineError):
+            raise
+        raise EngineError(f"cannot write `{folder}`: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        trees.remove(aside)
+
+
+def _whole(store: Store, names: Sequence[str]) -> list[tuple[Image, list[str], Exported]]:
     if not names:
         raise InvalidConfig("there is no image to save")
-    chosen = _chosen(store, names)
-    whole = [(image, given, exporting.exported(store, image)) for image, given in chosen]
-    archive = _Archive(store, out, max(each.epoch for _, _, each in whole), progress)
-    archive.write(whole, docker=form == "docker")
+    return [(image, given, exporting.exported(store, image)) for image, given in _chosen(store, names)]
 
 
 def _chosen(store: Store, names: Sequence[str]) -> list[tuple[Image, list[str]]]:
@@ -57,14 +84,39 @@ def _chosen(store: Store, names: Sequence[str]) -> list[tuple[Image, list[str]]]
     return list(found.values())
 
 
-class _Archive:
-    def __init__(self, store: Store, out: Sink, epoch: int, progress: Report | None) -> None:
-        self._store, self._out, self._epoch, self._progress = store, out, epoch, progress
+class _Tar:
+    """A layout as a tar; the caller writes its end."""
+
+    def __init__(self, out: Sink, epoch: int) -> None:
+        self._out, self._epoch = out, epoch
+        for name in (b"blobs", b"blobs/sha256"):
+            out.write(tar_writing.header(FOLDER, name, mode=0o755, mtime=epoch))
+
+    def file(self, name: str, size: int, write: Callable[[Sink], object]) -> None:
+        """A file of `size` bytes, which `write` gives."""
+        self._out.write(tar_writing.header(FILE, name.encode(), mode=0o644, size=size, mtime=self._epoch))
+        write(self._out)
+        self._out.write(tar_writing.padding(size))
+
+
+class _Folder:
+    """A layout as a folder that has its folders already."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def file(self, name: str, size: int, write: Callable[[Sink], object]) -> None:
+        """A file of `size` bytes, which `write` gives."""
+        with open(f"{self._path}/{name}", "xb", buffering=1 << 20) as out:
+            write(out)
+
+
+class _Layout:
+    def __init__(self, store: Store, place: _Tar | _Folder, progress: Report | None) -> None:
+        self._store, self._place, self._progress = store, place, progress
         self._written: set[str] = set()
 
     def write(self, whole: list[tuple[Image, list[str], Exported]], *, docker: bool) -> None:
-        self._folder(b"blobs")
-        self._folder(b"blobs/sha256")
         descriptors: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []
         for image, given, exported in whole:
@@ -89,7 +141,6 @@ class _Archive:
         if docker:
             self._file("manifest.json", exporting.document(images))
         self._file("oci-layout", exporting.document({"imageLayoutVersion": "1.0.0"}))
-        self._out.write(tar_writing.END)
 
     def _layer(self, layer_id: str, digest: LayerDigest, epoch: int, text: str) -> None:
         if digest.diff_id in self._written:
@@ -97,15 +148,17 @@ class _Archive:
         self._written.add(digest.diff_id)
         if self._progress is not None:
             self._progress({"kind": "state", "text": text})
-        self._head(_path(digest.diff_id), digest.size)
-        written = exporting.layer_tar(self._store, layer_id, self._out, epoch=epoch)
-        if written != digest:
-            raise EngineError(
-                f"layer `{layer_id[:19]}` has changed since its digest was computed: {digest.diff_id} then, "
-                f"{written.diff_id} now",
-                hint="`stackpy image rm` and build, pull or load the image again",
-            )
-        self._out.write(tar_writing.padding(digest.size))
+
+        def write(out: Sink) -> None:
+            written = exporting.layer_tar(self._store, layer_id, out, epoch=epoch)
+            if written != digest:
+                raise EngineError(
+                    f"layer `{layer_id[:19]}` has changed since its digest was computed: {digest.diff_id} then, "
+                    f"{written.diff_id} now",
+                    hint="`stackpy image rm` and build, pull or load the image again",
+                )
+
+        self._place.file(_path(digest.diff_id), digest.size, write)
 
     def _blob(self, digest: str, data: bytes) -> None:
         if digest not in self._written:
@@ -113,14 +166,7 @@ class _Archive:
             self._file(_path(digest), data)
 
     def _file(self, name: str, data: bytes) -> None:
-        self._head(name, len(data))
-        self._out.write(data + tar_writing.padding(len(data)))
-
-    def _head(self, name: str, size: int) -> None:
-        self._out.write(tar_writing.header(FILE, name.encode(), mode=0o644, size=size, mtime=self._epoch))
-
-    def _folder(self, name: bytes) -> None:
-        self._out.write(tar_writing.header(FOLDER, name, mode=0o755, mtime=self._epoch))
+        self._place.file(name, len(data), lambda out: out.write(data))
 
 
 def _path(digest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from stackpy.cli import archives, terminal
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
 
     from stackpy.cli.context import Context
 
-FORMATS = ("docker", "docker-archive", "oci", "oci-archive")
+FORMATS = ("docker", "docker-archive", "oci", "oci-archive", "oci-dir")
 
 
 def save(context: Context, arguments: Any) -> int:
     """Writes the images as one archive."""
     engine = context.engine()
+    if arguments.format == "oci-dir":
+        if arguments.output in (None, "-"):
+            raise UsageError("`--format oci-dir` needs a folder to write to", hint="add `-o FOLDER`")
+        engine.image_save_layout(arguments.image, os.path.abspath(arguments.output))
+        return 0
     form = arguments.format.removesuffix("-archive")
     with archives.output(arguments.output) as out:
         engine.image_save(arguments.image, out, form)
@@ -60,13 +66,15 @@ def _save(name: str) -> Command:
             "the time at which its base was made, stands for all later times)."
         ),
         options=[
-            Option("-o", "--output", metavar="FILE", help="the file (default: standard output)", words="file"),
+            Option(
+                "-o", "--output", metavar="FILE", help="the file (default: standard output), or folder", words="file"
+            ),
             Option(
                 "--format",
                 metavar="FORMAT",
                 choices=FORMATS,
                 default="docker",
-                help="docker: what `docker save` writes; oci: an OCI image layout",
+                help="docker: what `docker save` writes; oci: an OCI image layout as a tar; oci-dir: as a folder",
             ),
         ],
         arguments=[Argument("IMAGE", help="a reference or ID", many=True, words="image")],
