@@ -201,11 +201,13 @@ class Image(TypedDict):
     architecture: str
     size: int
     created: str
+    built: NotRequired[str]  # when this store made it; `created` of what is built is the same everywhere
     epoch: NotRequired[int]  # seconds since 1970: to what times in its exported layers are clamped
     author: NotRequired[str]
     origins: NotRequired[list[str]]  # pulled, pushed: `name@digest`, as registries know it, the latest first
     manifest: NotRequired[str]  # pulled: the digest of its manifest, which is kept as a blob
     manifest_type: NotRequired[str]
+    published: NotRequired[dict[str, str]]  # canonical reference → digest of the manifest that was pushed there
 
 
 class ImageUsage(TypedDict):
@@ -465,7 +467,7 @@ class Recipe(TypedDict):
 class Progress(TypedDict):
     """Something that happened while an engine verb ran."""
 
-    kind: Literal["step", "output", "download", "state"]
+    kind: Literal["step", "output", "download", "upload", "state"]
     text: str
     step: NotRequired[int]  # 1..n of a build
     steps: NotRequired[int]

@@ -293,7 +293,10 @@ def test_planning_imports_little(store: Store, context: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert set(ast.literal_eval(done.stdout)) <= {
         *(f"stackpy_runtime.{name}" for name in ("errors", "model")),
-        *(f"stackpy_runtime.build.{name}" for name in "context digests ignoring recipe settings stat_cache".split()),
+        *(
+            f"stackpy_runtime.build.{name}"
+            for name in "context digests ignoring recipe settings stat_cache step_inputs".split()
+        ),
         "stackpy_runtime.build",
         "_sha2",
         "_sha256",

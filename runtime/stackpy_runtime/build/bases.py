@@ -5,6 +5,7 @@ A base that had to be made is kept as a step of the cache like any other, under 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import settings
@@ -70,10 +71,12 @@ def make(base: Base, staged: str, progress: Callable[[Progress], None]) -> None:
     )
 
 
-def made(store: Store, step: RecipeStep, created: str) -> Ground:
+def made(store: Store, step: RecipeStep) -> Ground:
     """A host or bootstrap base whose layer is in the store."""
+    epoch = epochs.of_build(None)
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
     history: list[History] = [{"created": created, "created_by": step["text"], "empty_layer": False}]
-    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]), epochs.of_build(None))
+    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]), epoch)
 
 
 def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progress], None]) -> Ground:

@@ -11,6 +11,7 @@ import errno
 import os
 import posixpath
 import stat
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+# Stages that are built at the same time share contexts.
+_opening = Lock()
+
 
 class Item(NamedTuple):
     """One file, folder or link to copy.
@@ -30,23 +34,27 @@ class Item(NamedTuple):
     real: relative to the context, without links on the way
     place: relative to where its source goes; "" is the source itself
     mode: permission bits
-    content: a file's SHA-256, a link's target, "" for a folder
+    content: a file's SHA-256, a link's target, "" for a folder; "" also for a file of an image, which cannot change
     """
 
     name: str
     real: str
     place: str
-    kind: Literal["file", "folder", "link"]
+    kind: Literal["file", "folder", "link", "node"]
     mode: int
     content: str
 
 
 class Source(NamedTuple):
-    """One thing named by the step, after globs: a file with one item, or a folder with itself and all that is in it."""
+    """One thing named by the step, after globs: a file with one item, or a folder with itself and all that is in it.
+
+    under: the folders that --parents keeps of its path
+    """
 
     name: str
     folder: bool
     items: list[Item]
+    under: str = ""
 
 
 class Problem(NamedTuple):
@@ -88,7 +96,10 @@ class Context:
             rules = Rules(step["exclude"], self.cache)
         elif step.get("exclude_paths"):
             rules = DockerRules(step["exclude_paths"], self.cache)
-        for written in step.get("sources", []):
+        for given in step.get("sources", []):
+            # What stands before `/./` is not kept of the path.
+            pivot = posixpath.normpath("./" + given.partition("/./")[0].lstrip("/")) if "/./" in given else ""
+            written = given
             clean = posixpath.normpath("./" + written.lstrip("/"))
             if clean == ".." or clean.startswith("../"):
                 text = f"the source `{written}` leads out of the context `{self.path}`"
@@ -99,7 +110,10 @@ class Context:
                 names = self._glob(clean)
             before = len(found) + len(problems)
             for name in names:
+                start = len(found)
                 self._take(name, written, step["line"], rules, found, problems)
+                if step.get("parents"):
+                    found[start:] = [_with_parents(each, pivot) for each in found[start:]]
             if len(found) + len(problems) == before:
                 problems.append(self._missing(written, clean, step["line"]))
         return found, problems
@@ -108,12 +122,28 @@ class Context:
         import difflib
 
         parent, base = posixpath.split(clean)
-        try:
-            near = difflib.get_close_matches(base, os.listdir(os.path.join(self.path, parent)), 1)
-        except OSError:
-            near = []
+        near = difflib.get_close_matches(base, self._names(parent), 1)
         hint = f"did you mean `{posixpath.join(parent, near[0])}`?" if near else "check the path; it is relative to it"
-        return Problem(line, f"the source `{written}` is not in the context `{self.path}`", hint)
+        return Problem(line, f"the source `{written}` is not in {self._shown()}", hint)
+
+    def _shown(self) -> str:
+        return f"the context `{self.path}`"
+
+    def _names(self, folder: str) -> list[str]:
+        """What is in a folder, links followed, in order; nothing where there is none."""
+        try:
+            return sorted(os.listdir(os.path.join(self.path, folder)))
+        except OSError:
+            return []
+
+    def _there(self, name: str) -> bool:
+        return os.path.lexists(os.path.join(self.path, name))
+
+    def _real(self, name: str) -> str | None:
+        """A path without links on the way; None where it leads out."""
+        whole = os.path.realpath(os.path.join(self.path, name))
+        real = os.path.relpath(whole, self.path) if whole != self.path else "."
+        return None if real.startswith("../") or real == ".." else real
 
     def _glob(self, pattern: str) -> list[str]:
         from fnmatch import fnmatchcase
@@ -122,18 +152,24 @@ class Context:
         for part in pattern.split("/"):
             following: list[str] = []
             for parent in found:
-                if not any(letter in part for letter in "*?["):
-                    candidate = posixpath.join(parent, part)
-                    if os.path.lexists(os.path.join(self.path, candidate)):
-                        following.append(candidate)
-                    continue
-                try:
-                    names = sorted(os.listdir(os.path.join(self.path, parent)))
-                except OSError:
-                    continue
-                following += [posixpath.join(parent, name) for name in names if fnmatchcase(name, part)]
-            found = following
-        return [name for name in found if not (self._ignore and self._ignored(name))]
+                if part == "**":
+                    following += [parent, *self._folders_below(parent)]
+                elif any(letter in part for letter in "*?["):
+                    part = part.replace("[^", "[!")  # Go's filepath.Match
+                    names = [name for name in self._names(parent) if fnmatchcase(name, part)]
+                    following += [posixpath.join(parent, name) for name in names]
+                elif self._there(posixpath.join(parent, part)):
+                    following.append(posixpath.join(parent, part))
+            found = list(dict.fromkeys(following))
+        return [name for name in found if name and not (self._ignore and self._ignored(name))]
+
+    def _folders_below(self, folder: str) -> list[str]:
+        found = []
+        for name in self._names(folder):
+            path = posixpath.join(folder, name)
+            if self._real(path) == path and self._names(path):
+                found += [path, *self._folders_below(path)]
+        return found
 
     def _ignored(self, name: str) -> bool:
         assert self._ignore is not None
@@ -148,9 +184,8 @@ class Context:
         self, name: str, written: str, line: str, rules: Excluding | None, found: list[Source], problems: list[Problem]
     ) -> None:
         """Adds the source `name` (relative, normal form) to `found`, or what is wrong with it to `problems`."""
-        whole = os.path.realpath(os.path.join(self.path, name))
-        real = os.path.relpath(whole, self.path) if whole != self.path else "."
-        if real.startswith("../") or real == "..":
+        real = self._real(name)
+        if real is None:
             text = f"the source `{written}` is a link that leads out of the context `{self.path}`"
             problems.append(Problem(line, text, "copy the file itself, or take a context that holds it"))
             return
@@ -238,31 +273,45 @@ class Context:
         raise OSError(errno.EINVAL, "it is a FIFO or a device", name)
 
 
+def _with_parents(source: Source, pivot: str) -> Source:
+    """A source of a step with --parents, which keeps its path, or what of it stands behind the pivot."""
+    name = source.name
+    if pivot not in ("", ".") and name.startswith(f"{pivot}/"):
+        name = name[len(pivot) + 1 :]
+    elif name == pivot:
+        name = "."
+    under = name if source.folder else posixpath.dirname(name)
+    return source._replace(under="" if under == "." else under)
+
+
 def of_step(step: Step, contexts: dict[str, Context], root: str) -> Context:
     """The context that a step copies from, opened once for all steps that share it; raises as Context does.
 
     contexts: those that are open; the caller closes them
     """
-    folder, ignore_file = step["context"], step.get("ignore_file", "")
+    folder, ignore_file = step.get("from_context", ""), ""
+    if not folder:
+        folder, ignore_file = step["context"], step.get("ignore_file", "")
     key = f"{folder}\0{ignore_file}"
-    if key not in contexts:
-        contexts[key] = Context(folder, root, ignore_file)
-    return contexts[key]
+    with _opening:
+        if key not in contexts:
+            contexts[key] = Context(folder, root, ignore_file)
+        return contexts[key]
 
 
-def inputs(sources: list[Source], mode: int | None) -> dict[str, str]:
+def inputs(sources: list[Source], any_mode: bool | None = False) -> dict[str, str]:
     """What the copied items contribute to a step's ID, by name.
 
-    mode: what --chmod gives to all of them; their own modes are then nobody's business
+    any_mode: --chmod gives all of them a mode of its own; their own modes are then nobody's business
     """
     result: dict[str, str] = {}
     for source in sources:
         for item in source.items:
-            bits = f"{item.mode:o} " if mode is None else ""
+            bits = "" if any_mode else f"{item.mode:o} "
             if item.kind == "file":
                 result[item.name] = bits + item.content
             elif item.kind == "link":
                 result[item.name] = f"-> {item.content}"
-            elif item.place or mode is None:
+            elif item.place or not any_mode:
                 result[item.name] = f"{bits}folder"
     return result

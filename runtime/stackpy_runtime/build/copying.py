@@ -15,10 +15,12 @@ from stackpy_runtime.build import tree
 from stackpy_runtime.build.digests import CHUNK
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.linux.files import pour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.build.context import Item, Source
+    from stackpy_runtime.build.modes import Change
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -44,7 +46,7 @@ def owner(root: int, spec: str) -> Owner:
 
 
 def write_file(root: int, target: str, content: bytes, mode: int, who: Owner) -> None:
-    """Writes one file at the absolute path `target` of the image, with its parents."""
+    """Writes one file at the absolute path `target` of the image, with its parents; raises InvalidConfig."""
     folder, _ = tree.make_folders(root, posixpath.dirname(target), who)
     os.close(folder)
     folder, name = tree.locate(root, target)
@@ -61,32 +63,88 @@ def write_file(root: int, target: str, content: bytes, mode: int, who: Owner) ->
         os.close(folder)
 
 
-def copy(root: int, context: int, sources: list[Source], target: str, mode: int | None, who: Owner) -> None:
+def write_from(root: int, target: str, source: int, mode: int, who: Owner, mtime_ns: int) -> None:
+    """Writes what a descriptor gives to the absolute path `target` of the image, with its parents."""
+    folder, _ = tree.make_folders(root, posixpath.dirname(target), who)
+    os.close(folder)
+    folder, name = tree.locate(root, target)
+    try:
+        descriptor = tree.create(folder, name)
+        try:
+            os.lseek(source, 0, os.SEEK_SET)
+            pour(source, descriptor)
+            tree.finish(descriptor, who, mode, mtime_ns)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(folder)
+
+
+def open_file(context: int, item: Item) -> int:
+    """A descriptor of a file of the context, no link followed; raises Conflict where it is no longer one."""
+    *folders, name = item.real.split("/")
+    folder = _open_folders(context, folders, item.name)
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        raise changed(item.name) from None
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise changed(item.name)
+    return descriptor
+
+
+def stamp(root: int, path: str, mtime_ns: int) -> None:
+    """Gives the folder at `path` of the image a time of modification."""
+    folder = tree.open_folder(root, path)
+    if folder is None:
+        return
+    try:
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        os.close(descriptor)
+    finally:
+        os.close(folder)
+
+
+def copy(root: int, context: int, sources: list[Source], target: str, modes: Change | None, who: Owner | None) -> None:
     """Copies all sources of one step to the absolute path `target`, which is a folder when it ends with a slash.
 
-    root: descriptor of the image's merged tree; context: of the context folder
-    mode: what --chmod gives to files and folders; None keeps their own
+    root: descriptor of the image's merged tree; context: of the context folder, or of another image's tree
+    modes: what --chmod gives to files and folders; None keeps their own
+    who: whose the copies are; None: whose they were, with their extended attributes, as in an image
+
     Raises Conflict when a source changed meanwhile, InvalidConfig where the image has something else in the place.
     """
     into = target.endswith("/") or tree.is_folder(root, target)
-    copier = _Copier(root, context, mode, who)
+    copier = _Copier(root, context, modes, who)
     for source in sources:
         if source.folder:
-            copier.folder(source, target.rstrip("/") or "/")
+            copier.folder(source, posixpath.join(target, source.under).rstrip("/") or "/")
         elif source.items:
-            place = posixpath.join(target, posixpath.basename(source.name)) if into else target
+            inside = into or source.under
+            place = posixpath.join(target, source.under, posixpath.basename(source.name)) if inside else target
             copier.file(source.items[0], place)
 
 
 class _Copier:
     """One COPY step under way."""
 
-    def __init__(self, root: int, context: int, mode: int | None, who: Owner) -> None:
-        self._root, self._context, self._mode, self._who = root, context, mode, who
+    def __init__(self, root: int, context: int, modes: Change | None, who: Owner | None) -> None:
+        self._root, self._context, self._modes, self._who = root, context, modes, who
+        self._parents = who or tree.ROOT_OWNER
+
+    def _mode(self, mode: int, folder: bool) -> int:
+        return mode if self._modes is None else self._modes(mode, folder)
+
+    def _owner(self, status: os.stat_result) -> Owner:
+        return Owner(status.st_uid, status.st_gid) if self._who is None else self._who
 
     def file(self, item: Item, target: str) -> None:
         """A source that is a file or a link itself."""
-        folder, _ = tree.make_folders(self._root, posixpath.dirname(target), self._who)
+        folder, _ = tree.make_folders(self._root, posixpath.dirname(target), self._parents)
         os.close(folder)
         folder, name = tree.locate(self._root, target)
         parts = item.real.split("/")
@@ -100,9 +158,12 @@ class _Copier:
     def folder(self, source: Source, target: str) -> None:
         """The contents of a folder, to the folder `target`."""
         top, *below = source.items
-        mode = top.mode if self._mode is None else self._mode
-        made, new = tree.make_folders(self._root, target, self._who, mode)
         opened = _open_folders(self._context, [part for part in top.real.split("/") if part != "."], top.name)
+        try:
+            made, new = tree.make_folders(self._root, target, self._parents, self._mode(top.mode, True))
+        except BaseException:
+            os.close(opened)
+            raise
         # The folders from the source's top down to where the walk is: place, descriptor there, descriptor here, time.
         stack = [("", opened, made, os.fstat(opened).st_mtime_ns if new else -1)]
         try:
@@ -117,7 +178,7 @@ class _Copier:
             while len(stack) > 1:
                 self._leave(stack.pop())
             if new:
-                self._stamp(stack[0][2], stack[0][3])
+                self._stamp(stack[0][1], stack[0][2], stack[0][3])
         finally:
             for _, there, here, _ in stack:
                 os.close(there)
@@ -132,11 +193,12 @@ class _Copier:
             raise changed(item.name) from None
         status = os.fstat(there)
         try:
-            if self._mode is None and stat.S_IMODE(status.st_mode) != item.mode:
+            if self._modes is None and stat.S_IMODE(status.st_mode) != item.mode:
                 raise changed(item.name)
             here = self._make(name, posixpath.join(target, item.place), parent[2])
-            os.fchown(here, *self._who)
-            os.fchmod(here, item.mode if self._mode is None else self._mode)
+            os.fchown(here, *self._owner(status))
+            self._attributes(there, here)
+            os.fchmod(here, self._mode(item.mode, True))
         except BaseException:
             os.close(there)
             raise
@@ -147,7 +209,7 @@ class _Copier:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            folder, _ = tree.make_folders(self._root, path, self._who)
+            folder, _ = tree.make_folders(self._root, path, self._parents)
             try:
                 return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
             finally:
@@ -160,35 +222,58 @@ class _Copier:
         os.close(there)
         os.close(here)
 
-    def _stamp(self, folder: int, mtime_ns: int) -> None:
+    def _stamp(self, there: int, folder: int, mtime_ns: int) -> None:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        if self._who is None:
+            status = os.fstat(there)
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        self._attributes(there, descriptor)
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         os.close(descriptor)
 
+    def _attributes(self, there: int, here: int) -> None:
+        """What a file of an image has besides its content, owner and mode; files of the host leave it behind."""
+        if self._who is not None:
+            return
+        for name in os.listxattr(there):
+            if not name.startswith("trusted."):
+                os.setxattr(here, name, os.getxattr(there, name))
+
     def _leaf(self, item: Item, there: int, source: str, here: int, name: str) -> None:
-        """A file or a link: `source` beneath the descriptor `there` to `name` beneath `here`."""
+        """What is no folder: `source` beneath the descriptor `there` to `name` beneath `here`."""
+        if item.kind == "file":
+            self._file(item, there, source, here, name)
+            return
         try:
-            if item.kind == "link":
-                target = os.readlink(source, dir_fd=there)
-            else:
-                reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=there)
+            status = os.stat(source, dir_fd=there, follow_symlinks=False)
+            target = os.readlink(source, dir_fd=there) if item.kind == "link" else ""
         except OSError:
             raise changed(item.name) from None
         if item.kind == "link":
             if target != item.content:
                 raise changed(item.name)
-            tree.link(here, name, target, self._who)
-            return
+            tree.link(here, name, target, self._owner(status))
+        else:
+            tree.node(here, name, status, self._owner(status), self._mode(item.mode, False))
+
+    def _file(self, item: Item, there: int, source: str, here: int, name: str) -> None:
+        try:
+            reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=there)
+        except OSError:
+            raise changed(item.name) from None
         try:
             status = os.fstat(reading)
             mode = stat.S_IMODE(status.st_mode)
-            if not stat.S_ISREG(status.st_mode) or (self._mode is None and mode != item.mode):
+            if not stat.S_ISREG(status.st_mode) or (self._modes is None and mode != item.mode):
                 raise changed(item.name)
             writing = tree.create(here, name)
             try:
-                if _pour(reading, writing) != item.content:
+                if not item.content:
+                    pour(reading, writing)
+                elif _pour(reading, writing) != item.content:
                     raise changed(item.name)
-                tree.finish(writing, self._who, mode if self._mode is None else self._mode, status.st_mtime_ns)
+                tree.finish(writing, self._owner(status), self._mode(mode, False), status.st_mtime_ns)
+                self._attributes(reading, writing)
             finally:
                 os.close(writing)
         finally:

@@ -1,8 +1,9 @@
-"""From a recipe to an image: what is in the cache is taken, the rest is made, each layer by a rename.
+"""From a recipe to an image: what is in the cache is taken, the rest is made.
 
-Killed at any moment it leaves a staging folder, which garbage collection removes, and the layers that were finished.
-A layer's bytes may still be in memory only; so it is recorded with the boot in which it was made, is believed in that
-boot, and once all is done one sync makes it last (`_settle`). The image is recorded after that.
+Stages that do not depend on one another are built at the same time; one that nothing needs, since what takes from it is
+cached, is left alone.
+
+The image is recorded last, once all its layers are there for good (caching.py).
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from threading import Lock, Thread
 
 from stackpy_runtime.build import bases, settings
-from stackpy_runtime.build.steps import Place, make_layer, needs_layer
-from stackpy_runtime.errors import EngineError, NotFound
-from stackpy_runtime.linux.proc import boot_id
-from stackpy_runtime.model import BuildOptions, Image, ImageConfig, ImageSource, Progress, Recipe, RecipeStep, Step
-from stackpy_runtime.store import layers, locks
+from stackpy_runtime.build.caching import Results
+from stackpy_runtime.build.steps import Place, Tree, make_layer, needs_layer
+from stackpy_runtime.errors import EngineError
+from stackpy_runtime.model import (
+    BuildOptions,
+    Image,
+    ImageSource,
+    Progress,
+    Recipe,
+    RecipeStep,
+    RunMount,
+    Step,
+)
+from stackpy_runtime.store import layers
 from stackpy_runtime.store.images import with_tag
 
 TYPE_CHECKING = False
@@ -51,18 +62,15 @@ def build(
     Raises ProcessFailed for a failing RUN step, with its last lines; Conflict when a copied file changed since the
     recipe was made; InvalidConfig, NotFound as the steps do. Steps finished before stay in the cache.
     """
-    image = _finished(store, source, recipe)
+    given = options or {}
+    image = None if given.get("no_cache") else _finished(store, source, recipe)
     if image is None:
         with layers.using(store.root):
-            build_ = _Build(store, source, recipe, runner, progress, options or {})
-            try:
-                image = build_.run()
-            finally:
-                build_.close()
+            image = _Build(store, source, recipe, runner, progress, given).run()
         changed = True
     else:
         for index, step in enumerate(recipe["steps"]):
-            _report(progress, step, index, len(recipe["steps"]), cached=True)
+            _report(progress, step, "", index, len(recipe["steps"]), cached=True)
         changed = False
     own = image["config"].get("Labels", {})
     if not labels.items() <= own.items():
@@ -78,26 +86,80 @@ def build(
 
 
 def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None:
-    """The image of the recipe when it is in the store, with all its layers."""
-    try:
-        image = store.image(f"sha256:{recipe['id']}")
-    except NotFound:
+    """The image of the recipe when it is in the store, with all its layers; the latest, where it was built afresh."""
+    made = [image for image in store.images() if image["recipe"] == recipe["id"]]
+    whole = [image for image in made if all(layers.exists(store.root, layer) for layer in image["layers"])]
+    if not whole:
         return None
-    if not all(layers.exists(store.root, layer) for layer in image["layers"]):
-        return None
+    image = max(whole, key=lambda each: each.get("built", ""))
     ids = [step["id"] for step in recipe["steps"]]
     present = store.steps_present(ids)
     if len(present) < len(set(ids)):
         # The cache was cleared, and the image stayed: what its steps made is known from it.
-        given = source["base"]["kind"] in ("image", "scratch")
+        given = source["base"]["kind"] in ("image", "scratch", "stage")
         for step_id in ids[1 if given else 0 :]:
             if step_id not in present:
                 store.put_step(step_id, step_id if step_id in image["layers"] else "", {})
     return image
 
 
-def _report(progress: Report, step: RecipeStep, index: int, count: int, *, cached: bool) -> None:
-    progress({"kind": "step", "text": step["text"], "step": index + 1, "steps": count, "cached": cached})
+def _report(progress: Report, step: RecipeStep, stage: str, index: int, count: int, *, cached: bool) -> None:
+    text = f"[{stage}] {step['text']}" if stage else step["text"]
+    progress({"kind": "step", "text": text, "step": index + 1, "steps": count, "cached": cached})
+
+
+class _Cancelled(Exception):
+    """Another chain of the build failed."""
+
+
+class _Made:
+    """What a chain has come to: layers, configuration and history after its last step."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.layers, self.config = list(ground.layers), ground.config
+        self.history, self.size, self.epoch = list(ground.history), ground.size, ground.epoch
+        self.author = ""
+
+    @property
+    def created(self) -> str:
+        """The same wherever and whenever it is built."""
+        return moment(self.epoch)
+
+    def ground(self) -> Ground:
+        """It as what another image stands on; triggers do not come along: they were run."""
+        config = self.config.copy()
+        config.pop("OnBuild", None)
+        return bases.Ground(self.layers, config, self.history, self.size, self.epoch)
+
+
+def moment(epoch: int) -> str:
+    """Seconds since 1970 as the engine writes times."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+class _Task:
+    """A stage that is built by a thread of its own."""
+
+    def __init__(self, build: Callable[[], _Made]) -> None:
+        self._build = build
+        self._made: _Made | None = None
+        self._error: BaseException | None = None
+        self.thread = Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._made = self._build()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> _Made:
+        """What the stage has come to; raises what it raised."""
+        self.thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._made is not None
+        return self._made
 
 
 class _Build:
@@ -112,166 +174,225 @@ class _Build:
         progress: Report,
         options: BuildOptions,
     ) -> None:
-        self._store, self._source, self._recipe = store, source, recipe
-        self._runner, self._progress, self._options = runner, progress, options
-        self._boot = boot_id()
-        self._created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._contexts: dict[str, Context] = {}
-        self._unsettled: list[tuple[str, str]] = []
+        self.store, self.runner, self.options = store, runner, options
+        self._source, self._recipe, self._tell = source, recipe, progress
+        self._telling, self._guard = Lock(), Lock()
+        self.results = Results(store, self.progress, fresh=bool(options.get("no_cache")))
+        self.contexts: dict[str, Context] = {}
+        self._tasks: dict[str, _Task] = {}
+        self.failed = False
+
+    def progress(self, event: Progress) -> None:
+        """Tells the caller, one thread at a time."""
+        with self._telling:
+            self._tell(event)
 
     def run(self) -> Image:
         """Builds, and returns an image that is not recorded yet."""
-        ground = self._ground()
+        try:
+            for name in self._needed(self._source, self._recipe):
+                self.stage(name)
+            made = _Chain(self, "", self._source, self._recipe).run()
+            self.results.settle()
+        except BaseException as error:
+            self.failed = True
+            if isinstance(error, Exception):
+                # An interrupt does not wait for what other chains run.
+                self._join()
+            raise
+        self._join()
+        fresh = os.urandom(8).hex() if self.options.get("no_cache") else ""
+        return self._image(made, fresh)
+
+    def _join(self) -> None:
+        for task in list(self._tasks.values()):
+            task.thread.join()
+        for context in self.contexts.values():
+            context.close()
+
+    def _image(self, made: _Made, fresh: str) -> Image:
+        from stackpy_runtime.build.digests import sha256_hex
+
+        recipe = self._recipe["id"]
+        image: Image = {
+            "id": f"sha256:{sha256_hex(f'{recipe} {fresh}'.encode()) if fresh else recipe}",
+            "references": [],
+            "layers": made.layers,
+            "config": made.config,
+            "history": made.history,
+            "recipe": recipe,
+            "architecture": architecture(),
+            "size": made.size,
+            "created": made.created,
+            "epoch": made.epoch,
+            "built": moment(int(time.time())),
+        }
+        if made.author:
+            image["author"] = made.author
+        return image
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _needed(self, source: ImageSource, recipe: Recipe) -> list[str]:
+        """The stages that will be asked for, those first on which others stand, as far as the cache tells now."""
+        found: dict[str, None] = {}
+
+        def walk(source: ImageSource, recipe: Recipe) -> None:
+            known = set() if self.options.get("no_cache") else self._known(recipe)
+            names = [source["base"]["stage"]] if source["base"]["kind"] == "stage" else []
+            for resolved, step in zip(recipe["steps"][1:], source["steps"], strict=True):
+                if resolved["id"] not in known:
+                    names += [each["from_stage"] for each in (step, *step.get("mounts", [])) if "from_stage" in each]
+            for name in names:
+                if name not in found:
+                    walk(self._source["stages"][name], self._recipe["stages"][name])
+                    found[name] = None
+
+        walk(source, recipe)
+        return list(found)
+
+    def _known(self, recipe: Recipe) -> set[str]:
+        return self.store.steps_present(step["id"] for step in recipe["steps"])
+
+    def stage(self, name: str) -> _Task:
+        """A stage under way, or done."""
+        with self._guard:
+            if name not in self._tasks:
+                chain = _Chain(self, name, self._source["stages"][name], self._recipe["stages"][name])
+                self._tasks[name] = _Task(chain.run)
+            return self._tasks[name]
+
+    def tree_of(self, place: RunMount | Step) -> Tree:
+        """The files of a stage, once it is built, or of an image."""
+        root = self.store.root
+        if "from_stage" in place:
+            name = place["from_stage"]
+            made = self.stage(name).result()
+            return Tree(self._recipe["stages"][name]["id"], [layers.folder(root, layer) for layer in made.layers])
+        image = self.store.image(place["from_image"])
+        return Tree(image["id"], [layers.folder(root, layer) for layer in image["layers"]])
+
+
+class _Chain:
+    """An image or a stage, step by step.
+
+    stage: its name, or ""
+    """
+
+    def __init__(self, build_: _Build, stage: str, source: ImageSource, recipe: Recipe) -> None:
+        self._build, self._stage, self._source, self._recipe = build_, stage, source, recipe
+        self._store = build_.store
+        self._rest = ""
+
+    def run(self) -> _Made:
+        """Carries out what is not cached."""
+        try:
+            return self._run()
+        except BaseException:
+            self._build.failed = True
+            raise
+        finally:
+            self._flush()
+
+    def _run(self) -> _Made:
         known = self._store.steps_present(step["id"] for step in self._recipe["steps"])
-        layer_ids, history, config, size = list(ground.layers), list(ground.history), ground.config, ground.size
+        made = _Made(self._ground())
         own_cmd = False
         pairs = zip(self._recipe["steps"][1:], self._source["steps"], strict=True)
         for index, (resolved, step) in enumerate(pairs, 1):
+            if self._build.failed:
+                raise _Cancelled
             layer = ""
             if step["instruction"] in settings.LAYERS:
-                layer = self._layer(index, resolved, step, layer_ids, config)
+                layer = self._layer(index, resolved, step, made)
             else:
-                self._step(resolved, index, cached=resolved["id"] in known)
+                self._say(resolved, index, cached=resolved["id"] in known)
                 if resolved["id"] not in known:
                     self._store.put_step(resolved["id"], "", {})
             if layer:
-                layer_ids.append(layer)
-                size += layers.size(self._store.root, layer)
-            config = settings.apply(config, step, own_cmd)
+                made.layers.append(layer)
+                made.size += layers.size(self._store.root, layer)
+            made.config = settings.apply(made.config, step, own_cmd)
             own_cmd = own_cmd or step["instruction"] == "cmd"
-            history.append({"created": self._created, "created_by": resolved["text"], "empty_layer": not layer})
-        self._settle()
-        return {
-            "id": f"sha256:{self._recipe['id']}",
-            "references": [],
-            "layers": layer_ids,
-            "config": config,
-            "history": history,
-            "recipe": self._recipe["id"],
-            "architecture": architecture(),
-            "size": size,
-            "created": self._created,
-            "epoch": ground.epoch,
-        }
+            if step["instruction"] == "maintainer":
+                made.author = step["value"]
+            made.history.append({"created": made.created, "created_by": resolved["text"], "empty_layer": not layer})
+        return made
 
-    def close(self) -> None:
-        """Lets go of the contexts."""
-        for context in self._contexts.values():
-            context.close()
-
-    def _step(self, step: RecipeStep, index: int, *, cached: bool) -> None:
-        _report(self._progress, step, index, len(self._recipe["steps"]), cached=cached)
+    def _say(self, step: RecipeStep, index: int, *, cached: bool) -> None:
+        self._flush()
+        _report(self._build.progress, step, self._stage, index, len(self._recipe["steps"]), cached=cached)
 
     def _ground(self) -> Ground:
         base, first = self._source["base"], self._recipe["steps"][0]
-        ground = bases.existing(self._store, base, first)
-        if ground is not None:
-            self._step(first, 0, cached=True)
+        if base["kind"] == "stage":
+            ground = self._build.stage(base["stage"]).result().ground()
+            self._say(first, 0, cached=True)
             return ground
+        found = bases.existing(self._store, base, first)
+        if found is not None:
+            self._say(first, 0, cached=True)
+            return found
+        results = self._build.results
         if base["kind"] == "archive":
-            cached = first["id"] in self._store.steps_present([first["id"]])
-            self._step(first, 0, cached=cached)
-            with self._alone(first):
-                return bases.load(self._store, base, first, self._progress)
-        self._once(0, first, lambda staged: bases.make(base, staged, self._progress))
-        return bases.made(self._store, first, self._created)
+            self._say(first, 0, cached=first["id"] in self._store.steps_present([first["id"]]))
+            with results.alone(first):
+                return bases.load(self._store, base, first, self._build.progress)
+        with self._subject(0, first):
+            results.once(
+                first,
+                lambda cached: self._say(first, 0, cached=cached),
+                lambda staged: bases.make(base, staged, self._build.progress),
+                base=True,
+            )
+        return bases.made(self._store, first)
 
-    def _layer(self, index: int, resolved: RecipeStep, step: Step, layer_ids: list[str], config: ImageConfig) -> str:
+    def _layer(self, index: int, resolved: RecipeStep, step: Step, made: _Made) -> str:
         """The ID of a step's layer, made when it is not there; "" when the step makes none."""
-        root = self._store.root
-        folders = [layers.folder(root, layer) for layer in layer_ids]
-        place = Place(root, folders, config, self._runner, self._output, self._contexts)
-        return self._once(
-            index,
-            resolved,
-            lambda staged: make_layer(place, step, resolved, staged),
-            lambda: needs_layer(place, step),
+        build_, root = self._build, self._store.root
+        folders = [layers.folder(root, layer) for layer in made.layers]
+        place = Place(
+            root, folders, made.config, build_.runner, self._output, build_.contexts, build_.options, build_.tree_of
         )
+        with self._subject(index, resolved):
+            return build_.results.once(
+                resolved,
+                lambda cached: self._say(resolved, index, cached=cached),
+                lambda staged: make_layer(place, step, resolved, staged),
+                lambda: needs_layer(place, step),
+            )
+
+    def _subject(self, index: int, step: RecipeStep) -> _Subject:
+        where = f" ({step['line']})" if step["line"] else ""
+        return _Subject(f"step {index + 1}/{len(self._recipe['steps'])} {step['text']}{where}")
 
     def _output(self, text: str) -> None:
-        self._progress({"kind": "output", "text": text})
+        """Passes a step's output on; that of stages in whole lines, since several may speak at the same time."""
+        if not self._stage:
+            self._build.progress({"kind": "output", "text": text})
+            return
+        lines, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:
+            self._build.progress({"kind": "output", "text": lines + newline})
 
-    def _alone(self, step: RecipeStep) -> locks.Lock:
-        def waiting(holder: str) -> None:
-            self._progress({"kind": "state", "text": f"waiting for {holder}, which makes the same step"})
+    def _flush(self) -> None:
+        if self._rest:
+            self._build.progress({"kind": "output", "text": f"{self._rest}\n"})
+            self._rest = ""
 
-        command = f"build: {step['text']}"
-        return locks.named(self._store.root, bases.lock_name(step["id"]), waiting=waiting, command=command)
 
-    def _once(
-        self, index: int, step: RecipeStep, make: Callable[[str], None], needed: Callable[[], bool] = lambda: True
-    ) -> str:
-        """The layer of a step: the cached one, or what `make` leaves in a staged folder, by one build at a time."""
-        found = self._cached(step["id"])
-        if found is None:
-            with self._alone(step):
-                found = self._cached(step["id"]) or self._of_an_image(step["id"])
-                if found is None:
-                    self._step(step, index, cached=False)
-                    self._forget(step["id"])
-                    return self._make(index, step, make, needed)
-        self._step(step, index, cached=True)
-        return found
+class _Subject:
+    """Says of an error in which step it happened."""
 
-    def _make(self, index: int, step: RecipeStep, make: Callable[[str], None], needed: Callable[[], bool]) -> str:
-        root, layer = self._store.root, ""
-        try:
-            if needed():
-                staged = layers.stage(root)
-                try:
-                    make(staged)
-                except BaseException:
-                    layers.discard(root, staged)
-                    raise
-                layer = step["id"]
-                layers.commit(root, staged, layer)
-        except EngineError as error:
-            if not error.subject:
-                where = f" ({step['line']})" if step["line"] else ""
-                error.subject = f"step {index + 1}/{len(self._recipe['steps'])} {step['text']}{where}"
-            raise
-        self._store.put_step(step["id"], layer, {"boot": self._boot})
-        self._unsettled.append((step["id"], layer))
-        return layer
+    def __init__(self, text: str) -> None:
+        self._text = text
 
-    def _cached(self, step_id: str) -> str | None:
-        """The layer of a step that is in the cache and can be believed; None otherwise."""
-        found = self._store.step(step_id)
-        if found is None or found["config"].get("boot", self._boot) != self._boot:
-            return None
-        if "boot" in found["config"]:
-            self._unsettled.append((step_id, found["layer"]))
-        if found["layer"]:
-            layers.touch(self._store.root, found["layer"])  # what was used last is pruned last
-        return found["layer"]
+    def __enter__(self) -> None:
+        return
 
-    def _of_an_image(self, step_id: str) -> str | None:
-        """The layer of a step that the cache has forgotten, when an image has it: those are recorded when all is whole.
-
-        Never made again then: containers may be running on it.
-        """
-        if not layers.exists(self._store.root, step_id):
-            return None
-        if not any(step_id in image["layers"] for image in self._store.images()):
-            return None
-        self._store.put_step(step_id, step_id, {})
-        return step_id
-
-    def _forget(self, step_id: str) -> None:
-        """Removes a layer that is on disk without a result that can be believed: a crash may have left it in part."""
-        if layers.exists(self._store.root, step_id):
-            staged = layers.reserve(self._store.root)
-            try:
-                layers.remove(self._store.root, step_id, staged)
-            finally:
-                layers.discard(self._store.root, staged)
-
-    def _settle(self) -> None:
-        """Makes all new layers last a power cut, and says so in the cache."""
-        if any(layer for _, layer in self._unsettled):
-            layers.flush(self._store.root)
-        for step_id, layer in self._unsettled:
-            self._store.put_step(step_id, layer, {})
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, EngineError) and not error.subject:
+            error.subject = self._text
 
 
 def architecture() -> str:

@@ -3,8 +3,9 @@
 Two kinds of steps make two kinds of links. A step that makes files (RUN, COPY, ADD, FILE, WORKDIR) hangs on the last
 such step before it, and on exactly what it sees of the configuration; so a changed LABEL, EXPOSE, CMD or ENTRYPOINT
 rebuilds no later layer, and a changed ENV only the RUN steps that see it. A step that only writes configuration hangs
-on all that is before it. The recipe's ID is made of the IDs of all steps. (One chain over everything, as in a Dockerfile
-build of old, would rebuild a RUN for a label; BuildKit arrives at the same by moving configuration out of its graph.)
+on all that is before it. The recipe's ID is made of the IDs of all steps. (One chain over everything, as in a
+Dockerfile build of old, would rebuild a RUN for a label; BuildKit arrives at the same by moving configuration out of
+its graph.)
 
 A stage is an image of its own. What stands on it goes on with its chain, and what takes files from it has the end of
 that chain among its inputs. `COPY --link` is a link that hangs on nothing: it is the same on any base.
@@ -16,12 +17,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import settings, step_inputs
 from stackpy_runtime.build.digests import named_hash
 from stackpy_runtime.errors import EngineError, InvalidConfig, NotFound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -52,16 +53,17 @@ def resolve(source: ImageSource, store: Store) -> Recipe:
     return recipe
 
 
-class Resolved(NamedTuple):
+class Resolved:
     """An image, or a stage, whose recipe is known.
 
     layer: the end of its chain of layers
     config: what its steps set
     """
 
-    recipe: Recipe
-    layer: str
-    config: ImageConfig
+    __slots__ = ("config", "layer", "recipe")
+
+    def __init__(self, recipe: Recipe, layer: str, config: ImageConfig) -> None:
+        self.recipe, self.layer, self.config = recipe, layer, config
 
 
 class _Resolver:

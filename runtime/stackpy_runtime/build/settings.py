@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Instructions whose result is files: each is a link of the chain that later ones stand on. The others only write
 # configuration, and later layers do not depend on them but through `seen_by_run`.
-LAYERS = frozenset({"run", "copy", "file", "workdir"})
+LAYERS = frozenset({"run", "copy", "add", "file", "workdir"})
 METADATA = frozenset(
     "env user expose label entrypoint cmd volume healthcheck stopsignal shell onbuild maintainer".split()
 )
@@ -110,7 +110,7 @@ def check(step: Step) -> str | None:
             return "there is nothing to run"
         if any("\0" in part for part in step["argv"]):
             return "an argument holds a NUL byte"
-    if kind in ("copy", "file", "workdir"):
+    if kind in ("copy", "add", "file", "workdir"):
         if not step["target"] or "\0" in step["target"]:
             return "the target is empty" if not step["target"] else "the target holds a NUL byte"
         if kind == "file" and step["target"].endswith("/"):

@@ -10,7 +10,7 @@ import errno
 import os
 import posixpath
 import stat
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.linux.files import open_in_root
@@ -157,6 +157,50 @@ def link(folder: int, name: str, target: str, owner: Owner) -> None:
         _unlink(folder, name)
         os.symlink(target, name, dir_fd=folder)
     os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+
+
+class Node(Protocol):
+    """What a stat result says of a pipe or a device."""
+
+    @property
+    def st_mode(self) -> int:
+        """Its kind."""
+
+    @property
+    def st_rdev(self) -> int:
+        """Its number."""
+
+    @property
+    def st_mtime_ns(self) -> int:
+        """When it was changed."""
+
+
+def hard_link(from_folder: int, from_name: str, folder: int, name: str) -> None:
+    """Another name of a file; replaces a file or a link of that name, never a folder."""
+    try:
+        os.link(from_name, name, src_dir_fd=from_folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        there = os.stat(from_name, dir_fd=from_folder, follow_symlinks=False)
+        new = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (there.st_dev, there.st_ino) == (new.st_dev, new.st_ino):
+            return
+        _unlink(folder, name)
+        os.link(from_name, name, src_dir_fd=from_folder, dst_dir_fd=folder, follow_symlinks=False)
+
+
+def node(folder: int, name: str, like: Node, owner: Owner, mode: int) -> None:
+    """A pipe or a device like another; replaces a file or a link of that name, never a folder."""
+    if like.st_rdev == 0 and stat.S_ISCHR(like.st_mode):
+        raise InvalidConfig(f"`{name}` is the device 0:0, by which overlayfs marks what is removed")
+    kind = stat.S_IFMT(like.st_mode)
+    try:
+        os.mknod(name, kind | 0o600, like.st_rdev, dir_fd=folder)
+    except FileExistsError:
+        _unlink(folder, name)
+        os.mknod(name, kind | 0o600, like.st_rdev, dir_fd=folder)
+    os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+    os.chmod(name, mode, dir_fd=folder)
+    os.utime(name, ns=(like.st_mtime_ns, like.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
 def _unlink(folder: int, name: str) -> None:
