@@ -94,7 +94,8 @@ def images(documents: Iterable[Document]) -> list[Row]:
             "reference": reference,
             "digest": None,  # computed when somebody pushes or saves it
             "size": document["size"],
-            "created": document["created"],
+            # An image that was built here says 1970, or its base's time, so that every host makes the same.
+            "created": document.get("built") or document["created"],
         }
         for document in documents
         for reference in document["references"] or [""]

@@ -40,7 +40,7 @@ def _build(builder: Builder, name: str, *, tags: list[str], size: int = 64 * KIL
 def _age(builder: Builder, image: Any, seconds: float) -> None:
     """Makes an image as old as the grace asks for; its layers are aged by the order of use alone."""
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds))
-    builder.store.put_image({**image, "created": made, "references": []})
+    builder.store.put_image({**image, "built": made, "references": []})
 
 
 def _layers(builder: Builder) -> set[str]:
@@ -159,7 +159,7 @@ def test_filters_choose_images(builder: Builder) -> None:
     young = _build(builder, "young", tags=["young"])
     old = _build(builder, "old", tags=["old"])
     labelled = {**old["config"], "Labels": {"a": "b"}}
-    builder.store.put_image({**old, "created": "2020-01-01T00:00:00Z", "config": labelled})
+    builder.store.put_image({**old, "built": "2020-01-01T00:00:00Z", "config": labelled})
     for labels in ([("a", "c", True)], [("a", None, False)], [("b", None, True)]):
         assert engine.prune_images(every=True, until="2021-01-01T00:00:00Z", labels=labels).images == []
     gone = engine.prune_images(every=True, until="2021-01-01T00:00:00Z", labels=[("a", "b", True)]).images

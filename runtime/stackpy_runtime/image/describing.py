@@ -28,7 +28,10 @@ def history(store: Store, image: Image) -> list[ImageLine]:
         found.append(
             {
                 "id": "",
-                "created": line["created"],
+                # A build's own steps have its reproducible date; here and now, when they were made says more.
+                "created": image.get("built", line["created"])
+                if line["created"] == image["created"]
+                else line["created"],
                 "created_by": line["created_by"],
                 "size": layers.size(store.root, layer) if layer else 0,
                 "comment": line.get("comment", ""),
@@ -47,7 +50,7 @@ def asked(until: str, labels: Sequence[tuple[str, str | None, bool]]) -> Callabl
     limit = epochs.seconds(until) if until else None
 
     def matches(image: Image) -> bool:
-        if limit is not None and epochs.seconds(image["created"]) >= limit:
+        if limit is not None and epochs.seconds(image.get("built") or image["created"]) >= limit:
             return False
         own = image["config"].get("Labels", {})
         return all((name in own and value in (None, own[name])) == wanted for name, value, wanted in labels)

@@ -154,6 +154,7 @@ def _configuration(image: Image, diff_ids: list[str], epoch: int) -> bytes:
     Only what a recipe makes is the same each time: an image of another origin has the times that it has.
     """
     latest = epoch if image["recipe"] else tree.NEVER
+    own = image["created"] if image["recipe"] else ""
     # In the order of Go's encoder, maps by key: what another engine makes of the same image reads alike.
     config: dict[str, Any] = json.loads(json.dumps(image["config"], sort_keys=True))
     # Labels that tie it to a stack are of this engine, and would make each stack's image another.
@@ -162,13 +163,13 @@ def _configuration(image: Image, diff_ids: list[str], epoch: int) -> bytes:
         config["Labels"] = labels
     return document(
         {
-            "created": _moment(image["created"], latest),
+            "created": _moment(image["created"], latest, own),
             **({"author": image["author"]} if image.get("author") else {}),
             "architecture": image["architecture"],
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "history": [_line(line, latest) for line in _history(image)],
+            "history": [_line(line, latest, own) for line in _history(image)],
         }
     )
 
@@ -183,8 +184,8 @@ def _history(image: Image) -> list[History]:
     return [unknown] * missing + lines
 
 
-def _line(line: History, latest: int) -> dict[str, Any]:
-    created = _moment(line["created"], latest)
+def _line(line: History, latest: int, own: str) -> dict[str, Any]:
+    created = _moment(line["created"], latest, own)
     return {
         **({"created": created} if created else {}),
         "created_by": line["created_by"],
@@ -194,8 +195,8 @@ def _line(line: History, latest: int) -> dict[str, Any]:
     }
 
 
-def _moment(date: str, latest: int) -> str:
-    """A date, or the latest that it may be."""
-    if latest == tree.NEVER or (date and epochs.seconds(date) <= latest):
+def _moment(date: str, latest: int, own: str) -> str:
+    """A date, or the latest that it may be; that of the build itself, `own`, is the latest."""
+    if latest == tree.NEVER or (date and date != own and epochs.seconds(date) <= latest):
         return date
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(latest))

@@ -70,7 +70,7 @@ def _images(images: list[Image], containers: list[Container], sizes: dict[str, i
             {
                 "id": image["id"],
                 "references": image["references"],
-                "created": image["created"],
+                "created": image.get("built") or image["created"],
                 "size": whole,
                 "shared": shared,
                 "unique": whole - shared,

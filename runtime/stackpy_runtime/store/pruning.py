@@ -65,7 +65,7 @@ def cache(store: Store, *, keep: int = 0, matches: Callable[[Entry], bool] = lam
             bool(image["recipe"])
             and not image["references"]
             and not lasting.kept_by_history(image, named)
-            and _seconds(image["created"]) < young
+            and _seconds(image.get("built") or image["created"]) < young
         )
 
     used = {container["image_id"] for container in store.containers()}
