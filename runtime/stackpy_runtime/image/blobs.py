@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from stackpy_runtime.errors import EngineError, Unsupported
+from stackpy_runtime.image.hashing import Sha256
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Raw:
 
     def __init__(self, blob: Blob, *, hashed: bool = False) -> None:
         self._blob, self.position = blob, 0
-        self._hash = hashlib.sha256() if hashed else None
+        self._hash = Sha256() if hashed else None
 
     def read(self) -> bytes:
         """The next piece."""
@@ -65,26 +65,44 @@ class Raw:
         return "" if self._hash is None else "sha256:" + self._hash.hexdigest()
 
 
+class Stream(Protocol):
+    """Stored bytes that come from elsewhere than a file."""
+
+    position: int
+
+    def start(self) -> bytes:
+        """The first six bytes, which `read` gives too."""
+
+    def read(self) -> bytes:
+        """The next piece; b"" at the end."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what was read."""
+
+
 class Content:
     """The uncompressed bytes of a blob, hashed and kept within limits.
 
+    blob: a part of a file, or a stream
     report: told the compressed position after each piece
     hashed: also hash the bytes as they are stored, for `digest`
     """
 
     def __init__(
         self,
-        blob: Blob,
+        blob: Blob | Stream,
         limits: Limits = DEFAULT,
         report: Callable[[int], None] | None = None,
         *,
         hashed: bool = False,
     ) -> None:
-        self._compressed = is_compressed(blob)
-        self.raw = Raw(blob, hashed=hashed and self._compressed)
-        self._source = decompressed(self.raw, blob)
+        start = _start(blob) if isinstance(blob, Blob) else blob.start()
+        self._compressed = bool(_compression(start))
+        self.raw = Raw(blob, hashed=hashed and self._compressed) if isinstance(blob, Blob) else blob
+        self._source = _decompressed(self.raw, start)
         self._limits, self._report = limits, report
-        self._hash = hashlib.sha256()
+        self._hash = Sha256()
         self.size = 0
 
     def read(self) -> bytes:
@@ -123,7 +141,11 @@ def decompressed(raw: Source, blob: Blob) -> Source:
 
     Media types are not asked: they are wrong often enough, and the digest decides anyway.
     """
-    compression = _compression(blob)
+    return _decompressed(raw, _start(blob))
+
+
+def _decompressed(raw: Source, start: bytes) -> Source:
+    compression = _compression(start)
     if compression == "other":
         bad("it is compressed with bzip2 or xz, and gzip and zstd can be read")
     return _Gzip(raw) if compression == "gzip" else _Zstd(raw) if compression == "zstd" else raw
@@ -131,11 +153,14 @@ def decompressed(raw: Source, blob: Blob) -> Source:
 
 def is_compressed(blob: Blob) -> bool:
     """Whether the blob begins as a compressed stream does."""
-    return bool(_compression(blob))
+    return bool(_compression(_start(blob)))
 
 
-def _compression(blob: Blob) -> str:
-    start = os.pread(blob.descriptor, min(6, blob.size), blob.offset)
+def _start(blob: Blob) -> bytes:
+    return os.pread(blob.descriptor, min(6, blob.size), blob.offset)
+
+
+def _compression(start: bytes) -> str:
     if start.startswith(_GZIP):
         return "gzip"
     if start.startswith(_ZSTD) or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):  # or a skippable frame

@@ -49,3 +49,21 @@ def get(root: Root, digest: str) -> bytes | None:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+def adopt(root: Root, digest: str, source: str) -> None:
+    """Renames a file in a staging folder to the blob whose digest it has; the caller makes it outlive a power cut."""
+    target = path(root, digest)
+    try:
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        os.rename(source, target)
+    except OSError as error:
+        raise EngineError(f"cannot write `{target}`: {(error.strerror or str(error)).lower()}") from None
+
+
+def is_whole(descriptor: int, digest: str) -> bool:
+    """Whether an open blob still has its digest; it may not, after a power cut."""
+    with open(descriptor, "rb", closefd=False) as file:
+        import hashlib  # only where a blob is read that was there before
+
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() == digest

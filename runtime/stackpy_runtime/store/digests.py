@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
 
-_TAR, _EPOCH = "trusted.stackpy.tar", "trusted.stackpy.epoch"
+_TAR, _EPOCH, _PACKED = "trusted.stackpy.tar", "trusted.stackpy.epoch", "trusted.stackpy.packed"
 _ORIGINAL = "original"
 
 
@@ -36,6 +36,17 @@ def original(root: Root, layer_id: str) -> tuple[str, int] | None:
 def remember_original(root: Root, layer_id: str, diff_id: str, size: int) -> None:
     """Keeps them."""
     _write(root, layer_id, f"{_TAR}.{_ORIGINAL}", f"{diff_id} {size}")
+
+
+def packed(root: Root, layer_id: str, diff_id: str) -> tuple[str, int] | None:
+    """Digest and size of the compressed tar that was last pushed, where that tar had this digest."""
+    of, _, rest = _read(root, layer_id, _PACKED).partition(" ")
+    return _digest(rest) if of == diff_id else None
+
+
+def remember_packed(root: Root, layer_id: str, diff_id: str, digest: str, size: int) -> None:
+    """Keeps them."""
+    _write(root, layer_id, _PACKED, f"{diff_id} {digest} {size}")
 
 
 def own_epoch(root: Root, layer_id: str) -> int | None:
