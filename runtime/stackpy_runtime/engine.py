@@ -7,6 +7,7 @@ Modules are imported where they are used: `run` needs neither the store nor the 
 from __future__ import annotations
 
 from stackpy_runtime.image_verbs import ImageVerbs
+from stackpy_runtime.registry_verbs import RegistryVerbs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     Condition = Literal["started", "healthy", "completed"]
 
 
-class Engine(ImageVerbs):
+class Engine(ImageVerbs, RegistryVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores
@@ -161,11 +162,14 @@ class Engine(ImageVerbs):
     # --- images ------------------------------------------------------------------------------------------------------
 
     def resolve(self, source: ImageSource) -> Recipe:
-        """The recipe of an image: hashes what it copies; changes nothing. Raises InvalidConfig and NotFound."""
+        """The recipe of an image: hashes what it copies; changes nothing. Raises InvalidConfig and NotFound.
+
+        Of images that the store lacks it asks their registries what they are.
+        """
         from stackpy_runtime.build.recipe import resolve
 
         plain = self._plain(source)
-        recipe = resolve(plain, self.store)
+        recipe = resolve(plain, self._seen(plain))
         if plain is not source:
             self._plain_sources[recipe["id"]] = plain
         return recipe
@@ -191,7 +195,7 @@ class Engine(ImageVerbs):
         try:
             return self.store.image(base["reference"])["config"]
         except NotFound:
-            return None
+            return self._remote_config(base)
 
     def built(self, ids: Iterable[str]) -> set[str]:
         """Those of these step IDs whose result is in the store."""
@@ -236,6 +240,7 @@ class Engine(ImageVerbs):
                 raise Conflict("the Dockerfile, or what it copies, changed since the plan was made", hint="plan again")
         store = self._writable()
         with explained(store):
+            self._pull_bases(plain, progress)
             return build(
                 store,
                 plain,

@@ -1,0 +1,219 @@
+"""The part of the engine's façade that is about registries."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from stackpy_runtime.image.registry.connections import Connections
+    from stackpy_runtime.image.registry.looking import Found
+    from stackpy_runtime.model import Base, Image, ImageConfig, ImageSource, Progress
+    from stackpy_runtime.store.store import Store
+
+    Report = Callable[[Progress], None]
+
+
+class RegistryVerbs:
+    """Mixed into Engine."""
+
+    root: str
+    registries: Mapping[str, Mapping[str, Any]] = {}
+    """What a stack says of registries, by host: mirrors, ca, insecure; set before the first use."""
+    _connections: Connections | None = None
+    _found: dict[tuple[str, str], Found]
+    _configs: dict[str, ImageConfig]
+
+    if TYPE_CHECKING:
+
+        @property
+        def store(self) -> Store:
+            """The store, for reading."""
+
+        def _writable(self) -> Store:
+            """The store, created when there is none."""
+
+    @property
+    def _registry(self) -> Connections:
+        if self._connections is None:
+            from stackpy_runtime.image.registry.connections import Connections
+
+            self._connections = Connections(self.root, self.registries)
+        return self._connections
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        policy: str = "missing",
+        digest: str = "",
+        progress: Report | None = None,
+    ) -> Image:
+        """Brings an image from its registry into the store; layers that are there are not downloaded.
+
+        platform: "linux/arm64"; "" means this machine's
+        policy: "missing" asks no registry where the store has the image, "always" does
+        digest: of the manifest to take, whatever the tag names now; the image is called `reference` all the same
+
+        Raises NotFound, InvalidConfig for an image that is damaged or lies, EngineError for what the registry refuses.
+        """
+        from stackpy_runtime.errors import InvalidConfig, NotFound
+        from stackpy_runtime.image import references
+        from stackpy_runtime.image.registry import pulling
+        from stackpy_runtime.store import layers
+
+        parsed = references.parse(reference)
+        if policy not in ("missing", "always"):
+            raise InvalidConfig(f"`{policy}` is no policy for pulls", hint="it is `missing` or `always`")
+        store = self._writable()
+        if policy == "missing":
+            try:
+                image = store.image(f"{parsed.name}@{digest}" if digest else str(parsed))
+                if all(layers.exists(store.root, layer) for layer in image["layers"]):
+                    if digest:
+                        store.tag(str(parsed), image["id"])
+                    return store.image(image["id"])
+            except NotFound:
+                pass
+        asked = parsed._replace(digest=digest) if digest else parsed
+        return pulling.pull(store, self._registry, asked, name=str(parsed), platform=platform, progress=progress)
+
+    def push(self, image: str, reference: str = "", *, progress: Report | None = None) -> str:
+        """Gives an image to a registry, where `reference` (or, without it, `image`) names it then.
+
+        Returns the manifest's digest. Raises NotFound, InvalidConfig, EngineError for what the registry refuses.
+        """
+        from stackpy_runtime.image import references
+        from stackpy_runtime.image.registry import pushing
+
+        target = references.parse(reference or image)
+        return pushing.push(self.store, self._registry, self.store.image(image), target, progress=progress)
+
+    def look_up(self, reference: str, *, platform: str = "") -> dict[str, Any]:
+        """What a registry has under a reference: {id, digest, index, size}; downloads no layer.
+
+        id: the image's ID, once it is in the store; digest: the manifest's for the platform; index: "" without one
+        size: of all layers, compressed
+        """
+        found = self._look_up(reference, platform)
+        index = "" if found.top.digest == found.manifest.digest else found.top.digest
+        return {"id": found.image_id, "digest": found.manifest.digest, "index": index, "size": found.size}
+
+    def registry_digest(self, reference: str, *, platform: str = "") -> str:
+        """The digest of the manifest that a reference names in its registry, for a platform; raises NotFound."""
+        return self._look_up(reference, platform).manifest.digest
+
+    def published_digest(self, reference: str) -> str:
+        """The digest that a tag has in its registry now; "" where there is none. One request."""
+        from stackpy_runtime.image import references
+
+        parsed = references.parse(reference)
+        (client,) = self._registry.clients(parsed.registry, mirrors=False)
+        return client.manifest_digest(parsed.repository, parsed.digest or parsed.tag)
+
+    def registry_tags(self, name: str) -> list[str]:
+        """The tags of a repository in its registry; raises NotFound."""
+        from stackpy_runtime.image import references
+        from stackpy_runtime.image.registry import listing
+
+        return listing.tags(self._registry, references.parse(name))
+
+    def login(self, registry: str, username: str, password: str) -> str:
+        """Asks a registry whether it takes these credentials, and keeps them as docker does.
+
+        Returns where: the path of docker's config.json, or the helper's program. Raises EngineError where it refuses.
+        """
+        from stackpy_runtime.image.registry import login
+
+        return login.login(self._registry, registry, username, password)
+
+    def logout(self, registry: str) -> bool:
+        """Forgets the credentials for a registry; returns whether there were any."""
+        from stackpy_runtime.image.registry import login
+
+        return login.logout(self._registry, registry)
+
+    # --- bases that are not here yet ---------------------------------------------------------------------------------
+
+    def missing_bases(self, source: ImageSource) -> list[tuple[str, str]]:
+        """The images, with their platforms, that a build of `source` takes from registries, since the store lacks them.
+
+        source: without Dockerfiles
+        """
+        from stackpy_runtime.errors import NotFound
+
+        found: dict[tuple[str, str], None] = {}
+        for reference, platform in _images(source):
+            try:
+                self.store.image(reference)
+            except NotFound:
+                found[reference, platform] = None
+        return list(found)
+
+    def _look_up(self, reference: str, platform: str) -> Found:
+        from stackpy_runtime.image import references
+        from stackpy_runtime.image.registry import choosing, looking
+
+        known = self.__dict__.setdefault("_found", {})
+        key = (reference, platform)
+        if key not in known:
+            known[key] = looking.find(self._registry, references.parse(reference), choosing.parse(platform))
+        found: Found = known[key]
+        return found
+
+    def _remote_config(self, base: Base) -> ImageConfig:
+        """The configuration of an image that the store lacks, from its registry."""
+        from stackpy_runtime.image import manifests
+        from stackpy_runtime.image.registry import choosing, looking
+
+        platform = base.get("platform", "")
+        found = self._look_up(base["reference"], platform)
+        known = self.__dict__.setdefault("_configs", {})
+        if found.image_id not in known:
+            wanted, limits = choosing.parse(platform), self._registry.limits
+            _, document = looking.configuration(found, wanted, asked=bool(platform), limits=limits)
+            known[found.image_id] = manifests.image_config(document)
+        config: ImageConfig = known[found.image_id]
+        return config
+
+    def _seen(self, source: ImageSource) -> Store:
+        """The store with the images that a build of `source` would pull: to resolve with, not to write to."""
+        missing = dict(self.missing_bases(source))
+        return Beside(self.store, missing, self._look_up) if missing else self.store  # type: ignore[return-value]
+
+    def _pull_bases(self, source: ImageSource, progress: Report) -> None:
+        """Pulls what a build of `source` needs, as it was when the source was resolved."""
+        for reference, platform in self.missing_bases(source):
+            found = self._look_up(reference, platform)
+            digest = "" if found.reference.digest else found.manifest.digest
+            progress({"kind": "state", "text": f"pulling {reference}"})
+            self.pull(reference, platform=platform, digest=digest, progress=progress)
+
+
+class Beside:
+    """A store in which images of registries are seen by their IDs, beside all that it has."""
+
+    def __init__(self, store: Store, missing: Mapping[str, str], look_up: Callable[[str, str], Found]) -> None:
+        self._store, self._missing, self._look_up = store, missing, look_up
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def image(self, reference: str) -> Any:
+        """The image; of one that is not here its ID alone."""
+        if reference in self._missing:
+            return {"id": self._look_up(reference, self._missing[reference]).image_id}
+        return self._store.image(reference)
+
+
+def _images(source: ImageSource) -> Iterator[tuple[str, str]]:
+    """The references that a source stands on or takes files from, with their platforms."""
+    for stage in (source, *source.get("stages", {}).values()):
+        if stage["base"]["kind"] == "image":
+            yield stage["base"]["reference"], stage["base"].get("platform", "")
+        for step in stage["steps"]:
+            for place in (step, *step.get("mounts", ())):
+                if reference := place.get("from_image"):
+                    yield str(reference), ""
