@@ -193,6 +193,34 @@ class ImageEngine(Protocol):
         report: told {kind: "state", text} and {kind: "download", text, done, total} of each layer
         """
 
+    def image_pull(
+        self, reference: str, *, platform: str, policy: str, report: Callable[[dict[str, Any]], None] | None
+    ) -> dict[str, Any]:
+        """Brings an image of a registry into the store: {id, reference, digest, new}.
+
+        platform: `linux/arm64`; "": this machine's
+        policy: "always", "missing", or "never", which raises where the store has none
+        report: told {kind: "state", text} and {kind: "download", text, done, total} of each layer, from several threads
+        """
+
+    def image_push(self, reference: str, report: Callable[[dict[str, Any]], None] | None) -> str:
+        """Gives an image to the registry that its name says; returns the digest that it has there.
+
+        report: as for image_pull, with the kind "upload"
+        """
+
+    def login(self, registry: str, username: str, password: str) -> str:
+        """Asks a registry whether it takes the password, and keeps it as docker does; returns the file, or the helper.
+
+        Raises StackpyError where it refuses.
+        """
+
+    def logout(self, registry: str) -> bool:
+        """Forgets the password for a registry; returns whether there was one."""
+
+    def registry_tags(self, name: str) -> list[str]:
+        """The tags of a repository in its registry."""
+
     def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> dict[str, Any]:
         """Makes an image of a tar: a path, a URL, or "-" for standard input.
 

@@ -70,6 +70,47 @@ class EmbeddedImages:
         loaded: list[Document] = self._engine.load_images(path, report)
         return loaded
 
+    def image_pull(self, reference: str, *, platform: str, policy: str, report: Report | None) -> Document:
+        """See ImageEngine."""
+        from stackpy.engines.facade import Missing
+
+        engine = self._engine
+        try:
+            before = engine.image(reference)["id"]
+        except Missing:
+            if policy == "never":
+                raise
+            before = ""
+        policy = "missing" if policy == "never" else policy
+        image: Document = engine.pull(reference, platform=platform, policy=policy, progress=report)
+        origin = next(iter(image.get("origins", ())), "")
+        name = next((each for each in image["references"] if each.startswith(reference)), reference)
+        return {
+            "id": image["id"],
+            "reference": name,
+            "digest": origin.partition("@")[2],
+            "new": image["id"] != before,
+        }
+
+    def image_push(self, reference: str, report: Report | None) -> str:
+        """See ImageEngine."""
+        digest: str = self._engine.push(reference, reference, progress=report)
+        return digest
+
+    def login(self, registry: str, username: str, password: str) -> str:
+        """See ImageEngine."""
+        kept: str = self._engine.login(registry, username, password)
+        return kept
+
+    def logout(self, registry: str) -> bool:
+        """See ImageEngine."""
+        return bool(self._engine.logout(registry))
+
+    def registry_tags(self, name: str) -> list[str]:
+        """See ImageEngine."""
+        tags: list[str] = self._engine.registry_tags(name)
+        return tags
+
     def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> Document:
         """See ImageEngine."""
         made: Document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli.commands.run import ARGUMENTS, OPTIONS, configuration
+from stackpy.cli.commands.run import ARGUMENTS, OPTIONS, configuration, with_image
 from stackpy.cli.grammar import Command
 
 TYPE_CHECKING = False
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Any) -> int:
     """Makes the container and prints its ID."""
-    print(context.engine().create(configuration(context, arguments)))
+    document = configuration(context, arguments)
+    print(with_image(context, arguments, document, lambda: context.engine().create(document)))
     return 0
 
 

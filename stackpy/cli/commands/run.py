@@ -9,9 +9,12 @@ from stackpy.errors import StackFileError, StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from stackpy.cli.context import Context
+
+    T = TypeVar("T")
 
 FAILED = 125  # docker's: the engine could not run it, as opposed to what ran having failed
 
@@ -41,11 +44,46 @@ def _run(context: Context, arguments: Any) -> int:
     document = configuration(context, arguments)
     engine = context.engine()
     if arguments.detach:
-        identifier = engine.create(document)
+        identifier = with_image(context, arguments, document, lambda: engine.create(document))
         engine.start(identifier)
         print(identifier)
         return 0
-    return engine.run(document, detach=False, remove=arguments.rm)
+    return with_image(context, arguments, document, lambda: engine.run(document, detach=False, remove=arguments.rm))
+
+
+def with_image(context: Context, arguments: Any, document: dict[str, Any], make: Callable[[], T]) -> T:
+    """Makes a container; its image is fetched before, or when there turns out to be none, as `--pull` says."""
+    from stackpy.engines.facade import Missing
+
+    image, platform = str(document["image"]), arguments.platform or ""
+    if arguments.pull == "always":
+        _fetch(context, image, "always", platform)
+    try:
+        return make()
+    except Missing:
+        if arguments.pull != "missing" or not _lacks(context, image):
+            raise
+    _fetch(context, image, "missing", platform)
+    return make()
+
+
+def _lacks(context: Context, image: str) -> bool:
+    """Whether it is the image that is missing, and its name can be a registry's."""
+    from stackpy.engines.facade import Missing
+
+    if image.startswith("sha256:"):
+        return False
+    try:
+        context.engine().image_inspect(image)
+    except Missing:
+        return True
+    return False
+
+
+def _fetch(context: Context, image: str, policy: str, platform: str) -> None:
+    from stackpy.cli.commands.pull import fetch
+
+    fetch(context, image, policy, platform)
 
 
 def _may_be_resource(name: str) -> bool:
@@ -117,6 +155,14 @@ OPTIONS = [
     Option("--cap-drop", metavar="CAPABILITY", many=True, help="a capability less (or ALL)"),
     Option("--stop-signal", metavar="SIGNAL", help="what `stop` sends"),
     Option("--stop-timeout", metavar="SECONDS", convert=seconds, help="grace period of `stop`"),
+    Option(
+        "--pull",
+        metavar="WHEN",
+        choices=("missing", "always", "never"),
+        default="missing",
+        help="fetch the image from its registry: missing (the default), always or never",
+    ),
+    Option("--platform", metavar="OS/ARCH", help="which image is fetched, of several: linux/arm64"),
     Option("--health-cmd", metavar="COMMAND", help="health check, run by /bin/sh in the container"),
     Option("--health-interval", metavar="SECONDS", convert=seconds, help="between two checks"),
     Option("--health-timeout", metavar="SECONDS", convert=seconds, help="of one check"),
