@@ -34,9 +34,10 @@ demo: install
 test: install
 	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
-# Linux 6.1 and cgroup version 2, in an emulated guest: minutes, so not part of `test`.
+# Linux 6.1 and 6.12 with cgroup version 2, in emulated guests: minutes, so not part of `test`.
 test-guest: install
-	@$(AS_ROOT) tests/guest/run.sh
+	@$(AS_ROOT) tests/guest/run.sh bookworm
+	@$(AS_ROOT) tests/guest/run.sh trixie
 
 lint: install
 	$(BIN)/ruff check .

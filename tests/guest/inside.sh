@@ -1,4 +1,4 @@
-# The quickstart and the limits, on Linux 6.1 with cgroup version 2: run by run.sh inside the guest.
+# The quickstart, the limits and loaded layers, on an older Linux with cgroup version 2: run by run.sh inside the guest.
 set -eu
 stackpy() { python3 -m stackpy.cli.main "$@"; }
 fail() { echo "FAILED: $*"; exit 1; }
@@ -38,6 +38,24 @@ raise SystemExit(children)'
 same $? 4 "processes under a limit of 5"
 set -e
 same "$(stackpy run --rm --cpus 0.5 "$image" sh -c 'read x < /sys/fs/cgroup/cpu.max; echo $x')" "50000 100000" "cpu.max inside"
+
+# What is loaded stays a tar from Linux 6.12 on, and is a folder before; containers and steps see no difference.
+stackpy save -o /root/web.tar "$image"
+stackpy load -i /root/web.tar
+indexes=$(find /var/lib/stackpy/layers -name '*.erofs' | wc -l)
+case $(uname -r) in
+  6.1.*) same "$indexes" 0 "layers that are tars" ;;
+  *) [ "$indexes" -gt 0 ] || fail "no layer is a tar" ;;
+esac
+same "$(stackpy run --rm "$image" sh -c 'echo x > /app/new; read x < /app/new; echo $x')" x "a loaded image"
+mkdir /root/over
+cat > /root/over/stack.py <<END
+from stackpy import Container, Image, Stack
+Stack("over")
+Container("web", image=Image("$image").run("echo made > /app/made").workdir("/deep/er").copy("stack.py", "./"))
+END
+(cd /root/over && stackpy build)
+same "$(stackpy run --rm over/web:latest sh -c 'read x < /app/made; echo $x /deep/er/*')" "made /deep/er/stack.py" "steps over it"
 
 stackpy destroy --yes --volumes
 for wait in 1 2 3 4 5 6 7 8 9 10; do [ -z "$(find /sys/fs/cgroup -name 'stackpy*')" ] && break; sleep 1; done

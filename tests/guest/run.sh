@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Runs tests/guest/inside.sh in a virtual machine with Debian's own kernel (6.1) and cgroup version 2 alone: the oldest
-# kernel that the engine supports, and the hierarchy that this repository's CI machine does not have. Emulated (TCG), so
-# it takes minutes; needs root, mmdebstrap and qemu-system-x86. Prints what inside.sh prints; ends with its exit code.
+# Runs tests/guest/inside.sh in a virtual machine with Debian's own kernel and cgroup version 2 alone, the hierarchy that
+# this repository's CI machine does not have: Linux 6.1, the oldest that the engine supports, or with the argument `trixie`
+# 6.12, which mounts layers from their tars and cannot clone such a mount. Emulated (TCG), so it takes minutes; needs root,
+# mmdebstrap and qemu-system-x86. Prints what inside.sh prints; ends with its exit code.
 set -euo pipefail
+release=${1:-bookworm}
+case $release in bookworm) python=3.11 ;; trixie) python=3.13 ;; *) echo "error: no release $release" >&2; exit 1 ;; esac
 here=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d /var/tmp/stackpy-guest-XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -14,10 +17,10 @@ done
 echo "making a guest with Debian's kernel" >&2
 mmdebstrap --quiet --variant=minbase \
   --include=linux-image-cloud-amd64,initramfs-tools,python3,nftables,iproute2,libseccomp2,procps,kmod \
-  bookworm "$work/root"
-packages=$work/root/usr/local/lib/python3.11/dist-packages
+  "$release" "$work/root"
+packages=$work/root/usr/local/lib/python$python/dist-packages
 "$here/.venv/bin/python" -m pip --disable-pip-version-check install --quiet --target "$packages" \
-  --python-version 3.11 --only-binary=:all: --implementation cp "$("$here/.venv/bin/python" -m pip wheel --quiet --no-deps \
+  --python-version $python --only-binary=:all: --implementation cp "$("$here/.venv/bin/python" -m pip wheel --quiet --no-deps \
   --wheel-dir "$work" "$here" >/dev/null && ls "$work"/stackpy-*.whl)"
 cp -r "$here/examples/quickstart" "$work/root/root/quickstart"
 cp "$here/tests/guest/inside.sh" "$work/root/root/inside.sh"
