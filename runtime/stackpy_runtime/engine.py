@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Literal
 
+    from stackpy_runtime.build.cache_places import Place
     from stackpy_runtime.dockerfile import Compiled
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import (
@@ -228,6 +229,7 @@ class Engine(ImageVerbs, RegistryVerbs):
         options: BuildOptions | None = None,
     ) -> Image:
         """Builds what of a recipe is not in the store. Raises ProcessFailed with a failing step's output."""
+        from stackpy_runtime.build.cache_options import carried
         from stackpy_runtime.build.execute import build
         from stackpy_runtime.build.shortage import explained
 
@@ -239,19 +241,28 @@ class Engine(ImageVerbs, RegistryVerbs):
 
                 raise Conflict("the Dockerfile, or what it copies, changed since the plan was made", hint="plan again")
         store = self._writable()
+        name = tags[0] if tags else "image"
+        cache = carried(store, plain, recipe, options or {}, name=name, opened=self._cache_place, progress=progress)
         with explained(store):
             self._pull_bases(plain, progress)
-            return build(
-                store,
-                plain,
-                recipe,
-                key=key,
-                tags=tags,
-                labels=labels,
-                runner=self._run_step,
-                progress=progress,
-                options=options,
-            )
+            with cache:
+                return build(
+                    store,
+                    plain,
+                    recipe,
+                    key=key,
+                    tags=tags,
+                    labels=labels,
+                    runner=self._run_step,
+                    progress=progress,
+                    options=options,
+                )
+
+    def _cache_place(self, name: str) -> Place:
+        """What `cache_from` and `cache_to` of a build call so."""
+        from stackpy_runtime.build.cache_places import Folder
+
+        return Folder(name)
 
     def _run_step(self, step: Any, output: Callable[[str], None]) -> int:
         """Runs a RUN step in the sandbox; `output` gets what it prints, as it comes."""

@@ -345,6 +345,8 @@ class BuildOptions(TypedDict, total=False):
     ssh: dict[str, str]  # agent sockets by ID, absolute paths, for mounts of type ssh
     allow: list[str]  # "security.insecure", "network.host"
     on_failure: Literal["", "shell"]  # "shell": one where a RUN step failed, on the caller's terminal
+    cache_from: list[str]  # where other hosts have brought theirs: absolute folders, and docker://reference
+    cache_to: list[str]  # where to bring this one's
 
 
 class RunMount(TypedDict):

@@ -142,6 +142,24 @@ def allowed(given: Iterable[str]) -> list[str]:
     return list(given)
 
 
+def cache_places(option: str, given: Iterable[str]) -> list[str]:
+    """`--cache-to DIR` and `--cache-from DIR`, or `type=local,dest=DIR` as BuildKit writes it; absolute folders."""
+    result = []
+    for text in given:
+        path = text
+        if text.startswith("type="):
+            key = "dest" if option == "--cache-to" else "src"
+            fields = _fields(option, text, {"type": "type", key: "path", "mode": "mode"})
+            path = fields.get("path", "")
+            if fields["type"] != "local" or fields.get("mode", "max") != "max":
+                hint = "all steps are kept, as with mode=max" if fields["type"] == "local" else "give a folder"
+                raise UsageError(f"`{option} {text}`: expected a folder, or type=local", hint=hint)
+        if not path:
+            raise UsageError(f"`{option} {text}`: no folder is named", hint=f"as in `{option} ci-cache`")
+        result.append(os.path.abspath(os.path.expanduser(path)))
+    return result
+
+
 def _fields(option: str, text: str, known: dict[str, str]) -> dict[str, str]:
     result = {}
     for part in text.split(","):

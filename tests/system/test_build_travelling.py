@@ -116,6 +116,25 @@ def test_folders_that_this_host_has_stay_as_they_are(lab: Lab) -> None:
     assert "".join(lab.other.output) == "mine\n"
 
 
+def test_stages_that_nobody_needed_stay_for_the_next(lab: Lab) -> None:
+    image = lab.image()
+    image["stages"] = {"tool": source(run("echo tool > /tool"), base=HOST)}
+    image["steps"].append(step("copy", sources=["/tool"], target="/tool", from_stage="tool"))
+    lab.bring(image)
+    before = Folder(str(lab.place)).carried()["app"]
+    assert lab.fetch(image)[0].steps == len(before.steps) - 1
+    lab.other.build(image)
+    travelling.bring(
+        lab.other.store,
+        image,
+        lab.other.resolve(image),
+        Folder(str(lab.place)),
+        name="app",
+        progress=lambda event: None,
+    )
+    assert set(Folder(str(lab.place)).carried()["app"].steps) == set(before.steps)
+
+
 def test_a_damaged_blob_is_a_miss_that_is_told(lab: Lab) -> None:
     lab.bring(lab.image())
     largest = lab.blobs()[-1]  # the base

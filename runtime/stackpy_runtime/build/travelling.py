@@ -51,7 +51,7 @@ class Moved(NamedTuple):
 def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, name: str, progress: Report) -> Moved:
     """Makes a place have the results of a recipe's steps, and the cache folders of its RUN steps, under `name`.
 
-    What is there already is not written again; a folder that this host has not stays as it is there.
+    What is there already is not written again; what this host had no need of stays as it is there.
 
     Raises EngineError where the place cannot be written, NotFound for a layer that was pruned meanwhile.
     """
@@ -62,10 +62,11 @@ def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, na
         steps = []
         for step_id, layer in _results(store, recipe):
             piece = known.get(step_id)
-            if piece is None or bool(piece.blob) != bool(layer):
+            if layer is not None and (piece is None or bool(piece.blob) != bool(layer)):
                 piece = _bring_layer(store.root, place, step_id, layer)
                 moved = Moved(moved.steps + 1, 0, moved.size + piece.size)
-            steps.append(piece)
+            if piece is not None:
+                steps.append(piece)
         own = before.get(name, Carried([], []))
         mounts = {piece.name: piece for piece in own.mounts if _is_there(place, piece)}
         for folder in _mounts(store.root, source):
@@ -86,15 +87,15 @@ def _recipes(recipe: Recipe) -> Iterator[Recipe]:
     yield from recipe.get("stages", {}).values()
 
 
-def _results(store: Store, recipe: Recipe) -> list[tuple[str, str]]:
-    """Each step of a recipe that has a result here, once, with its layer or ""."""
-    found: dict[str, str] = {}
+def _results(store: Store, recipe: Recipe) -> list[tuple[str, str | None]]:
+    """Each step of a recipe once, with its layer, "" for none, None where there is no result here."""
+    found: dict[str, str | None] = {}
     for each in _recipes(recipe):
         for step in each["steps"]:
             result = store.step(step["id"])
             # An archive's image is loaded again from the archive, and what is not finished is not known.
-            if result is not None and not {"image", "boot"} & result["config"].keys():
-                found[step["id"]] = result["layer"]
+            lasting = result is not None and not {"image", "boot"} & result["config"].keys()
+            found[step["id"]] = result["layer"] if result is not None and lasting else None
     return list(found.items())
 
 
