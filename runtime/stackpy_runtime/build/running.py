@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections import deque
 from contextlib import ExitStack
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import settings, tree
@@ -25,6 +26,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What of a failing step's output is kept for its error.
 _LINES, _CHARACTERS = 40, 16_384
+
+# There is one terminal, and stages that are built at the same time may fail at the same time.
+_terminal = Lock()
 
 
 def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
@@ -59,9 +63,10 @@ def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
         )
         code = place.runner(started, tail)
         if code and place.options.get("on_failure") == "shell":
-            place.output(f"{_ending(code)}: a shell where it failed follows; leave it with `exit`\n")
-            _renew_work(staged)
-            place.runner(started._replace(shell=_shell(step["argv"])), place.output)
+            with _terminal:
+                place.output(f"{_ending(code)}: here is a shell where it failed, which `exit` leaves\n")
+                _renew_work(staged)
+                place.runner(started._replace(shell=_shell(step["argv"])), place.output)
     if code:
         raise ProcessFailed(_ending(code), exit_code=code, output=tail.text(), hint=_advice(code, step["argv"]))
 

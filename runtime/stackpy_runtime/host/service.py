@@ -230,7 +230,8 @@ class Service:
     def exec(self, arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
         """Starts a process in a container. descriptors: channel, and without a terminal stdin, stdout, stderr."""
         requests.execution(arguments)
-        live = self.lifecycle.live(arguments["container"])
+        reference = arguments["container"]
+        live = steps.running(self.lifecycle, reference) or self.lifecycle.live(reference)
         tty = bool(arguments.get("tty"))
         joining = executions.join_plan(
             self.lifecycle,
@@ -249,14 +250,14 @@ class Service:
                 stdin, streams = -1, [null, null]
             else:
                 stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
-            reference = executions.spawn(self.lifecycle, joining, channel, stdin, streams)
+            spawned = executions.spawn(self.lifecycle, joining, channel, stdin, streams)
         # Our copies must go now: the client reads its pipes until nobody has them open.
         close_all(descriptors)
         descriptors.clear()
         try:
-            code = executions.wait(self.lifecycle, reference)
+            code = executions.wait(self.lifecycle, spawned)
         finally:
-            executions.forget(self.lifecycle, reference)
+            executions.forget(self.lifecycle, spawned)
         if code == NEVER_BEGAN:
             raise Conflict("it is not running any more", subject=f"container {live.name}")
         return {"exit_code": code}

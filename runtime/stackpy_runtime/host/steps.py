@@ -86,6 +86,13 @@ def run(
             print(f"the folder of a build step is left for the next start: {error}", file=sys.stderr)
 
 
+def running(lifecycle: Lifecycle, identity: str) -> Live | None:
+    """The step that runs under an ID which its client gave; None for containers, whose row in the store counts."""
+    with lifecycle.lock:
+        live = lifecycle.lives.get(identity)
+    return live if live is not None and not live.container["image_id"] else None
+
+
 def _end_with_client(connection: Connection, live: Live) -> None:
     """Kills the step when its client goes; the client sends nothing meanwhile."""
     import select
