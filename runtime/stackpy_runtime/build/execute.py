@@ -137,6 +137,11 @@ def moment(epoch: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
+def _now() -> str:
+    nanoseconds = time.time_ns()
+    return f"{moment(nanoseconds // 10**9).removesuffix('Z')}.{nanoseconds // 1000 % 10**6:06}Z"
+
+
 class _Task:
     """A stage that is built by a thread of its own."""
 
@@ -225,7 +230,7 @@ class _Build:
             "size": made.size,
             "created": made.created,
             "epoch": made.epoch,
-            "built": moment(int(time.time())),
+            "built": _now(),
         }
         if made.author:
             image["author"] = made.author

@@ -1,0 +1,249 @@
+"""Images of several stages: what is built, in what order, and what of it is taken."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpy_runtime.build.runner import Output, StepRun
+from stackpy_runtime.errors import InvalidConfig, ProcessFailed
+from stackpy_runtime.model import ImageSource
+from tests.build_lab import Builder, copy, file, run, source, step
+
+HOST: Any = {"kind": "host", "programs": ["sh", "cat", "cp", "mkdir", "ln", "chown", "chmod", "mkfifo", "touch"]}
+
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Iterator[Builder]:
+    made = Builder(tmp_path / "root")
+    yield made
+    made.store.close()
+
+
+def staged(main: ImageSource, **stages: ImageSource) -> ImageSource:
+    return {**main, "stages": stages}
+
+
+def of_stage(name: str, *paths: str, line: int = 1, **fields: Any) -> Any:
+    return step("copy", line, sources=list(paths[:-1]), target=paths[-1], from_stage=name, **fields)
+
+
+def on(stage: str) -> Any:
+    return {"kind": "stage", "stage": stage}
+
+
+def test_files_come_from_a_stage_with_all_that_they_are(builder: Builder) -> None:
+    made = run(
+        "mkdir -p /out/lib/deep /usr/lib/x; echo one >/out/lib/a.txt; echo two >/out/lib/b.md; "
+        "ln -s a.txt /out/lib/link; ln -s /out/lib /abs; ln -s ../out/lib /usr/up; chmod 750 /out/lib/deep; "
+        "echo deep >/out/lib/deep/c; chown 5:6 /out/lib/a.txt /out/lib/deep; chmod 4711 /out/lib/a.txt; "
+        "mkfifo /out/pipe; ln -s /nowhere /out/lib/broken"
+    )
+    image = builder.build(
+        staged(
+            source(
+                of_stage("made", "/out/lib", "/all/"),
+                of_stage("made", "/abs/a.txt", "/usr/up/b.md", "/linked/"),
+                of_stage("made", "out/l?b/*.txt", "/globbed/"),
+                of_stage("made", "/out/lib/a.txt", "/owned", chown="7:8", chmod="u=rw,go=r"),
+                of_stage("made", "/out/pipe", "/pipe"),
+                of_stage("made", "./out/./lib/deep/c", "/parents/", parents=True),
+                of_stage("made", "/out/lib", "/some/", exclude_paths=["*.md", "deep"]),
+            ),
+            made=source(made, base=HOST),
+        )
+    )
+    assert builder.tree(image) == {
+        "all": "755 0:0",
+        "all/a.txt": "4711 5:6 one\n",
+        "all/b.md": "644 0:0 two\n",
+        "all/broken": "-> /nowhere",
+        "all/deep": "750 5:6",
+        "all/deep/c": "644 0:0 deep\n",
+        "all/link": "-> a.txt",
+        "globbed": "755 0:0",
+        "globbed/a.txt": "4711 5:6 one\n",
+        "linked": "755 0:0",
+        "linked/a.txt": "4711 5:6 one\n",
+        "linked/b.md": "644 0:0 two\n",
+        "owned": "644 7:8 one\n",
+        "parents": "755 0:0",
+        "parents/lib": "755 0:0",
+        "parents/lib/deep": "755 0:0",
+        "parents/lib/deep/c": "644 0:0 deep\n",
+        "pipe": "644 0:0",
+        "some": "755 0:0",
+        "some/a.txt": "4711 5:6 one\n",
+        "some/broken": "-> /nowhere",
+        "some/link": "-> a.txt",
+    }
+    assert builder.clean()
+
+
+def test_what_is_wrong_with_a_stage_is_said(builder: Builder) -> None:
+    with pytest.raises(InvalidConfig) as missing:
+        builder.build(staged(source(of_stage("made", "/oot", "/x", line=7)), made=source(file("/out/a", "1"))))
+    assert missing.value.message == "the source `/oot` is not in `made`"
+    assert missing.value.hint == "did you mean `out`?"
+    assert "(stack.py:7)" in missing.value.subject
+
+
+def test_a_change_rebuilds_what_takes_from_it_and_nothing_else(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("one")
+    (tmp_path / "doc").write_text("one")
+
+    def image(label: str = "") -> ImageSource:
+        builder_steps = [copy(tmp_path, "main.c", "/src/"), run("mkdir /out; cat /src/main.c >/out/bin")]
+        if label:
+            builder_steps.append(step("label", values={"for": label}))
+        return staged(
+            source(
+                copy(tmp_path, "doc", "/doc"),
+                of_stage("build", "/out/bin", "/bin/app"),
+                run("cat /bin/app >/ran"),
+                base=on("base"),
+            ),
+            base=source(file("/base", "1"), base=HOST),
+            build=source(*builder_steps, base=on("base")),
+        )
+
+    def ran() -> list[str]:
+        return sorted(text.partition(" ")[0] + " " + text.split()[1] for text in builder.ran)
+
+    builder.build(image())
+    assert len(builder.ran) == 7
+    builder.build(image())
+    assert builder.ran == []
+    builder.build(image("people"))
+    assert builder.ran == []  # a label of a stage is in no file
+    (tmp_path / "main.c").write_text("two")
+    built = builder.build(image())
+    assert ran() == ["COPY ['/out/bin']", "RUN ['/bin/sh',", "[build] COPY", "[build] RUN"]
+    assert builder.tree(built)["ran"] == "644 0:0 two"
+    (tmp_path / "doc").write_text("two")
+    builder.build(image())
+    # The stage is asked for, since what copies from it stands on what changed; its steps are all there.
+    assert ran() == ["COPY ['/out/bin']", "COPY ['doc']", "RUN ['/bin/sh',"]
+
+
+def test_stages_that_nobody_needs_are_left_alone(builder: Builder) -> None:
+    image = staged(
+        source(of_stage("used", "/a", "/a")),
+        used=source(file("/a", "1")),
+        unused=source(run("exit 1"), base=HOST),
+    )
+    builder.build(image)
+    assert len(builder.ran) == 2
+    # What copies is cached: the stage is neither asked nor reported.
+    builder.store.delete_steps([builder.resolve(image)["stages"]["used"]["steps"][1]["id"]])
+    image["steps"].append(step("label", values={"a": "b"}))
+    builder.build(image)
+    assert [event["text"] for event in builder.events] == [
+        "FROM scratch",
+        *(each["text"] for each in image["steps"]),
+    ]
+
+
+def test_link_is_the_same_layer_on_any_base(builder: Builder) -> None:
+    def image(base: str) -> ImageSource:
+        linked = of_stage("made", "/a", "/sub/", link=True)
+        return staged(source(file("/base", base), linked, file("/after", "1")), made=source(file("/a", "1")))
+
+    first = builder.build(image("one"))
+    second = builder.build(image("two"))
+    assert [text.split()[0] for text in builder.ran] == ["FILE", "FILE"]
+    assert first["layers"][1] == second["layers"][1] and first["layers"][2] != second["layers"][2]
+    assert builder.tree(second) == {
+        "after": "644 0:0 1",
+        "base": "644 0:0 two",
+        "sub": "755 0:0",
+        "sub/a": "644 0:0 1",
+    }
+
+
+class Meeting(Builder):
+    """A builder whose RUN steps all wait until two of them run at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.barrier = threading.Barrier(2, timeout=20)
+
+    def run(self, step_run: StepRun, output: Output) -> int:
+        self.barrier.wait()
+        return super().run(step_run, output)
+
+
+def test_stages_are_built_at_the_same_time(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path / "root")
+    image = staged(
+        source(of_stage("one", "/one", "/"), of_stage("two", "/two", "/")),
+        one=source(run("echo 1 >/one; echo saying one"), base=on("ground")),
+        two=source(run("echo 2 >/two; echo saying two"), base=on("ground")),
+        ground=source(file("/ground", "1"), base=HOST),
+    )
+    built = meeting.build(image)
+    assert meeting.tree(built) == {"one": "644 0:0 1\n", "two": "644 0:0 2\n"}
+    assert sorted(meeting.output) == ["saying one\n", "saying two\n"]
+    meeting.store.close()
+
+
+def test_a_failing_stage_fails_the_build_and_ends_the_others(builder: Builder) -> None:
+    image = staged(
+        source(of_stage("bad", "/x", "/"), of_stage("good", "/y", "/")),
+        bad=source(run("echo no; exit 3", 4), base=HOST),
+        good=source(run("echo 1 >/y"), run("echo 2 >/y"), base=HOST),
+    )
+    with pytest.raises(ProcessFailed) as failed:
+        builder.build(image)
+    assert (failed.value.exit_code, failed.value.output) == (3, "no")
+    assert failed.value.subject.startswith("step 2/2 RUN") and failed.value.subject.endswith("(stack.py:4)")
+    assert builder.clean()
+    assert threading.active_count() == 1
+    assert os.listdir(builder.store.root.staging) == []
+
+
+def test_no_cache_makes_everything_again_beside_what_is_there(builder: Builder) -> None:
+    image = staged(source(of_stage("made", "/x", "/"), file("/z", "1")), made=source(run("echo $$ >/x"), base=HOST))
+    first = builder.build(image, tags=["x"])
+    again = builder.build(image, tags=["x"], options={"no_cache": True})
+    assert len(builder.ran) == 3
+    assert not set(first["layers"]) & set(again["layers"])
+    assert builder.tree(first)["x"] != builder.tree(again)["x"]
+    assert builder.store.image("x")["id"] == again["id"] != first["id"]
+    # What was made last is what the next build takes.
+    assert builder.build(image, tags=["x"])["id"] == again["id"]
+    assert builder.ran == []
+
+
+def test_the_same_image_comes_out_in_two_roots_at_two_times(
+    builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stackpy_runtime.image import epochs, exporting
+
+    (tmp_path / "main.c").write_text("one")
+    image = staged(
+        source(copy(tmp_path, "main.c", "/src/"), of_stage("made", "/x", "/"), step("cmd", argv=["x"])),
+        made=source(run("echo 1 >/x; mkdir /y"), base=HOST),
+    )
+    first = builder.build(image)
+    os.utime(tmp_path / "main.c", (1, 1_000_000_000))
+    monkeypatch.setattr("time.time_ns", lambda: 2_000_000_000 * 10**9)
+    other = Builder(tmp_path / "other")
+    second = other.build(image)
+    for each in (first, second):
+        each.pop("built")
+    assert first == second
+    digests = [
+        [exporting.layer_digest(each.store, layer, epoch=epochs.of_image(made)).diff_id for layer in made["layers"]]
+        for each, made in ((builder, first), (other, second))
+    ]
+    assert digests[0] == digests[1]
+    other.store.close()
