@@ -74,7 +74,7 @@ class ImageTable(Database):
         names = spellings(reference)
         row = self.row(_IMAGE_NAMED + _marks(names), names)
         if row is None:
-            row = self._image_by_id(reference)
+            row = self._image_by_digest(reference) if "@" in reference else self._image_by_id(reference)
         if row is None:
             self._no_image(reference)
         tags = self.rows("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (row[0],))
@@ -187,6 +187,16 @@ class ImageTable(Database):
             return lines
 
         return self.transaction(work)
+
+    def _image_by_digest(self, reference: str) -> tuple[Any, ...] | None:
+        """The image that a registry knows by `name@digest`, whatever name it has here; a tag between does not count."""
+        name, _, digest = reference.partition("@")
+        plain = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+        wanted = set(spellings(f"{plain}@{digest}"))
+        for image_id, text in self.rows("SELECT id, document FROM images WHERE instr(document, ?)", (digest,)):
+            if not wanted.isdisjoint(decode(text).get("origins", ())):
+                return image_id, text
+        return None
 
     def _image_by_id(self, reference: str) -> tuple[Any, ...] | None:
         digits = reference.removeprefix(_PREFIX)
