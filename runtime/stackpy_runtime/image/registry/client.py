@@ -12,7 +12,7 @@ from stackpy_runtime.image import manifests
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.image.registry.auth import Authority, refused
-from stackpy_runtime.image.registry.transport import Asked, Broken, Response, Transport
+from stackpy_runtime.image.registry.transport import Asked, Broken, NotThere, Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ACCEPT = ", ".join(sorted(manifests.INDEX_TYPES | manifests.MANIFEST_TYPES))
 _ERROR_BODY = 64 << 10
+# Tries where nobody listens: a registry that is being restarted is back after them, or later than anyone waits.
+_NOBODY = 3
 
 
 class Document(NamedTuple):
@@ -178,7 +180,7 @@ class Client:
             except Broken as error:
                 if tries == 1:
                     raise
-                if attempt == count:
+                if attempt == count or (isinstance(error, NotThere) and attempt >= _NOBODY):
                     raise Unavailable(f"cannot reach {error}", hint="is it running, and is there a network?") from None
                 time.sleep(backoff.delay(attempt))
                 continue

@@ -36,6 +36,10 @@ class Broken(Exception):
     """The connection failed, or broke; the same may succeed a moment later."""
 
 
+class NotThere(Broken):
+    """Nobody listens there."""
+
+
 class Response:
     """An answer whose body is read forward; closing it returns the connection."""
 
@@ -164,7 +168,8 @@ class Transport:
         except urllib3.exceptions.LocationValueError:
             raise EngineError(f"{self._endpoint.host} redirects to `{url[:100]}`, which is no URL") from None
         except (HTTPError, OSError) as error:
-            raise Broken(f"{urlsplit(url).netloc}: {reason(error)}") from None
+            kind = NotThere if isinstance(error, NewConnectionError) else Broken
+            raise kind(f"{urlsplit(url).netloc}: {reason(error)}") from None
         return Response(answer, url)
 
     def _pool(self, url: str) -> Any:
@@ -201,10 +206,10 @@ class _PlainHttp(EngineError):
 
 def reason(error: Exception) -> str:
     """Why a connection failed, in a few words."""
+    if isinstance(error, NewConnectionError):
+        return str(error).rpartition("] ")[2].lower() or "no connection"
     if isinstance(error, NoAnswer):
         return "no answer in time"
-    if isinstance(error, NewConnectionError):
-        return str(error).rpartition(": ")[2].partition("] ")[2].lower() or "no connection"
     text = str(error).strip("() '")
     return text.partition(", ")[0].partition("(")[0].strip(" :'").lower()[:120] or type(error).__name__
 
