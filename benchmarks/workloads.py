@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
 from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
 
@@ -74,6 +75,9 @@ class Bench:
                 self.run_without_network(podman, hybrid),
                 self.engine_alone(hybrid),
                 *self.stacks(docker),
+                *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
+                    docker, max(3, self.rounds // 3)
+                ),
             ]
 
     def run_true(self, docker: Docker) -> Row:
