@@ -175,14 +175,15 @@ class Engine(ImageVerbs, RegistryVerbs):
             self._plain_sources[recipe["id"]] = plain
         return recipe
 
-    def read_dockerfile(self, base: Base, *, every: bool = False) -> Compiled:
+    def read_dockerfile(self, base: Base, *, check: bool = False) -> Compiled:
         """A Dockerfile compiled, with its warnings; builds nothing. Raises InvalidConfig for all its errors at once.
 
-        every: looks at the stages too that the target does not need
+        check: asks no registry, and looks at all stages where the base names no target
         """
         from stackpy_runtime.build.dockerfiles import compiled
 
-        return compiled(base, self._base_config, every=every)
+        every = check and "target" not in base
+        return compiled(base, self._local_config if check else self._base_config, every=every)
 
     def _plain(self, source: ImageSource) -> ImageSource:
         """A source with what its Dockerfiles say in their places."""
@@ -190,13 +191,17 @@ class Engine(ImageVerbs, RegistryVerbs):
 
         return dockerfiles.expanded(source, self._base_config) if dockerfiles.present(source) else source
 
-    def _base_config(self, base: Base) -> ImageConfig | None:
+    def _base_config(self, base: Base) -> ImageConfig:
+        found = self._local_config(base)
+        return self._remote_config(base) if found is None else found
+
+    def _local_config(self, base: Base) -> ImageConfig | None:
         from stackpy_runtime.errors import NotFound
 
         try:
             return self.store.image(base["reference"])["config"]
         except NotFound:
-            return self._remote_config(base)
+            return None
 
     def built(self, ids: Iterable[str]) -> set[str]:
         """Those of these step IDs whose result is in the store."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from stackpy.dsl.specs import Condition, Spec, StackSpec
     from stackpy.engines.events import Report
@@ -166,8 +166,11 @@ class ContainerEngine(Protocol):
 class ImageEngine(Protocol):
     """What the image commands need."""
 
-    def images(self) -> list[dict[str, Any]]:
-        """Rows of `image ls --format json`."""
+    def images(self, pattern: str = "", filters: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+        """Rows of `image ls --format json`.
+
+        pattern: of names, as a shell's; filters: docker's (key, value). Raises ValueError for another filter.
+        """
 
     def image_inspect(self, reference: str) -> dict[str, Any]:
         """Docker's image document."""
@@ -227,11 +230,11 @@ class ImageEngine(Protocol):
         instructions: Dockerfile lines that make its configuration
         """
 
-    def dockerfile(self, base: dict[str, Any], every: bool) -> dict[str, Any]:
+    def dockerfile(self, base: dict[str, Any], check: bool) -> dict[str, Any]:
         """What is to be said of a Dockerfile; builds nothing. Raises StackpyError for all its errors at once.
 
         base: kind, path, content, context, target, args, contexts, platform (stackpy_runtime.model.Base)
-        every: looks at stages that are not needed too
+        check: asks no registry, and looks at all stages where no target is named
 
         warnings: [{rule, file, line, message, source, url, text}]; unused: build arguments that no ARG takes
         """

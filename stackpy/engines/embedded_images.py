@@ -6,7 +6,7 @@ from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from stackpy.engines.base import Sink
@@ -30,11 +30,11 @@ class EmbeddedImages:
         def _engine(self) -> Any:
             """stackpy_runtime.engine.Engine, its errors turned into ours."""
 
-    def images(self) -> list[Document]:
+    def images(self, pattern: str = "", filters: Sequence[tuple[str, str]] = ()) -> list[Document]:
         """See ImageEngine."""
         from stackpy.engines import listings
 
-        return listings.images(self._engine.images())
+        return listings.images(self._engine.images(), pattern, filters)
 
     def image_inspect(self, reference: str) -> Document:
         """See ImageEngine."""
@@ -123,9 +123,9 @@ class EmbeddedImages:
         made = self._engine.import_image(path, reference=reference, instructions=instructions, message=message)
         return made
 
-    def dockerfile(self, base: Document, every: bool) -> Document:
+    def dockerfile(self, base: Document, check: bool) -> Document:
         """See ImageEngine."""
-        made = self._engine.read_dockerfile(base, every=every)
+        made = self._engine.read_dockerfile(base, check=check)
         fields = ("rule", "file", "line", "message", "source", "url")
         return {
             "warnings": [

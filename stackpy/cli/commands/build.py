@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
-    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress".split()
-)
+    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress on_failure"
+    " cache_from cache_to"
+).split()
 
 
 def run(context: Context, arguments: Any) -> int:
@@ -76,6 +77,9 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         "secrets": build_options.secrets(arguments.secret),
         "ssh": build_options.agents(arguments.ssh),
         "allow": build_options.allowed(arguments.allow),
+        "cache_from": build_options.cache_places("--cache-from", arguments.cache_from),
+        "cache_to": build_options.cache_places("--cache-to", arguments.cache_to),
+        **_on_failure(context, arguments),
     }
     given = {
         "target": arguments.target or "",
@@ -92,7 +96,18 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         if labels:
             text = " ".join(["LABEL", *(f"{name}={value}" for name, value in labels.items())])
             steps.append({"instruction": "label", "text": text, "line": "--label", "values": labels})
-        return _make(context, arguments, {"base": base, "steps": steps}, options)
+        return _make(context, arguments, {"base": base, "steps": steps}, options, _key(place, base))
+
+
+def _on_failure(context: Context, arguments: Any) -> dict[str, str]:
+    if not arguments.on_failure:
+        return {}
+    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
+        stacks.say(context, "no shell will open where a step fails: `--on-failure=shell` needs a terminal")
+        return {}
+    # A view that draws itself anew would draw over the shell.
+    arguments.progress = "plain" if arguments.progress == "auto" else arguments.progress
+    return {"on_failure": arguments.on_failure}
 
 
 def _described(found: BuildContext) -> dict[str, str]:
@@ -102,7 +117,7 @@ def _described(found: BuildContext) -> dict[str, str]:
 
 def _check(context: Context, base: dict[str, Any]) -> int:
     """Prints what is to be said of the Dockerfile; its errors are raised, all at once."""
-    warnings = context.engine().dockerfile(base, every="target" not in base)["warnings"]
+    warnings = context.engine().dockerfile(base, check=True)["warnings"]
     if context.json:
         terminal.print_json([{key: value for key, value in warning.items() if key != "text"} for warning in warnings])
         return 0
@@ -114,12 +129,21 @@ def _check(context: Context, base: dict[str, Any]) -> int:
     return 0
 
 
-def _make(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any]) -> int:
+def _key(place: str, base: dict[str, Any]) -> str:
+    """The name under which the recipe is remembered, which no stack's can be; "" for what comes by standard input."""
+    if place == "-":
+        return ""
+    # A remote context lies in another folder each time.
+    where = place if base["context"] != os.path.abspath(place) else base["context"]
+    file = base["path"].removeprefix(base["context"] + "/")
+    return ":".join(["dockerfile", where, file, base.get("target", "")])
+
+
+def _make(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any], key: str) -> int:
     from stackpy.engines.provisioning import BuildEvents
 
     engine, base = context.engine(), source["base"]
-    said = engine.dockerfile(base, every=False)
-    key = "/".join(["build", base["context"], base["path"], base.get("target", "")])
+    said = engine.dockerfile(base, check=False)
     name = arguments.tag[0] if arguments.tag else "image"
     with _progress(context, arguments.progress) as report:
         made = engine.image_build(
@@ -131,13 +155,21 @@ def _make(context: Context, arguments: Any, source: dict[str, Any], options: dic
     for argument in said["unused"]:
         stacks.say(context, f"warning: no ARG takes the build argument `{argument}`")
     if arguments.iidfile:
-        with open(arguments.iidfile, "w") as file:
-            file.write(made["id"])
+        _write(arguments.iidfile, made["id"])
     if context.globals.quiet or arguments.progress == "quiet":
         print(made["id"])
     else:
         stacks.say(context, f"built {' '.join([*arguments.tag, made['id']])}")
     return 0
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StackpyError(f"the image is built, and `{path}` cannot be written: {reason}") from None
 
 
 def _progress(context: Context, style: str) -> AbstractContextManager[Report]:
@@ -194,10 +226,13 @@ COMMAND = Command(
         Option("--ssh", metavar="ID[=SOCKET]", many=True, help="an agent for RUN --mount=type=ssh: `default`"),
         Option("--label", metavar="KEY=VALUE", many=True, help="a label of the image"),
         Option("--no-cache", help="run every step again"),
+        Option("--cache-from", metavar="DIR", many=True, help="take steps and cache folders from there", words="file"),
+        Option("--cache-to", metavar="DIR", many=True, help="bring steps and cache folders there", words="file"),
         Option("--pull", help="ask the registry for newer base images"),
         Option("--platform", metavar="OS/ARCH", help="the image's platform (default: this host's)"),
         Option("--progress", metavar="STYLE", choices=("auto", "plain", "quiet"), default="auto", help="what is shown"),
         Option("--allow", metavar="WHAT", many=True, help="security.insecure or network.host, for RUN"),
+        Option("--on-failure", metavar="WHAT", choices=("shell",), help="`shell`: open one where a RUN step fails"),
         Option("--check", help="print the Dockerfile's warnings and build nothing"),
         Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
         LOCK_TIMEOUT,
@@ -220,7 +255,9 @@ COMMAND = Command(
         ("stackpy build -t shop/web .", "the Dockerfile of this folder"),
         ("stackpy build --target test --build-arg PYTHON=3.12 web/", "one stage of another"),
         ("stackpy build --check .", "only look for mistakes"),
+        ("stackpy build --on-failure shell .", "look around where a step fails"),
         ("stackpy build -t tool https://github.com/me/tool.git#main:cli", "a folder of a repository"),
+        ("stackpy build --cache-from ci-cache --cache-to ci-cache .", "a CI machine that begins empty, as if warm"),
         ("stackpy build - < Dockerfile", "a Dockerfile that copies nothing"),
         ("stackpy build", "every image of the stack; what is built already costs nothing"),
         ("stackpy build web", "one of them"),
