@@ -7,7 +7,7 @@ from stackpy.engines.observation import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     Document = Mapping[str, Any]
@@ -86,21 +86,65 @@ def period(length: float) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
-def images(documents: Iterable[Document]) -> list[Row]:
-    """Rows of `image ls`: one for each reference, and one for an image without any; newest first."""
+def images(documents: Iterable[Document], pattern: str = "", filters: Iterable[tuple[str, str]] = ()) -> list[Row]:
+    """Rows of `image ls`: one for each reference, and one for an image without any; newest first.
+
+    pattern: of a name, or of a name with its tag, as a shell's; "" is all
+    filters: (key, value) of docker's: dangling, label, reference, before, since, until
+
+    Raises ValueError, naming the filter, for one that means nothing.
+    """
+    everything = list(documents)
+    wanted = [_filter(key, value, everything) for key, value in filters]
     rows = [
         {
             "id": document["id"],
             "reference": reference,
-            "digest": None,  # computed when somebody pushes or saves it
+            "digest": document.get("manifest"),  # of the manifest that it was pulled or pushed with
             "size": document["size"],
-            # An image that was built here says 1970, or its base's time, so that every host makes the same.
-            "created": document.get("built") or document["created"],
+            "created": _made(document),
         }
-        for document in documents
+        for document in everything
         for reference in document["references"] or [""]
+        if (not pattern or _matches(reference, pattern)) and all(each(document, reference) for each in wanted)
     ]
     return sorted(rows, key=lambda row: (row["created"], row["reference"]), reverse=True)
+
+
+def _made(document: Document) -> str:
+    # An image that was built here says 1970, or its base's time, so that every host makes the same.
+    return str(document.get("built") or document["created"])
+
+
+def _matches(reference: str, pattern: str) -> bool:
+    """Whether a reference has a name, or a name and tag, of that pattern."""
+    from fnmatch import fnmatchcase
+
+    name = reference[: -len(reference.rpartition(":")[2]) - 1] if ":" in reference.rpartition("/")[2] else reference
+    return bool(reference) and (fnmatchcase(name, pattern) or fnmatchcase(reference, pattern))
+
+
+def _filter(key: str, value: str, documents: Sequence[Document]) -> Callable[[Document, str], bool]:
+    if key == "dangling" and value in ("true", "false"):
+        return lambda document, reference: (not document["references"]) == (value == "true")
+    if key == "reference" and value:
+        return lambda document, reference: _matches(reference, value)
+    if key == "label" and value:
+        name, equals, wanted = value.partition("=")
+        return lambda document, reference: (
+            name in (own := document["config"].get("Labels", {})) and (not equals or own[name] == wanted)
+        )
+    if key == "until" and value:
+        return lambda document, reference: seconds(_made(document)) < seconds(value)
+    if key in ("before", "since"):
+        tagged = value if ":" in value.rpartition("/")[2] else f"{value}:latest"
+        for one in documents:
+            digits = str(one["id"]).removeprefix("sha256:")
+            if tagged in one["references"] or (value and digits.startswith(value.removeprefix("sha256:"))):
+                moment, sign = seconds(_made(one)), 1 if key == "before" else -1
+                return lambda document, reference: sign * seconds(_made(document)) < sign * moment
+        raise ValueError(f"there is no image `{value}`")
+    raise ValueError("expected dangling=true|false, label=KEY[=VALUE], reference=PATTERN, before=, since= or until=")
 
 
 def networks(documents: Iterable[Document]) -> list[Row]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackpy.cli.commands import prune
-from stackpy.engines import disk, pruning
+from stackpy.engines import disk, listings, pruning
 from stackpy.errors import UsageError
 from stackpy_runtime.store.build_cache import Entry, excess
 
@@ -97,3 +97,39 @@ def test_the_cache_gives_up_the_oldest_and_no_more_than_it_must(found: list[Entr
     if going:
         newest = max(going, key=lambda entry: (entry.used, found.index(entry)))
         assert size + newest.size > keep
+
+
+IMAGES: list[dict[str, Any]] = [
+    {"id": "sha256:aa11", "references": ["shop/web:latest", "shop/web:2"], "size": 1, "created": OLD,
+     "config": {"Labels": {"a": "b"}}, "manifest": "sha256:ff"},
+    {"id": "sha256:bb22", "references": [], "size": 2, "created": OLD, "built": "2026-01-01T00:00:00Z", "config": {}},
+    {"id": "sha256:cc33", "references": ["localhost:5000/x"], "size": 3, "created": NEW, "config": {}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "filters", "expected"),
+    [
+        ("", [], ["localhost:5000/x", "", "shop/web:latest", "shop/web:2"]),
+        ("shop/web", [], ["shop/web:latest", "shop/web:2"]),
+        ("shop/web:2", [], ["shop/web:2"]),
+        ("shop/*", [], ["shop/web:latest", "shop/web:2"]),
+        ("localhost:5000/x", [], ["localhost:5000/x"]),
+        ("web", [], []),
+        ("", [("dangling", "true")], [""]),
+        ("", [("dangling", "false"), ("reference", "*:2")], ["shop/web:2"]),
+        ("", [("label", "a")], ["shop/web:latest", "shop/web:2"]),
+        ("", [("label", "a=c")], []),
+        ("", [("before", "bb")], ["shop/web:latest", "shop/web:2"]),
+        ("", [("since", "shop/web")], ["localhost:5000/x", ""]),
+        ("", [("until", "2021-01-01T00:00:00Z")], ["shop/web:latest", "shop/web:2"]),
+    ],
+)
+def test_image_ls_filters_as_docker_does(pattern: str, filters: Any, expected: list[str]) -> None:
+    assert [row["reference"] for row in listings.images(IMAGES, pattern, filters)] == expected
+
+
+@pytest.mark.parametrize("pair", [("dangling", "yes"), ("label", ""), ("before", ""), ("since", "nothing"), ("x", "1")])
+def test_image_ls_refuses_other_filters(pair: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"expected|there is no image"):
+        listings.images(IMAGES, "", [pair])

@@ -6,7 +6,7 @@ from stackpy.cli import terminal
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import print_rows
-from stackpy.errors import StackpyError
+from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,18 +36,33 @@ def age(date: str) -> str:
     return f"{period(time.time() - moment)} ago" if moment > 0 else "N/A"
 
 
-_COLUMNS = (
-    ("REFERENCE", lambda row: row["reference"] or "<none>"),
-    ("ID", lambda row: short(row["id"])),
-    ("SIZE", lambda row: terminal.size(row["size"])),
-    ("CREATED", lambda row: age(row["created"])),
-)
-
-
 def list_images(context: Context, arguments: Any) -> int:
     """Lists the store's images."""
-    rows = context.engine().images()
-    return print_rows(context, rows, _COLUMNS, quiet=arguments.quiet, name=lambda row: short(row["id"]))
+    try:
+        rows = context.engine().images(arguments.name or "", [_pair(text) for text in arguments.filter])
+    except ValueError as error:
+        raise UsageError(f"`--filter {' '.join(arguments.filter)}`: {error}") from None
+
+    def identity(row: Any) -> str:
+        return str(row["id"]) if arguments.no_trunc else short(row["id"])
+
+    columns = [
+        ("REFERENCE", lambda row: row["reference"] or "<none>"),
+        *([("DIGEST", lambda row: row["digest"] or "<none>")] if arguments.digests else []),
+        ("ID", identity),
+        ("SIZE", lambda row: terminal.size(row["size"])),
+        ("CREATED", lambda row: age(row["created"])),
+    ]
+    return print_rows(context, rows, columns, quiet=arguments.quiet, name=identity)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    if key == "until" and value:
+        from stackpy.cli.quantities import moment
+
+        return key, moment(value)
+    return key, value
 
 
 def inspect(context: Context, arguments: Any) -> int:
@@ -74,8 +89,24 @@ LS = Command(
     "image ls",
     "List the images in the store",
     list_images,
-    options=[Option("-q", "--quiet", help="only their IDs")],
-    examples=[("stackpy image ls", "what `run` and `Image(...)` can use")],
+    options=[
+        Option("-a", "--all", help="as without it: no image is hidden"),
+        Option("--digests", help="also the digests of their manifests in registries"),
+        Option(
+            "-f",
+            "--filter",
+            metavar="FILTER",
+            many=True,
+            help="dangling=true, label=KEY[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE, until=24h",
+        ),
+        Option("--no-trunc", help="whole IDs"),
+        Option("-q", "--quiet", help="only their IDs"),
+    ],
+    arguments=[Argument("NAME", help="a name, with or without tag, or a pattern of names", optional=True)],
+    examples=[
+        ("stackpy image ls", "what `run` and `Image(...)` can use"),
+        ("stackpy image ls 'shop/*'", "those of the stack `shop`"),
+    ],
 )
 INSPECT = Command(
     "image inspect",
