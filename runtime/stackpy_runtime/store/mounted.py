@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from threading import Lock
 
 from stackpy_runtime.errors import EngineError, Unsupported
@@ -27,6 +28,9 @@ _cloning: bool | None = None
 _held: dict[str, tuple[int, tuple[int, int, int]]] = {}
 # And the other way round.
 _indexes: dict[int, str] = {}
+# A folder of layers → when it was last modified as far as is known.
+_modified: dict[str, int] = {}
+_TICK_NS = 1_000_000_000
 _guard = Lock()
 
 
@@ -93,9 +97,23 @@ def _path(descriptor: int) -> str:
 
 
 def sweep() -> None:
-    """Lets go of layers that are no longer there, whose space is free then."""
+    """Lets go of layers that are no longer there, whose space is free then; cheap when asked again and again."""
     with _guard:
-        _sweep()
+        folders = {os.path.dirname(index) for index in _held}
+        if any(_changed(folder) for folder in folders):
+            _sweep()
+
+
+def _changed(folder: str) -> bool:
+    """Whether anything was put into a folder or taken out since this was last asked."""
+    try:
+        modified = os.stat(folder).st_mtime_ns
+    except OSError:
+        return True
+    before = _modified.get(folder)
+    # A time that has just passed may come once more: the kernel's clock for files has ticks.
+    _modified[folder] = modified if time.time_ns() - modified > _TICK_NS else 0
+    return before != modified
 
 
 def _sweep() -> None:
