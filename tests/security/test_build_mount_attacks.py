@@ -263,7 +263,7 @@ def test_2024_23650_requests_that_make_no_sense_end_none_but_themselves(lab: Lab
         "network": "none",
         "shell": "",
     }
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"mounts": [mount]},
         {"mounts": [{**mount, "target": "relative"}]},
         {"mounts": [{**mount, "target": "/proc/x"}]},
@@ -272,7 +272,8 @@ def test_2024_23650_requests_that_make_no_sense_end_none_but_themselves(lab: Lab
         {"mounts": None},
         {"network": 7},
         {"argv": []},
-    ):
+    ]
+    for wrong in wrongs:
         null = os.open(os.devnull, os.O_RDWR)
         connection = lab.engine.client.request("step", {**good, **wrong}, (null,))
         os.close(null)

@@ -116,6 +116,23 @@ def test_a_bind_shows_an_image(lab: Lab) -> None:
         build(lab, run("true", mounts=bad, **FREE))
 
 
+def test_binds_and_caches_take_from_a_stage(fresh: Lab) -> None:
+    """The stage is built for the mount alone, and is an input of the step that has it."""
+
+    def made(text: str) -> Any:
+        return {"base": BASE, "steps": [run(f"mkdir -p /out; echo {text} > /out/file", **FREE)]}
+
+    mounts: Any = [
+        {"type": "bind", "target": "/in", "from_stage": "made", "source": "/out"},
+        {"type": "cache", "id": "of-a-stage", "target": "/c", "from_stage": "made", "source": "out"},
+    ]
+    step_ = run("cat /in/file /c/file; echo changed > /c/file", mounts=mounts, **FREE)
+    assert build(fresh, step_, stages={"made": made("one")}) == "one\none\n"
+    assert build(fresh, step_, stages={"made": made("one")}) == ""
+    assert build(fresh, step_, stages={"made": made("two")}) == "two\ntwo\n"
+    assert left(fresh) == []
+
+
 def test_a_tmpfs_has_its_size_and_leaves_nothing(lab: Lab) -> None:
     mounts: Any = [{"type": "tmpfs", "target": "/mem", "size": 1 << 20}]
     script = "df -P /mem | tail -n 1; stat -c %a /mem; head -c 2000000 /dev/zero > /mem/x || echo full"

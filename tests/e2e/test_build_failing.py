@@ -1,0 +1,63 @@
+"""A RUN step that fails: what is said of it, and the shell that opens there."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+DOCKERFILE = """\
+FROM box
+ENV COLOUR=blue
+ARG SHAPE=round
+WORKDIR /srv
+RUN --network=none --mount=type=cache,id=failing,target=/kept --mount=type=secret,id=key \\
+    echo begun > file; echo in-cache > /kept/x; ls nowhere
+"""
+
+
+def test_it_tells_the_step_its_lines_and_where_it_stands(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    failed = box("build", "--on-failure", "shell", ".", cwd=tmp_path, code=1)
+    assert "no shell will open where a step fails: `--on-failure=shell` needs a terminal" in failed.stderr
+    assert re.search(r"step 4/4 RUN .*\(Dockerfile:5\): it exited with 2", failed.stderr.replace("\n", " "))
+    assert "nowhere" in failed.stderr.split("it exited with 2")[-1]
+
+
+def test_a_shell_opens_in_exactly_that_state(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    terminal, side = pty.openpty()
+    (tmp_path / "key").write_text("hush")
+    words = ("build", "--secret", "id=key,src=key", "--on-failure", "shell", ".")
+    process = box.start(*words, cwd=tmp_path, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+    seen = read_until(terminal, "which `exit` leaves")
+    os.write(terminal, b"echo [$COLOUR $SHAPE $PWD $(id -u)]; cat file /kept/x /run/secrets/key; echo over-$((20+1))\n")
+    seen += read_until(terminal, "over-21")
+    os.write(terminal, b"exit\n")
+    seen += read_until(terminal, "it exited with 2")
+    assert process.wait(30) == 1
+    os.close(terminal)
+    assert "[blue round /srv 0]" in seen
+    assert "begun\r\nin-cache\r\nhush" in seen
+
+
+def read_until(terminal: int, text: str) -> str:
+    """What a terminal shows, up to a text."""
+    seen, end = "", time.monotonic() + 30
+    while text not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        assert ready, seen
+        try:
+            seen += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            raise AssertionError(seen) from None
+    return seen
