@@ -72,24 +72,42 @@ class ImageVerbs:
             return archive.load_all(store, name, progress)
 
     def import_image(
-        self, path: str, *, reference: str = "", instructions: Sequence[str] = (), message: str = ""
+        self,
+        path: str,
+        *,
+        reference: str = "",
+        instructions: Sequence[str] = (),
+        message: str = "",
+        platform: str = "",
     ) -> Image:
         """Makes an image of the tree in a tar, which may be compressed.
 
         path: "-" reads standard input
         reference: the image's name, or ""
         instructions: Dockerfile lines that make its configuration
+        platform: what its programs run on, `linux/arm64`; this machine without it
 
-        Raises InvalidConfig for what is no tar, no instruction or no reference; then nothing stays.
+        Raises InvalidConfig for what is no tar, no instruction, no reference or no platform; then nothing stays.
         """
         from stackpy_runtime.build import snapshots
         from stackpy_runtime.image.spooling import spooled
 
-        store, lines = self._writable(), list(instructions)
+        store = self._writable()
+
+        def make(name: str) -> Image:
+            return snapshots.import_tar(
+                store,
+                name,
+                reference=reference,
+                instructions=list(instructions),
+                message=message,
+                platform=platform,
+            )
+
         if path != "-":
-            return snapshots.import_tar(store, path, reference=reference, instructions=lines, message=message)
+            return make(path)
         with spooled(store.root, 0) as name:
-            return snapshots.import_tar(store, name, reference=reference, instructions=lines, message=message)
+            return make(name)
 
     def export_container(self, reference: str, out: Sink) -> None:
         """Writes the tree of a container, without what is mounted in it, as one tar; raises NotFound."""

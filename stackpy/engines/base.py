@@ -224,10 +224,12 @@ class ImageEngine(Protocol):
     def registry_tags(self, name: str) -> list[str]:
         """The tags of a repository in its registry."""
 
-    def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> dict[str, Any]:
+    def image_import(
+        self, path: str, *, reference: str, instructions: list[str], message: str, platform: str
+    ) -> dict[str, Any]:
         """Makes an image of a tar: a path, a URL, or "-" for standard input.
 
-        instructions: Dockerfile lines that make its configuration
+        instructions: Dockerfile lines that make its configuration; platform: `linux/arm64`, or "" for this machine
         """
 
     def dockerfile(self, base: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -256,6 +258,14 @@ class ImageEngine(Protocol):
         pull: takes the base images from their registries, whatever the store has
         options: no_cache, secrets, ssh, allow (stackpy_runtime.model.BuildOptions)
         report: told of steps, output and downloads
+        """
+
+    def image_verify(
+        self, source: dict[str, Any], *, options: dict[str, Any], report: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
+        """Makes the steps of an image that was built once more, keeps nothing; the files that differ.
+
+        [{step, line, path, what}]; arguments as for image_build
         """
 
     def container_export(self, name: str, out: Sink) -> None:

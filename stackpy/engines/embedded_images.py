@@ -111,17 +111,23 @@ class EmbeddedImages:
         tags: list[str] = self._engine.registry_tags(name)
         return tags
 
-    def image_import(self, path: str, *, reference: str, instructions: list[str], message: str) -> Document:
+    def image_import(
+        self, path: str, *, reference: str, instructions: list[str], message: str, platform: str
+    ) -> Document:
         """See ImageEngine."""
-        made: Document
-        if path.startswith(("http://", "https://")):
-            from stackpy.engines.downloading import downloaded
 
-            with downloaded(path) as name:
-                made = self._engine.import_image(name, reference=reference, instructions=instructions, message=message)
+        def make(name: str) -> Document:
+            made: Document = self._engine.import_image(
+                name, reference=reference, instructions=instructions, message=message, platform=platform
+            )
             return made
-        made = self._engine.import_image(path, reference=reference, instructions=instructions, message=message)
-        return made
+
+        if not path.startswith(("http://", "https://")):
+            return make(path)
+        from stackpy.engines.downloading import downloaded
+
+        with downloaded(path) as name:
+            return make(name)
 
     def dockerfile(self, base: Document, check: bool) -> Document:
         """See ImageEngine."""
@@ -153,6 +159,14 @@ class EmbeddedImages:
             self._engine.trim_cache(self.cache_keep)
         except StackpyError:
             pass  # what was asked for is done; the next build tries again
+
+    def image_verify(self, source: Document, *, options: Document, report: Report) -> list[Document]:
+        """See ImageEngine."""
+        engine = self._engine
+        recipe = engine.resolve(source)
+        image = engine.build(source, recipe, key="", tags=[], labels={}, progress=report)
+        found: list[Document] = engine.verify_build(source, recipe, image, progress=report, options=options)
+        return found
 
     def container_export(self, name: str, out: Sink) -> None:
         """See ImageEngine."""

@@ -128,6 +128,7 @@ def test_export_and_import_give_the_same_tree(lab: Lab, tmp_path: Path) -> None:
         (["import", "/nowhere.tar"], "", "cannot read `/nowhere.tar`: no such file or directory"),
         (["import", "-", "Bad"], "", "`Bad` is not a name"),
         (["import", "-c", "RUN x", "-"], "", "`RUN x` cannot be a change"),
+        (["import", "--platform", "windows/amd64", "-"], "", "`windows/amd64` is no platform of an image"),
         (["import", "-c", "BOGUS", "-"], "", "unknown instruction `BOGUS`"),
         (["commit", "nobody"], "", "no container is called `nobody`"),
         (["export", "nobody"], "", "no container is called `nobody`"),

@@ -104,16 +104,25 @@ def commit(
 
 
 def import_tar(
-    store: Store, path: str, *, reference: str, instructions: list[str], message: str, limits: Limits = DEFAULT
+    store: Store,
+    path: str,
+    *,
+    reference: str,
+    instructions: list[str],
+    message: str,
+    platform: str = "",
+    limits: Limits = DEFAULT,
 ) -> Image:
     """An image of one layer: the tree in the tar at `path`, which may be compressed.
 
     reference: the image's name, or ""
     instructions: Dockerfile lines that make its configuration
+    platform: what its programs run on, `linux/arm64`; this machine without it
 
-    Raises InvalidConfig for what is no tar, an instruction or a reference that is none; then nothing stays.
+    Raises InvalidConfig for what is no tar, an instruction, a reference or a platform that is none; then nothing stays.
     """
     name = str(references.parse(reference)) if reference else ""
+    machine = _machine(platform)
     config = alterations.changed({}, instructions)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -128,9 +137,21 @@ def import_tar(
         digest = layer_tar.LayerDigest(content.diff_id, content.size)
         with layers.using(store.root):
             layer = _layer(store, descriptor, digest, [], limits)
-            return _put(store, _image([layer], config, [_line("", message, "")], ""), name)
+            made = _image([layer], config, [_line("", message, "")], "")
+            made["architecture"] = machine
+            return _put(store, made, name)
     finally:
         os.close(descriptor)
+
+
+def _machine(platform: str) -> str:
+    """The architecture of a platform; raises InvalidConfig for one that this engine runs nothing of."""
+    if not platform:
+        return architecture()
+    system, _, machine = platform.partition("/")
+    if system != "linux" or not machine or "/" in machine:
+        raise InvalidConfig(f"`{platform}` is no platform of an image", hint="as in linux/amd64 or linux/arm64")
+    return machine
 
 
 def _layer(

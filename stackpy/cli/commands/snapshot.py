@@ -57,6 +57,7 @@ def import_(context: Context, arguments: Any) -> int:
         reference=arguments.image or "",
         instructions=arguments.change,
         message=arguments.message or f"Imported from {arguments.file}",
+        platform=arguments.platform or "",
     )
     print(image["id"])
     return 0
@@ -116,7 +117,11 @@ def _import(name: str) -> Command:
         name,
         "Make an image of the files in a tar",
         import_,
-        options=[_CHANGE, _MESSAGE],
+        options=[
+            _CHANGE,
+            _MESSAGE,
+            Option("--platform", metavar="PLATFORM", help="what it runs on, as in linux/arm64 (default: this machine)"),
+        ],
         arguments=[
             Argument("FILE", help="a tar, plain or compressed; a URL; `-` is standard input", words="file"),
             Argument("IMAGE", help="the image's name", optional=True),
