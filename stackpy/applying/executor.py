@@ -256,7 +256,8 @@ class _Run:
             self._fail(wait[0], error)
         elif error is None and waited:
             spec = self.specs[wait[0]]
-            self.report(Event(wait[0], "done", "healthy" if spec.fields.get("healthcheck") else "running"))
+            check = spec.fields.get("healthcheck") or {"test": ["NONE"]}
+            self.report(Event(wait[0], "done", "running" if check.get("test") == ["NONE"] else "healthy"))
 
     def _look_again(self) -> None:
         """What ran when it was started may have died while the rest of the plan was done."""

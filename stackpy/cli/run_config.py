@@ -175,7 +175,11 @@ def _add_health(document: dict[str, Any], arguments: Any) -> None:
         "start_period": arguments.health_start_period,
     }
     set_values = {key: value for key, value in given.items() if value is not None}
-    if arguments.health_cmd:
+    if arguments.no_healthcheck:
+        if arguments.health_cmd or set_values:
+            raise UsageError("`--no-healthcheck` and a health check exclude each other", hint="give one of them")
+        document["healthcheck"] = {"test": ["NONE"], **DEFAULT_PROBE}
+    elif arguments.health_cmd:
         document["healthcheck"] = {"test": ["/bin/sh", "-c", arguments.health_cmd], **DEFAULT_PROBE, **set_values}
     elif set_values:
         flag = f"--health-{next(iter(set_values)).replace('_', '-')}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
 _COMPOSE_FIELDS = ("test", *DEFAULT_PROBE, "disable")
+# Not even that of its image.
+_DISABLED = {"test": ["NONE"]}
 Duration = str | int | float
 
 
@@ -142,7 +144,7 @@ _PARSERS: dict[str, Any] = {
 
 
 def healthcheck(place: Place, value: object) -> dict[str, Any] | None:
-    """The field `healthcheck`: a HealthCheck or Compose's mapping; None where there is to be none."""
+    """The field `healthcheck`: a HealthCheck or Compose's mapping; None where it was not understood."""
     if isinstance(value, HealthCheck):
         return getattr(value, "probe", None)
     if not isinstance(value, Mapping):
@@ -155,10 +157,10 @@ def healthcheck(place: Place, value: object) -> dict[str, Any] | None:
         else:
             place.item(key).report(f"unknown key `{key}` of {place.name}", meant(str(key), _COMPOSE_FIELDS), key=True)
     if place.item("disable").parse(flag, known.pop("disable", False), True):
-        return None
+        return dict(_DISABLED)
     test = known.get("test")
     if test == "NONE" or (isinstance(test, list | tuple) and list(test) == ["NONE"]):
-        return None
+        return dict(_DISABLED)
     if test is None and len(known) < len(value):
         return None  # what was left out above may have been the test
     return _probe(place, known)

@@ -165,6 +165,7 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
     exposed = {**(defaults.get("ExposedPorts") or {}), **{_port(port): {} for port in config.get("ports", ())}}
     shown = {**(defaults.get("Labels") or {}), **config.get("labels", {})}
     shown.pop(labels.SPEC, None)  # says again what the rest of the document says
+    check = _healthcheck(config["healthcheck"]) if config.get("healthcheck") else defaults.get("Healthcheck")
     return {
         "Hostname": config.get("hostname") or document["id"][:SHORT_ID],
         "Domainname": "",
@@ -181,11 +182,13 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
         "Labels": shown,
         "StopSignal": config.get("stop_signal", defaults.get("StopSignal", "SIGTERM")),
         "StopTimeout": config.get("stop_grace_period", 10),
-        **({"Healthcheck": _healthcheck(config["healthcheck"])} if config.get("healthcheck") else {}),
+        **({"Healthcheck": check} if check else {}),
     }
 
 
 def _healthcheck(probe: Document) -> dict[str, Any]:
+    if probe.get("test") == ["NONE"]:
+        return {"Test": ["NONE"]}
     if "test" in probe:
         test = ["CMD", *probe["test"]]
     elif "http" in probe:

@@ -204,8 +204,8 @@ class Rollout:
                 self._remover(present)()
             self._up(config)
             if position + 1 < len(indexes):
-                condition: Condition = "healthy" if config.get("healthcheck") else "started"
-                self._await(str(config["name"]), condition, _patience(config))
+                # Running is enough where neither the container nor its image has a check.
+                self._await(str(config["name"]), "healthy", _patience(config))
 
     def _run_job(self) -> None:
         config = self._config(1)

@@ -82,7 +82,7 @@ def test_replacing_goes_one_by_one_and_waits_for_each() -> None:
 def test_a_replacement_that_does_not_get_well_leaves_the_other_replicas() -> None:
     engine, wanted = FakeEngine(), desired({"replicas": 2}, recipe="r2")
     perform(engine, Action.CREATE, desired({"replicas": 2}))
-    engine.fails.add(("started", "shop-web-1"))
+    engine.fails.add(("healthy", "shop-web-1"))
     with pytest.raises(StackpyError) as caught:
         perform(engine, Action.REPLACE, wanted, generation=2)
     assert (caught.value.message, caught.value.hint) == (

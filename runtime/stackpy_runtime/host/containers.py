@@ -12,7 +12,7 @@ from stackpy_runtime import labels, volume
 from stackpy_runtime.container import logs, restart, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
-from stackpy_runtime.host import creation, executions
+from stackpy_runtime.host import checks, creation, executions
 from stackpy_runtime.host.lifecycle import limits
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
@@ -41,7 +41,7 @@ class Containers:
     def create(self, config: ContainerConfig) -> Live:
         """Makes a container."""
         container = creation.create(self.store, config)
-        live = Live(self.store.root.path, container)
+        live = Live(self.store.root.path, container, checks.of_container(self.store, container))
         with self.lifecycle.lock:
             self.lifecycle.lives[live.id] = live
         return live
@@ -168,7 +168,7 @@ class Containers:
             now = live.state
             if condition == "completed":
                 return now["status"] == "exited" and now["exit_code"] == 0
-            if condition == "healthy" and "healthcheck" in live.config:
+            if condition == "healthy" and live.probe is not None:
                 return now["status"] == "running" and now["health"] == "healthy"
             return now["status"] == "running"
 
@@ -203,9 +203,10 @@ class Containers:
 
     def begin_watch(self, live: Live) -> None:
         """Starts the health checks of a container that runs."""
-        if "healthcheck" in live.config:
+        if live.probe is not None:
             watch = Watch(
                 live,
+                live.probe,
                 lambda who, argv, timeout: executions.probe(self.lifecycle, who, argv, timeout),
                 self._health_changed,
             )

@@ -25,6 +25,7 @@ from stackpy_runtime.errors import (
     ProcessFailed,
     from_wire,
 )
+from stackpy_runtime.host import checks
 from stackpy_runtime.host.endings import Endings
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.skeleton import lowers
@@ -96,7 +97,8 @@ class Lifecycle:
         with self.lock:
             known = self.lives.get(container["id"])
             if known is None:
-                known = self.lives[container["id"]] = Live(self.store.root.path, container)
+                probe = checks.of_container(self.store, container)
+                known = self.lives[container["id"]] = Live(self.store.root.path, container, probe)
             return known
 
     def running(self) -> list[Live]:
@@ -263,7 +265,7 @@ class Lifecycle:
                 "oom_killed": False,
                 "started_at": timestamp(now),
                 "finished_at": "",
-                "health": "starting" if "healthcheck" in live.config else "",
+                "health": "starting" if live.probe is not None else "",
             }
             if live.ended is None and live.container["image_id"]:
                 self.store.update_container(live.id, state=live.state)

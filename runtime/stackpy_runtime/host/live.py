@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.container.cgroups import Group
-    from stackpy_runtime.model import Container, ContainerState
+    from stackpy_runtime.model import Container, ContainerState, Probe
 
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
@@ -22,12 +22,13 @@ MOST_BEHIND = 32 << 20
 class Live:
     """State in memory of one container.
 
+    probe: its health check, or its image's
     verb: held by whoever starts, stops, updates or removes it; changed: guards and announces everything else.
     """
 
-    def __init__(self, root: str, container: Container) -> None:
+    def __init__(self, root: str, container: Container, probe: Probe | None = None) -> None:
         self.id, self.name, self.config = container["id"], container["name"], container["config"]
-        self.container = container
+        self.container, self.probe = container, probe
         self.state: ContainerState = container["state"]
         self.folder = f"{root}/containers/{self.id}"
         self.fifos = [f"{root}/run/io/{self.id}.{name}" for name in STREAMS]

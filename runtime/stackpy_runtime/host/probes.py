@@ -94,11 +94,11 @@ class Watch:
     def __init__(
         self,
         live: Live,
+        probe: Probe,
         run: Callable[[Live, list[str], float], Verdict],
         changed: Callable[[Live, Health, str], None],
     ) -> None:
-        self.live, self.run, self.changed = live, run, changed
-        self.probe: Probe = live.config["healthcheck"]
+        self.live, self.probe, self.run, self.changed = live, probe, run, changed
 
     def ask(self, network: int) -> Verdict:
         """One probe."""

@@ -16,7 +16,7 @@ import time
 
 from stackpy_runtime.container import cgroups, ranges, state
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host import launch
+from stackpy_runtime.host import checks, launch
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
@@ -160,7 +160,7 @@ class Supervisor:
         ours = {child["ref"] for child in children if child["kind"] == "container"}
         known = {}
         for container in self.store.containers():
-            live = Live(self.store.root.path, container)
+            live = Live(self.store.root.path, container, checks.of_container(self.store, container))
             known[live.id] = live
             self.lifecycle.lives[live.id] = live
         for child in children:

@@ -168,6 +168,7 @@ OPTIONS = [
     Option("--health-timeout", metavar="SECONDS", convert=seconds, help="of one check"),
     Option("--health-retries", metavar="NUMBER", convert=whole, help="failures in a row that make it unhealthy"),
     Option("--health-start-period", metavar="SECONDS", convert=seconds, help="in which failures don't count"),
+    Option("--no-healthcheck", help="not even the image's"),
 ]
 
 ARGUMENTS = [
