@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Progress,
         Recipe,
         Secret,
+        Unlike,
         Volume,
     )
     from stackpy_runtime.store.store import Store
@@ -262,6 +263,23 @@ class Engine(ImageVerbs, RegistryVerbs):
                     progress=progress,
                     options=options,
                 )
+
+    def verify_build(
+        self,
+        source: ImageSource,
+        recipe: Recipe,
+        image: Image,
+        *,
+        progress: Callable[[Progress], None],
+        options: BuildOptions | None = None,
+    ) -> list[Unlike]:
+        """Makes the steps of a built image once more, keeps nothing, and returns the files that differ."""
+        from stackpy_runtime.build.shortage import explained
+        from stackpy_runtime.build.verifying import verify
+
+        store, plain = self._writable(), self._plain_sources.get(recipe["id"]) or self._plain(source)
+        with explained(store):
+            return verify(store, plain, recipe, image, runner=self._run_step, progress=progress, options=options or {})
 
     def _cache_place(self, name: str) -> Place:
         """What `cache_from` and `cache_to` of a build call so."""

@@ -349,6 +349,15 @@ class BuildOptions(TypedDict, total=False):
     cache_to: list[str]  # where to bring this one's
 
 
+class Unlike(TypedDict):
+    """A file that a step made otherwise when it was made once more."""
+
+    step: str
+    line: str
+    path: str  # absolute
+    what: str  # "content", "size 3, then 4", "only the first time"
+
+
 class RunMount(TypedDict):
     """A `--mount` of a RUN step; only what its type knows is present, as the Dockerfile reference lists it.
 

@@ -85,6 +85,19 @@ def build(
     return image
 
 
+def carry_out(
+    store: Store,
+    source: ImageSource,
+    recipe: Recipe,
+    runner: Runner,
+    progress: Report,
+    options: BuildOptions,
+    results: Results,
+) -> None:
+    """Walks through a recipe as a build does, records no image, and leaves to `results` what becomes of each layer."""
+    _Build(store, source, recipe, runner, progress, options, results).run()
+
+
 def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None:
     """The image of the recipe when it is in the store, with all its layers; the latest, where it was built afresh."""
     made = [image for image in store.images() if image["recipe"] == recipe["id"]]
@@ -178,11 +191,12 @@ class _Build:
         runner: Runner,
         progress: Report,
         options: BuildOptions,
+        results: Results | None = None,
     ) -> None:
         self.store, self.runner, self.options = store, runner, options
         self._source, self._recipe, self._tell = source, recipe, progress
         self._telling, self._guard = Lock(), Lock()
-        self.results = Results(store, self.progress, fresh=bool(options.get("no_cache")))
+        self.results = results or Results(store, self.progress, fresh=bool(options.get("no_cache")))
         self.contexts: dict[str, Context] = {}
         self._tasks: dict[str, _Task] = {}
         self.failed = False

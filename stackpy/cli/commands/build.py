@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
     "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress on_failure"
-    " cache_from cache_to"
+    " cache_from cache_to verify"
 ).split()
 
 
@@ -160,7 +160,30 @@ def _make(context: Context, arguments: Any, source: dict[str, Any], options: dic
         print(made["id"])
     else:
         stacks.say(context, f"built {' '.join([*arguments.tag, made['id']])}")
-    return 0
+    return _verify(context, arguments, source, options) if arguments.verify else 0
+
+
+def _verify(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any]) -> int:
+    """Makes each step once more; prints what differs then, and fails for it."""
+    from stackpy.engines.provisioning import BuildEvents
+
+    options = {key: value for key, value in options.items() if key in ("secrets", "ssh", "allow")}
+    with _progress(context, arguments.progress) as report:
+        unlike = context.engine().image_verify(source, options=options, report=BuildEvents("again", report))
+    if context.json:
+        terminal.print_json(unlike)
+        return 1 if unlike else 0
+    step = ""
+    for each in unlike:
+        place = f"{each['line']}: {each['step']}"
+        if place != step:
+            print(place)
+            step = place
+        print(f"  {each['path']}: {each['what']}")
+    count = len(unlike)
+    said = f"{count} file{'' if count == 1 else 's'} differed" if count else "every step made the same files again"
+    stacks.say(context, said)
+    return 1 if unlike else 0
 
 
 def _write(path: str, text: str) -> None:
@@ -233,6 +256,7 @@ COMMAND = Command(
         Option("--progress", metavar="STYLE", choices=("auto", "plain", "quiet"), default="auto", help="what is shown"),
         Option("--allow", metavar="WHAT", many=True, help="security.insecure or network.host, for RUN"),
         Option("--on-failure", metavar="WHAT", choices=("shell",), help="`shell`: open one where a RUN step fails"),
+        Option("--verify", help="make every step once more and list the files that differ"),
         Option("--check", help="print the Dockerfile's warnings and build nothing"),
         Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
         LOCK_TIMEOUT,
@@ -258,6 +282,7 @@ COMMAND = Command(
         ("stackpy build --on-failure shell .", "look around where a step fails"),
         ("stackpy build -t tool https://github.com/me/tool.git#main:cli", "a folder of a repository"),
         ("stackpy build --cache-from ci-cache --cache-to ci-cache .", "a CI machine that begins empty, as if warm"),
+        ("stackpy build --verify .", "does the same Dockerfile give the same image?"),
         ("stackpy build - < Dockerfile", "a Dockerfile that copies nothing"),
         ("stackpy build", "every image of the stack; what is built already costs nothing"),
         ("stackpy build web", "one of them"),
