@@ -86,7 +86,7 @@ def test_a_replacement_that_does_not_get_well_leaves_the_other_replicas() -> Non
     with pytest.raises(StackpyError) as caught:
         perform(engine, Action.REPLACE, wanted, generation=2)
     assert (caught.value.message, caught.value.hint) == (
-        "started of shop-web-1 failed\n  | last words of shop-web-1", "mend it"
+        "healthy of shop-web-1 failed\n  | last words of shop-web-1", "mend it"
     )  # fmt: skip
     assert states(engine)["shop-web-2"] == ("running", "r1")
 
