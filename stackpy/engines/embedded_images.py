@@ -164,7 +164,7 @@ class EmbeddedImages:
         """See ImageEngine."""
         engine = self._engine
         recipe = engine.resolve(source)
-        image = engine.build(source, recipe, key="", tags=[], labels={}, progress=report)
+        image = engine.build(source, recipe, key="", tags=[], labels={}, progress=lambda event: None)
         found: list[Document] = engine.verify_build(source, recipe, image, progress=report, options=options)
         return found
 
