@@ -206,7 +206,7 @@ def test_a_secret_is_a_file_or_a_variable(lab: Lab) -> None:
     required: Any = [{"type": "secret", "id": "token", "target": "/t", "required": True}]
     with pytest.raises(NotFound, match="secret `token`") as caught:
         build(lab, run("echo 2", mounts=required, **FREE))
-    assert caught.value.hint == "add `--secret id=token,src=FILE`"
+    assert caught.value.hint == "add `--secret id=token,src=FILE`, or declare it in the stack"
 
 
 def test_the_value_of_a_secret_does_not_count(lab: Lab) -> None:

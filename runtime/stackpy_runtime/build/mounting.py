@@ -234,7 +234,7 @@ class _Ready:
             if mount.get("required"):
                 raise NotFound(
                     f"the build was not given the secret `{mount['id']}`",
-                    hint=f"add `--secret id={mount['id']},src=FILE`",
+                    hint=f"add `--secret id={mount['id']},src=FILE`, or declare it in the stack",
                 )
             return None
         if "env" in mount:

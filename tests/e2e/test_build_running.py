@@ -1,4 +1,4 @@
-"""A RUN step that fails: what is said of it, and the shell that opens there."""
+"""RUN steps from the command line: what a failing one says, the shell that opens there, secrets of a stack."""
 
 from __future__ import annotations
 
@@ -48,6 +48,22 @@ def test_a_shell_opens_in_exactly_that_state(box: Any, tmp_path: Path) -> None:
     os.close(terminal)
     assert "[blue round /srv 0]" in seen
     assert "begun\r\nin-cache\r\nhush" in seen
+
+
+def test_a_step_of_a_stack_sees_its_secret(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "stack.py").write_text(
+        "from stackpy import BuildMount, Container, Image, Secret, Stack\n"
+        "Stack('hushed')\n"
+        "Secret('token', env='TOKEN')\n"
+        "step = 'test $(cat /run/secrets/token) = $VALUE-of-it && ls /run/secrets > /seen'\n"
+        "mounts = [BuildMount.secret('token', required=True), BuildMount.secret('token', env='SAME')]\n"
+        "image = Image('box').env({'VALUE': 'hush'}).run(step, mounts=mounts, network='none')\n"
+        "Container('web', image=image)\n"
+    )
+    failed = box("build", cwd=tmp_path, code=1)
+    assert "token" in failed.stderr
+    box("build", cwd=tmp_path, environment={"TOKEN": "hush-of-it"})
+    assert box("run", "--rm", "hushed/web", "cat", "/seen").stdout == "token\n"
 
 
 def read_until(terminal: int, text: str) -> str:
