@@ -117,7 +117,7 @@ class Stager:
     def place(self, layer_id: str, received: Received) -> None:
         """Makes what was received the next layer."""
         if received.entries is not None:
-            self._index(layer_id, received.path, received.tar, received.entries, lambda: None)
+            self._index(layer_id, received.path, received.tar, _let_go(received.entries), lambda: None)
         else:
             self._unpack_kept(layer_id, received.path, received.tar)
 
@@ -179,6 +179,13 @@ class Stager:
         while source.read():
             pass
         self._made[layer_id] = path
+
+
+def _let_go(entries: list[tuple[Entry, int]]) -> Iterator[tuple[Entry, int]]:
+    """The entries in their order; each is forgotten when the next is asked for, since a tree grows meanwhile."""
+    entries.reverse()
+    while entries:
+        yield entries.pop()
 
 
 class TarLayer:
