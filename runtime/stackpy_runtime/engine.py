@@ -197,12 +197,8 @@ class Engine(ImageVerbs, RegistryVerbs):
         return self._remote_config(base) if found is None else found
 
     def _local_config(self, base: Base) -> ImageConfig | None:
-        from stackpy_runtime.errors import NotFound
-
-        try:
-            return self.store.image(base["reference"])["config"]
-        except NotFound:
-            return None
+        found = self._held(base["reference"], base.get("platform", ""))
+        return None if found is None else found["config"]
 
     def built(self, ids: Iterable[str]) -> set[str]:
         """Those of these step IDs whose result is in the store."""

@@ -21,6 +21,8 @@ class RegistryVerbs:
     root: str
     registries: Mapping[str, Mapping[str, Any]] = {}
     """What a stack says of registries, by host: mirrors, ca, insecure; set before the first use."""
+    pins: Mapping[str, Mapping[str, str]] = {}
+    """Reference, as it is written or with its tag → platform → the manifest's digest that is taken for the tag."""
     _connections: Connections | None = None
     _found: dict[tuple[str, str], Found]
     _configs: dict[str, ImageConfig]
@@ -34,6 +36,9 @@ class RegistryVerbs:
         def _writable(self) -> Store:
             """The store, created when there is none."""
 
+        def _plain(self, source: ImageSource) -> ImageSource:
+            """A source with what its Dockerfiles say in their places."""
+
     @property
     def _registry(self) -> Connections:
         if self._connections is None:
@@ -41,6 +46,19 @@ class RegistryVerbs:
 
             self._connections = Connections(self.root, self.registries)
         return self._connections
+
+    def configure(
+        self,
+        *,
+        registries: Mapping[str, Mapping[str, Any]] | None = None,
+        pins: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Takes what a stack says: `registries` and `pins` as above; None leaves what is."""
+        if registries is not None and registries != self.registries:
+            self.registries, self._connections = registries, None
+        if pins is not None and pins != self.pins:
+            self.pins = pins
+            self.__dict__.pop("_found", None)
 
     def pull(
         self,
@@ -103,7 +121,11 @@ class RegistryVerbs:
 
     def registry_digest(self, reference: str, *, platform: str = "") -> str:
         """The digest of the manifest that a reference names in its registry, for a platform; raises NotFound."""
-        return self._look_up(reference, platform).manifest.digest
+        from stackpy_runtime.image import references
+        from stackpy_runtime.image.registry import choosing, looking
+
+        found = looking.find(self._registry, references.parse(reference), choosing.parse(platform))
+        return found.manifest.digest
 
     def published_digest(self, reference: str) -> str:
         """The digest that a tag has in its registry now; "" where there is none. One request."""
@@ -142,15 +164,56 @@ class RegistryVerbs:
 
         source: without Dockerfiles
         """
+        wanted = dict.fromkeys(_images(source))
+        return [(reference, platform) for reference, platform in wanted if self._held(reference, platform) is None]
+
+    def bases(self, source: ImageSource) -> list[dict[str, Any]]:
+        """The images that a source takes from registries: {reference, platform, runs_on, digest, missing, differs}.
+
+        source: Dockerfiles in it are read
+        platform: as it was asked for, or ""; runs_on: `linux/amd64`, what is meant by it
+        digest: the manifest's; "" for an image that came from no registry
+        missing: whether it is to be pulled; differs: since the store has another than the one that is pinned
+        """
+        from stackpy_runtime.image.registry import choosing
+
+        found = []
+        for reference, platform in dict.fromkeys(_images(self._plain(source))):
+            pinned, image = self._pin(reference, platform), self._held(reference, platform)
+            if image is None:
+                digest = pinned or self._look_up(reference, platform).manifest.digest
+            else:
+                digest = image.get("manifest", "") if image.get("origins") else ""
+            row = {"reference": reference, "platform": platform, "runs_on": str(choosing.parse(platform))}
+            differs = image is None and bool(pinned) and self._named(reference) is not None
+            found.append({**row, "digest": digest, "missing": image is None, "differs": differs})
+        return found
+
+    def _held(self, reference: str, platform: str) -> Image | None:
+        """The store's image of this name, unless another is pinned."""
+        image = self._named(reference)
+        pin = self._pin(reference, platform) if image is not None else ""
+        if image is None:
+            return None
+        return image if not pin or any(name.endswith(f"@{pin}") for name in image.get("origins", ())) else None
+
+    def _named(self, reference: str) -> Image | None:
         from stackpy_runtime.errors import NotFound
 
-        found: dict[tuple[str, str], None] = {}
-        for reference, platform in _images(source):
-            try:
-                self.store.image(reference)
-            except NotFound:
-                found[reference, platform] = None
-        return list(found)
+        try:
+            return self.store.image(reference)
+        except NotFound:
+            return None
+
+    def _pin(self, reference: str, platform: str) -> str:
+        if not self.pins or "@" in reference:
+            return ""
+        from stackpy_runtime.image.registry import choosing
+        from stackpy_runtime.store.images import with_tag
+
+        found = self.pins.get(reference) or self.pins.get(with_tag(reference)) or {}
+        wanted = choosing.parse(platform)
+        return found.get(str(wanted)) or found.get(f"{wanted.os}/{wanted.architecture}", "")
 
     def _look_up(self, reference: str, platform: str) -> Found:
         from stackpy_runtime.image import references
@@ -159,7 +222,10 @@ class RegistryVerbs:
         known = self.__dict__.setdefault("_found", {})
         key = (reference, platform)
         if key not in known:
-            known[key] = looking.find(self._registry, references.parse(reference), choosing.parse(platform))
+            parsed = references.parse(reference)
+            pin = self._pin(reference, platform)
+            asked = parsed._replace(digest=pin) if pin else parsed
+            known[key] = looking.find(self._registry, asked, choosing.parse(platform))
         found: Found = known[key]
         return found
 
@@ -187,7 +253,7 @@ class RegistryVerbs:
         """Pulls what a build of `source` needs, as it was when the source was resolved."""
         for reference, platform in self.missing_bases(source):
             found = self._look_up(reference, platform)
-            digest = "" if found.reference.digest else found.manifest.digest
+            digest = "" if "@" in reference else found.manifest.digest
             progress({"kind": "state", "text": f"pulling {reference}"})
             self.pull(reference, platform=platform, digest=digest, progress=progress)
 

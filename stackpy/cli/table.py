@@ -18,6 +18,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("destroy", "destroy", "COMMAND"),
             ("output", "output", "COMMAND"),
             ("build", "build", "COMMAND"),
+            ("lock", "lock", "COMMAND"),
             ("watch", "watch", "COMMAND"),
             ("reconcile", "reconcile", "COMMAND"),
             ("ls", "ls", "COMMAND"),

@@ -65,12 +65,18 @@ class Spec(NamedTuple):
 
 
 class StackSpec(NamedTuple):
-    """All that one stack file declares."""
+    """All that one stack file declares.
+
+    pins: what stackpy.lock says: reference → platform → digest
+    registries: what stackpy.toml says of registries, by host
+    """
 
     name: str
     resources: Mapping[str, Spec]  # by address, in the order of declaration
     outputs: Mapping[str, Any]
     folder: str  # of the stack file; relative paths were resolved against it
+    pins: Mapping[str, Mapping[str, str]] = {}
+    registries: Mapping[str, Mapping[str, Any]] = {}
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

@@ -221,6 +221,9 @@ class ImageEngine(Protocol):
     def logout(self, registry: str) -> bool:
         """Forgets the password for a registry; returns whether there was one."""
 
+    def registry_digest(self, name: str, platform: str) -> str:
+        """The digest of the manifest that a name has in its registry now, for a platform."""
+
     def registry_tags(self, name: str) -> list[str]:
         """The tags of a repository in its registry."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
-    from stackpy.planning.plan import Change, Desired, Observation, Recipe
+    from stackpy.planning.plan import Change, Desired, Observation, Pull, Recipe
     from stackpy_runtime.engine import Engine
 
     Document = dict[str, Any]
@@ -67,11 +67,15 @@ class EmbeddedEngine(EmbeddedImages):
         problems: list[Problem] = []
         recipes: dict[str, Recipe] = {}
         fingerprints: dict[str, str] = {}
+        pulls: dict[str, tuple[Pull, ...]] = {}
+        locked: dict[str, dict[str, str]] = {}
         held: set[str] | None = None
+        self._engine.configure(registries=stack.registries, pins=stack.pins)
         for spec in stack.resources.values():
             try:
                 if spec.kind == "image":
                     recipes[spec.address] = observation.recipe(self._engine.resolve(spec.fields["source"]))
+                    pulls[spec.address] = observation.pulls(self._engine.bases(spec.fields["source"]), locked)
                 elif spec.kind == "secret":
                     value = secrets.get(spec.name)
                     if value is not None:
@@ -93,8 +97,8 @@ class EmbeddedEngine(EmbeddedImages):
                 problems.append(Problem(error.message, error.location or spec.location, error.hint))
         if problems:
             raise StackFileError(problems)
-        self._resolved[stack.name] = frozenset(step.id for recipe in recipes.values() for step in recipe.steps)
-        return Desired(stack, recipes, fingerprints)
+        self._resolved[stack.name] = frozenset().union(*(recipe.step_ids for recipe in recipes.values()))
+        return Desired(stack, recipes, fingerprints, pulls, locked)
 
     def observe(self, stack: str) -> Observation:
         """See StackEngine."""
@@ -111,7 +115,7 @@ class EmbeddedEngine(EmbeddedImages):
             for key, document in engine.recipes(f"{stack}/").items()
             if document["id"] in present
         }
-        steps = {step.id for recipe in recipes.values() for step in recipe.steps}
+        steps = frozenset[str]().union(*(recipe.step_ids for recipe in recipes.values()))
         numbers = generations.numbers(self.root, stack)
         resources = observation.resources(
             stack,
@@ -135,6 +139,7 @@ class EmbeddedEngine(EmbeddedImages):
             images=recipes,
             built=frozenset(engine.built(steps | self._resolved.get(stack, frozenset()))),
             tags=observation.tags(images),
+            published=observation.published(images),
         )
 
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
@@ -147,7 +152,13 @@ class EmbeddedEngine(EmbeddedImages):
         if kind == "image":
             if change.action is Action.DELETE:
                 raise StackpyError("images are removed by `destroy --images` and `image rm` alone")
-            image = provisioning.build(engine, change, desired, report)
+            if change.action is Action.PULL:
+                provisioning.pull(engine, change, desired, report)
+                return
+            if change.action is Action.PUSH:
+                provisioning.push(engine, change, self._image_id(desired, change.address), report)
+                return
+            image = provisioning.build(engine, change, desired, secrets, report)
             self._built = True
             self._image_ids[desired.recipes[change.address].id] = image
         elif kind == "network":

@@ -106,6 +106,11 @@ class EmbeddedImages:
         """See ImageEngine."""
         return bool(self._engine.logout(registry))
 
+    def registry_digest(self, name: str, platform: str) -> str:
+        """See ImageEngine."""
+        digest: str = self._engine.registry_digest(name, platform=platform)
+        return digest
+
     def registry_tags(self, name: str) -> list[str]:
         """See ImageEngine."""
         tags: list[str] = self._engine.registry_tags(name)

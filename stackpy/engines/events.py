@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """Progress of one change: kind is started, step, output, waiting, done, failed or skipped; text is one line."""
+    """Progress of one change; text is one line.
+
+    kind: started, step, output, waiting, done, failed or skipped; transfer: how far a download is, for a live view
+    """
 
     address: str
     kind: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.references import with_tag
 from stackpy.engines import labels
 from stackpy.engines.translation import container_fields
-from stackpy.planning.plan import Observed, Recipe, RecipeStep, Replica
+from stackpy.planning.plan import Observed, Pull, Recipe, RecipeStep, Replica
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def resources(
 def recipe(document: Document) -> Recipe:
     """The engine's recipe in the planner's types."""
     steps = tuple(RecipeStep(step["id"], step["text"], step["line"], step["inputs"]) for step in document["steps"])
-    return Recipe(document["id"], steps)
+    stages = {name: recipe(stage) for name, stage in document.get("stages", {}).items()}
+    return Recipe(document["id"], steps, stages)
 
 
 def tags(images: Iterable[Document]) -> dict[str, str]:
@@ -75,6 +77,30 @@ def tags(images: Iterable[Document]) -> dict[str, str]:
         for reference in image["references"]:
             found[reference] = found[reference.removesuffix(":latest")] = image["recipe"] or image["id"]
     return found
+
+
+def published(images: Iterable[Document]) -> dict[str, str]:
+    """Reference, in each of its spellings → recipe ID or image ID that was last pushed there from this store."""
+    found: dict[str, str] = {}
+    for image in images:
+        for name in image.get("published", ()):
+            short = name.removeprefix("docker.io/").removeprefix("library/")
+            for spelling in (name, short):
+                found[spelling] = found[spelling.removesuffix(":latest")] = image["recipe"] or image["id"]
+    return found
+
+
+def pulls(bases: Iterable[Document], locked: dict[str, dict[str, str]]) -> tuple[Pull, ...]:
+    """What of an image's bases is to be fetched; adds what each of them is to `locked`."""
+    wanted = []
+    for base in bases:
+        reference, digest = base["reference"], base["digest"]
+        if digest and "@" not in reference:
+            locked.setdefault(with_tag(reference), {})[base["runs_on"]] = digest
+        if base["missing"]:
+            why = "stackpy.lock names another digest" if base["differs"] else ""
+            wanted.append(Pull(reference, base["platform"], "" if "@" in reference else digest, why))
+    return tuple(wanted)
 
 
 def seconds(date: str) -> float:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Desired, Recipe
 
 
-def build(engine: Facade, change: Change, desired: Desired, report: Report) -> str:
+def build(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, report: Report) -> str:
     """Builds an image that is not in the store, or names one that is; returns its ID."""
+    from stackpy.engines import building
+
     spec = desired.stack.resources[change.address]
     recipe = desired.recipes[change.address]
     image = engine.build(
@@ -35,8 +37,21 @@ def build(engine: Facade, change: Change, desired: Desired, report: Report) -> s
         tags=image_tags(desired.stack.name, spec),
         labels={},
         progress=BuildEvents(change.address, report),
+        options=building.options(spec.fields["source"], desired.stack, secrets),
     )
     return str(image["id"])
+
+
+def pull(engine: Facade, change: Change, desired: Desired, report: Report) -> None:
+    """Fetches an image that another stands on, or that is used as it comes; the one that the plan was made with."""
+    wanted = next(each for each in desired.pulls[change.address] if each.reference == change.note)
+    events = TransferEvents(change.address, report)
+    engine.pull(wanted.reference, platform=wanted.platform, digest=wanted.digest, policy="missing", progress=events)
+
+
+def push(engine: Facade, change: Change, image: str, report: Report) -> None:
+    """Gives an image to the registry that the change's note names."""
+    engine.push(image, change.note, progress=TransferEvents(change.address, report))
 
 
 def image_key(stack: str, address: str) -> str:
@@ -59,7 +74,9 @@ def _path(name: str) -> str:
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """A recipe as the engine's document."""
-    return {"id": recipe.id, "steps": [{**step._asdict(), "inputs": dict(step.inputs)} for step in recipe.steps]}
+    steps = [{**step._asdict(), "inputs": dict(step.inputs)} for step in recipe.steps]
+    stages = {name: recipe_document(stage) for name, stage in recipe.stages.items()}
+    return {"id": recipe.id, "steps": steps, **({"stages": stages} if stages else {})}
 
 
 class BuildEvents:
@@ -91,6 +108,25 @@ class BuildEvents:
         shown = line.rstrip("\r").rpartition("\r")[2]
         if shown.strip():
             self.report(Event(self.address, "output", shown))
+
+
+class TransferEvents:
+    """Turns the progress of a pull or a push into events."""
+
+    def __init__(self, address: str, report: Report) -> None:
+        self.address, self.report = address, report
+
+    def __call__(self, progress: Document) -> None:
+        text = str(progress["text"])
+        if "total" not in progress:
+            self.report(Event(self.address, "output", text))
+            return
+        done, total = int(progress["done"]), int(progress["total"])
+        whole = f"{total / 1e6:.1f} MB"
+        if done < total:
+            self.report(Event(self.address, "transfer", f"{text}: {done / 1e6:.1f} of {whole}"))
+        else:
+            self.report(Event(self.address, "output", f"{text}: {whole}"))
 
 
 def network(engine: Facade, change: Change, desired: Desired, generation: int) -> None:

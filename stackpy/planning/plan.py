@@ -76,10 +76,19 @@ class RecipeStep(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """An image known before it is built."""
+    """An image known before it is built.
+
+    stages: the others that it stands on or takes files from, by name, those first on which others stand
+    """
 
     id: str
     steps: tuple[RecipeStep, ...]
+    stages: Mapping[str, Recipe] = {}
+
+    @property
+    def step_ids(self) -> frozenset[str]:
+        """The IDs of all steps, of its stages too."""
+        return frozenset(step.id for each in (self, *self.stages.values()) for step in each.steps)
 
 
 class Pull(NamedTuple):
@@ -101,12 +110,14 @@ class Desired(NamedTuple):
     recipes: by image address
     fingerprints: keyed HMAC of each secret's value, by secret address; absent where the source has no value now
     pulls: what is to be fetched before an image can be built, or used, by image address
+    locked: what the images of registries are: reference → platform → digest
     """
 
     stack: StackSpec
     recipes: Mapping[str, Recipe]
     fingerprints: Mapping[str, str]
     pulls: Mapping[str, tuple[Pull, ...]] = {}
+    locked: Mapping[str, Mapping[str, str]] = {}
 
 
 class Replica(NamedTuple):

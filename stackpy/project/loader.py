@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 # not lazy: the stack file would import them while no byte code may be written
+from stackpy import pins
 from stackpy.dsl import assemble, containers, variables  # noqa: F401
 from stackpy.dsl.session import Session, activate
 from stackpy.dsl.values import normal_stack_name
@@ -92,6 +93,7 @@ def _find(file: str | None, folder: str, environment: str | None, recorder: Reco
     path = path or os.path.normpath(os.path.join(chosen.folder, chosen.file))
     recorder.files.setdefault(path)
     recorder.files.setdefault(toml)
+    recorder.files.setdefault(os.path.join(os.path.dirname(path), pins.FILE))
     if not os.path.isfile(path):
         hint = "`stackpy init` writes one, `-f FILE` names another"
         raise StackpyError(f"no stack file {path}", hint=hint)
@@ -123,6 +125,7 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
     inputs = recorder.inputs()
     if session.findings:
         raise StackFileError(_problems(session, path, source), inputs.paths)
+    stack = stack._replace(pins=pins.read(stack.folder), registries=chosen.registries)
     secrets = {spec.name: dict(spec.fields["source"]) for spec in stack.resources.values() if spec.kind == "secret"}
     return Loaded(stack, SecretValues(secrets, stack.folder), inputs, chosen)
 

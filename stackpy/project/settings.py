@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     path: stackpy.toml's, or "" where there is none
     sources: the keys under which each of `vars` stands in the file
     cache_keep: bytes to which the build cache keeps; None: the engine's default
+    registries: host → mirrors, ca (absolute), insecure
     """
 
     folder: str
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     publish: str = "127.0.0.1"
     sources: Mapping[str, tuple[str, ...]] = {}
     cache_keep: int | None = None
+    registries: Mapping[str, Mapping[str, Any]] = {}
 
 
 def settings(folder: str = "", environment: str | None = None) -> Settings:
@@ -116,7 +118,7 @@ class _Reader:
 
     def _table(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        known = ("name", "file", "engine", "vars", "network", "cache", *(() if path else ("env",)))
+        known = ("name", "file", "engine", "vars", "network", "cache", "registries", *(() if path else ("env",)))
         for key, value in table.items():
             where = (*path, key)
             if key not in known:
@@ -137,6 +139,8 @@ class _Reader:
                 result[key] = value
             elif key == "cache":
                 result |= self._cache(value, where)
+            elif key == "registries":
+                result[key] = {host: self._registry(table, (*where, host)) for host, table in value.items()}
             else:
                 result |= self._network(value, where)
         return result
@@ -154,6 +158,31 @@ class _Reader:
                 result["cache_keep"] = size(value)
             except Invalid as invalid:
                 self._report(f"`{'.'.join(where)}` {invalid.message}", where, invalid.hint)
+        return result
+
+    def _registry(self, table: object, path: tuple[str, ...]) -> dict[str, Any]:
+        """What is set of one registry; a relative `ca` is beside this file."""
+        name = f'registries."{path[-1]}"'
+        if not isinstance(table, dict):
+            self._report(f"`{name}` must be a table", path, f"write [{name}]")
+            return {}
+        result: dict[str, Any] = {}
+        for key, value in table.items():
+            where = (*path, key)
+            if key == "mirrors" and isinstance(value, list) and all(isinstance(one, str) and one for one in value):
+                result[key] = value
+            elif key == "mirrors":
+                self._report(f"`{name}.mirrors` must be a list of hosts or URLs, not {show(value)}", where)
+            elif key == "ca" and isinstance(value, str) and value:
+                result[key] = os.path.join(os.path.dirname(self._path), value)
+            elif key == "ca":
+                self._report(f"`{name}.ca` must be the path of a file, not {show(value)}", where)
+            elif key == "insecure" and isinstance(value, bool):
+                result[key] = value
+            elif key == "insecure":
+                self._report(f"`{name}.insecure` must be true or false, not {show(value)}", where)
+            else:
+                self._report(f"unknown setting `{name}.{key}`", where, meant(key, ["mirrors", "ca", "insecure"]))
         return result
 
     def _network(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

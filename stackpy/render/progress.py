@@ -44,6 +44,8 @@ class LineProgress:
 
     def __call__(self, event: Event) -> None:
         """Writes the event."""
+        if event.kind == "transfer":
+            return  # many, and each is old when it is read
         with self._lock:
             line = f"{event.address}: {describe(event)}{_elapsed(event, self._began)}"
             # whole lines, whatever other threads write

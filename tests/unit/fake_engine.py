@@ -119,6 +119,25 @@ class FakeEngine:
     def built(self, ids: Any) -> set[str]:
         return {step["id"] for recipe in self.known_recipes.values() for step in recipe["steps"]} & set(ids)
 
+    def configure(self, *, registries: Document, pins: Document) -> None:
+        self._do("configure", " ".join(pins))
+
+    def bases(self, source: Document) -> list[Document]:
+        return list(source.get("bases", []))
+
+    def pull(self, reference: str, *, platform: str, policy: str, digest: str, progress: Any) -> Document:
+        self._do("pull", f"{reference} {digest}")
+        progress({"kind": "download", "text": "layer 1 of 1", "done": 1000000, "total": 2000000})
+        progress({"kind": "download", "text": "layer 1 of 1", "done": 2000000, "total": 2000000})
+        image = {"id": f"sha256:{digest}", "recipe": "", "references": [reference]}
+        self.stored.append(image)
+        return image
+
+    def push(self, image: str, reference: str, *, progress: Any) -> str:
+        self._do("push", f"{image} {reference}")
+        progress({"kind": "state", "text": "layer 1 of 1: already there"})
+        return "sha256:pushed"
+
     def resolve(self, source: Document) -> Document:
         if "fails" in source:
             raise StackpyError(source["fails"], hint="mend it")

@@ -157,7 +157,7 @@ Secret("t", env="TOKEN")
             str(tmp_path / name)
             for name in [
                 "stack.py", ".dockerignore", "a.j2", "b.txt",  "data.json", "note.txt", "one.txt",
-                "secret.txt", "stackpy.toml", "web.env",
+                "secret.txt", "stackpy.lock", "stackpy.toml", "web.env",
             ]
         ),
         tuple(str(tmp_path / name) for name in ["globs", "listed", "src"]),
@@ -172,7 +172,7 @@ def test_a_failed_load_tells_what_it_had_read(tmp_path: Path) -> None:
         load_text(
             tmp_path, "import part\nFile('x', mode='9')\nContainer('a', image='b', env_file='none')", {"part.py": ""}
         )
-    assert names_below(tmp_path, caught.value.paths) == ["stack.py", "none", "stackpy.toml", "part.py"]
+    assert names_below(tmp_path, caught.value.paths) == ["stack.py", "none", "stackpy.lock", "stackpy.toml", "part.py"]
 
 
 def test_modules_are_read_anew_by_each_load(tmp_path: Path) -> None:

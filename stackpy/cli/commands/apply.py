@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import stacks
+from stackpy.cli import locking, stacks
 from stackpy.cli.commands.plan import TARGET
 from stackpy.cli.grammar import Command, Option
 from stackpy.cli.quantities import seconds
@@ -31,6 +31,8 @@ def run(context: Context, arguments: Any) -> int:
         if planned.plan.changes:
             stacks.agree("apply this plan?", arguments.yes)
             code = _execute(context, planned, arguments)
+        if code == 0:
+            locking.keep(planned.desired)
     if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
 

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stackpy.cli.context import Context
+    from stackpy.cli.context import Context, Planned
+    from stackpy.planning.plan import Plan
 
 CHANGES = 2  # the exit code of --detailed-exitcode when there are any
 TARGET = Option(
@@ -22,8 +23,21 @@ TARGET = Option(
 def run(context: Context, arguments: Any) -> int:
     """Prints the plan; touches nothing."""
     planned = context.plan(arguments.target)
+    if arguments.check_updates:
+        planned.plan = _with_news(context, planned)
     show(planned.plan, as_json=context.json)
     return CHANGES if arguments.detailed_exitcode and planned.plan.changes else 0
+
+
+def _with_news(context: Context, planned: Planned) -> Plan:
+    """The plan with a note for each image whose tag names another one in its registry by now."""
+    from stackpy.cli import locking
+
+    news = [
+        f"{locking.moved_text(*one)} in its registry; `stackpy lock --update {one[0]}` takes it"
+        for one in locking.moved(context, planned.desired)
+    ]
+    return planned.plan._replace(notes=(*planned.plan.notes, *news))
 
 
 def show(plan: Any, *, as_json: bool) -> None:
@@ -43,9 +57,14 @@ COMMAND = Command(
     "Show what apply would change, and why",
     run,
     stack=True,
-    options=[TARGET, Option("--detailed-exitcode", help="exit with 2 when there are changes")],
+    options=[
+        TARGET,
+        Option("--detailed-exitcode", help="exit with 2 when there are changes"),
+        Option("--check-updates", help="ask the registries whether tags name other images by now"),
+    ],
     examples=[
         ("stackpy plan", "compares stack.py with what really runs"),
+        ("stackpy plan --check-updates", "what `stackpy lock --update` would move"),
         ("stackpy plan -e production --format json", "for programs"),
     ],
 )

@@ -58,6 +58,11 @@ def push(
     run = _Push(store, client, reference, image, progress)
     document = run.as_it_came() or run.as_ours()
     client.put_manifest(reference.repository, reference.tag, document)
+    for other in store.images():
+        # Who looks for what a reference names in its registry finds one image.
+        if other["id"] != image["id"] and reference.canonical in other.get("published", {}):
+            del other["published"][reference.canonical]
+            store.put_image(other)
     now = store.image(image["id"])
     now["published"] = {**now.get("published", {}), reference.canonical: document.digest}
     now["origins"] = list(dict.fromkeys([f"{reference.name}@{document.digest}", *now.get("origins", [])]))

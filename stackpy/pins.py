@@ -1,0 +1,94 @@
+"""stackpy.lock: what tags meant, as digests, when the stack was first applied.
+
+    [images."debian:bookworm"]
+    "linux/amd64" = "sha256:…"
+
+It lies beside the stack file and belongs into version control: whoever applies the stack gets the same images, whatever
+the tags name by then. It is written by `apply` for what is not in it yet, and moved by `stackpy lock --update` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from stackpy.errors import StackFileError, StackpyError
+from stackpy.problems import Location, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Pins = Mapping[str, Mapping[str, str]]
+
+FILE = "stackpy.lock"
+_HEAD = "# Digests of the images that this stack stands on; `stackpy lock --update [NAME]` moves them.\n"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+
+
+def read(folder: str) -> dict[str, dict[str, str]]:
+    """The pins of a stack: reference → platform → digest; {} where there are none. Raises StackFileError."""
+    path = os.path.join(folder, FILE)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StackFileError([Problem(f"cannot read {path}: {(error.strerror or str(error)).lower()}")]) from None
+    import tomllib  # 8 ms, and many stacks have no pins
+
+    try:
+        document = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    images = document.pop("images", {})
+    if document or not isinstance(images, dict):
+        raise _damaged(path, 'it holds tables [images."NAME"] and nothing else')
+    for name, platforms in images.items():
+        if not isinstance(platforms, dict):
+            raise _damaged(path, f"`{name}` must be a table of platforms")
+        for platform, digest in platforms.items():
+            if not isinstance(digest, str) or not re.fullmatch(_DIGEST, digest):
+                raise _damaged(path, f"`{name}`, {platform}: `{digest}` is not a digest")
+    return images
+
+
+def write(folder: str, pins: Pins) -> None:
+    """Replaces the pins of a stack, at once; removes the file where there are none."""
+    path = os.path.join(folder, FILE)
+    try:
+        if not pins:
+            if os.path.exists(path):
+                os.unlink(path)
+            return
+        aside = f"{path}.{os.getpid()}.part"
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text(pins))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise StackpyError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def text(pins: Pins) -> str:
+    """The file's content: the same pins always give the same bytes."""
+    parts = [_HEAD]
+    for name in sorted(pins):
+        parts.append(f'\n[images."{name}"]\n')
+        parts += [f'"{platform}" = "{digest}"\n' for platform, digest in sorted(pins[name].items())]
+    return "".join(parts)
+
+
+def merged(old: Pins, found: Pins) -> dict[str, dict[str, str]]:
+    """The pins with those of `found` that they lack."""
+    result = {name: dict(platforms) for name, platforms in old.items()}
+    for name, platforms in found.items():
+        result[name] = {**platforms, **result.get(name, {})}
+    return result
+
+
+def _damaged(path: str, why: str) -> StackFileError:
+    hint = "mend it, or remove it: the next apply writes it anew"
+    return StackFileError([Problem(f"{FILE} cannot be read: {why}", Location(path, 1), hint)])
