@@ -64,7 +64,8 @@ def inputs(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
         result = {"content": sha256_hex(decoded(step["content"])), "target": _target(config, step["target"])}
         return {**result, "mode": f"{step.get('mode', 0o644):o}", **_owner(step)}
     if kind == "workdir":
-        return {"target": _target(config, step["target"])}
+        user = config.get("User")
+        return {"target": _target(config, step["target"]), **({"user": user} if user else {})}
     if kind in ("env", "label"):
         return dict(step["values"])
     if kind == "user":

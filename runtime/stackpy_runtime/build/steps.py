@@ -76,6 +76,8 @@ def make_layer(place: Place, step: Step, resolved: RecipeStep, staged: str) -> N
 
 
 def _make_folder(place: Place, path: str, staged: str) -> None:
+    """WORKDIR's folder, which belongs to the user that the image has by then, as BuildKit has it."""
     with Merged(place.layers, staged) as view:
-        folder, _ = tree.make_folders(view.root, path)
+        who = copying.owner(view.root, place.config.get("User", ""))
+        folder, _ = tree.make_folders(view.root, path, who)
         os.close(folder)
