@@ -1,0 +1,167 @@
+"""Why each step of an image is made again, or is not: compared with the nearest earlier build."""
+
+from __future__ import annotations
+
+from stackpy.planning.quantities import number, printable
+from stackpy.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Set
+
+    from stackpy.planning.plan import Recipe, RecipeStep
+
+# names of inputs (stackpy_runtime.build.step_inputs) that need other words; the rest are names of files
+_WORDS = {
+    "argv": "its command",
+    "cache": "its cache folders",
+    "content": "its content",
+    "archive": "the archive",
+    "from": "what it takes files from",
+    "image": "the base image",
+    "mode": "its mode",
+    "sources": "which files it takes",
+    "target": "where it puts them",
+    "user": "the user it runs as",
+}
+_BEGINNINGS = {"env ": "the variable ", "url ": "what is at ", "git ": "the commit of ", "<<": "its heredoc "}
+_DIGESTS = ("image", "archive")
+_ARGUMENT = "build argument "
+
+
+class Explained(NamedTuple):
+    """One step: its title, whether its result is there already, and if not, why: one line, "" when it is."""
+
+    title: str
+    cached: bool
+    why: str
+
+    def __str__(self) -> str:
+        if self.cached:
+            return f"cached {self.title}"
+        return f"ran    {self.title}: {self.why}"
+
+
+def explained(recipe: Recipe, earlier: Iterable[Recipe], built: Set[str]) -> tuple[Explained, ...]:
+    """All steps of an image, its stages first.
+
+    earlier: what images were built from; the one that agrees longest from the beginning is compared with
+    built: IDs of the steps whose result is in the store; what a build stands on is always there
+    """
+    known = list(earlier)
+    result: list[Explained] = []
+    for name, stage in recipe.stages.items():
+        result += _chain(stage, known, built, f"[{name}] ")
+    return (*result, *_chain(recipe, known, built, ""))
+
+
+def _chain(recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str) -> list[Explained]:
+    old = _nearest(recipe, earlier)
+    texts = {} if old is None else _by_text(old)
+    result: list[Explained] = []
+    ran = 0  # the number of the step that ran last
+    for index, step in enumerate(recipe.steps):
+        title = f"{prefix}{index + 1}/{len(recipe.steps)} {printable(step.text)}"
+        if step.id in built or (index == 0 and _is_given(step)):
+            result.append(Explained(title, True, ""))
+            continue
+        before = None
+        if old is not None:
+            before = _same(texts.get(step.text, []), step) or (old.steps[index] if index < len(old.steps) else None)
+        replaced = before is not None and before.text != step.text and before.text in {s.text for s in recipe.steps}
+        stands = _stands_on(old, recipe) if not ran else f"step {ran} ran"
+        result.append(Explained(title, False, _why(step, None if replaced else before, stands, first=old is None)))
+        ran = index + 1
+    return result
+
+
+def _is_given(step: RecipeStep) -> bool:
+    """Whether a base is one that no build makes."""
+    return not step.text.startswith(("FROM host", "FROM bootstrap", "FROM archive"))
+
+
+def _nearest(recipe: Recipe, earlier: list[Recipe]) -> Recipe | None:
+    """The chain among earlier images and their stages that agrees longest; of several the one with most equal texts."""
+    chains = [chain for each in earlier for chain in (each, *each.stages.values())]
+    texts = {step.text for step in recipe.steps}
+
+    def nearness(chain: Recipe) -> tuple[int, int]:
+        pairs = zip(chain.steps, recipe.steps, strict=False)
+        agreeing = next((i for i, (one, other) in enumerate(pairs) if one.id != other.id), len(chain.steps))
+        return agreeing, sum(step.text in texts for step in chain.steps)
+
+    best = max(chains, key=nearness, default=None)
+    return best if best is not None and any(nearness(best)) else None
+
+
+def _by_text(recipe: Recipe) -> dict[str, list[RecipeStep]]:
+    result: dict[str, list[RecipeStep]] = {}
+    for step in recipe.steps:
+        result.setdefault(step.text, []).append(step)
+    return result
+
+
+def _same(candidates: list[RecipeStep], step: RecipeStep) -> RecipeStep | None:
+    """The former step of the same text: the very same, else the one with the most equal inputs."""
+    return max(
+        candidates,
+        key=lambda each: (each.id == step.id, sum(each.inputs.get(name) == step.inputs[name] for name in step.inputs)),
+        default=None,
+    )
+
+
+def _stands_on(old: Recipe | None, new: Recipe) -> str:
+    """In what the base differs, which no build makes and which is there."""
+    before = {} if old is None or not old.steps else old.steps[0].inputs
+    return _difference(before, new.steps[0].inputs) or "what it stands on differs"
+
+
+def _why(step: RecipeStep, before: RecipeStep | None, stands: str, *, first: bool) -> str:
+    if first:
+        return "it was never built"
+    if before is None:
+        return "it is new"
+    if before.id == step.id:
+        return "its result is not in the store"
+    told = any(name.startswith(_ARGUMENT) for name in _differing(before.inputs, step.inputs))
+    if before.text != step.text and not told:
+        return f"it was {printable(before.text)}"
+    return _difference(before.inputs, step.inputs) or stands
+
+
+def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """The first input that differs; "" where none does."""
+    differing = _differing(old, new)
+    if not differing:
+        return ""
+    # What the user changed, rather than what came of it: a build argument before the command that it stands in.
+    name = next((name for name in differing if name.startswith(_ARGUMENT)), differing[0])
+    count = len([each for each in differing if each != "argv" or name == "argv"])
+    more = f" and {number(count - 1)} more" if count > 1 else ""
+    return f"{_named(name)} {_verb(name, old.get(name), new.get(name))}{more}"
+
+
+def _differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return [name for name in {**new, **old} if old.get(name) != new.get(name)]
+
+
+def _named(name: str) -> str:
+    if name in _WORDS:
+        return _WORDS[name]
+    for beginning, words in _BEGINNINGS.items():
+        if name.startswith(beginning):
+            return words + printable(name.removeprefix(beginning))
+    return printable(name)
+
+
+def _verb(name: str, old: str | None, new: str | None) -> str:
+    if old is None or new is None:
+        return "is new" if old is None else "is gone"
+    if name in _DIGESTS:
+        return f"differs: {_short(old)} → {_short(new)}"
+    return "differs"
+
+
+def _short(digest: str) -> str:
+    kind, colon, number = printable(digest).rpartition(":")
+    return f"{kind}{colon}{number[:12]}"
