@@ -62,6 +62,9 @@ def expected(built: Built, *references: str) -> dict[str, Any]:
             "Labels": {"a": "b"},
             "Volumes": {"/data": {}},
             "StopSignal": "SIGINT",
+            "Shell": ["/bin/bash", "-c"],
+            "OnBuild": ["RUN x"],
+            "Healthcheck": {"Test": ["CMD-SHELL", "up"], "Interval": 5_000_000_000},
         },
         "history": [
             {"created": "2026-01-01T00:00:00Z", "created_by": "COPY . /", "empty_layer": False},

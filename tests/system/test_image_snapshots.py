@@ -46,7 +46,9 @@ def test_diff_lists_what_was_added_changed_and_deleted(lab: Lab) -> None:
 def test_commit_makes_an_image_of_what_a_container_wrote(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "bound").write_text("of the host")
     mounts = [{"type": "bind", "source": str(tmp_path), "target": "/bound", "read_only": False}]
-    name = _changed(lab, environment={"A": "1"}, mounts=mounts)
+    times = {"interval": 9.0, "timeout": 1.5, "start_period": 0.0, "start_interval": 5.0}
+    probe = {"test": ["true"], "retries": 3, **times}
+    name = _changed(lab, environment={"A": "1"}, mounts=mounts, healthcheck=probe)
     changes = ("-c", 'CMD ["ls", "/d/e"]', "-c", "ENV B=${A}2", "-c", "WORKDIR /d")
     image = _ok(lab, "commit", "-m", "by hand", "-a", "me", *changes, name, "committed:1").strip()
     shown = json.loads(_ok(lab, "image", "inspect", "committed:1"))[0]
@@ -54,6 +56,8 @@ def test_commit_makes_an_image_of_what_a_container_wrote(lab: Lab, tmp_path: Pat
     config = {key: shown["Config"][key] for key in ("Cmd", "WorkingDir", "Entrypoint")}
     assert config == {"Cmd": ["ls", "/d/e"], "WorkingDir": "/d", "Entrypoint": None}
     assert {"A=1", "B=12"} <= set(shown["Config"]["Env"])
+    check = shown["Config"]["Healthcheck"]
+    assert (check["Test"], check["Interval"], check["Timeout"]) == (["CMD", "true"], 9_000_000_000, 1_500_000_000)
     assert _ok(lab, "run", "--rm", "--network", "none", "committed:1") == "f\n"
     script = "cat /etc/new; ls /etc/nsswitch.conf /bound /var/lib; stat -c %a /tmp"
     seen = lab.cli("run", "--rm", "--network", "none", "committed:1", "sh", "-c", script)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from stackpy_runtime.image.layer_tar import Sink
-    from stackpy_runtime.model import Container, Difference, History, Image, ImageConfig
+    from stackpy_runtime.model import Container, Difference, Healthcheck, History, Image, ImageConfig, Probe
     from stackpy_runtime.store.store import Store
 
+_NANO = 10**9
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -236,10 +237,25 @@ def _config(config: ImageConfig, container: Container) -> ImageConfig:
         result["StopSignal"] = own["stop_signal"]
     if own.get("labels"):
         result["Labels"] = {**config.get("Labels", {}), **own["labels"]}
+    if own.get("healthcheck") and "test" in own["healthcheck"]:
+        result["Healthcheck"] = _check(own["healthcheck"])
     if own.get("ports"):
         exposed: dict[str, dict[str, str]] = {f"{port['target']}/{port['protocol']}": {} for port in own["ports"]}
         result["ExposedPorts"] = {**config.get("ExposedPorts", {}), **exposed}
     return settings.inherited(result)
+
+
+def _check(probe: Probe) -> Healthcheck:
+    """A container's health check as an image's; those that the engine asks itself have no form there."""
+    test = probe["test"]
+    return {
+        "Test": test if test == ["NONE"] else ["CMD", *test],
+        "Interval": round(probe["interval"] * _NANO),
+        "Timeout": round(probe["timeout"] * _NANO),
+        "StartPeriod": round(probe["start_period"] * _NANO),
+        "StartInterval": round(probe["start_interval"] * _NANO),
+        "Retries": probe["retries"],
+    }
 
 
 def _lowers(store: Store, container: Container) -> list[str]:

@@ -257,7 +257,7 @@ def _blob_name(digest: str) -> str:
 
 def _image(store: Store, described: Described, chain: list[str], names: list[str]) -> Image:
     configuration = described.configuration
-    return {
+    image: Image = {
         "id": described.id,
         "references": names,
         "layers": chain,
@@ -268,6 +268,9 @@ def _image(store: Store, described: Described, chain: list[str], names: list[str
         "size": sum(layers.size(store.root, layer_id) for layer_id in chain),
         "created": manifests.created(configuration),
     }
+    if configuration.author:
+        image["author"] = configuration.author
+    return image
 
 
 def _reporter(progress: Report | None, text: str) -> Callable[[int, int], None]:

@@ -18,7 +18,7 @@ from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.labels import RESERVED_PREFIX
 
 if TYPE_CHECKING:
-    from stackpy_runtime.model import History, ImageConfig
+    from stackpy_runtime.model import Healthcheck, History, ImageConfig
 
 INDEX_TYPES = frozenset(
     {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"}
@@ -90,6 +90,17 @@ class HistoryLine(msgspec.Struct):
     author: str | None = None
 
 
+class Check(msgspec.Struct, rename="pascal"):
+    """An image's health check; durations in nanoseconds, 0 for what is not set."""
+
+    test: list[str] | None = None
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
 class RunConfig(msgspec.Struct, rename="pascal"):
     """The run-time defaults; docker writes null for what is not set."""
 
@@ -102,6 +113,9 @@ class RunConfig(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
     volumes: dict[str, Any] | None = None
     stop_signal: str | None = None
+    shell: list[str] | None = None
+    on_build: list[str] | None = None
+    healthcheck: Check | None = None
 
 
 class Configuration(msgspec.Struct):
@@ -111,6 +125,7 @@ class Configuration(msgspec.Struct):
     architecture: str = ""
     os: str = "linux"
     created: str | None = None
+    author: str | None = None
     config: RunConfig | None = None
     history: list[HistoryLine] | None = None
 
@@ -235,7 +250,32 @@ def image_config(configuration: Configuration) -> ImageConfig:
         config["Volumes"] = {path: {} for path in given.volumes}
     if given.stop_signal:
         config["StopSignal"] = given.stop_signal
+    if given.shell:
+        config["Shell"] = given.shell
+    if given.on_build:
+        config["OnBuild"] = given.on_build
+    if given.healthcheck is not None and (check := _check(given.healthcheck)) is not None:
+        config["Healthcheck"] = check
     return config
+
+
+def _check(given: Check) -> Healthcheck | None:
+    """A health check without what is unset; None for one that tests nothing, or in no way that is known."""
+    test = given.test or []
+    if not test or test[0] not in ("NONE", "CMD", "CMD-SHELL") or (test[0] != "NONE" and len(test) < 2):
+        return None
+    check: Healthcheck = {"Test": test}
+    if given.interval > 0:
+        check["Interval"] = given.interval
+    if given.timeout > 0:
+        check["Timeout"] = given.timeout
+    if given.start_period > 0:
+        check["StartPeriod"] = given.start_period
+    if given.start_interval > 0:
+        check["StartInterval"] = given.start_interval
+    if given.retries > 0:
+        check["Retries"] = given.retries
+    return check
 
 
 def created(configuration: Configuration) -> str:
