@@ -18,6 +18,8 @@ from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
 from stackpy_runtime.build.stat_cache import StatCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.build.ignoring import Excluding
     from stackpy_runtime.model import Step
 
@@ -70,6 +72,8 @@ class Context:
 
     path: absolute
     ignore_file: absolute path of what is read instead of its .dockerignore
+    copies: folders with what RUN steps are shown of it, by source; `closing` takes them away
+
     Raises OSError when the folder cannot be opened, InvalidConfig for a bad pattern.
     """
 
@@ -79,9 +83,13 @@ class Context:
         self.cache = StatCache.of(root, self.path)
         patterns = read_ignore_file(self.descriptor, ignore_file)
         self._ignore: Excluding | None = DockerRules(patterns, self.cache) if patterns else None
+        self.copies: dict[str, str] = {}
+        self.closing: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Saves what was learnt and closes the folder."""
+        for close in self.closing:
+            close()
         self.cache.save()
         os.close(self.descriptor)
 

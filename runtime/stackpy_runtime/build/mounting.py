@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from threading import Lock
 from typing import NamedTuple
 
 from stackpy_runtime.build import caches, copying
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from stackpy_runtime.build.context import Context
     from stackpy_runtime.build.runner import StepMount
     from stackpy_runtime.build.steps import Place
     from stackpy_runtime.model import RecipeStep, RunMount, Step
@@ -31,6 +33,9 @@ _AGENT = "/run/buildkit/ssh_agent.{}"
 _PIPES = "/dev/pipes/"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+# What one step copies of a context, another of a stage that is built at the same time waits for.
+_copying = Lock()
 
 
 class Shown(NamedTuple):
@@ -195,10 +200,21 @@ class _Ready:
             context = of_step(shown, self._place.contexts, self._place.root.path)
         except OSError:
             raise copying.changed(mount.get("from_context") or self._step["context"]) from None
-        sources, _ = context.sources(shown)
-        self._compare(mount, inputs(sources))
-        staged = self._staged()
         name = posixpath.normpath(shown["sources"][0])
+        with _copying:
+            if name not in context.copies:
+                context.copies[name] = self._copy(mount, context, shown, name)
+            return context.copies[name]
+
+    def _copy(self, mount: RunMount, context: Context, shown: Step, name: str) -> str:
+        sources, wrong = context.sources(shown)
+        if wrong:
+            raise InvalidConfig(wrong[0].message, hint=wrong[0].hint)
+        self._compare(mount, inputs(sources))
+        root = self._place.root
+        staged = layers.stage(root)
+        # All steps of the build share it, since nothing is ever written to it.
+        context.closing.append(lambda: layers.discard(root, staged))
         with Merged([], staged) as view:
             folder = sources[0].folder
             target = "/" if name == "." else f"/{name}" if folder else f"/{posixpath.dirname(name)}/"
