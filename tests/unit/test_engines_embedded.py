@@ -309,3 +309,35 @@ def test_without_the_rights_nothing_is_tried(engine: embedded.EmbeddedEngine, mo
             "containers are run by root, and this user is not root", "run it again with sudo"
         )  # fmt: skip
     assert not os.path.exists(engine.root)
+
+
+def test_pulls_and_pushes_of_a_stack(engine: embedded.EmbeddedEngine, fake: FakeEngine) -> None:
+    def base(reference: str, **fields: Any) -> dict[str, Any]:
+        plain = {"platform": "", "runs_on": "linux/amd64", "digest": "sha256:d", "missing": True, "differs": False}
+        return {"reference": reference, **plain, **fields}
+
+    bases = [base("debian"), base("b:1", differs=True), base("c@sha256:e"), base("here", missing=False, digest="")]
+    image = spec("image", "web", {"source": {**IMAGE["source"], "bases": bases}})
+    wanted = engine.resolve(stack(image)._replace(pins={"b:1": {}}), Values())
+    assert fake.done == [("configure", "b:1")]
+    assert wanted.locked == {"debian:latest": {"linux/amd64": "sha256:d"}, "b:1": {"linux/amd64": "sha256:d"}}
+    assert [tuple(pull) for pull in wanted.pulls["image.web"]] == [
+        ("debian", "", "sha256:d", ""),
+        ("b:1", "", "sha256:d", "stackpy.lock names another digest"),
+        ("c@sha256:e", "", "", ""),
+    ]
+    events: list[Event] = []
+    fake.stored.append(
+        {"id": "sha256:r1", "recipe": "r1", "references": [], "published": {"docker.io/library/x:latest": "d"}}
+    )
+    for action, note in ((Action.PULL, "debian"), (Action.PUSH, "here:5000/web")):
+        engine.perform(Change("image.web", action, (), note=note), wanted, Values(), 3, events.append)
+    assert fake.done[1:] == [("pull", "debian sha256:d"), ("push", "sha256:r1 here:5000/web")]
+    assert [(event.kind, event.text) for event in events] == [
+        ("transfer", "layer 1 of 1: 1.0 of 2.0 MB"),
+        ("output", "layer 1 of 1: 2.0 MB"),
+        ("output", "layer 1 of 1: already there"),
+    ]
+    assert dict(engine.observe("shop").published) == dict.fromkeys(
+        ["docker.io/library/x:latest", "docker.io/library/x", "x:latest", "x"], "r1"
+    )
