@@ -109,7 +109,11 @@ def certificate(folder: Path) -> str:
         [*host, "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "host.key", "-out", "host.crt"],
     ):
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return str(folder / "ca.crt")
+    # skopeo takes every key in its folder for one of a client.
+    trusted = folder / "trusted" / "ca.crt"
+    trusted.parent.mkdir()
+    (folder / "ca.crt").rename(trusted)
+    return str(trusted)
 
 
 def _listens(host: str) -> bool:

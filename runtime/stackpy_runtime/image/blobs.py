@@ -98,7 +98,7 @@ class Content:
         hashed: bool = False,
     ) -> None:
         start = _start(blob) if isinstance(blob, Blob) else blob.start()
-        self._compressed = bool(_compression(start))
+        self._compressed = bool(compression_of(start))
         self.raw = Raw(blob, hashed=hashed and self._compressed) if isinstance(blob, Blob) else blob
         self._source = _decompressed(self.raw, start)
         self._limits, self._report = limits, report
@@ -145,7 +145,7 @@ def decompressed(raw: Source, blob: Blob) -> Source:
 
 
 def _decompressed(raw: Source, start: bytes) -> Source:
-    compression = _compression(start)
+    compression = compression_of(start)
     if compression == "other":
         bad("it is compressed with bzip2 or xz, and gzip and zstd can be read")
     return _Gzip(raw) if compression == "gzip" else _Zstd(raw) if compression == "zstd" else raw
@@ -153,14 +153,15 @@ def _decompressed(raw: Source, start: bytes) -> Source:
 
 def is_compressed(blob: Blob) -> bool:
     """Whether the blob begins as a compressed stream does."""
-    return bool(_compression(_start(blob)))
+    return bool(compression_of(_start(blob)))
 
 
 def _start(blob: Blob) -> bytes:
     return os.pread(blob.descriptor, min(6, blob.size), blob.offset)
 
 
-def _compression(start: bytes) -> str:
+def compression_of(start: bytes) -> str:
+    """How a stream that begins so is compressed: `gzip`, `zstd`, `other`, or "" for not at all."""
     if start.startswith(_GZIP):
         return "gzip"
     if start.startswith(_ZSTD) or (start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5):  # or a skippable frame

@@ -38,15 +38,17 @@ def remember_original(root: Root, layer_id: str, diff_id: str, size: int) -> Non
     _write(root, layer_id, f"{_TAR}.{_ORIGINAL}", f"{diff_id} {size}")
 
 
-def packed(root: Root, layer_id: str, diff_id: str) -> tuple[str, int] | None:
-    """Digest and size of the compressed tar that was last pushed, where that tar had this digest."""
+def packed(root: Root, layer_id: str, diff_id: str) -> tuple[str, int, str] | None:
+    """Digest, size and compression (gzip, zstd or "") of the tar of this digest as it was pulled, or last pushed."""
     of, _, rest = _read(root, layer_id, _PACKED).partition(" ")
-    return _digest(rest) if of == diff_id else None
+    rest, _, compression = rest.partition(";")
+    known = _digest(rest) if of == diff_id else None
+    return None if known is None else (*known, compression)
 
 
-def remember_packed(root: Root, layer_id: str, diff_id: str, digest: str, size: int) -> None:
+def remember_packed(root: Root, layer_id: str, diff_id: str, digest: str, size: int, compression: str) -> None:
     """Keeps them."""
-    _write(root, layer_id, _PACKED, f"{diff_id} {digest} {size}")
+    _write(root, layer_id, _PACKED, f"{diff_id} {digest} {size};{compression}")
 
 
 def own_epoch(root: Root, layer_id: str) -> int | None:

@@ -59,6 +59,7 @@ class Client:
         """Asks whether we are let in; raises as the other verbs."""
         response = self.call("GET", "/v2/", "")
         self._expect(response, (200,), self.endpoint.host)
+        response.close()
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

@@ -15,17 +15,25 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.store.store import Store
 
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 _WBITS = 31  # a gzip header, which has no time and no name in it
 _CHUNK = 1 << 20
 
 
 class Packed(NamedTuple):
-    """A compressed layer: digest and bytes of it, and the file that holds it, or -1 where only they are known."""
+    """A layer as a registry has it: digest and bytes of it, how it is compressed (gzip, zstd, or "" for not at all).
+
+    file: descriptor of what holds it, or -1 where only that is known
+    """
 
     digest: str
     size: int
+    compression: str
     file: int = -1
+
+    @property
+    def media_type(self) -> str:
+        """OCI's for it (layer.md)."""
+        return exporting.LAYER_TYPE + (f"+{self.compression}" if self.compression else "")
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes from the beginning."""
@@ -36,7 +44,7 @@ class Packed(NamedTuple):
 
 
 def remembered(store: Store, layer_id: str, diff_id: str) -> Packed | None:
-    """What `pack` gave for a layer whose tar has this digest, without its bytes; None before anybody asked."""
+    """As what a layer, whose tar has this digest, was pulled or last pushed; None for one that never was."""
     known = digests.packed(store.root, layer_id, diff_id)
     return None if known is None else Packed(*known)
 
@@ -54,8 +62,8 @@ def pack(store: Store, layer_id: str, diff_id: str, epoch: int, file: int) -> Pa
         raise EngineError(f"cannot compress the layer: {(error.strerror or str(error)).lower()}", hint=hint) from None
     if tar.diff_id != diff_id:
         raise EngineError(f"layer `{layer_id[:19]}` is no longer what it was: its tar is {tar.diff_id}")
-    packed = Packed("sha256:" + sink.hash.hexdigest(), sink.size, file)
-    digests.remember_packed(store.root, layer_id, diff_id, packed.digest, packed.size)
+    packed = Packed("sha256:" + sink.hash.hexdigest(), sink.size, "gzip", file)
+    digests.remember_packed(store.root, layer_id, diff_id, *packed[:3])
     return packed
 
 

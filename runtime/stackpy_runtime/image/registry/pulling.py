@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import EngineError, InvalidConfig, NotFound
 from stackpy_runtime.image import manifests
-from stackpy_runtime.image.blobs import Blob, Content
+from stackpy_runtime.image.blobs import Blob, Content, compression_of
 from stackpy_runtime.image.limits import bad
 from stackpy_runtime.image.registry import choosing, looking
 from stackpy_runtime.image.registry.downloading import Ahead, Cancelled, Download
@@ -110,6 +110,7 @@ class _Pull:
         self._progress = progress
         self._stop = threading.Event()
         self._kept: dict[str, str] = {}  # digest → where its compressed bytes lie in staging
+        self._forms: dict[str, str] = {}  # layer ID → how it came compressed
 
     def run(self) -> None:
         missing = [layer for layer in self._layers if not layers.exists(self._root, layer.layer_id)]
@@ -155,6 +156,8 @@ class _Pull:
                 own = layers.tar(self._root, layer.layer_id)
                 size = os.stat(own).st_size if own else 0
                 digests.remember_original(self._root, layer.layer_id, layer.diff_id, size)
+                form, blob = self._forms.get(layer.layer_id, ""), layer.descriptor
+                digests.remember_packed(self._root, layer.layer_id, layer.diff_id, blob.digest, blob.size, form)
         finally:
             layers.discard(self._root, staged)
 
@@ -173,6 +176,7 @@ class _Pull:
         report = self._reporter(layer)
         if (kept := self._open_kept(descriptor)) >= 0:
             try:
+                self._forms[layer.layer_id] = compression_of(os.pread(kept, 6, 0))
                 content = Content(Blob(kept, 0, descriptor.size), self._limits, report, hashed=True)
                 return stager.receive(content, partial(_verify, content, layer, descriptor.digest))
             finally:
@@ -182,6 +186,7 @@ class _Pull:
         try:
             download = Download(self._found.clients, self._found.reference.repository, descriptor, keep, self._stop)
             with Ahead(download, descriptor.size) as coming:
+                self._forms[layer.layer_id] = compression_of(coming.start())
                 content = Content(coming, self._limits, report)
                 received = stager.receive(content, partial(_verify, content, layer, ""))
         finally:

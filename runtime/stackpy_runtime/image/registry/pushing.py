@@ -40,6 +40,7 @@ class _Part(NamedTuple):
     text: str
     digest: str
     size: int
+    compression: str = ""
     layer: str = ""
     diff_id: str = ""
     path: str = ""
@@ -109,8 +110,11 @@ class _Push:
         count = len(whole.layers)
         parts = []
         for index, (layer_id, tar) in enumerate(whole.layers):
-            known = compressing.remembered(self._store, layer_id, tar.diff_id) or Packed("", 0)
-            parts.append(_Part(f"layer {index + 1} of {count}", known.digest, known.size, layer_id, tar.diff_id))
+            known = compressing.remembered(self._store, layer_id, tar.diff_id) or Packed("", 0, "gzip")
+            path = blobs.path(self._store.root, known.digest) if known.digest else ""
+            kept = path if path and os.path.isfile(path) and os.stat(path).st_size == known.size else ""
+            text = f"layer {index + 1} of {count}"
+            parts.append(_Part(text, known.digest, known.size, known.compression, layer_id, tar.diff_id, kept))
         packed = self._send_all(parts, whole.epoch)
         self._send_config(whole.config)
         data = exporting.document(
@@ -118,9 +122,7 @@ class _Push:
                 "schemaVersion": 2,
                 "mediaType": exporting.MANIFEST_TYPE,
                 "config": exporting.descriptor(exporting.CONFIG_TYPE, whole.config),
-                "layers": [
-                    {"mediaType": compressing.LAYER_TYPE, "digest": one.digest, "size": one.size} for one in packed
-                ],
+                "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in packed],
             }
         )
         return Document(data, exporting.MANIFEST_TYPE, exporting.digest_of(data))
@@ -143,15 +145,15 @@ class _Push:
         repository = self._reference.repository
         if part.digest and self._client.has_blob(repository, part.digest):
             self._tell({"kind": "state", "text": f"{part.text}: already there"})
-            return Packed(part.digest, part.size)
+            return Packed(part.digest, part.size, part.compression)
         place = self._place(part, part.digest) if part.digest else None
         if place == "":
             self._tell({"kind": "state", "text": f"{part.text}: taken over from another repository"})
-            return Packed(part.digest, part.size)
+            return Packed(part.digest, part.size, part.compression)
         if part.path:
             descriptor = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                packed = Packed(part.digest, part.size, descriptor)
+                packed = Packed(part.digest, part.size, part.compression, descriptor)
                 self._upload(part, packed, place or self._client.begin(repository))
             finally:
                 os.close(descriptor)

@@ -30,6 +30,8 @@ _DRAINED = 64 << 10
 _AGENT = "stackpy"
 # What OpenSSL says of an answer that is not TLS: a server of plain HTTP.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNEXPECTED_EOF", "PACKET_LENGTH_TOO_LONG")
+# What is configured on purpose is not warned of at every request.
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
 class Broken(Exception):
