@@ -263,6 +263,9 @@ class ImageEngine(Protocol):
         report: told of steps, output and downloads
         """
 
+    def image_explain(self, source: dict[str, Any], *, options: dict[str, Any]) -> list[str]:
+        """What a build will do with each step, a line each: `cached …`, or `ran …` and what differs from before."""
+
     def image_verify(
         self, source: dict[str, Any], *, options: dict[str, Any], report: Callable[[dict[str, Any]], None]
     ) -> list[dict[str, Any]]:

@@ -165,6 +165,19 @@ class EmbeddedImages:
         except StackpyError:
             pass  # what was asked for is done; the next build tries again
 
+    def image_explain(self, source: Document, *, options: Document) -> list[str]:
+        """See ImageEngine."""
+        from stackpy.engines.observation import recipe as as_recipe
+        from stackpy.planning.steps import explained
+
+        engine = self._engine
+        recipe = as_recipe(engine.resolve(source))
+        earlier = [as_recipe(document) for document in engine.recipes("").values()]
+        if not options.get("no_cache"):
+            return [str(step) for step in explained(recipe, earlier, engine.built(recipe.step_ids))]
+        why = "nothing is taken from the cache"
+        return [str(step if step.cached else step._replace(why=why)) for step in explained(recipe, earlier, set())]
+
     def image_verify(self, source: Document, *, options: Document, report: Report) -> list[Document]:
         """See ImageEngine."""
         engine = self._engine

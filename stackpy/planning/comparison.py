@@ -73,6 +73,7 @@ def finish(drafts: list[Draft], observation: Observation, chosen: set[int], note
                 order="stop-first" if draft.action is Action.REPLACE and draft.kind == "container" else "",
                 replicas=draft.replicas,
                 note=draft.note,
+                steps=draft.steps,
             )
         )
     generation = observation.generation + 1 if changes else observation.generation

@@ -16,7 +16,7 @@ class Draft:
     needs: numbers of the drafts that must come before; prefers: those that should, unless that closes a cycle
     """
 
-    __slots__ = ("action", "kind", "name", "needs", "note", "prefers", "reasons", "replicas")
+    __slots__ = ("action", "kind", "name", "needs", "note", "prefers", "reasons", "replicas", "steps")
 
     def __init__(
         self,
@@ -27,10 +27,11 @@ class Draft:
         *,
         replicas: tuple[int, ...] = (),
         note: str = "",
+        steps: tuple[str, ...] = (),
     ) -> None:
         self.kind, self.name, self.action = kind, name, action
         self.reasons = _distinct(reasons)
-        self.replicas, self.note = replicas, note
+        self.replicas, self.note, self.steps = replicas, note, steps
         self.needs: set[int] = set()
         self.prefers: set[int] = set()
 

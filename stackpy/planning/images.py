@@ -39,7 +39,16 @@ def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
     ]
     if not why:
         return None
-    return Draft("image", spec.name, Action.BUILD, why, note=f"{len(missing)} of {plural(len(steps), 'step')}")
+    note = f"{len(missing)} of {plural(len(steps), 'step')}"
+    return Draft("image", spec.name, Action.BUILD, why, note=note, steps=_explained(recipe, last, observation))
+
+
+def _explained(recipe: Recipe, last: Recipe | None, observation: Observation) -> tuple[str, ...]:
+    """What becomes of each step."""
+    from stackpy.planning.steps import explained  # only where something is built
+
+    earlier = observation.images.values() if last is None else (last, *observation.images.values())
+    return tuple(str(step) for step in explained(recipe, earlier, observation.built))
 
 
 def pulls(spec: Spec, wanted: Iterable[Pull]) -> list[Draft]:

@@ -52,6 +52,7 @@ class Change(NamedTuple):
     depends_on: addresses whose changes, as far as they stand before this one in the plan, must be finished first
     replicas: the replica numbers acted on, for containers; () means all
     note: what follows the action in the printed plan ("3 of 6 steps", "1 of 3 replicas")
+    steps: of an image: what becomes of each step, a line each
 
     One address may have several changes, for different replicas; they are made one after the other, as they stand.
     Replacing a network removes the containers of the stack that are on it first: each has a change that follows.
@@ -64,6 +65,7 @@ class Change(NamedTuple):
     order: Literal["", "stop-first", "start-first"] = ""
     replicas: tuple[int, ...] = ()
     note: str = ""
+    steps: tuple[str, ...] = ()
 
 
 class RecipeStep(NamedTuple):

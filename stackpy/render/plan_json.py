@@ -52,6 +52,8 @@ def change_document(change: Change) -> dict[str, Any]:
         document["replicas"] = list(change.replicas)
     document["reasons"] = [_reason(reason) for reason in change.reasons]
     document["depends_on"] = list(change.depends_on)
+    if change.steps:
+        document["steps"] = list(change.steps)
     return document
 
 

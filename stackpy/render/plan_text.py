@@ -43,6 +43,7 @@ _COLOURS = {
 
 _FIRST, _SECOND, _GAP = 28, 59, 4
 _LONGEST = 72  # of a value; the JSON has all of it
+_LONGEST_STEP = 160  # of what is said of a step
 
 
 class _Row(NamedTuple):
@@ -95,11 +96,14 @@ def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> I
     cause = next((reason for reason in details if _is_cause(reason)), None)
     third = ""
     if action is Action.BUILD:
-        if change.address not in explained and details:
-            yield _Row(action.value, change.address, verb)
-            yield from (_step(change.address, reason) for reason in details)
-            return
-        details = []
+        yield _Row(action.value, change.address, verb)
+        # Of an image that is new all steps are.
+        told = len(details) == len(change.reasons) and any(line.startswith("ran ") for line in change.steps)
+        if change.address not in explained:
+            yield from (_step(change.address, reason) for reason in details if not (told and _is_step(reason)))
+        if told:
+            yield from (_Row("", "", _shortened(line, _LONGEST_STEP)) for line in change.steps)
+        return
     elif cause is not None:
         details.remove(cause)
         third = f"because {cause.text}" if cause.path != "state" else cause.text
@@ -117,6 +121,10 @@ def _is_obvious(change: Change, reason: Reason) -> bool:
     if reason.path == "state" and reason.old == "absent":
         return change.note.find(" of ") < 0
     return change.action is Action.BUILD and reason.old is None and reason.path == "steps[0]"
+
+
+def _is_step(reason: Reason) -> bool:
+    return reason.path.startswith("steps[")
 
 
 def _is_cause(reason: Reason) -> bool:

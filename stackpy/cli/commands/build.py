@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
     "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress on_failure"
-    " cache_from cache_to verify"
+    " cache_from cache_to verify explain"
 ).split()
 
 
@@ -145,6 +145,9 @@ def _make(context: Context, arguments: Any, source: dict[str, Any], options: dic
     engine, base = context.engine(), source["base"]
     said = engine.dockerfile(base, check=False)
     name = arguments.tag[0] if arguments.tag else "image"
+    if arguments.explain:
+        for line in engine.image_explain(source, options=options):
+            print(line)
     with _progress(context, arguments.progress) as report:
         made = engine.image_build(
             source, key=key, tags=arguments.tag, pull=arguments.pull, options=options, report=BuildEvents(name, report)
@@ -256,6 +259,7 @@ COMMAND = Command(
         Option("--progress", metavar="STYLE", choices=("auto", "plain", "quiet"), default="auto", help="what is shown"),
         Option("--allow", metavar="WHAT", many=True, help="security.insecure or network.host, for RUN"),
         Option("--on-failure", metavar="WHAT", choices=("shell",), help="`shell`: open one where a RUN step fails"),
+        Option("--explain", help="say of each step whether it is cached, and if not, what differs from before"),
         Option("--verify", help="make every step once more and list the files that differ"),
         Option("--check", help="print the Dockerfile's warnings and build nothing"),
         Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
@@ -282,6 +286,7 @@ COMMAND = Command(
         ("stackpy build --on-failure shell .", "look around where a step fails"),
         ("stackpy build -t tool https://github.com/me/tool.git#main:cli", "a folder of a repository"),
         ("stackpy build --cache-from ci-cache --cache-to ci-cache .", "a CI machine that begins empty, as if warm"),
+        ("stackpy build --explain .", "why does it build that again?"),
         ("stackpy build --verify .", "does the same Dockerfile give the same image?"),
         ("stackpy build - < Dockerfile", "a Dockerfile that copies nothing"),
         ("stackpy build", "every image of the stack; what is built already costs nothing"),
