@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.image.manifests import Configuration, Descriptor
 
@@ -18,20 +18,30 @@ _IMPLIED = {"arm64": "v8", "amd64": "v1"}
 _ATTESTATION = "vnd.docker.reference.type"
 
 
-class Platform(NamedTuple):
-    """What an image is for: `str` gives os/architecture[/variant]."""
+class Platform:
+    """What an image is for: `str` gives os/architecture[/variant]. Not a NamedTuple, since every plan comes by here."""
 
-    os: str
-    architecture: str
-    variant: str = ""
+    __slots__ = ("architecture", "os", "variant")
+
+    def __init__(self, os: str, architecture: str, variant: str = "") -> None:
+        self.os, self.architecture, self.variant = os, architecture, variant
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Platform) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"<platform {self}>"
 
     def __str__(self) -> str:
-        return "/".join(part for part in self if part)
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 def machine() -> Platform:
     """This machine."""
-    name = platform.machine()
+    name = os.uname().machine
     return Platform("linux", *_MACHINES.get(name, (name, "")))
 
 
