@@ -173,7 +173,7 @@ def test_environment_comes_from_files_the_host_and_the_field(tmp_path: Path, mon
     )
     assert loaded.inputs.variables == ("FROM_HOST", "HOME")
     assert [path.removeprefix(f"{tmp_path}/") for path in loaded.inputs.files] == [
-        "stack.py", "a.env", "conf/b.env", "stackpy.toml",
+        "stack.py", "a.env", "conf/b.env", "stackpy.lock", "stackpy.toml",
     ]  # fmt: skip
 
 
