@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
+import threading
 
 from stackpy_runtime.linux import seccomp
 from stackpy_runtime.linux.processes import CAPABILITIES
@@ -125,3 +127,17 @@ def program(capabilities: frozenset[str]) -> bytes:
     unknown = capabilities - set(CAPABILITIES)
     assert not unknown, unknown
     return seccomp.compile_filter(act_errno(errno.ENOSYS), rules(capabilities))
+
+
+def written(folder: str, capabilities: frozenset[str]) -> str:
+    """The path of a file in `folder` with the compiled filter; written when it is not there."""
+    import hashlib
+
+    key = hashlib.sha256(" ".join(sorted(capabilities)).encode()).hexdigest()[:16]
+    path = f"{folder}/seccomp-{key}"
+    if not os.path.exists(path):
+        aside = f"{path}.{threading.get_ident()}"
+        with open(aside, "wb") as file:
+            file.write(program(capabilities))
+        os.rename(aside, path)
+    return path

@@ -273,16 +273,7 @@ class Lifecycle:
 
     def filter(self, capabilities: frozenset[str]) -> str:
         """The file with the compiled seccomp program for a set of capabilities."""
-        import hashlib
-
-        key = hashlib.sha256(" ".join(sorted(capabilities)).encode()).hexdigest()[:16]
-        path = f"{self.store.root.run}/seccomp-{key}"
-        if not os.path.exists(path):
-            aside = f"{path}.{threading.get_ident()}"
-            with open(aside, "wb") as file:
-                file.write(seccomp.program(capabilities))
-            os.rename(aside, path)
-        return path
+        return seccomp.written(self.store.root.run, capabilities)
 
     def _watch_channel(
         self, live: Live, sandbox: plan.SandboxPlan, bounds: cgroups.Limits, stdin: int, streams: list[int]
