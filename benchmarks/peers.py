@@ -13,7 +13,14 @@ from pathlib import Path
 from types import TracebackType
 
 PEERS = Path(__file__).parent / ".peers"
-PACKAGES = {"docker": "docker.io", "dockerd": "docker.io", "podman": "podman", "crun": "crun", "nft": "nftables"}
+PACKAGES = {
+    "docker": "docker.io",
+    "dockerd": "docker.io",
+    "podman": "podman",
+    "crun": "crun",
+    "nft": "nftables",
+    "docker-registry": "docker-registry",
+}
 
 
 def missing() -> list[str]:

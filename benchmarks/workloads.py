@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
 from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
+from benchmarks.registries import Registries
 
 CONTAINERS = 10
 IMAGE = "bench:latest"
@@ -77,6 +78,9 @@ class Bench:
                 *self.stacks(docker),
                 *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
                     docker, max(3, self.rounds // 3)
+                ),
+                *Registries(self.folder / "registries", self.ours, self.environment).rows(
+                    podman, max(3, self.rounds // 3)
                 ),
             ]
 
