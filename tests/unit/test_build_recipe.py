@@ -163,7 +163,7 @@ def test_all_missing_sources_are_told_at_once(store: Store, context: Path) -> No
     os.mkfifo(context / "fifo")
     steps = [
         copy(context, "srk/", "/app/", line=3),
-        copy(context, "requirements.txt", "nothing*", "/app/", line=4),
+        copy(context, "nothing*", "/app/", line=4),
         copy(context, "../other", "/app/", line=5),
         copy(context, "out/passwd", "/app/", line=6),
         copy(context, "secret", "/app/", line=7),
@@ -192,6 +192,12 @@ def test_all_missing_sources_are_told_at_once(store: Store, context: Path) -> No
         "stack.py:14: the target `/etc/` names a folder, and a file is to be written",
     ]
     assert "did you mean `src`?" in caught.value.hint
+
+
+def test_a_glob_beside_other_sources_may_find_nothing(store: Store, context: Path) -> None:
+    with_lock = recipe.resolve(source(copy(context, "requirements.txt", "*.lock", "/app/")), store)
+    without = recipe.resolve(source(copy(context, "requirements.txt", "/app/")), store)
+    assert with_lock["id"] == without["id"]
 
 
 def test_an_unknown_base_names_near_ones(store: Store) -> None:

@@ -85,16 +85,20 @@ def _from_image(adding: _Adding) -> None:
     origin = adding.place.tree_of(step)
     if not origin.layers:
         raise InvalidConfig(f"there are no files in `{name}` to copy from")
-    with Merged(origin.layers) as files:
-        sources, problems = ImageFiles(files, name).sources(step)
-        if problems:
-            raise InvalidConfig("\n".join(problem.message for problem in problems), hint=problems[0].hint)
-        if len(sources) > 1 and not adding.into and not step.get("parents"):
-            raise InvalidConfig(
-                f"several sources are copied to `{step['target']}`, which must end with `/`",
-                hint=f"write `{step['target']}/`",
-            )
-        copying.copy(adding.root, files.root, sources, _folder(adding), adding.modes, adding.owner)
+    with Merged(origin.layers) as view:
+        files = ImageFiles(view, name)
+        try:
+            sources, problems = files.sources(step)
+            if problems:
+                raise InvalidConfig("\n".join(problem.message for problem in problems), hint=problems[0].hint)
+            if len(sources) > 1 and not adding.into and not step.get("parents"):
+                raise InvalidConfig(
+                    f"several sources are copied to `{step['target']}`, which must end with `/`",
+                    hint=f"write `{step['target']}/`",
+                )
+            copying.copy(adding.root, files.descriptor, sources, _folder(adding), adding.modes, adding.owner)
+        finally:
+            files.close()
 
 
 def _folder(adding: _Adding) -> str:

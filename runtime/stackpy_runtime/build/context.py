@@ -99,6 +99,7 @@ class Context:
         """All that the step copies, and all that is wrong with it; the first is incomplete when there is the second."""
         found: list[Source] = []
         problems: list[Problem] = []
+        unmatched: list[Problem] = []
         rules: Excluding | None = None
         if step.get("exclude"):
             rules = Rules(step["exclude"], self.cache)
@@ -123,8 +124,10 @@ class Context:
                 if step.get("parents"):
                     found[start:] = [_with_parents(each, pivot) for each in found[start:]]
             if len(found) + len(problems) == before:
-                problems.append(self._missing(written, clean, step["line"]))
-        return found, problems
+                globbed = any(letter in written for letter in "*?[")
+                (unmatched if globbed else problems).append(self._missing(written, clean, step["line"]))
+        # `package.json yarn.lock*`: one that may be there or not. A glob alone is there for what it finds.
+        return found, problems if found else [*problems, *unmatched]
 
     def _missing(self, written: str, clean: str, line: str) -> Problem:
         import difflib

@@ -24,18 +24,21 @@ _MOST_LINKS = 40  # as path_resolution(7)
 
 
 class ImageFiles(Context):
-    """The files of an image's merged tree, which the caller holds open.
+    """The files of an image's merged tree, which the caller holds open. Close it.
 
     name: of the stage or image, for messages
     """
 
     def __init__(self, tree: Merged, name: str) -> None:
-        self.path, self.descriptor = name, tree.root
+        self.path = name
+        # The descriptor of a mount is one that cannot be read.
+        self.descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree.root)
         self.cache = StatCache("")
         self._ignore = None
 
     def close(self) -> None:
-        """Nothing: the tree is the caller's."""
+        """Closes the top folder; the tree is the caller's."""
+        os.close(self.descriptor)
 
     def _shown(self) -> str:
         return f"`{self.path}`"
