@@ -174,6 +174,7 @@ class Engine(ImageVerbs, RegistryVerbs):
         recipe = resolve(plain, self._seen(plain))
         if plain is not source:
             self._plain_sources[recipe["id"]] = plain
+        self._resolved = (source, plain)
         return recipe
 
     def read_dockerfile(self, base: Base, *, check: bool = False) -> Compiled:
@@ -259,6 +260,25 @@ class Engine(ImageVerbs, RegistryVerbs):
                     progress=progress,
                     options=options,
                 )
+
+    def carry_cache(
+        self,
+        source: ImageSource,
+        recipe: Recipe,
+        options: BuildOptions,
+        *,
+        name: str = "image",
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """Takes a recipe's results from `cache_from`, and brings those that are here to `cache_to`; builds nothing.
+
+        name: under which the places keep them
+        """
+        from stackpy_runtime.build.cache_options import carried
+
+        store, plain = self._writable(), self._plain_sources.get(recipe["id"]) or self._plain(source)
+        with carried(store, plain, recipe, options, name=name, opened=self._cache_place, progress=progress):
+            pass
 
     def verify_build(
         self,

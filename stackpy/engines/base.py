@@ -36,6 +36,7 @@ class StackEngine(Protocol):
     name: str  # embedded, docker, …
     root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
     cache_keep: int  # bytes to which the engine's build cache keeps
+    on_failure: str  # "shell": one opens on the caller's terminal where a step of a build fails; "": none does
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """Computes recipes and fingerprints: hashes what images copy; changes nothing.
@@ -265,6 +266,21 @@ class ImageEngine(Protocol):
 
     def image_explain(self, source: dict[str, Any], *, options: dict[str, Any]) -> list[str]:
         """What a build will do with each step, a line each: `cached …`, or `ran …` and what differs from before."""
+
+    def image_cache(
+        self,
+        source: dict[str, Any],
+        *,
+        take: list[str],
+        bring: list[str],
+        name: str,
+        report: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Takes results of an image's steps from places, and brings to others what the store has; builds nothing.
+
+        take, bring: absolute folders
+        name: under which the places keep them
+        """
 
     def image_verify(
         self, source: dict[str, Any], *, options: dict[str, Any], report: Callable[[dict[str, Any]], None]

@@ -171,12 +171,22 @@ class EmbeddedImages:
         from stackpy.planning.steps import explained
 
         engine = self._engine
-        recipe = as_recipe(engine.resolve(source))
+        resolved = engine.resolve(source)
+        if options.get("cache_from"):
+            taken = {"cache_from": options["cache_from"]}
+            engine.carry_cache(source, resolved, taken, progress=lambda event: None)
+        recipe = as_recipe(resolved)
         earlier = [as_recipe(document) for document in engine.recipes("").values()]
         if not options.get("no_cache"):
             return [str(step) for step in explained(recipe, earlier, engine.built(recipe.step_ids))]
         why = "nothing is taken from the cache"
         return [str(step if step.cached else step._replace(why=why)) for step in explained(recipe, earlier, set())]
+
+    def image_cache(self, source: Document, *, take: list[str], bring: list[str], name: str, report: Report) -> None:
+        """See ImageEngine."""
+        engine = self._engine
+        options = {"cache_from": take, "cache_to": bring}
+        engine.carry_cache(source, engine.resolve(source), options, name=name, progress=report)
 
     def image_verify(self, source: Document, *, options: Document, report: Report) -> list[Document]:
         """See ImageEngine."""

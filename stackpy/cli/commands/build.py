@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from stackpy.cli.build_context import BuildContext
     from stackpy.cli.context import Context
+    from stackpy.dsl.specs import StackSpec
     from stackpy.engines.events import Report
 
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
-    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress on_failure"
-    " cache_from cache_to verify explain"
+    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress verify"
 ).split()
 
 
@@ -105,8 +105,7 @@ def _on_failure(context: Context, arguments: Any) -> dict[str, str]:
     if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
         stacks.say(context, "no shell will open where a step fails: `--on-failure=shell` needs a terminal")
         return {}
-    # A view that draws itself anew would draw over the shell.
-    arguments.progress = "plain" if arguments.progress == "auto" else arguments.progress
+    context.plain = True  # a view that draws itself anew would draw over the shell
     return {"on_failure": arguments.on_failure}
 
 
@@ -219,9 +218,54 @@ def _build_stack(context: Context, arguments: Any) -> int:
     wanted = [_address(name, known) for name in arguments.image] or known
     if not wanted:
         raise StackpyError(f"the stack `{stack.name}` has no images", hint="declare one: Image.host(...), for example")
+    context.engine().on_failure = _on_failure(context, arguments).get("on_failure", "")
+    cache = _Cache(context, arguments, stack, wanted)
     with stacks.locked(context, stack.name, "build", arguments.lock_timeout):
-        planned = context.plan(wanted)
-        return stacks.execute(context, planned)
+        cache.take()
+        if arguments.explain:
+            for address in wanted:
+                print(address)
+                for line in context.engine().image_explain(stack.resources[address].fields["source"], options={}):
+                    print(f"  {line}")
+        code = stacks.execute(context, context.plan(wanted))
+        if code == 0:
+            cache.bring()
+        return code
+
+
+class _Cache:
+    """The build caches of other hosts, for the images of a stack that are built."""
+
+    def __init__(self, context: Context, arguments: Any, stack: StackSpec, wanted: list[str]) -> None:
+        self._context, self._stack, self._wanted = context, stack, wanted
+        self._from, self._to = arguments.cache_from, arguments.cache_to
+
+    def take(self) -> None:
+        """Takes what others have built, before anything is planned."""
+        if self._from:
+            self._carry("--cache-from", self._from)
+
+    def bring(self) -> None:
+        """Brings along what is built."""
+        if self._to:
+            self._carry("--cache-to", self._to)
+
+    def _carry(self, option: str, given: list[str]) -> None:
+        from stackpy.cli import build_options
+        from stackpy.engines.provisioning import BuildEvents, image_tags
+
+        places = build_options.cache_places(option, given)
+        take, bring = (places, []) if option == "--cache-from" else ([], places)
+        with _progress(self._context, "auto") as report:
+            for address in self._wanted:
+                spec = self._stack.resources[address]
+                self._context.engine().image_cache(
+                    spec.fields["source"],
+                    take=take,
+                    bring=bring,
+                    name=image_tags(self._stack.name, spec)[0],
+                    report=BuildEvents(address, report),
+                )
 
 
 def _address(name: str, known: list[str]) -> str:
