@@ -39,6 +39,7 @@ class Context:
     def __init__(self, given: Globals) -> None:
         self.globals = given
         self.verb = ""  # of the command that runs
+        self.plain = False  # progress is a line each, also on a terminal
         self._engine: Engine | None = None
         self._project: Loaded | None = None
         self._stack_name: str | None = None

@@ -106,7 +106,8 @@ def progress(context: Context) -> AbstractContextManager[Report]:
         return nullcontext(lambda event: None)
     from stackpy.render import progress as shown
 
-    return shown.progress(sys.stderr, live=terminal.is_terminal(sys.stderr), colour=terminal.has_colour(sys.stderr))
+    live = terminal.is_terminal(sys.stderr) and not context.plain
+    return shown.progress(sys.stderr, live=live, colour=terminal.has_colour(sys.stderr))
 
 
 def _tell(count: int) -> None:

@@ -41,6 +41,7 @@ class EmbeddedEngine(EmbeddedImages):
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
         self._built = False  # by this command, so that the build cache has grown
+        self.on_failure = ""
 
     @property
     def _engine(self) -> Engine:
@@ -158,7 +159,7 @@ class EmbeddedEngine(EmbeddedImages):
             if change.action is Action.PUSH:
                 provisioning.push(engine, change, self._image_id(desired, change.address), report)
                 return
-            image = provisioning.build(engine, change, desired, secrets, report)
+            image = provisioning.build(engine, change, desired, secrets, report, self.on_failure)
             self._built = True
             self._image_ids[desired.recipes[change.address].id] = image
         elif kind == "network":

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Desired, Recipe
 
 
-def build(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, report: Report) -> str:
-    """Builds an image that is not in the store, or names one that is; returns its ID."""
+def build(
+    engine: Facade, change: Change, desired: Desired, secrets: SecretValues, report: Report, on_failure: str
+) -> str:
+    """Builds an image that is not in the store, or names one that is; returns its ID.
+
+    on_failure: see StackEngine
+    """
     from stackpy.engines import building
 
     spec = desired.stack.resources[change.address]
@@ -37,7 +42,7 @@ def build(engine: Facade, change: Change, desired: Desired, secrets: SecretValue
         tags=image_tags(desired.stack.name, spec),
         labels={},
         progress=BuildEvents(change.address, report),
-        options=building.options(spec.fields["source"], desired.stack, secrets),
+        options={**building.options(spec.fields["source"], desired.stack, secrets), "on_failure": on_failure},
     )
     return str(image["id"])
 

@@ -24,6 +24,17 @@ RUN --network=none --mount=type=cache,id=failing,target=/kept --mount=type=secre
 """
 
 
+STACK = """\
+from stackpy import BuildMount, Image, Secret, Stack, Container
+Stack("failing")
+Secret("key", file="key")
+mounts = [BuildMount.cache("/kept", id="failing"), BuildMount.secret("key")]
+step = "echo begun > file; echo in-cache > /kept/x; ls nowhere"
+image = Image("box").env(COLOUR="blue", SHAPE="round").workdir("/srv").run(step, mounts=mounts, network="none")
+Container("web", image=image)
+"""
+
+
 def test_it_tells_the_step_its_lines_and_where_it_stands(box: Any, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
     failed = box("build", "--on-failure", "shell", ".", cwd=tmp_path, code=1)
@@ -32,12 +43,13 @@ def test_it_tells_the_step_its_lines_and_where_it_stands(box: Any, tmp_path: Pat
     assert "nowhere" in failed.stderr.split("it exited with 2")[-1]
 
 
-def test_a_shell_opens_in_exactly_that_state(box: Any, tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+@pytest.mark.parametrize("kind", ["Dockerfile", "stack.py"])
+def test_a_shell_opens_in_exactly_that_state(kind: str, box: Any, tmp_path: Path) -> None:
+    (tmp_path / kind).write_text(DOCKERFILE if kind == "Dockerfile" else STACK)
     terminal, side = pty.openpty()
     (tmp_path / "key").write_text("hush")
-    words = ("build", "--secret", "id=key,src=key", "--on-failure", "shell", ".")
-    process = box.start(*words, cwd=tmp_path, stdin=side, stdout=side, stderr=side)
+    given = ("--secret", "id=key,src=key", ".") if kind == "Dockerfile" else ()
+    process = box.start("build", "--on-failure", "shell", *given, cwd=tmp_path, stdin=side, stdout=side, stderr=side)
     os.close(side)
     seen = read_until(terminal, "which `exit` leaves")
     os.write(terminal, b"echo [$COLOUR $SHAPE $PWD $(id -u)]; cat file /kept/x /run/secrets/key; echo over-$((20+1))\n")
