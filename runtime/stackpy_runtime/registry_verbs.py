@@ -24,6 +24,7 @@ class RegistryVerbs:
     pins: Mapping[str, Mapping[str, str]] = {}
     """Reference, as it is written or with its tag → platform → the manifest's digest that is taken for the tag."""
     _connections: Connections | None = None
+    _resolved: tuple[ImageSource, ImageSource] | None = None  # the last one, and what it is without Dockerfiles
     _found: dict[tuple[str, str], Found]
     _configs: dict[str, ImageConfig]
 
@@ -175,10 +176,12 @@ class RegistryVerbs:
         digest: the manifest's; "" for an image that came from no registry
         missing: whether it is to be pulled; differs: since the store has another than the one that is pinned
         """
-        from stackpy_runtime.image.registry import choosing
-
+        resolved, self._resolved = self._resolved, None
+        plain = resolved[1] if resolved is not None and resolved[0] is source else self._plain(source)
         found = []
-        for reference, platform in dict.fromkeys(_images(self._plain(source))):
+        for reference, platform in dict.fromkeys(_images(plain)):
+            from stackpy_runtime.image.registry import choosing  # many images stand on none of a registry
+
             pinned, image = self._pin(reference, platform), self._held(reference, platform)
             if image is None:
                 digest = pinned or self._look_up(reference, platform).manifest.digest
