@@ -77,7 +77,7 @@ def _chain(recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str) 
 
 def _is_given(step: RecipeStep) -> bool:
     """Whether a base is one that no build makes."""
-    return not step.text.startswith(("FROM host", "FROM bootstrap", "FROM archive"))
+    return step.inputs.keys() <= {"image", "stage"}
 
 
 def _nearest(recipe: Recipe, earlier: list[Recipe]) -> Recipe | None:
