@@ -123,6 +123,27 @@ def test_a_dockerfile_stands_on_what_a_registry_has(cli: Cli, base: str, tmp_pat
     cli("destroy", "--yes", "--images", cwd=folder)
 
 
+def test_login_and_logout(cli: Cli, tmp_path: Path) -> None:
+    (folder := tmp_path / "docker").mkdir()
+    mine = {"environment": {"DOCKER_CONFIG": str(folder)}}
+    with docker_registry(tmp_path / "locked", users=True) as registry:
+        host, (user, _, password) = registry.host, registry.login.partition(":")
+        words = ("login", "-u", user, "--password-stdin", host)
+        assert "`stackpy login" in cli("pull", f"{host}/app", code=1, **mine).stderr
+        wrong = cli(*words, given="wrong", code=1, **mine)
+        assert (wrong.stdout, list(folder.iterdir())) == ("", [])
+        assert "--password-stdin" in cli("login", host, code=1, **mine).stderr
+        right = cli(*words, given=f"{password}\n", **mine)
+        assert right.stdout == "Login Succeeded\n" and password not in right.stderr
+        assert (folder / "config.json").stat().st_mode & 0o777 == 0o600
+        cli("tag", cli("image", "ls", "-q").stdout.split()[0], f"{host}/app")
+        cli("push", "-q", f"{host}/app", **mine)
+        assert registry.inspect("app")["RepoTags"] == ["latest"]
+        assert cli("logout", host, **mine).stdout == f"Removing login credentials for {host}\n"
+        assert cli("logout", host, **mine).stdout == f"Not logged in to {host}\n"
+        assert json.loads((folder / "config.json").read_text())["auths"] == {}
+
+
 def test_settings_of_registries_are_checked(cli: Cli, tmp_path: Path) -> None:
     folder = write(tmp_path / "wrong", "Image.scratch().tag('x')\n")
     (folder / "stackpy.toml").write_text(
