@@ -209,6 +209,34 @@ def test_a_secret_is_a_file_or_a_variable(lab: Lab) -> None:
     assert caught.value.hint == "add `--secret id=token,src=FILE`, or declare it in the stack"
 
 
+def test_targets_behind_links_of_the_image_leave_nothing(lab: Lab) -> None:
+    build(
+        lab, run("mkdir -p /srv/real; ln -s real /srv/way; ln -s /srv/way/../way /abs; ln -s /gone /dangling", **FREE)
+    )
+    lab.engine.tag("built", "links")
+    mounts: Any = [
+        {"type": "secret", "id": "token", "target": "/abs/new/token"},
+        {"type": "tmpfs", "target": "/srv/way/mem"},
+        {"type": "cache", "id": "behind-links", "target": "/dangling/cache"},
+    ]
+    image: Any = source(
+        run("cat /srv/real/new/token; ls -d /srv/real/mem /gone/cache", mounts=mounts, **FREE),
+        base={"kind": "image", "reference": "links"},
+    )
+    told: list[str] = []
+    lab.engine.build(
+        image,
+        lab.engine.resolve(image),
+        key="",
+        tags=["built"],
+        labels={},
+        progress=lambda event: told.append(event["text"]) if event["kind"] == "output" else None,
+        options={"secrets": {"token": b"hush\n"}},
+    )
+    assert "".join(told) == "hush\n/gone/cache\n/srv/real/mem\n"
+    assert left(lab) == []
+
+
 def test_the_value_of_a_secret_does_not_count(lab: Lab) -> None:
     shown: Any = run("wc -c < /s", mounts=[{"type": "secret", "id": "token", "target": "/s"}], **FREE)
     assert build(lab, shown, secrets={"token": b"12"}) == "2\n"

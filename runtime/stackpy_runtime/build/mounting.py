@@ -34,6 +34,8 @@ _PIPES = "/dev/pipes/"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
+_MOST_PARTS = 4096  # of a target, links followed
+
 # What one step copies of a context, another of a stage that is built at the same time waits for.
 _copying = Lock()
 
@@ -72,6 +74,10 @@ def shown(place: Place, step: Step, resolved: RecipeStep, stack: ExitStack) -> S
     wanted = [*step.get("mounts", []), *_plain(step)]
     found = [ready.one(mount) for mount in wanted]
     mounts = ready.caches() + [mount for mount in found if mount is not None] + _heredocs(step)
+    if mounts:
+        with Merged(place.layers) as view:
+            for mount in mounts:
+                mount["target"] = _real(view.root, mount["target"])
     return Shown(sorted(mounts, key=lambda mount: mount["target"].count("/")), ready.environment)
 
 
@@ -284,6 +290,44 @@ class _Ready:
         owner = (mount.get("uid", 0), mount.get("gid", 0))
         source = self._stack.enter_context(forwarded(self._place.root, path, mount.get("mode", 0o600), owner))
         return {"kind": "socket", "target": target, "read_only": False, "file": True, "source": source}
+
+
+def _real(root: int, path: str) -> str:
+    """A target without links of the image on the way, so that its mount point can lie beneath the image's layers.
+
+    Nothing relies on it: the sandbox looks the target up in the container, as whatever it is by then.
+    """
+    done: list[str] = []
+    left = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    for _ in range(_MOST_PARTS):
+        if not left:
+            break
+        part = left.pop()
+        if part == "..":
+            done = done[:-1]
+            continue
+        link = _link(root, "/".join([*done, part]))
+        if link is None:
+            done.append(part)
+            continue
+        if link.startswith("/"):
+            done = []
+        left += [each for each in reversed(link.split("/")) if each not in ("", ".")]
+    else:
+        raise InvalidConfig(f"the target `{path}` of a mount leads through too many links of the image")
+    return "/" + "/".join(done)
+
+
+def _link(root: int, path: str) -> str | None:
+    """What a link of the image says; None for what is none, or is not there."""
+    try:
+        descriptor = files.open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except KernelError:
+        return None
+    try:
+        return os.readlink("", dir_fd=descriptor) if stat.S_ISLNK(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)
 
 
 def _inner(mount: RunMount) -> str:
