@@ -48,6 +48,7 @@ def trusting(engine: Engine, registry: Registry, **more: Any) -> Engine:
     return engine
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_an_unknown_authority_is_not_trusted_not_even_on_loopback(registry: Registry, engine: Engine) -> None:
     with pytest.raises(EngineError, match="cannot be trusted: unable to get local issuer certificate"):
         engine.pull(registry.name("app:1"))

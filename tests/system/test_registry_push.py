@@ -147,7 +147,7 @@ def test_what_the_registry_does_not_take_is_said(before: Middle, engine: Engine)
     build(engine, "bad:1", bad="1")
     denied = b'{"errors":[{"code":"DENIED","message":"quota\\u001b[31m reached"}]}'
     before.on("PUT", "/blobs/uploads/", Answer(403, denied))
-    with pytest.raises(EngineError, match=r"refuses: the upload of sha256:\w+: quota \[31m reached"):
+    with pytest.raises(EngineError, match=r"refuses: the upload of sha256:\w+: quota.\[31m reached"):
         engine.push("bad:1", f"{before.host}/bad:1")
     with pytest.raises(InvalidConfig, match="has a digest"):
         engine.push("bad:1", f"{before.host}/bad@{digest(b'')}")

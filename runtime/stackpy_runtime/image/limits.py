@@ -42,4 +42,9 @@ def size_text(size: int) -> str:
 
 def bad(why: str) -> NoReturn:
     """Refuses an archive: raises InvalidConfig. Whoever knows which archive it is adds that."""
-    raise InvalidConfig(why)
+    raise InvalidConfig(shown(why))
+
+
+def shown(text: str) -> str:
+    """A text that somebody else may have written, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.image.limits import shown
 from stackpy_runtime.image.registry.transport import Asked
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Authority:
         """
         asked = challenge(text)
         if asked is None:
-            raise EngineError(f"{self._name} asks for a way of authentication that is not known: `{text[:80]}`")
+            raise EngineError(f"{self._name} asks for a way of authentication that is not known: `{shown(text[:80])}`")
         with self._lock:
             if (now := self._basic or self._tokens.get(scope, "")) and now != refused:
                 return True  # another thread was faster
@@ -107,7 +108,7 @@ class Authority:
 
     def _fetch(self, asked: Challenge, scope: str) -> None:
         if not self._transport.is_safe(asked.realm):
-            raise EngineError(f"{self._name} sends for a token to `{asked.realm[:100]}`, which is not asked")
+            raise EngineError(f"{self._name} sends for a token to `{shown(asked.realm[:100])}`, which is not asked")
         login = self._credential()
         fields = [("service", asked.service)] if asked.service else []
         # One query field for each, as the reference server reads them.

@@ -6,6 +6,7 @@ import os
 import re
 
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.image.limits import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def choose(descriptors: list[Descriptor], wanted: Platform) -> Descriptor:
     found = sorted(
         {"/".join(filter(None, (p.os, p.architecture, p.variant))) for one in images if (p := one.platform)} - {""}
     )
-    raise InvalidConfig(f"it has no image for {wanted}" + (f", only for {', '.join(found)[:300]}" if found else ""))
+    raise InvalidConfig(
+        shown(f"it has no image for {wanted}" + (f", only for {', '.join(found)[:300]}" if found else ""))
+    )
 
 
 def check(configuration: Configuration, wanted: Platform, *, asked: bool) -> None:
@@ -83,7 +86,7 @@ def check(configuration: Configuration, wanted: Platform, *, asked: bool) -> Non
     asked: the platform was given, so the machine's own does not count
     """
     if configuration.architecture and configuration.architecture != wanted.architecture:
-        found = f"linux/{configuration.architecture}"
+        found = shown(f"linux/{configuration.architecture[:40]}")
         error = f"it is an image for {found}, and {'not for' if asked else 'this machine is'} {wanted}"
         raise InvalidConfig(error, hint="" if asked else f"`--platform {found}` takes it all the same")
 

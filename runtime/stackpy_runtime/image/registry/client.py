@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.image import manifests
-from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
+from stackpy_runtime.image.limits import DEFAULT, Limits, bad, shown, size_text
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.image.registry.auth import Authority, refused
 from stackpy_runtime.image.registry.transport import Asked, Broken, NotThere, Response, Transport
@@ -269,7 +269,7 @@ def _said(data: bytes) -> str:
         text = str(first.get("message") or first.get("code") or "")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:200].strip()
+    return shown(text[:200]).strip()
 
 
 def _manifest(repository: str, reference: str) -> str:
