@@ -71,6 +71,8 @@ class Transfers:
         if not self._live or not (at_once or now - self._at >= _PERIOD):
             return
         self._erase()
+        if not self._running:
+            return
         columns = terminal.width(self._stream) or 80
         for text, (done, total) in self._running.items():
             self._stream.write(bar(text, done, total, now - self._began[text])[: columns - 1] + "\n")
@@ -82,7 +84,7 @@ def bar(text: str, done: int, total: int, seconds: float) -> str:
     """`layer 1 of 3 [=====>      ]  12.3MB/29.1MB  40.1MB/s`."""
     filled = _WIDTH * done // total if total else _WIDTH
     drawn = ("=" * filled + ">" * (filled < _WIDTH)).ljust(_WIDTH)
-    rate = f"  {terminal.size(int(done / seconds))}/s" if seconds > 0 else ""
+    rate = f"  {terminal.size(int(done / seconds))}/s" if seconds > _PERIOD else ""
     return f"{text} [{drawn}]  {terminal.size(done)}/{terminal.size(total)}{rate}"
 
 

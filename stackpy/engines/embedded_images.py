@@ -72,6 +72,7 @@ class EmbeddedImages:
 
     def image_pull(self, reference: str, *, platform: str, policy: str, report: Report | None) -> Document:
         """See ImageEngine."""
+        from stackpy.dsl.references import with_tag
         from stackpy.engines.facade import Missing
 
         engine = self._engine
@@ -84,10 +85,9 @@ class EmbeddedImages:
         policy = "missing" if policy == "never" else policy
         image: Document = engine.pull(reference, platform=platform, policy=policy, progress=report)
         origin = next(iter(image.get("origins", ())), "")
-        name = next((each for each in image["references"] if each.startswith(reference)), reference)
         return {
             "id": image["id"],
-            "reference": name,
+            "reference": with_tag(reference),
             "digest": origin.partition("@")[2],
             "new": image["id"] != before,
         }

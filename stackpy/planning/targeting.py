@@ -41,7 +41,15 @@ def select(drafts: list[Draft], specs: Mapping[str, Spec], targets: Collection[s
         if draft.kind == "network" and draft.action is Action.REPLACE:
             path = f"networks.{draft.name}"
             needs[number] |= {n for n, other in enumerate(drafts) if any(r.path == path for r in other.reasons)}
-    return graph.reachable((n for n, draft in enumerate(drafts) if draft.address in wanted), needs)
+    # An image that is only needed is not pushed.
+    return graph.reachable(
+        (
+            number
+            for number, draft in enumerate(drafts)
+            if draft.address in (targets if draft.action is Action.PUSH else wanted)
+        ),
+        needs,
+    )
 
 
 def _closure(specs: Mapping[str, Spec], targets: Collection[str]) -> set[str]:
