@@ -85,6 +85,9 @@ def test_a_stack_pulls_builds_pushes_and_pins(
     )
     plan = cli.json("plan", cwd=shop)
     assert plan["summary"] == {"pull": 2, "build": 1, "create": 3, "push": 1}
+    assert cli.json("plan", "--target", "container.api", cwd=shop)["summary"] == {"pull": 1, "build": 1, "create": 2}
+    cli("build", cwd=shop)
+    assert cli.json("plan", cwd=shop)["summary"] == {"create": 3, "push": 1}
     cli("apply", "--yes", cwd=shop)
     digest = json.loads(registry.skopeo("inspect", f"docker://{moving}"))["Digest"]
     lock = (shop / "stackpy.lock").read_text()

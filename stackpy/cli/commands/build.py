@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.cli.build_context import BuildContext
-    from stackpy.cli.context import Context
+    from stackpy.cli.context import Context, Planned
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.events import Report
 
@@ -227,10 +227,20 @@ def _build_stack(context: Context, arguments: Any) -> int:
                 print(address)
                 for line in context.engine().image_explain(stack.resources[address].fields["source"], options={}):
                     print(f"  {line}")
-        code = stacks.execute(context, context.plan(wanted))
+        code = stacks.execute(context, _without_pushes(context.plan(wanted)))
         if code == 0:
             cache.bring()
         return code
+
+
+def _without_pushes(planned: Planned) -> Planned:
+    """What is published leaves this host when the stack is applied."""
+    from stackpy.planning.plan import Action
+
+    changes = tuple(change for change in planned.plan.changes if change.action is not Action.PUSH)
+    generation = planned.plan.generation if changes or not planned.plan.changes else planned.plan.generation - 1
+    planned.plan = planned.plan._replace(changes=changes, generation=generation)
+    return planned
 
 
 class _Cache:
@@ -296,8 +306,10 @@ COMMAND = Command(
         Option("--ssh", metavar="ID[=SOCKET]", many=True, help="an agent for RUN --mount=type=ssh: `default`"),
         Option("--label", metavar="KEY=VALUE", many=True, help="a label of the image"),
         Option("--no-cache", help="run every step again"),
-        Option("--cache-from", metavar="DIR", many=True, help="take steps and cache folders from there", words="file"),
-        Option("--cache-to", metavar="DIR", many=True, help="bring steps and cache folders there", words="file"),
+        Option(
+            "--cache-from", metavar="PLACE", many=True, help="a folder or reference to take steps from", words="file"
+        ),
+        Option("--cache-to", metavar="PLACE", many=True, help="a folder or reference to bring steps to", words="file"),
         Option("--pull", help="ask the registry for newer base images"),
         Option("--platform", metavar="OS/ARCH", help="the image's platform (default: this host's)"),
         Option("--progress", metavar="STYLE", choices=("auto", "plain", "quiet"), default="auto", help="what is shown"),
