@@ -301,7 +301,12 @@ class Engine(ImageVerbs, RegistryVerbs):
         """What `cache_from` and `cache_to` of a build call so."""
         from stackpy_runtime.build.cache_places import Folder
 
-        return Folder(name)
+        if not name.startswith("docker://"):
+            return Folder(name)
+        from stackpy_runtime.build.cache_registry import Registry
+        from stackpy_runtime.image import references
+
+        return Registry(self._registry, references.parse(name.removeprefix("docker://")), self._writable().root)
 
     def _run_step(self, step: Any, output: Callable[[str], None]) -> int:
         """Runs a RUN step in the sandbox; `output` gets what it prints, as it comes."""

@@ -143,21 +143,37 @@ def allowed(given: Iterable[str]) -> list[str]:
 
 
 def cache_places(option: str, given: Iterable[str]) -> list[str]:
-    """`--cache-to DIR` and `--cache-from DIR`, or `type=local,dest=DIR` as BuildKit writes it; absolute folders."""
-    result = []
-    for text in given:
-        path = text
-        if text.startswith("type="):
-            key = "dest" if option == "--cache-to" else "src"
-            fields = _fields(option, text, {"type": "type", key: "path", "mode": "mode"})
-            path = fields.get("path", "")
-            if fields["type"] != "local" or fields.get("mode", "max") != "max":
-                hint = "all steps are kept, as with mode=max" if fields["type"] == "local" else "give a folder"
-                raise UsageError(f"`{option} {text}`: expected a folder, or type=local", hint=hint)
-        if not path:
-            raise UsageError(f"`{option} {text}`: no folder is named", hint=f"as in `{option} ci-cache`")
-        result.append(os.path.abspath(os.path.expanduser(path)))
-    return result
+    """`--cache-to` and `--cache-from`: a folder or a registry's reference, or as BuildKit writes them.
+
+    Gives absolute folders, and references as `docker://reference`.
+    """
+    return [_cache_place(option, text) for text in given]
+
+
+def _cache_place(option: str, text: str) -> str:
+    place, kind = text, ""
+    if text.startswith("type="):
+        folder = "dest" if option == "--cache-to" else "src"
+        fields = _fields(option, text, {name: name for name in ("type", folder, "ref", "mode")})
+        kind = fields["type"]
+        if kind not in ("local", "registry"):
+            raise UsageError(f"`{option} {text}`: expected a folder, type=local or type=registry")
+        if fields.get("mode", "max") != "max":
+            raise UsageError(f"`{option} {text}`: all steps are kept", hint="leave mode= out, or write mode=max")
+        place = fields.get("ref" if kind == "registry" else folder, "")
+    if not place:
+        raise UsageError(f"`{option} {text}`: no place is named", hint=f"as in `{option} ci-cache`")
+    if kind == "registry" or (not kind and _is_reference(place)):
+        return f"docker://{place.removeprefix('docker://')}"
+    return os.path.abspath(os.path.expanduser(place))
+
+
+def _is_reference(text: str) -> bool:
+    """Whether a text names a registry: `ghcr.io/me/cache`. A name alone, and whatever begins as a path, is a folder."""
+    if text.startswith("docker://"):
+        return True
+    first, slash, _ = text.partition("/")
+    return bool(slash) and first.strip(".") != "" and ("." in first or ":" in first or first == "localhost")
 
 
 def _fields(option: str, text: str, known: dict[str, str]) -> dict[str, str]:

@@ -278,7 +278,7 @@ class ImageEngine(Protocol):
     ) -> None:
         """Takes results of an image's steps from places, and brings to others what the store has; builds nothing.
 
-        take, bring: absolute folders
+        take, bring: absolute folders, and references of registries as docker://reference
         name: under which the places keep them
         """
 

@@ -91,7 +91,7 @@ def test_places_that_cannot_be_a_cache(box: Any, tmp_path: Path) -> None:
     for words, message in (
         (["--cache-to", "type=gha"], "expected a folder"),
         (["--cache-to", "type=local,src=x"], "`src=x` is not understood"),
-        (["--cache-from", ""], "no folder is named"),
+        (["--cache-from", ""], "no place is named"),
         (["--cache-to", "file"], "cannot be used: "),
     ):
         assert message in box("build", *words, ".", cwd=tmp_path, code=None).stderr

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.build import travelling
-from stackpy_runtime.build.cache_places import Folder
-from stackpy_runtime.image import exporting
+from stackpy_runtime.build.cache_places import Folder, Place
+from stackpy_runtime.build.cache_registry import Registry
+from stackpy_runtime.image import exporting, references
+from stackpy_runtime.image.registry.connections import Connections
 from stackpy_runtime.model import ImageSource
 from tests.build_lab import Builder, copy, run, source, step
+from tests.registry_lab import docker_registry
 
 pytestmark = pytest.mark.root
 
@@ -41,20 +44,19 @@ class Lab:
             base=HOST,
         )
 
-    def bring(self, image: ImageSource, name: str = "app") -> travelling.Moved:
+    def bring(self, image: ImageSource, name: str = "app", place: Place | None = None) -> travelling.Moved:
         self.one.build(image)
         resolved = self.one.resolve(image)
-        return travelling.bring(
-            self.one.store, image, resolved, Folder(str(self.place)), name=name, progress=lambda event: None
-        )
+        to = place or Folder(str(self.place))
+        return travelling.bring(self.one.store, image, resolved, to, name=name, progress=lambda event: None)
 
-    def fetch(self, image: ImageSource) -> tuple[travelling.Moved, list[str]]:
+    def fetch(self, image: ImageSource, place: Place | None = None) -> tuple[travelling.Moved, list[str]]:
         said: list[str] = []
         moved = travelling.fetch(
             self.other.store,
             image,
             self.other.resolve(image),
-            [Folder(str(self.place))],
+            [place or Folder(str(self.place))],
             progress=lambda event: said.append(event["text"]),
         )
         assert self.other.clean()
@@ -84,6 +86,29 @@ def test_another_host_builds_as_if_it_had_built_before(lab: Lab) -> None:
     assert lab.other.tree(there) == lab.one.tree(here)
     assert "d/in/x" not in lab.other.tree(there)
     assert exporting.exported(lab.other.store, there).layers == exporting.exported(lab.one.store, here).layers
+
+
+def test_a_registry_carries_the_same(lab: Lab, tmp_path: Path) -> None:
+    image = lab.image()
+    with docker_registry(tmp_path / "registry") as registry:
+        reference = references.parse(registry.name("me/cache"))
+        sides = [Connections(str(builder.store.root.path)) for builder in (lab.one, lab.other)]
+        there, here = (
+            Registry(side, reference, builder.store.root)
+            for side, builder in zip(sides, (lab.one, lab.other), strict=True)
+        )
+        assert lab.fetch(image, here) == ((0, 0, 0), [])
+        assert lab.bring(image, place=there)[:2] == (6, 1)
+        assert lab.bring(image, place=there)[:2] == (0, 1)
+        assert lab.fetch(image, here)[0][:2] == (6, 0)
+        lab.other.build(image)
+        assert lab.other.ran == []
+        changed = lab.image("cat /cache/log")
+        assert lab.fetch(changed, here)[0][:2] == (0, 1)
+        lab.other.build(changed)
+        assert "".join(lab.other.output) == "kept\n"
+        for side in sides:
+            side.close()
 
 
 def test_what_is_there_is_not_written_again_and_what_nobody_names_goes(lab: Lab) -> None:

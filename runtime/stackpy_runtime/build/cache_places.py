@@ -52,6 +52,9 @@ class Carried(msgspec.Struct, frozen=True):
 class Place(Protocol):
     """Where a cache is brought and fetched from. Blobs are verified by whoever reads them."""
 
+    def named(self, name: str) -> str:
+        """The name under which it keeps what somebody calls `name`."""
+
     def carried(self) -> dict[str, Carried]:
         """All that is there, by name; raises NotFound where there is nothing, InvalidConfig for what is no cache."""
 
@@ -112,6 +115,10 @@ class Folder:
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
 
+    def named(self, name: str) -> str:
+        """See Place."""
+        return name
+
     def carried(self) -> dict[str, Carried]:
         """See Place."""
         found = {}
@@ -146,7 +153,7 @@ class Folder:
         aside = f"{self._path}/blobs/sha256/.{os.urandom(8).hex()}"
         try:
             with open(aside, "xb") as file:
-                hashed = _Hashed(file.write)
+                hashed = Hashed(file.write)
                 write(hashed)
             os.rename(aside, self._blob(hashed.digest))
         except BaseException as error:
@@ -242,17 +249,19 @@ class Folder:
         return EngineError(f"the cache `{self._path}` cannot be used: {(error.strerror or str(error)).lower()}")
 
 
-class _Hashed:
+class Hashed:
     """Hashes and counts what is written on its way."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write, self._hash, self.size = write, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> None:
+        """Takes bytes."""
         self._hash.update(data)
         self.size += len(data)
         self._write(data)
 
     @property
     def digest(self) -> str:
+        """Of all that was written."""
         return "sha256:" + self._hash.hexdigest()

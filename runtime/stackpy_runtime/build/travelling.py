@@ -62,11 +62,13 @@ def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, na
         steps = []
         for step_id, layer in _results(store, recipe):
             piece = known.get(step_id)
-            if layer is not None and (piece is None or bool(piece.blob) != bool(layer)):
+            # What was made afresh has a layer of another name.
+            if layer is not None and (piece is None or bool(piece.blob) != bool(layer) or layer not in ("", step_id)):
                 piece = _bring_layer(store.root, place, step_id, layer)
                 moved = Moved(moved.steps + 1, 0, moved.size + piece.size)
             if piece is not None:
                 steps.append(piece)
+        name = place.named(name)
         own = before.get(name, Carried([], []))
         mounts = {piece.name: piece for piece in own.mounts if _is_there(place, piece)}
         for folder in _mounts(store.root, source):
