@@ -204,7 +204,7 @@ def test_a_failing_stage_fails_the_build_and_ends_the_others(builder: Builder) -
     with pytest.raises(ProcessFailed) as failed:
         builder.build(image)
     assert (failed.value.exit_code, failed.value.output) == (3, "no")
-    assert failed.value.subject.startswith("step 2/2 RUN") and failed.value.subject.endswith("(stack.py:4)")
+    assert failed.value.subject.startswith("step 2/2 [bad] RUN") and failed.value.subject.endswith("(stack.py:4)")
     assert builder.clean()
     assert threading.active_count() == 1
     assert os.listdir(builder.store.root.staging) == []

@@ -383,7 +383,8 @@ class _Chain:
 
     def _subject(self, index: int, step: RecipeStep) -> _Subject:
         where = f" ({step['line']})" if step["line"] else ""
-        return _Subject(f"step {index + 1}/{len(self._recipe['steps'])} {step['text']}{where}")
+        stage = f"[{self._stage}] " if self._stage else ""
+        return _Subject(f"step {index + 1}/{len(self._recipe['steps'])} {stage}{step['text']}{where}")
 
     def _output(self, text: str) -> None:
         """Passes a step's output on; that of stages in whole lines, since several may speak at the same time."""

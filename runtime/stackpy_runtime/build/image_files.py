@@ -6,7 +6,6 @@ in layers does not change, so that nothing is hashed.
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import stat
@@ -76,7 +75,7 @@ class ImageFiles(Context):
                 continue
             links -= 1
             if links < 0:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+                return name  # a loop, which cannot be opened either
             if target.startswith("/"):
                 done = []
             left += [each for each in reversed(target.split("/")) if each not in ("", ".")]

@@ -140,8 +140,7 @@ def _get(root: Root, address: str, known: dict[str, Any]) -> tuple[int, dict[str
     try:
         answer = _pool(address).request("GET", address, headers=headers, preload_content=False)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise EngineError(f"cannot get `{address}`: {str(reason).lower()}", hint="check the address") from None
+        raise EngineError(f"cannot get `{address}`: {_reason(error)}", hint="check the address") from None
     try:
         if answer.status == 304:
             return None
@@ -152,6 +151,20 @@ def _get(root: Root, address: str, known: dict[str, Any]) -> tuple[int, dict[str
         return _kept(root, address, answer)
     finally:
         answer.release_conn()
+
+
+def _reason(error: Exception) -> str:
+    from urllib3 import exceptions
+
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, exceptions.NameResolutionError):
+        return "there is no such host, or it cannot be looked up"
+    if isinstance(cause, exceptions.TimeoutError):
+        return f"no answer for {_SECONDS:g} s"
+    if isinstance(cause, exceptions.ResponseError):
+        return str(cause)
+    # `HTTPSConnection(host=…): Failed to establish a new connection: [Errno 111] Connection refused`
+    return str(cause).rpartition("] ")[2].rpartition(": ")[2].rstrip(")").lower()
 
 
 def _pool(address: str) -> Any:

@@ -18,7 +18,7 @@ from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image import rules
 from stackpy_runtime.image.blobs import Blob, Content, Raw
 from stackpy_runtime.image.entries import CHARACTER, FIFO, FILE, FOLDER, LINK, SYMLINK, Entry
-from stackpy_runtime.image.limits import bad
+from stackpy_runtime.image.limits import DEFAULT, bad
 from stackpy_runtime.image.tar import Reader
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.image.blobs import Stream
 
+_LIMITS = DEFAULT
 _CHUNK = 4 << 20
 _BZIP2, _XZ = b"BZh", b"\xfd7zXZ"
 _XZ_MEMORY = 256 << 20  # bytes that a stream may want for its dictionary
@@ -34,8 +35,8 @@ _XZ_MEMORY = 256 << 20  # bytes that a stream may want for its dictionary
 def is_archive(descriptor: int) -> bool:
     """Whether a file is a tar, plain or compressed, as far as its first entry says: what ADD unpacks."""
     try:
-        content = Content(_stored(descriptor))
-        return next(iter(Reader(content)), None) is not None
+        content = Content(_stored(descriptor), _LIMITS)
+        return next(iter(Reader(content, _LIMITS)), None) is not None
     except InvalidConfig:
         return False
 
@@ -49,8 +50,8 @@ def unpack(descriptor: int, root: int, target: str, who: Owner | None) -> str:
     Raises InvalidConfig for an archive that is damaged, passes a limit, or names places outside.
     """
     stored = _stored(descriptor)
-    content = Content(stored, hashed=True) if isinstance(stored, Blob) else Content(stored)
-    reader = Reader(content)
+    content = Content(stored, _LIMITS, hashed=isinstance(stored, Blob))
+    reader = Reader(content, _LIMITS)
     folder, _ = tree.make_folders(root, target, who or tree.ROOT_OWNER)
     os.close(folder)
     unpacker = _Unpacker(reader, root, target, who)
