@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,30 @@ def test_damage_is_said(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(StackFileError) as caught:
         pins.read(str(tmp_path))
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        TEXT.replace("\n\n", "\n"),
+        TEXT.replace(" = ", "="),
+        TEXT + '  "linux/riscv64" = "' + ONE + '" # by hand\n',
+        TEXT.replace('images."z:1"', "images.'z:1'"),
+        TEXT.replace('"linux/arm64"', '"linux\\u002farm64"'),
+        TEXT.replace("\n", "\r\n"),
+    ],
+)
+def test_whatever_its_form_it_is_read_as_toml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stackpy.lock").write_bytes(text.encode())
+    assert pins.read(str(tmp_path)) == tomllib.loads(text)["images"]
+
+
+def test_what_is_no_toml_is_not_read_either(tmp_path: Path) -> None:
+    for text in (TEXT + f'"linux/arm64" = "{ONE}"\n', TEXT + '[images."z:1"]\n', f'"linux/arm64" = "{ONE}"\n'):
+        (tmp_path / "stackpy.lock").write_text(text)
+        with pytest.raises(StackFileError):
+            pins.read(str(tmp_path))
 
 
 def test_an_apply_adds_and_moves_nothing() -> None:
