@@ -88,10 +88,14 @@ class Context:
 
     def close(self) -> None:
         """Saves what was learnt and closes the folder."""
-        for close in self.closing:
-            close()
+        self.let_go()
         self.cache.save()
         os.close(self.descriptor)
+
+    def let_go(self) -> None:
+        """Takes the copies away; nobody uses the context any more."""
+        while self.closing:
+            self.closing.pop()()
 
     # -- sources -----------------------------------------------------------------------------------------------------
 

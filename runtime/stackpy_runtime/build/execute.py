@@ -131,7 +131,7 @@ class _Made:
     def __init__(self, ground: Ground) -> None:
         self.layers, self.config = list(ground.layers), ground.config
         self.history, self.size, self.epoch = list(ground.history), ground.size, ground.epoch
-        self.author = ""
+        self.architecture, self.author = ground.architecture, ""
 
     @property
     def created(self) -> str:
@@ -142,7 +142,7 @@ class _Made:
         """It as what another image stands on; triggers do not come along: they were run."""
         config = self.config.copy()
         config.pop("OnBuild", None)
-        return bases.Ground(self.layers, config, self.history, self.size, self.epoch)
+        return bases.Ground(self.layers, config, self.history, self.size, self.epoch, self.architecture)
 
 
 def moment(epoch: int) -> str:
@@ -218,6 +218,8 @@ class _Build:
             if isinstance(error, Exception):
                 # An interrupt does not wait for what other chains run.
                 self._join()
+            else:
+                self._let_go()
             raise
         self._join()
         fresh = os.urandom(8).hex() if self.options.get("no_cache") else ""
@@ -228,6 +230,14 @@ class _Build:
             task.thread.join()
         for context in self.contexts.values():
             context.close()
+
+    def _let_go(self) -> None:
+        for context in list(self.contexts.values()):
+            try:
+                context.let_go()
+            except EngineError:
+                # Another chain is still writing there; the next collection takes it.
+                continue
 
     def _image(self, made: _Made, fresh: str) -> Image:
         from stackpy_runtime.build.digests import sha256_hex
@@ -240,7 +250,7 @@ class _Build:
             "config": made.config,
             "history": made.history,
             "recipe": recipe,
-            "architecture": architecture(),
+            "architecture": made.architecture or architecture(),
             "size": made.size,
             "created": made.created,
             "epoch": made.epoch,
