@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.build.runner import Output, StepRun
-from stackpy_runtime.errors import InvalidConfig, ProcessFailed
+from stackpy_runtime.errors import Conflict, InvalidConfig, ProcessFailed
 from stackpy_runtime.model import ImageSource
 from tests.build_lab import Builder, copy, file, run, source, step
 
@@ -247,3 +247,25 @@ def test_the_same_image_comes_out_in_two_roots_at_two_times(
     ]
     assert digests[0] == digests[1]
     other.store.close()
+
+
+def test_files_of_an_image_come_from_what_its_name_meant_then(builder: Builder) -> None:
+    one, two = (builder.build(source(file("/tool", content))) for content in ("one", "two"))
+    builder.store.tag("tools", one["id"])
+    image = source(step("copy", sources=["/tool"], target="/bin/", from_image="tools"))
+    assert builder.tree(builder.build(image)) == {"bin": "755 0:0", "bin/tool": "644 0:0 one"}
+    image["steps"][0]["target"] = "/sbin/"
+    resolved = builder.resolve(image)
+    builder.store.tag("tools", two["id"])
+    with pytest.raises(Conflict) as moved:
+        builder.build(image, resolved)
+    assert "`tools` is another image" in moved.value.message
+    assert builder.tree(builder.build(image)) == {"sbin": "755 0:0", "sbin/tool": "644 0:0 two"}
+
+
+def test_what_stands_on_an_image_of_another_machine_is_for_that(builder: Builder) -> None:
+    base = builder.build(source(file("/base", "1")))
+    builder.store.put_image({**base, "architecture": "riscv64", "references": ["other:latest"]})
+    stages = {"ground": source(file("/a", "1"), base={"kind": "image", "reference": "other:latest"})}
+    built = builder.build({**source(file("/b", "1"), base=on("ground")), "stages": stages})
+    assert (built["architecture"], sorted(builder.tree(built))) == ("riscv64", ["a", "b", "base"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stackpy_runtime.build import copying, modes, recipe, settings, step_inputs, tree
 from stackpy_runtime.build.context import inputs, of_step
 from stackpy_runtime.build.merged import Merged
-from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.errors import Conflict, InvalidConfig
 
 if TYPE_CHECKING:
     from stackpy_runtime.build.context import Context, Source
@@ -83,6 +83,8 @@ def _from_image(adding: _Adding) -> None:
     step = adding.step
     name = step.get("from_stage") or step["from_image"]
     origin = adding.place.tree_of(step)
+    if "from_image" in step and origin.identity != adding.resolved["inputs"]["from"]:
+        raise Conflict(f"`{name}` is another image than it was when the recipe was made", hint="run it again")
     if not origin.layers:
         raise InvalidConfig(f"there are no files in `{name}` to copy from")
     with Merged(origin.layers) as view:

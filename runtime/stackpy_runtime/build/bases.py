@@ -24,13 +24,17 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Ground(NamedTuple):
-    """A base as later steps need it: layer IDs bottom first, configuration, history, bytes, and epoch (epochs.py)."""
+    """A base as later steps need it: layer IDs bottom first, configuration, history, bytes, and epoch (epochs.py).
+
+    architecture: that of an image; "": this host's
+    """
 
     layers: list[str]
     config: ImageConfig
     history: list[History]
     size: int
     epoch: int
+    architecture: str = ""
 
 
 def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
@@ -50,7 +54,8 @@ def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
 
 def _of_image(image: Image) -> Ground:
     config = settings.inherited(image["config"])
-    return Ground(image["layers"], config, image["history"], image["size"], epochs.of_build(image))
+    epoch = epochs.of_build(image)
+    return Ground(image["layers"], config, image["history"], image["size"], epoch, image["architecture"])
 
 
 def make(base: Base, staged: str, progress: Callable[[Progress], None]) -> None:
