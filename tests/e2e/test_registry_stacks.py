@@ -147,6 +147,22 @@ def test_login_and_logout(cli: Cli, tmp_path: Path) -> None:
         assert json.loads((folder / "config.json").read_text())["auths"] == {}
 
 
+def test_a_stack_trusts_the_authority_that_its_settings_name(cli: Cli, box: Cli, base: str, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "safe", tls=True) as registry:
+        registry.skopeo(
+            "copy", "--src-tls-verify=false", f"docker://{base}", f"docker://{registry.name('app:1')}", side="dest-"
+        )
+        shop = write(tmp_path / "shop", f"Image({registry.name('app:1')!r}).run('true').tag('app')\n")
+        distrust = cli("plan", cwd=shop, code=1).stderr
+        assert "cannot be trusted" in distrust and f'[registries."{registry.host}"]' in distrust
+        (shop / "certs").mkdir()
+        (shop / "certs" / "ca.pem").write_bytes(Path(registry.ca).read_bytes())
+        (shop / "stackpy.toml").write_text(f'[registries."{registry.host}"]\nca = "certs/ca.pem"\n')
+        assert cli.json("plan", cwd=shop)["summary"] == {"pull": 1, "build": 1}
+        cli("apply", "--yes", cwd=shop)
+        cli("destroy", "--yes", "--images", cwd=shop)
+
+
 def test_settings_of_registries_are_checked(cli: Cli, tmp_path: Path) -> None:
     folder = write(tmp_path / "wrong", "Image.scratch().tag('x')\n")
     (folder / "stackpy.toml").write_text(
