@@ -21,6 +21,7 @@ _WORDS = {
     "image": "the base image",
     "mode": "its mode",
     "sources": "which files it takes",
+    "stage": "the stage that it stands on",
     "target": "where it puts them",
     "user": "the user it runs as",
 }
@@ -43,19 +44,39 @@ class Explained(NamedTuple):
 
 
 def explained(recipe: Recipe, earlier: Iterable[Recipe], built: Set[str]) -> tuple[Explained, ...]:
-    """All steps of an image, its stages first.
+    """All steps of an image, those of the stages that a build needs first.
 
     earlier: what images were built from; the one that agrees longest from the beginning is compared with
     built: IDs of the steps whose result is in the store; what a build stands on is always there
     """
     known = list(earlier)
     result: list[Explained] = []
+    needed = _needed(recipe, built)
+    stages = {step.id: name for name, stage in recipe.stages.items() for step in stage.steps}
     for name, stage in recipe.stages.items():
-        result += _chain(stage, known, built, f"[{name}] ")
-    return (*result, *_chain(recipe, known, built, ""))
+        if name in needed:
+            result += _chain(stage, known, built, f"[{name}] ", stages)
+    return (*result, *_chain(recipe, known, built, "", stages))
 
 
-def _chain(recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str) -> list[Explained]:
+def _needed(recipe: Recipe, built: Set[str]) -> set[str]:
+    """The stages that an image stands on, and those that a step takes from which has no result yet."""
+    found: set[str] = set()
+    left = [recipe]
+    while left:
+        steps = left.pop().steps
+        wanted = [steps[0], *(step for step in steps[1:] if step.id not in built)]
+        values = "\n".join(value for step in wanted for value in step.inputs.values())
+        for name, stage in recipe.stages.items():
+            if name not in found and any(step.id in values for step in stage.steps):
+                found.add(name)
+                left.append(stage)
+    return found
+
+
+def _chain(
+    recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str, stages: Mapping[str, str]
+) -> list[Explained]:
     old = _nearest(recipe, earlier)
     texts = {} if old is None else _by_text(old)
     result: list[Explained] = []
@@ -70,7 +91,10 @@ def _chain(recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str) 
             before = _same(texts.get(step.text, []), step) or (old.steps[index] if index < len(old.steps) else None)
         replaced = before is not None and before.text != step.text and before.text in {s.text for s in recipe.steps}
         stands = _stands_on(old, recipe) if not ran else f"step {ran} ran"
-        result.append(Explained(title, False, _why(step, None if replaced else before, stands, first=old is None)))
+        why = _why(step, None if replaced else before, stands, first=old is None)
+        if why == f"{_WORDS['from']} differs" and step.inputs["from"] in stages:
+            why = f"the stage {printable(stages[step.inputs['from']])} differs"
+        result.append(Explained(title, False, why))
         ran = index + 1
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import pytest
@@ -19,7 +20,7 @@ def recipe(*steps: tuple[str, Mapping[str, str]], stages: Mapping[str, Recipe] |
     """A chain: the ID of a step is all that is before it, and it."""
     made, before = [], ""
     for text, inputs in steps:
-        before = f"{before}|{text}{sorted(inputs.items())}"
+        before = hashlib.sha256(f"{before}|{text}{sorted(inputs.items())}".encode()).hexdigest()
         made.append(RecipeStep(before, text, "Dockerfile:1", inputs))
     return Recipe(before, tuple(made), stages or {})
 
@@ -101,13 +102,20 @@ def test_the_nearest_of_several_is_compared_with() -> None:
 def test_stages_come_first_and_have_their_names() -> None:
     def image(source: str) -> Recipe:
         stage = recipe(FROM, (COPY[0], {"a.c": source}))
-        return recipe(FROM, ("COPY --from=tool /x /x", {"from": stage.id}), stages={"tool": stage})
+        other = recipe(FROM, ("RUN other", {"argv": "other"}))
+        return recipe(
+            FROM,
+            ("COPY --from=other /y /y", {"from": other.id}),
+            ("COPY --from=tool /x /x", {"from": stage.id}),
+            stages={"tool": stage, "other": other},
+        )
 
     assert told(image("2"), image("1")) == [
         "cached [tool] 1/2 FROM debian",
         "ran    [tool] 2/2 COPY src/ /app/: a.c differs",
-        "cached 1/2 FROM debian",
-        "ran    2/2 COPY --from=tool /x /x: what it takes files from differs",
+        "cached 1/3 FROM debian",
+        "cached 2/3 COPY --from=other /y /y",
+        "ran    3/3 COPY --from=tool /x /x: the stage tool differs",
     ]
 
 
