@@ -6,7 +6,11 @@ import gzip
 import json
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import layers
+from tests.conftest import wait_for
 from tests.image_archives import MACHINE, OCI, Built, digest, document, layer
 from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, serve, serve_manifest
 
@@ -183,8 +188,6 @@ def test_a_busy_registry_is_asked_again(before: Middle, engine: Engine, status: 
 
 
 def test_retry_after_is_honoured(before: Middle, engine: Engine) -> None:
-    import time
-
     before.on("GET", "/manifests/", Answer(429, b"", {"Retry-After": "1"}), times=1)
     began = time.monotonic()
     engine.pull(f"{before.host}/big:1")
@@ -220,6 +223,25 @@ def test_layers_come_at_once_and_two_pulls_download_once(before: Middle, engine:
     assert errors == []
     assert [len(before.requests("GET", f"/blobs/{digest(blob)}")) for blob in Built(BIG, pack).blobs] == [1, 1, 1]
     assert before.most >= 2
+
+
+def test_a_pull_that_is_killed_or_interrupted_is_made_again(before: Middle, engine: Engine) -> None:
+    command = [sys.executable, "-m", "stackpy.cli.main", "pull", f"{before.host}/big:1"]
+    environment = {**os.environ, "STACKPY_ROOT": engine.root, "PYTHONPATH": ":".join(sys.path)}
+    stalled = f"/blobs/{digest(Built(BIG, pack).blobs[1])}"
+    before.on("GET", stalled, Fault(slow=5), times=2)
+    for end in (signal.SIGKILL, signal.SIGINT):
+        before.asked.clear()
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for(lambda: before.requests("GET", stalled), "the pull is under way")
+        process.send_signal(end)
+        began = time.monotonic()
+        process.communicate()
+        assert time.monotonic() - began < 4
+        assert engine.images() == []
+    assert len(os.listdir(engine.store.root.staging)) <= 1  # of the one that was killed
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert tree(engine, engine.image(f"{before.host}/big:1"))["srv/data"] == RANDOM.encode()
 
 
 def test_what_is_not_there_is_said(registry: Registry, engine: Engine) -> None:

@@ -112,9 +112,14 @@ class Client:
     def mount(self, repository: str, digest: str, source: str) -> str:
         """Takes a blob over from another repository; "" when that is done, else where to upload it to."""
         path = f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}"
-        response = self.call("POST", path, f"{_push(repository)} {_pull(source)}")
-        if response.status not in (201, 202):
+        try:
+            response = self.call("POST", path, f"{_push(repository)} {_pull(source)}")
+        except Unavailable:
+            raise
+        except EngineError:
             # It may not let us read there, which is no reason not to upload.
+            return self.begin(repository)
+        if response.status not in (201, 202):
             response.close()
             return self.begin(repository)
         response.close()

@@ -87,6 +87,12 @@ class Download:
             self._response.close()
             self._response = None
 
+    def abort(self) -> None:
+        """Ends a `read` that another thread is waiting in; `stop` is set."""
+        response = self._response
+        if response is not None:
+            response.abort()
+
     def _open(self) -> Response:
         while True:
             try:
@@ -114,6 +120,8 @@ class Download:
 
     def _broke(self, error: Broken) -> None:
         self.close()
+        if self._stop.is_set():
+            return
         if self._received - self._since >= _PROGRESS:
             self._failures = 0
         self._since = self._received

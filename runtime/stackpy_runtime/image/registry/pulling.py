@@ -110,6 +110,7 @@ class _Pull:
         self._progress = progress
         self._stop = threading.Event()
         self._kept: dict[str, str] = {}  # digest → where its compressed bytes lie in staging
+        self._downloads: list[Download] = []
         self._forms: dict[str, str] = {}  # layer ID → how it came compressed
 
     def run(self) -> None:
@@ -147,7 +148,7 @@ class _Pull:
                             raise error from None
                     raise
                 finally:
-                    self._stop.set()
+                    self._give_up()
                     pool.shutdown(cancel_futures=True)
                 for digest, path in self._kept.items():
                     blobs.adopt(self._root, digest, path)
@@ -165,7 +166,7 @@ class _Pull:
         try:
             return self._take(stager, staged, layer)
         except BaseException as error:
-            self._stop.set()
+            self._give_up()
             if isinstance(error, InvalidConfig | NotFound) and not isinstance(error, Cancelled):
                 error.message = f"{self._name(layer)}: {error.message}"
                 error.args = (error.message,)
@@ -185,6 +186,7 @@ class _Pull:
         keep = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600) if self._keeps else -1
         try:
             download = Download(self._found.clients, self._found.reference.repository, descriptor, keep, self._stop)
+            self._downloads.append(download)
             with Ahead(download, descriptor.size) as coming:
                 self._forms[layer.layer_id] = compression_of(coming.start())
                 content = Content(coming, self._limits, report)
@@ -195,6 +197,12 @@ class _Pull:
         if keep >= 0:
             self._kept[descriptor.digest] = path
         return received
+
+    def _give_up(self) -> None:
+        """Nobody wants the rest; a server that has gone quiet must not hold us up."""
+        self._stop.set()
+        for download in self._downloads:
+            download.abort()
 
     def _open_kept(self, descriptor: manifests.Descriptor) -> int:
         """The compressed layer where the store has it still; -1 where it is to be downloaded."""

@@ -70,6 +70,13 @@ class Response:
         self.close()
         return bytes(data)
 
+    def abort(self) -> None:
+        """Ends a `read` that another thread is waiting in."""
+        try:
+            self._answer.shutdown()
+        except (HTTPError, OSError, ValueError, RuntimeError):
+            pass  # its connection is gone already
+
     def close(self) -> None:
         """Ends the exchange; a connection whose body was read to its end is used again."""
         left = self._answer.length_remaining
