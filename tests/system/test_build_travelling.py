@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,30 @@ def _forge(place: Path, document: Any) -> None:
     digest, size = keep(json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode())
     index = {"schemaVersion": 2, "manifests": [{"digest": digest, "size": size}]}
     (place / "index.json").write_text(json.dumps(index))
+
+
+def test_a_hostile_blob_lands_nowhere(lab: Lab, tmp_path: Path) -> None:
+    image = lab.image()
+    lab.bring(image)
+    canary = tmp_path / "canary"
+    entries = {
+        "up": tarfile.TarInfo("../../../canary"),
+        "link": tarfile.TarInfo("etc"),
+        "through": tarfile.TarInfo("etc/canary"),
+        "attribute": tarfile.TarInfo("x"),
+    }
+    entries["link"].type, entries["link"].linkname = tarfile.SYMTYPE, str(tmp_path)
+    entries["attribute"].pax_headers = {"SCHILY.xattr.trusted.overlay.redirect": "/etc"}
+    first = lab.other.resolve(image)["steps"][0]["id"]
+    for names, refused in ((["up"], True), (["attribute"], True), (["link", "through"], False)):
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in names:
+                tar.addfile(entries[name])
+        digest = hashlib.sha256(data.getvalue()).hexdigest()
+        (lab.place / "blobs" / "sha256" / digest).write_bytes(data.getvalue())
+        piece = {"name": first, "blob": f"sha256:{digest}", "size": len(data.getvalue())}
+        _forge(lab.place, {"version": 1, "steps": [piece], "mounts": []})
+        moved, said = lab.fetch(image)
+        assert (moved.steps, len(said)) == ((0, 1) if refused else (1, 0))
+        assert not canary.exists()
