@@ -6,7 +6,6 @@ import os
 import re
 
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.image.limits import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ def choose(descriptors: list[Descriptor], wanted: Platform) -> Descriptor:
     best = max(images, key=lambda one: _rank(one, wanted), default=None)
     if best is not None and _rank(best, wanted):
         return best
+    from stackpy_runtime.image.limits import shown  # plans that pull nothing do without
+
     found = sorted(
         {"/".join(filter(None, (p.os, p.architecture, p.variant))) for one in images if (p := one.platform)} - {""}
     )
@@ -86,6 +87,8 @@ def check(configuration: Configuration, wanted: Platform, *, asked: bool) -> Non
     asked: the platform was given, so the machine's own does not count
     """
     if configuration.architecture and configuration.architecture != wanted.architecture:
+        from stackpy_runtime.image.limits import shown
+
         found = shown(f"linux/{configuration.architecture[:40]}")
         error = f"it is an image for {found}, and {'not for' if asked else 'this machine is'} {wanted}"
         raise InvalidConfig(error, hint="" if asked else f"`--platform {found}` takes it all the same")
