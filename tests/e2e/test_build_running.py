@@ -62,6 +62,20 @@ def test_a_shell_opens_in_exactly_that_state(kind: str, box: Any, tmp_path: Path
     assert "begun\r\nin-cache\r\nhush" in seen
 
 
+def test_where_no_shell_opens_the_first_failure_counts(box: Any, tmp_path: Path) -> None:
+    """The program is not there, and no shell either."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY file /\nRUN --network=none ["/no/such"]\n')
+    terminal, side = pty.openpty()
+    process = box.start("build", "--on-failure", "shell", ".", cwd=tmp_path, stdin=side, stdout=side, stderr=side)
+    os.close(side)
+    seen = read_until(terminal, "(Dockerfile:3)")
+    assert process.wait(30) == 1
+    os.close(terminal)
+    assert "no shell opens there: `/bin/sh` is not in the image" in seen
+    assert "`/no/such` is not in the image" in seen
+
+
 def test_a_step_of_a_stack_sees_its_secret(box: Any, tmp_path: Path) -> None:
     (tmp_path / "stack.py").write_text(
         "from stackpy import BuildMount, Container, Image, Secret, Stack\n"

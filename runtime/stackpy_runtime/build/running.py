@@ -13,7 +13,7 @@ from stackpy_runtime.build import settings, tree
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.mounting import shown
 from stackpy_runtime.build.runner import StepRun
-from stackpy_runtime.errors import Denied, InvalidConfig, ProcessFailed, Unsupported
+from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, ProcessFailed, Unsupported
 from stackpy_runtime.store import trees
 
 if TYPE_CHECKING:
@@ -61,14 +61,26 @@ def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
             mounts=seen.mounts,
             network=step.get("network", "default"),
         )
-        code = place.runner(started, tail)
-        if code and place.options.get("on_failure") == "shell":
-            with _terminal:
-                place.output(f"{_ending(code)}: here is a shell where it failed, which `exit` leaves\n")
-                _renew_work(staged)
-                place.runner(started._replace(shell=_shell(step["argv"])), place.output)
-    if code:
-        raise ProcessFailed(_ending(code), exit_code=code, output=tail.text(), hint=_advice(code, step["argv"]))
+        try:
+            code = place.runner(started, tail)
+            if code:
+                advice = _advice(code, step["argv"])
+                raise ProcessFailed(_ending(code), exit_code=code, output=tail.text(), hint=advice)
+        except ProcessFailed as failure:
+            if place.options.get("on_failure") == "shell":
+                _look_around(place, started, failure)
+            raise
+
+
+def _look_around(place: Place, failed: StepRun, failure: ProcessFailed) -> None:
+    """Opens a shell where a step has failed; says so where that fails too, since the first failure is what counts."""
+    with _terminal:
+        place.output(f"{failure.message}: here is a shell where it failed, which `exit` leaves\n")
+        _renew_work(failed.staged)
+        try:
+            place.runner(failed._replace(shell=_shell(failed.argv)), place.output)
+        except EngineError as error:
+            place.output(f"no shell opens there: {error.message}\n")
 
 
 def check(step: Step, options: BuildOptions) -> None:

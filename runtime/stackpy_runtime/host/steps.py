@@ -77,6 +77,11 @@ def run(
         if code is None:
             raise EngineError("the step's exit code is not known")
         return {"exit_code": code, "oom_killed": live.state["oom_killed"]}
+    except EngineError as error:
+        # People know the step by what it says and where it stands, which the build adds.
+        if error.subject == f"container {live.name}":
+            error.subject = ""
+        raise
     finally:
         with lifecycle.lock:
             lifecycle.lives.pop(identity, None)
