@@ -20,6 +20,7 @@ from stackpy_runtime.image.blobs import Content
 from stackpy_runtime.image.limits import DEFAULT, size_text
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
+from stackpy_runtime.linux.files import rename_new
 from stackpy_runtime.store import layers
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class _Fetching:
 
             def adopt(path: str, target: str = f"{home}/{name}") -> None:
                 os.makedirs(home, mode=0o700, exist_ok=True)
-                os.rename(path, target)
+                rename_new(path, target)  # a step may have made it meanwhile, and use it
 
             if self._take(place, piece, adopt):
                 self._count[1] += 1

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 
-from stackpy_runtime.linux.libc import failure, flag_names, libc, syscall
+from stackpy_runtime.linux.libc import AT_FDCWD, failure, flag_names, libc, syscall
 
 SYS_OPENAT2 = 437
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
@@ -106,3 +106,13 @@ def make_folders(root: int, path: str, mode: int = 0o755) -> int:
         os.close(current)
         current = following
     return current
+
+
+def rename_new(source: str, target: str) -> bool:
+    """Renames where nothing has the new name, an empty folder neither; False where something has. renameat2(2)."""
+    noreplace = 1  # RENAME_NOREPLACE, include/uapi/linux/fs.h
+    if not libc.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), noreplace):
+        return True
+    if ctypes.get_errno() == errno.EEXIST:
+        return False
+    raise failure(f"rename {source} to {target}")
