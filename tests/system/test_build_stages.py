@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stackpy_runtime.build import bases
 from stackpy_runtime.build.runner import Output, StepRun
 from stackpy_runtime.errors import Conflict, InvalidConfig, ProcessFailed
 from stackpy_runtime.model import ImageSource
@@ -269,3 +270,17 @@ def test_what_stands_on_an_image_of_another_machine_is_for_that(builder: Builder
     stages = {"ground": source(file("/a", "1"), base={"kind": "image", "reference": "other:latest"})}
     built = builder.build({**source(file("/b", "1"), base=on("ground")), "stages": stages})
     assert (built["architecture"], sorted(builder.tree(built))) == ("riscv64", ["a", "b", "base"])
+
+
+def test_stages_wait_for_one_another_and_hold_nothing_meanwhile(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All steps share one lock, as those of a large build may by chance.
+    monkeypatch.setattr(bases, "lock_name", lambda step_id: "step-one")
+    chain: dict[str, ImageSource] = {"stage0": source(run("echo 0 >/file"), base=HOST)}
+    for number in range(1, 5):
+        taken = of_stage(f"stage{number - 1}", "/file", "/before")
+        chain[f"stage{number}"] = source(taken, run(f"echo {number} >/file; cat /before >>/file"), base=HOST)
+    built = builder.build(staged(source(of_stage("stage4", "/file", "/")), **chain))
+    assert builder.tree(built) == {"file": "644 0:0 4\n3\n2\n1\n0\n"}
+    assert not [event for event in builder.events if event["kind"] == "state"]

@@ -7,6 +7,7 @@ boot, and once all is done one sync makes it last (`settle`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from threading import Lock
 
@@ -17,7 +18,7 @@ from stackpy_runtime.store import layers, locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from stackpy_runtime.model import Progress, RecipeStep
     from stackpy_runtime.store.store import Store
@@ -39,6 +40,7 @@ class Results:
         self._guard = Lock()
         self._nonce = os.urandom(8).hex() if fresh else ""
         self._made: dict[str, str] = {}  # by this build
+        self._own: dict[str, Lock] = {}  # held by its stages
 
     def once(
         self,
@@ -47,15 +49,18 @@ class Results:
         make: Callable[[str], None],
         needed: Callable[[], bool] = lambda: True,
         *,
+        before: Callable[[], None] = lambda: None,
         base: bool = False,
     ) -> str:
         """The layer of a step: the cached one, or what `make` leaves in a staged folder; "" when it makes none.
 
         say: told once whether it was cached
+        before: waits for what making it needs of others; nothing is held meanwhile, so that no two wait for each other
         base: what a build stands on, which a fresh one takes from the cache too
         """
         found = self._found(step["id"], base)
         if found is None:
+            before()
             with self.alone(step):
                 found = self._found(step["id"], base)
                 if found is None and (base or not self._nonce):
@@ -66,14 +71,21 @@ class Results:
         say(True)
         return found
 
-    def alone(self, step: RecipeStep) -> locks.Lock:
-        """Holds a step, so that no other build makes it meanwhile."""
+    @contextlib.contextmanager
+    def alone(self, step: RecipeStep) -> Iterator[None]:
+        """Holds a step, so that no other build, and no other stage of this one, makes it meanwhile."""
+        name = bases.lock_name(step["id"])
+        with self._guard:
+            own = self._own.setdefault(name, Lock())
+        with own, self._shared(name, step):
+            yield
 
+    def _shared(self, name: str, step: RecipeStep) -> locks.Lock:
         def waiting(holder: str) -> None:
             self._progress({"kind": "state", "text": f"waiting for {holder}, which makes the same step"})
 
         command = f"build: {step['text']}"
-        return locks.named(self._store.root, bases.lock_name(step["id"]), waiting=waiting, command=command)
+        return locks.named(self._store.root, name, waiting=waiting, command=command)
 
     def _found(self, step_id: str, base: bool) -> str | None:
         with self._guard:

@@ -121,6 +121,11 @@ def _report(progress: Report, step: RecipeStep, stage: str, index: int, count: i
     progress({"kind": "step", "text": text, "step": index + 1, "steps": count, "cached": cached})
 
 
+def _taken_from(step: Step) -> list[str]:
+    """The stages that a step copies from, or mounts."""
+    return [each["from_stage"] for each in (step, *step.get("mounts", [])) if "from_stage" in each]
+
+
 class _Cancelled(Exception):
     """Another chain of the build failed."""
 
@@ -271,7 +276,7 @@ class _Build:
             names = [source["base"]["stage"]] if source["base"]["kind"] == "stage" else []
             for resolved, step in zip(recipe["steps"][1:], source["steps"], strict=True):
                 if resolved["id"] not in known:
-                    names += [each["from_stage"] for each in (step, *step.get("mounts", [])) if "from_stage" in each]
+                    names += _taken_from(step)
             for name in names:
                 if name not in found:
                     walk(self._source["stages"][name], self._recipe["stages"][name])
@@ -290,6 +295,11 @@ class _Build:
                 chain = _Chain(self, name, self._source["stages"][name], self._recipe["stages"][name])
                 self._tasks[name] = _Task(chain.run)
             return self._tasks[name]
+
+    def await_stages(self, step: Step) -> None:
+        """Waits for the stages that a step takes files from."""
+        for name in _taken_from(step):
+            self.stage(name).result()
 
     def tree_of(self, place: RunMount | Step) -> Tree:
         """The files of a stage, once it is built, or of an image."""
@@ -389,6 +399,7 @@ class _Chain:
                 lambda cached: self._say(resolved, index, cached=cached),
                 lambda staged: make_layer(place, step, resolved, staged),
                 lambda: needs_layer(place, step),
+                before=lambda: build_.await_stages(step),
             )
 
     def _subject(self, index: int, step: RecipeStep) -> _Subject:

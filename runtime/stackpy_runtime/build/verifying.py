@@ -71,9 +71,11 @@ class _Again(Results):
         make: Callable[[str], None],
         needed: Callable[[], bool] = lambda: True,
         *,
+        before: Callable[[], None] = lambda: None,
         base: bool = False,
     ) -> str:
         """See Results."""
+        before()
         found = self._store.step(step["id"])
         if found is None:
             raise NotFound("its layer is no longer in the build cache", hint="build again, then verify")
