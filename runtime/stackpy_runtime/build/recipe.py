@@ -208,21 +208,19 @@ def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
 
 
 def image_id(reference: str, store: Store) -> str:
-    """The ID of an image of the store; raises NotFound, with names that are near."""
+    """The ID of an image of the store, or of a registry that was asked; raises what either says, with near names."""
     try:
         return store.image(reference)["id"]
-    except NotFound:
-        pass
-    import difflib
+    except EngineError as error:
+        # A misspelt name of the store's was looked for in a registry.
+        import difflib
 
-    known = [name for image in store.images() for name in image["references"]]
-    names = {**{name.removesuffix(":latest"): name for name in known}, **{name: name for name in known}}
-    near = list(dict.fromkeys(names[name] for name in difflib.get_close_matches(reference, names, 3)))
-    advice = f"did you mean {', '.join(f'`{name}`' for name in near)}? " if near else ""
-    raise NotFound(
-        f"no image `{reference}` in the local store",
-        hint=f"{advice}registries are not supported yet: take Image.bootstrap, Image.host or Image.archive as a base",
-    )
+        known = [name for image in store.images() for name in image["references"]]
+        names = {**{name.removesuffix(":latest"): name for name in known}, **{name: name for name in known}}
+        near = list(dict.fromkeys(names[name] for name in difflib.get_close_matches(reference, names, 3)))
+        if near:
+            error.hint = f"did you mean {', '.join(f'`{name}`' for name in near)}?"
+        raise
 
 
 def _archive_hash(path: str, store: Store) -> str:
