@@ -16,7 +16,7 @@ from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image.registry import backoff
 from tests.image_archives import Built, layer
-from tests.registry_lab import PASSWORD, USER, Registry, docker_registry, middle, serve, tokens
+from tests.registry_lab import PASSWORD, USER, Answer, Registry, docker_registry, middle, serve, tokens
 
 pytestmark = pytest.mark.root
 
@@ -128,6 +128,7 @@ def test_credentials_come_from_a_helper(
 
 def test_tokens_are_asked_for_what_is_needed_and_used_again(engine: Engine, tmp_path: Path) -> None:
     with docker_registry(tmp_path / "plain") as registry, middle(registry.host) as server:
+        server.on("GET", "/token", Answer(503), times=2)
         scopes = tokens(server, {"mona": "word"})
         registry.put("app:1", Built([layer(a="b"), layer(c="d")]))
         engine.pull(f"{server.host}/app:1")

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.image.limits import shown
-from stackpy_runtime.image.registry.transport import Asked
+from stackpy_runtime.image.registry import backoff
+from stackpy_runtime.image.registry.transport import Asked, Broken
 
 if TYPE_CHECKING:
     from stackpy_runtime.image.registry.credentials import Credentials, Login
@@ -132,6 +133,8 @@ class Authority:
         if response.status in (401, 403):
             who = f"as {login.username}" if login is not None and login.username else "with these credentials"
             raise refused(self._name, f"it does not let you in {who}" if login is not None else "it lets nobody in")
+        if backoff.passing(response.status):
+            raise Broken(f"the token server of {self._name} answers {response.status}")
         if response.status != 200 or len(data) > _ANSWER:
             raise EngineError(f"the token server of {self._name} answers {response.status}")
         try:
