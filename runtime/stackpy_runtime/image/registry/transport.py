@@ -29,7 +29,9 @@ _REDIRECTS = 5
 _DRAINED = 64 << 10
 _AGENT = "stackpy"
 # What OpenSSL says of an answer that is not TLS: a server of plain HTTP.
-_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNEXPECTED_EOF", "PACKET_LENGTH_TOO_LONG")
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+# What it says of a connection that ends while TLS is agreed on: some servers of plain HTTP do that, and bad networks.
+_CUT_OFF = "UNEXPECTED_EOF"
 # What is configured on purpose is not warned of at every request.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -161,7 +163,9 @@ class Transport:
                 retries=False,
             )
         except SSLError as error:
-            if any(sign in str(error) for sign in _NOT_TLS):
+            if self._scheme and _CUT_OFF in str(error):
+                raise Broken(f"{urlsplit(url).netloc}: the connection was cut off") from None
+            if any(sign in str(error) for sign in (*_NOT_TLS, _CUT_OFF)):
                 raise _PlainHttp(
                     f"{self._endpoint.host} does not speak TLS",
                     hint=f'if that is meant: [registries."{self._endpoint.login}"] with insecure = true',
