@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.build import remote, unpacking
+from stackpy_runtime.build import repositories, unpacking
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image.limits import DEFAULT
 from stackpy_runtime.store import layers
@@ -158,7 +158,7 @@ def test_a_repository_s_link_leads_to_no_folder_of_the_host(
     def local(address: str) -> tuple[str, str, str]:
         return f"file://{repository}", "", address.partition(":")[2].rpartition(":")[2]
 
-    monkeypatch.setattr(remote, "_repository", local)
+    monkeypatch.setattr(repositories, "_repository", local)
     whole = source(step("add", sources=[], git=["x:"], target="/src"))
     assert builder.tree(builder.build(whole)) == {
         "src": "755 0:0",

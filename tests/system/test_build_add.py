@@ -345,7 +345,7 @@ def of_git(address: str, **fields: Any) -> Any:
 
 
 def test_repositories(builder: Builder, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stackpy_runtime.build import remote
+    from stackpy_runtime.build import repositories
 
     # What ADD takes for a repository is an address of the web; here it is a folder.
     def at_folder(address: str) -> tuple[str, str, str]:
@@ -353,7 +353,7 @@ def test_repositories(builder: Builder, repository: Path, monkeypatch: pytest.Mo
         ref, _, folder = fragment.partition(":")
         return f"file://{repository}", ref, folder
 
-    monkeypatch.setattr(remote, "_repository", at_folder)
+    monkeypatch.setattr(repositories, "_repository", at_folder)
     address = "https://example.com/repository.git"
     assert builder.tree(builder.build(of_git(address))) == {
         "src": "755 0:0",

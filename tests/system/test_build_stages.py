@@ -286,3 +286,16 @@ def test_stages_wait_for_one_another_and_hold_nothing_meanwhile(
     built = builder.build(staged(source(of_stage("stage4", "/file", "/")), **chain))
     assert builder.tree(built) == {"file": "644 0:0 4\n3\n2\n1\n0\n"}
     assert not [event for event in builder.events if event["kind"] == "state"]
+
+
+def test_what_failed_is_told_and_not_that_the_image_gave_up_for_it(builder: Builder) -> None:
+    slow = [run(f"while [ $((i=i+1)) -lt 20000 ]; do :; done; echo {number} >/n") for number in range(9)]
+    image = staged(
+        source(*slow, of_stage("bad", "/x", "/"), base=HOST),
+        bad=source(run("exit 3"), base=HOST),
+        never=source(run("exit 4"), base=HOST),
+    )
+    with pytest.raises(ProcessFailed) as failed:
+        builder.build(image)
+    assert (failed.value.exit_code, len(builder.ran) < 12) == (3, True)
+    assert "[bad] RUN" in failed.value.subject

@@ -171,10 +171,10 @@ class _named:
 
 
 def _from_url(adding: _Adding, address: str) -> None:
-    from stackpy_runtime.build import remote, unpacking
+    from stackpy_runtime.build import downloads, unpacking
 
     planned = adding.resolved["inputs"][f"url {address}"]
-    with remote.downloaded(adding.place.root, address, planned) as found:
+    with downloads.downloaded(adding.place.root, address, planned) as found:
         if adding.step.get("unpack") and unpacking.is_archive(found.descriptor):
             with _named(address):
                 unpacking.unpack(found.descriptor, adding.root, adding.target, adding.owner)
@@ -188,11 +188,12 @@ def _from_url(adding: _Adding, address: str) -> None:
 
 
 def _from_git(adding: _Adding, address: str) -> None:
-    from stackpy_runtime.build import remote
+    from stackpy_runtime.build import repositories
     from stackpy_runtime.build.context import Context, Source
 
     planned = adding.resolved["inputs"][f"git {address}"]
-    with remote.checked_out(adding.place.root, address, planned, keep=adding.step.get("keep_git_dir", False)) as folder:
+    kept = adding.step.get("keep_git_dir", False)
+    with repositories.checked_out(adding.place.root, address, planned, keep=kept) as folder:
         context = Context(folder, "", "/dev/null")
         try:
             asked: Step = {**adding.step, "sources": ["."]}

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from threading import Lock, Thread
 
-from stackpy_runtime.build import bases, settings
 from stackpy_runtime.build.caching import Results
-from stackpy_runtime.build.steps import Place, Tree, make_layer, needs_layer
+from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
+from stackpy_runtime.build.steps import Tree
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.model import (
     BuildOptions,
@@ -23,7 +23,6 @@ from stackpy_runtime.model import (
     ImageSource,
     Progress,
     Recipe,
-    RecipeStep,
     RunMount,
     Step,
 )
@@ -32,7 +31,6 @@ from stackpy_runtime.store.images import with_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy_runtime.build.bases import Ground
     from stackpy_runtime.build.context import Context
     from stackpy_runtime.build.runner import Runner
     from stackpy_runtime.store.store import Store
@@ -66,11 +64,11 @@ def build(
     image = None if given.get("no_cache") else _finished(store, source, recipe)
     if image is None:
         with layers.using(store.root):
-            image = _Build(store, source, recipe, runner, progress, given).run()
+            image = Work(store, source, recipe, runner, progress, given).run()
         changed = True
     else:
         for index, step in enumerate(recipe["steps"]):
-            _report(progress, step, "", index, len(recipe["steps"]), cached=True)
+            report(progress, step, "", index, len(recipe["steps"]), cached=True)
         changed = False
     own = image["config"].get("Labels", {})
     if not labels.items() <= own.items():
@@ -95,7 +93,7 @@ def carry_out(
     results: Results,
 ) -> None:
     """Walks through a recipe as a build does, records no image, and leaves to `results` what becomes of each layer."""
-    _Build(store, source, recipe, runner, progress, options, results).run()
+    Work(store, source, recipe, runner, progress, options, results).run()
 
 
 def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None:
@@ -116,43 +114,9 @@ def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None
     return image
 
 
-def _report(progress: Report, step: RecipeStep, stage: str, index: int, count: int, *, cached: bool) -> None:
-    text = f"[{stage}] {step['text']}" if stage else step["text"]
-    progress({"kind": "step", "text": text, "step": index + 1, "steps": count, "cached": cached})
-
-
 def _taken_from(step: Step) -> list[str]:
     """The stages that a step copies from, or mounts."""
     return [each["from_stage"] for each in (step, *step.get("mounts", [])) if "from_stage" in each]
-
-
-class _Cancelled(Exception):
-    """Another chain of the build failed."""
-
-
-class _Made:
-    """What a chain has come to: layers, configuration and history after its last step."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.layers, self.config = list(ground.layers), ground.config
-        self.history, self.size, self.epoch = list(ground.history), ground.size, ground.epoch
-        self.architecture, self.author = ground.architecture, ""
-
-    @property
-    def created(self) -> str:
-        """The same wherever and whenever it is built."""
-        return moment(self.epoch)
-
-    def ground(self) -> Ground:
-        """It as what another image stands on; triggers do not come along: they were run."""
-        config = self.config.copy()
-        config.pop("OnBuild", None)
-        return bases.Ground(self.layers, config, self.history, self.size, self.epoch, self.architecture)
-
-
-def moment(epoch: int) -> str:
-    """Seconds since 1970 as the engine writes times."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 def _now() -> str:
@@ -163,10 +127,10 @@ def _now() -> str:
 class _Task:
     """A stage that is built by a thread of its own."""
 
-    def __init__(self, build: Callable[[], _Made]) -> None:
+    def __init__(self, build: Callable[[], Made]) -> None:
         self._build = build
-        self._made: _Made | None = None
-        self._error: BaseException | None = None
+        self._made: Made | None = None
+        self.error: BaseException | None = None
         self.thread = Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -174,18 +138,18 @@ class _Task:
         try:
             self._made = self._build()
         except BaseException as error:
-            self._error = error
+            self.error = error
 
-    def result(self) -> _Made:
+    def result(self) -> Made:
         """What the stage has come to; raises what it raised."""
         self.thread.join()
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         assert self._made is not None
         return self._made
 
 
-class _Build:
+class Work:
     """One build under way."""
 
     def __init__(
@@ -216,7 +180,7 @@ class _Build:
         try:
             for name in self._needed(self._source, self._recipe):
                 self.stage(name)
-            made = _Chain(self, "", self._source, self._recipe).run()
+            made = self._whole()
             self.results.settle()
         except BaseException as error:
             self.failed = True
@@ -229,6 +193,16 @@ class _Build:
         self._join()
         fresh = os.urandom(8).hex() if self.options.get("no_cache") else ""
         return self._image(made, fresh)
+
+    def _whole(self) -> Made:
+        """The image itself, once its stages are there; raises what failed first, and not that others gave up for it."""
+        try:
+            return Chain(self, "", self._source, self._recipe).run()
+        except Cancelled:
+            for task in list(self._tasks.values()):
+                task.thread.join()
+            errors = [task.error for task in self._tasks.values()]
+            raise next(error for error in errors if error and not isinstance(error, Cancelled)) from None
 
     def _join(self) -> None:
         for task in list(self._tasks.values()):
@@ -244,7 +218,7 @@ class _Build:
                 # Another chain is still writing there; the next collection takes it.
                 continue
 
-    def _image(self, made: _Made, fresh: str) -> Image:
+    def _image(self, made: Made, fresh: str) -> Image:
         from stackpy_runtime.build.digests import sha256_hex
 
         recipe = self._recipe["id"]
@@ -292,7 +266,7 @@ class _Build:
         """A stage under way, or done."""
         with self._guard:
             if name not in self._tasks:
-                chain = _Chain(self, name, self._source["stages"][name], self._recipe["stages"][name])
+                chain = Chain(self, name, self._source["stages"][name], self._recipe["stages"][name])
                 self._tasks[name] = _Task(chain.run)
             return self._tasks[name]
 
@@ -310,130 +284,6 @@ class _Build:
             return Tree(self._recipe["stages"][name]["id"], [layers.folder(root, layer) for layer in made.layers])
         image = self.store.image(place["from_image"])
         return Tree(image["id"], [layers.folder(root, layer) for layer in image["layers"]])
-
-
-class _Chain:
-    """An image or a stage, step by step.
-
-    stage: its name, or ""
-    """
-
-    def __init__(self, build_: _Build, stage: str, source: ImageSource, recipe: Recipe) -> None:
-        self._build, self._stage, self._source, self._recipe = build_, stage, source, recipe
-        self._store = build_.store
-        self._rest = ""
-
-    def run(self) -> _Made:
-        """Carries out what is not cached."""
-        try:
-            return self._run()
-        except BaseException:
-            self._build.failed = True
-            raise
-        finally:
-            self._flush()
-
-    def _run(self) -> _Made:
-        known = self._store.steps_present(step["id"] for step in self._recipe["steps"])
-        made = _Made(self._ground())
-        own_cmd = False
-        pairs = zip(self._recipe["steps"][1:], self._source["steps"], strict=True)
-        for index, (resolved, step) in enumerate(pairs, 1):
-            if self._build.failed:
-                raise _Cancelled
-            layer = ""
-            if step["instruction"] in settings.LAYERS:
-                layer = self._layer(index, resolved, step, made)
-            else:
-                self._say(resolved, index, cached=resolved["id"] in known)
-                if resolved["id"] not in known:
-                    self._store.put_step(resolved["id"], "", {})
-            if layer:
-                made.layers.append(layer)
-                made.size += layers.size(self._store.root, layer)
-            made.config = settings.apply(made.config, step, own_cmd)
-            own_cmd = own_cmd or step["instruction"] == "cmd"
-            if step["instruction"] == "maintainer":
-                made.author = step["value"]
-            made.history.append({"created": made.created, "created_by": resolved["text"], "empty_layer": not layer})
-        return made
-
-    def _say(self, step: RecipeStep, index: int, *, cached: bool) -> None:
-        self._flush()
-        _report(self._build.progress, step, self._stage, index, len(self._recipe["steps"]), cached=cached)
-
-    def _ground(self) -> Ground:
-        base, first = self._source["base"], self._recipe["steps"][0]
-        if base["kind"] == "stage":
-            ground = self._build.stage(base["stage"]).result().ground()
-            self._say(first, 0, cached=True)
-            return ground
-        found = bases.existing(self._store, base, first)
-        if found is not None:
-            self._say(first, 0, cached=True)
-            return found
-        results = self._build.results
-        if base["kind"] == "archive":
-            self._say(first, 0, cached=first["id"] in self._store.steps_present([first["id"]]))
-            with results.alone(first):
-                return bases.load(self._store, base, first, self._build.progress)
-        with self._subject(0, first):
-            results.once(
-                first,
-                lambda cached: self._say(first, 0, cached=cached),
-                lambda staged: bases.make(base, staged, self._build.progress),
-                base=True,
-            )
-        return bases.made(self._store, first)
-
-    def _layer(self, index: int, resolved: RecipeStep, step: Step, made: _Made) -> str:
-        """The ID of a step's layer, made when it is not there; "" when the step makes none."""
-        build_, root = self._build, self._store.root
-        folders = [layers.folder(root, layer) for layer in made.layers]
-        place = Place(
-            root, folders, made.config, build_.runner, self._output, build_.contexts, build_.options, build_.tree_of
-        )
-        with self._subject(index, resolved):
-            return build_.results.once(
-                resolved,
-                lambda cached: self._say(resolved, index, cached=cached),
-                lambda staged: make_layer(place, step, resolved, staged),
-                lambda: needs_layer(place, step),
-                before=lambda: build_.await_stages(step),
-            )
-
-    def _subject(self, index: int, step: RecipeStep) -> _Subject:
-        where = f" ({step['line']})" if step["line"] else ""
-        stage = f"[{self._stage}] " if self._stage else ""
-        return _Subject(f"step {index + 1}/{len(self._recipe['steps'])} {stage}{step['text']}{where}")
-
-    def _output(self, text: str) -> None:
-        """Passes a step's output on; that of stages in whole lines, since several may speak at the same time."""
-        if not self._stage:
-            self._build.progress({"kind": "output", "text": text})
-            return
-        lines, newline, self._rest = (self._rest + text).rpartition("\n")
-        if newline:
-            self._build.progress({"kind": "output", "text": lines + newline})
-
-    def _flush(self) -> None:
-        if self._rest:
-            self._build.progress({"kind": "output", "text": f"{self._rest}\n"})
-            self._rest = ""
-
-
-class _Subject:
-    """Says of an error in which step it happened."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, EngineError) and not error.subject:
-            error.subject = self._text
 
 
 def architecture() -> str:

@@ -130,10 +130,12 @@ class _Resolver:
             return ""
 
     def _fetched(self, kind: str, address: str, step: Step) -> str:
-        from stackpy_runtime.build import remote
+        from stackpy_runtime.build import downloads, repositories
 
         try:
-            return remote.identity(self._store.root, kind, address, step)
+            if kind == "git":
+                return repositories.identity(address, step)
+            return downloads.identity(self._store.root, address, step)
         except EngineError as error:
             self.problems.append((step["line"], error.message, error.hint))
             return ""

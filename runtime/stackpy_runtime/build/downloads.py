@@ -1,8 +1,7 @@
-"""What ADD takes from elsewhere: files by URL, repositories by git(1).
+"""Files that ADD takes from the web.
 
-What an address gives is asked before anything is built, so that a step's ID says it: a URL by a request that answers
-`unchanged` where the server knows entity tags or times, a repository by the commit that its reference names. What
-carries a checksum is not asked at all.
+What a URL gives is asked before anything is built, so that a step's ID says it, by a request that is answered with
+`unchanged` where the server knows entity tags or times. One that carries a checksum is not asked at all.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build.digests import CHUNK, sha256_hex
-from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
+from stackpy_runtime.errors import Conflict, EngineError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,20 +28,12 @@ _TRIES = 4
 _ATTRIBUTE = "trusted.stackpy.url"
 
 
-def identity(root: Root, kind: str, address: str, step: Step) -> str:
-    """What identifies the content of an address; asks the network only where the step has no checksum.
+def identity(root: Root, address: str, step: Step) -> str:
+    """What identifies the content of a URL; asks the network only where the step has no checksum.
 
-    kind: "url" or "git"
-
-    Raises EngineError where it cannot be had, InvalidConfig for an address that makes no sense.
+    Raises EngineError where it cannot be had, NotFound where there is nothing.
     """
-    if kind == "url":
-        return step.get("checksum") or _asked(root, address)
-    remote, ref, folder = _repository(address)
-    return f"{_commit(remote, ref, step.get('checksum', ''))}:{folder}"
-
-
-# --- URLs -----------------------------------------------------------------------------------------------------------
+    return step.get("checksum") or _asked(root, address)
 
 
 class Downloaded(NamedTuple):
@@ -248,102 +239,3 @@ def _seconds(date: str) -> int:
         return max(0, int(email.utils.parsedate_to_datetime(date).timestamp()))
     except (TypeError, ValueError, OverflowError):
         return 0
-
-
-# --- repositories ---------------------------------------------------------------------------------------------------
-
-
-def _repository(address: str) -> tuple[str, str, str]:
-    """Remote, reference and folder of an address; raises InvalidConfig."""
-    from stackpy_runtime.dockerfile.names import git
-    from stackpy_runtime.dockerfile.words import BadSyntax
-
-    try:
-        found = git(address)
-    except BadSyntax as error:
-        raise InvalidConfig(error.message, hint=error.hint) from None
-    remote, _, fragment = found.address.partition("#")
-    ref, _, folder = fragment.partition(":")
-    return remote, ref or found.checksum, folder
-
-
-def _is_commit(text: str) -> bool:
-    return len(text) in (40, 64) and not set(text) - set("0123456789abcdef")
-
-
-def _commit(remote: str, ref: str, checksum: str) -> str:
-    """The commit that a reference names now."""
-    if _is_commit(ref) and (not checksum or ref.startswith(checksum)):
-        return ref
-    listed = _git(["ls-remote", "--", remote, *([ref, f"{ref}^{{}}"] if ref else ["HEAD"])], remote).split("\n")
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed) if name}
-    names = [ref, f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", f"{ref}^{{}}"] if ref else ["HEAD"]
-    commit = next((found[name] for name in (f"{ref}^{{}}", *names) if name in found), "")
-    if not commit and checksum and _is_commit(checksum):
-        commit = checksum
-    if not commit:
-        raise NotFound(f"there is no `{ref or 'HEAD'}` in `{remote}`", hint="name a branch, a tag or a whole commit")
-    if checksum and not commit.startswith(checksum):
-        raise Conflict(f"`{ref or 'HEAD'}` of `{remote}` is {commit}, and {checksum} is expected", hint="check both")
-    return commit
-
-
-@contextlib.contextmanager
-def checked_out(root: Root, address: str, planned: str, *, keep: bool) -> Iterator[str]:
-    """A folder with the commit that the recipe was made of, submodules included; it goes with the context.
-
-    planned: `COMMIT:FOLDER`
-    keep: with its .git
-    """
-    from stackpy_runtime.store import layers, trees
-
-    remote, ref, _ = _repository(address)
-    commit, _, folder = planned.partition(":")
-    staged = layers.reserve(root)
-    try:
-        top = f"{staged}/repository"
-        os.mkdir(top, 0o755)
-        _git(["init", "--quiet", top], remote)
-        _git(["-C", top, "remote", "add", "origin", "--", remote], remote)
-        try:
-            _git(["-C", top, "fetch", "--quiet", "--depth=1", "origin", commit], remote)
-        except EngineError:
-            # Not every server gives out a commit by its name alone.
-            _git(["-C", top, "fetch", "--quiet", "--tags", "origin", ref or "HEAD"], remote)
-        _git(["-C", top, "checkout", "--quiet", "--detach", commit], remote)
-        if os.path.lexists(f"{top}/.gitmodules"):
-            _git(["-C", top, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"], remote)
-        inside = os.path.realpath(os.path.join(top, folder.lstrip("/")))
-        if not os.path.isdir(inside) or not f"{inside}/".startswith(f"{os.path.realpath(top)}/"):
-            raise NotFound(f"there is no folder `{folder}` in `{remote}`", hint="check what stands behind the `:`")
-        if not keep:
-            trees.remove(f"{top}/.git")
-        yield inside
-    finally:
-        layers.discard(root, staged)
-
-
-def _git(arguments: list[str], remote: str) -> str:
-    """Runs git(1) without questions to anybody; raises EngineError with what it said last."""
-    import subprocess
-
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file"}
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        environment.pop(name, None)
-    try:
-        done = subprocess.run(
-            ["git", "-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env=environment,
-            umask=0o022,
-        )
-    except FileNotFoundError:
-        raise EngineError(f"cannot clone `{remote}`: there is no git", hint="install git") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"it exited with {done.returncode}"])[-1]
-        raise EngineError(f"cannot clone `{remote}`: {said.removeprefix('fatal: ')}", hint="check the address")
-    return done.stdout
