@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.build import modes
+from stackpy_runtime.build import modes, recipe
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
+from stackpy_runtime.store.store import Store
 from tests.build_lab import Builder, file, source, step
 
 pytestmark = pytest.mark.root
@@ -288,6 +289,13 @@ def test_a_url_that_changes_between_plan_and_build_is_refused(builder: Builder, 
     with pytest.raises(Conflict) as refused:
         builder.build(of_url(site), resolved)
     assert "has the checksum sha256:" in refused.value.message
+
+
+def test_a_plan_makes_no_engine_root(site: Site, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "none"))
+    inputs = recipe.resolve(of_url(site), store)["steps"][1]["inputs"]
+    assert inputs[f"url {site.url}"] == f"sha256:{hashlib.sha256(b'one').hexdigest()}"
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_checksum_needs_no_network_until_it_is_built(builder: Builder, site: Site) -> None:

@@ -181,9 +181,7 @@ def _kept(root: Root, address: str, answer: Any) -> tuple[int, dict[str, Any]]:
     import urllib3
 
     path = _place(root, address)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor, aside = _new_file(root, path)
     digest = hashlib.sha256()
     try:
         for piece in answer.stream(CHUNK, decode_content=False):
@@ -199,14 +197,16 @@ def _kept(root: Root, address: str, answer: Any) -> tuple[int, dict[str, Any]]:
             "mtime": _seconds(answer.headers.get("Last-Modified", "")),
         }
         try:
-            os.setxattr(descriptor, _ATTRIBUTE, json.dumps(said).encode())
-            os.rename(aside, path)
+            if aside:
+                os.setxattr(descriptor, _ATTRIBUTE, json.dumps(said).encode())
+                os.rename(aside, path)
         except OSError:
             os.unlink(aside)
     except BaseException as error:
         os.close(descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
+        if aside:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(aside)
         if isinstance(error, urllib3.exceptions.HTTPError):
             raise EngineError(f"cannot get `{address}`: it broke off: {str(error).lower()}") from None
         if isinstance(error, OSError):
@@ -214,6 +214,23 @@ def _kept(root: Root, address: str, answer: Any) -> tuple[int, dict[str, Any]]:
             raise EngineError(f"cannot keep `{address}`: {reason}", hint="free some space and try again") from None
         raise
     return descriptor, said
+
+
+def _new_file(root: Root, path: str) -> tuple[int, str]:
+    """A descriptor of an empty file that can become `path`, and its name; one without a name where no engine has been,
+    or where we may not write: then each build asks anew.
+    """
+    aside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        if root.exists():
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            return os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), aside
+    except PermissionError:
+        pass
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno()), ""
 
 
 def _name(address: str, disposition: str) -> str:
