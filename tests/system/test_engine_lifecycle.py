@@ -67,7 +67,7 @@ def test_exit_codes_of_a_start_that_fails(lab: Lab, argv: list[str], code: int) 
 
 def test_engine_failures_are_125(lab: Lab) -> None:
     for words in (
-        ["no-such-image", "true"],
+        ["--pull", "never", "no-such-image", "true"],
         ["--user", "nobody-here", "lab", "true"],
         ["-w", "/proc/self/fd/3", "lab", "true"],
     ):
