@@ -33,7 +33,7 @@ def test_nothing_is_left_of_a_container_with_rm(box: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["run", "--rm", "nothing", "true"], 125, "error: no such image: `nothing`"),
+        (["run", "--rm", "--pull", "never", "nothing", "true"], 125, "error: no such image: `nothing`"),
         (["run", "--rm", "box", "nothing"], 127, "`nothing` is not in the image"),
         (["run", "--rm", "box", "/etc"], 126, "cannot execute `/etc`"),
         (["run", "--rm", "box", "sh", "-c", "sh -c 'kill -9 $$'"], 137, ""),
