@@ -221,7 +221,8 @@ def image_id(reference: str, store: Store) -> str:
         names = {**{name.removesuffix(":latest"): name for name in known}, **{name: name for name in known}}
         near = list(dict.fromkeys(names[name] for name in difflib.get_close_matches(reference, names, 3)))
         if near:
-            error.hint = f"did you mean {', '.join(f'`{name}`' for name in near)}?"
+            meant = f"did you mean {', '.join(f'`{name}`' for name in near)}?"
+            error.hint = f"{meant} else {error.hint}" if error.hint else meant
         raise
 
 
