@@ -222,7 +222,8 @@ def image_id(reference: str, store: Store) -> str:
         near = list(dict.fromkeys(names[name] for name in difflib.get_close_matches(reference, names, 3)))
         if near:
             meant = f"did you mean {', '.join(f'`{name}`' for name in near)}?"
-            error.hint = f"{meant} else {error.hint}" if error.hint else meant
+            # What a registry advises is about reaching it, and stays.
+            error.hint = meant if isinstance(error, NotFound) or not error.hint else f"{meant} else {error.hint}"
         raise
 
 
