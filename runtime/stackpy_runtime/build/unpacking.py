@@ -217,12 +217,7 @@ class _Unpacker:
     def _file(self, entry: Entry, folder: int, name: str, path: rules.Path) -> None:
         descriptor = tree.create(folder, name)
         try:
-            for offset, piece in self._reader.content(entry):
-                while piece:
-                    written = os.pwrite(descriptor, piece, offset)
-                    piece, offset = piece[written:], offset + written
-            if entry.regions is not None:
-                os.ftruncate(descriptor, entry.size)
+            self._reader.write(entry, descriptor)
             self._dress(descriptor, entry, path)
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:

@@ -6,6 +6,8 @@ four times as long for a header. What is read here is read forward once, within 
 
 from __future__ import annotations
 
+import os
+
 from stackpy_runtime.image import sparse
 from stackpy_runtime.image.entries import (
     BLOCK,
@@ -75,6 +77,15 @@ class Reader:
                 offset += len(piece)
         if stored:
             bad("it ends within a file")
+
+    def write(self, entry: Entry, descriptor: int) -> None:
+        """Writes the data of a file into an empty one, with its holes."""
+        for offset, piece in self.content(entry):
+            while piece:
+                written = os.pwrite(descriptor, piece, offset)
+                piece, offset = piece[written:], offset + written
+        if entry.regions is not None:
+            os.ftruncate(descriptor, entry.size)
 
     @property
     def offset(self) -> int:

@@ -120,12 +120,7 @@ class _Unpacker:
         name = path[-1]
         descriptor = self._make(folder, name, lambda: os.open(name, _CREATE, 0o600, dir_fd=folder))
         try:
-            for offset, piece in self._reader.content(entry):
-                while piece:
-                    written = os.pwrite(descriptor, piece, offset)
-                    piece, offset = piece[written:], offset + written
-            if entry.regions is not None:
-                os.ftruncate(descriptor, entry.size)
+            self._reader.write(entry, descriptor)
             self._owner_and_attributes(descriptor, entry, path)
             os.fchmod(descriptor, entry.mode)
             set_times(descriptor, entry.mtime_ns)
