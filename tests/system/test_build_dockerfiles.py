@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.build.execute import architecture
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.engine import Engine
+from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.store import layers
 from tests import stand_ins
 from tests.build_lab import listing
@@ -100,7 +100,7 @@ def built(engine: Engine, name: str, context: Path, agent: str, base: int) -> di
 
 def _anywhere(line: str) -> str:
     """A line of output without what depends on the host."""
-    line = re.sub(r"-j\d+", "-jN", line).replace(f"linux/{architecture()}", "linux/HOST")
+    line = re.sub(r"-j\d+", "-jN", line).replace(f"linux/{machine().architecture}", "linux/HOST")
     return re.sub(r"\d+\.\d+\.\d+\(\d+\)-release", "BASH_VERSION", line)
 
 

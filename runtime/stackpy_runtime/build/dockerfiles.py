@@ -120,9 +120,9 @@ def _beside(path: str) -> str:
 
 
 def _host() -> str:
-    from stackpy_runtime.build.execute import architecture
+    from stackpy_runtime.image.registry.choosing import machine
 
-    return f"linux/{architecture()}"
+    return f"linux/{machine().architecture}"
 
 
 def _ignored(context: str, ignore_file: str) -> Callable[[str], bool]:

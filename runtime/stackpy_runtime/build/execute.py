@@ -17,6 +17,7 @@ from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
 from stackpy_runtime.build.steps import Tree
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.model import (
     BuildOptions,
     Image,
@@ -229,7 +230,7 @@ class Work:
             "config": made.config,
             "history": made.history,
             "recipe": recipe,
-            "architecture": made.architecture or architecture(),
+            "architecture": made.architecture or machine().architecture,
             "size": made.size,
             "created": made.created,
             "epoch": made.epoch,
@@ -284,9 +285,3 @@ class Work:
             return Tree(self._recipe["stages"][name]["id"], [layers.folder(root, layer) for layer in made.layers])
         image = self.store.image(place["from_image"])
         return Tree(image["id"], [layers.folder(root, layer) for layer in image["layers"]])
-
-
-def architecture() -> str:
-    """This machine's, by the name that OCI images use (GOARCH)."""
-    machine = os.uname().machine
-    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import alterations, settings
 from stackpy_runtime.build.digests import sha256_hex
-from stackpy_runtime.build.execute import architecture
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.container.differences import differences
 from stackpy_runtime.errors import InvalidConfig, NotFound
 from stackpy_runtime.image import exporting, layer_tar, references
 from stackpy_runtime.image.blobs import Blob, Content
 from stackpy_runtime.image.limits import DEFAULT, Limits
+from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.image.spooling import temporary
 from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.store import blobs, digests, layers
@@ -123,7 +123,7 @@ def import_tar(
     Raises InvalidConfig for what is no tar, an instruction, a reference or a platform that is none; then nothing stays.
     """
     name = str(references.parse(reference)) if reference else ""
-    machine = _machine(platform)
+    architecture = _architecture(platform)
     config = alterations.changed({}, instructions)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -139,20 +139,20 @@ def import_tar(
         with layers.using(store.root):
             layer = _layer(store, descriptor, digest, [], limits)
             made = _image([layer], config, [_line("", message, "")], "")
-            made["architecture"] = machine
+            made["architecture"] = architecture
             return _put(store, made, name)
     finally:
         os.close(descriptor)
 
 
-def _machine(platform: str) -> str:
+def _architecture(platform: str) -> str:
     """The architecture of a platform; raises InvalidConfig for one that this engine runs nothing of."""
     if not platform:
-        return architecture()
-    system, _, machine = platform.partition("/")
-    if system != "linux" or not machine or "/" in machine:
+        return machine().architecture
+    system, _, architecture = platform.partition("/")
+    if system != "linux" or not architecture or "/" in architecture:
         raise InvalidConfig(f"`{platform}` is no platform of an image", hint="as in linux/amd64 or linux/arm64")
-    return machine
+    return architecture
 
 
 def _layer(
@@ -190,7 +190,7 @@ def _image(made: list[str], config: ImageConfig, history: list[History], author:
         "config": config,
         "history": history,
         "recipe": "",
-        "architecture": architecture(),
+        "architecture": machine().architecture,
         "size": 0,
         "created": history[-1]["created"],
         **({"author": author} if author else {}),  # type: ignore[typeddict-item]

@@ -7,7 +7,6 @@ imported by what loads images only.
 from __future__ import annotations
 
 import hashlib
-import platform
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,7 @@ import msgspec
 
 from stackpy_runtime.image import epochs
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
+from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.labels import RESERVED_PREFIX
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MANIFEST_TYPES = frozenset(
     {"application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"}
 )
 _ATTESTATION = "vnd.docker.reference.type"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -174,15 +173,15 @@ def choose(descriptors: list[Descriptor]) -> Descriptor:
     """The one that is for this machine; raises InvalidConfig where none or several are."""
     images = [one for one in descriptors if _ATTESTATION not in (one.annotations or {})]
     if len(images) > 1:
-        machine = _ARCHITECTURES.get(platform.machine(), platform.machine())
+        architecture = machine().architecture
         ours = [
             one
             for one in images
-            if one.platform is None or (one.platform.os in ("", "linux") and one.platform.architecture == machine)
+            if one.platform is None or (one.platform.os in ("", "linux") and one.platform.architecture == architecture)
         ]
         if not ours:
             found = sorted({f"{one.platform.os}/{one.platform.architecture}" for one in images if one.platform})
-            bad(f"it has no image for linux/{machine}, only for {', '.join(found)[:200]}")
+            bad(f"it has no image for linux/{architecture}, only for {', '.join(found)[:200]}")
         images = ours
     if not images:
         bad("it has no image")
