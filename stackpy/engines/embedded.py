@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 
 from stackpy.engines.border import Border
+from stackpy.engines.embedded_containers import EmbeddedContainers
 from stackpy.engines.embedded_images import EmbeddedImages
-from stackpy.engines.facade import Missing, NoRights
+from stackpy.engines.facade import NoRights
 from stackpy.errors import StackFileError, StackpyError
 
 # `run` and `exec` come through here too: what only stacks need is imported where they need it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from stackpy.dsl.specs import Condition, Spec, StackSpec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
-class EmbeddedEngine(EmbeddedImages):
+class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path
@@ -268,123 +269,3 @@ class EmbeddedEngine(EmbeddedImages):
     def check(self) -> list[Document]:
         """See StackEngine."""
         return [dict(finding) for finding in self._engine.check()]
-
-    # --- containers -----------------------------------------------------------------------------------------------
-
-    def ps(self, stack: str | None, every: bool) -> list[Document]:
-        """See ContainerEngine."""
-        import time
-
-        from stackpy.engines import listings
-
-        engine = self._engine
-        found = [
-            one for one in engine.containers(stack) if every or one["state"]["status"] in ("running", "restarting")
-        ]
-        return listings.containers(found, {image["id"]: image for image in engine.images()}, time.time())
-
-    def find(self, name: str, stack: str | None) -> list[str]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        return listings.find(name, self._engine.containers(), stack)
-
-    def inspect(self, name: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        engine = self._engine
-        container = engine.container(name)
-        image = next((image for image in engine.images() if image["id"] == container["image_id"]), None)
-        return documents.container(container, image, {volume["name"]: volume for volume in engine.volumes()})
-
-    def logs(
-        self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
-    ) -> Iterator[Document]:
-        """See ContainerEngine."""
-        lines: Iterator[Any] = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
-        return lines
-
-    def create(self, config: Document) -> str:
-        """See ContainerEngine."""
-        checked: Any = config  # by the engine
-        return self._engine.create(checked)
-
-    def run(self, config: Document, *, detach: bool, remove: bool) -> int:
-        """See ContainerEngine."""
-        checked: Any = config  # by the engine
-        return self._engine.run(checked, detach=detach, remove=remove)
-
-    def exec(
-        self,
-        name: str,
-        argv: list[str],
-        *,
-        stdin: bool,
-        tty: bool,
-        environment: dict[str, str],
-        working_dir: str,
-        user: str,
-    ) -> int:
-        """See ContainerEngine."""
-        return self._engine.exec(
-            name, argv, stdin=stdin, tty=tty, environment=environment, working_dir=working_dir, user=user
-        )
-
-    def start(self, name: str) -> None:
-        """See ContainerEngine."""
-        self._engine.start(name)
-
-    def stop(self, name: str, timeout: float | None) -> None:
-        """See ContainerEngine."""
-        self._engine.stop(name, timeout)
-
-    def restart(self, name: str, timeout: float | None) -> None:
-        """See ContainerEngine."""
-        self._engine.restart(name, timeout)
-
-    def kill(self, name: str, signal: str) -> None:
-        """See ContainerEngine."""
-        self._engine.kill(name, signal)
-
-    def remove(self, name: str, force: bool, volumes: bool) -> None:
-        """See ContainerEngine."""
-        self._engine.remove(name, force=force, volumes=volumes)
-
-    def wait_exit(self, name: str) -> int:
-        """See ContainerEngine."""
-        return self._engine.wait(name)
-
-    # --- networks, volumes ----------------------------------------------------------------------------------------
-
-    def networks(self) -> list[Document]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        return listings.networks(self._engine.networks())
-
-    def network_inspect(self, name: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        return documents.network(self._engine.network(name), self._engine.containers())
-
-    def volumes(self) -> list[Document]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        return listings.volumes(self._engine.volumes())
-
-    def volume_inspect(self, name: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        return documents.volume(self._engine.volume(name))
-
-    def volume_remove(self, name: str, force: bool) -> None:
-        """See ContainerEngine."""
-        try:
-            self._engine.remove_volume(name)
-        except Missing:
-            if not force:  # docker's meaning of --force here: no failure where there is nothing
-                raise
