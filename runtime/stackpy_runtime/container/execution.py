@@ -19,7 +19,7 @@ from stackpy_runtime.linux import files, mounts, processes
 
 if TYPE_CHECKING:
     from stackpy_runtime.container import users
-    from stackpy_runtime.container.plan import ProcessPlan
+    from stackpy_runtime.container.plan import CapabilitySets, ProcessPlan
 
 # docker run: 125 the engine failed, 126 the command cannot be invoked, 127 it cannot be found
 ENGINE_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
@@ -59,6 +59,10 @@ class Channel:
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self.socket.fileno()
+
+    def descriptors(self) -> list[int]:
+        """All that it needs until execve."""
+        return [self.fileno()]
 
     def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         """Sends a message with descriptors."""
@@ -139,7 +143,7 @@ def prepare_process(
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    os.umask(0o022)
+    os.umask(process.get("umask", 0o022))
     if console >= 0:
         stdio = [_terminal(console, channel, identity, with_console=with_console)] * 3
     elif stdio[0] < 0:
@@ -149,10 +153,12 @@ def prepare_process(
             os.set_inheritable(descriptor, True)
         else:
             os.dup2(descriptor, position)
-    keep = channel.fileno()
-    os.closerange(3, keep)
-    os.closerange(keep + 1, processes.MOST_DESCRIPTORS)
-    processes.close_on_exec_from(3)
+    passed = 3 + process.get("descriptors", 0)
+    first = passed
+    for keep in (*sorted(channel.descriptors()), processes.MOST_DESCRIPTORS):
+        os.closerange(first, keep)
+        first = max(first, keep + 1)
+    processes.close_on_exec_from(passed)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     # The engine's own is raised; programs that close or poll all that they might have want the usual one.
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
@@ -234,19 +240,40 @@ def _change_folder(path: str, identity: users.Identity) -> None:
         os.close(root)
 
 
-def execute(ready: Ready, channel: Channel) -> None:
-    """Gives up every right that the plan does not grant and executes; reports why when that fails."""
+def _sets(process: ProcessPlan, identity: users.Identity) -> CapabilitySets:
+    """The capability sets that a process is to have: those of a plan that has one list are root's alone."""
+    if "sets" in process:
+        return process["sets"]
+    names = process["capabilities"]
+    held = names if identity.user == 0 else []
+    return {"bounding": names, "permitted": held, "effective": held, "inheritable": [], "ambient": []}
+
+
+def _restrict(ready: Ready) -> None:
+    """Gives up every right that the plan does not grant."""
     process, identity = ready.process, ready.identity
-    mask = processes.capability_mask(process["capabilities"])
-    processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
-    processes.drop_bounding(mask)
-    become_finally = (mask, mask) if identity.user == 0 else (0, 0)
+    sets = _sets(process, identity)
+    mask = processes.capability_mask
+    if not process.get("new_privileges"):
+        processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
+    processes.drop_bounding(mask(sets["bounding"]))
     if ready.filter:
+        # Without no_new_privs it takes CAP_SYS_ADMIN, so not later.
         processes.install_filter(ready.filter)
+    if sets["ambient"] or (sets["permitted"] and identity.user):
+        processes.prctl(processes.PR_SET_KEEPCAPS, 1)
     # Still privileged inside the container until here: changing IDs needs SETUID and SETGID, which may not be granted.
     become(identity)
-    processes.set_capabilities(*become_finally)
+    processes.set_capabilities(mask(sets["effective"]), mask(sets["permitted"]), mask(sets["inheritable"]))
     processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_CLEAR_ALL)
+    for name in sets["ambient"]:
+        processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_RAISE, processes.CAPABILITIES.index(name))
+
+
+def execute(ready: Ready, channel: Channel) -> None:
+    """Gives up every right that the plan does not grant and executes; reports why when that fails."""
+    process = ready.process
+    _restrict(ready)
     vector = process["argv"]
     try:
         os.execvpe(vector[0], vector, ready.environment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from stackpy_runtime.container import users
 from stackpy_runtime.container.devices import open_terminal
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from stackpy_runtime.container.plan import ProcessPlan
 
 ENDING = 200  # milliseconds
+_KINDS = (
+    namespaces.CLONE_NEWUSER
+    | namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWPID
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWCGROUP
+)
 
 
 class JoinPlan(TypedDict):
@@ -32,6 +40,7 @@ class JoinPlan(TypedDict):
     own_network: bool
     cgroups: list[str]  # cgroup.procs files
     process: ProcessPlan
+    kinds: NotRequired[int]  # CLONE_NEW… of the namespaces to join, in place of all and `own_network`
 
 
 def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
@@ -64,17 +73,10 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
         raise Conflict(f"container {plan['name']} is not running")
     filter_ = read_file(process["filter"]) if process["filter"] else b""
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
-    kinds = (
-        namespaces.CLONE_NEWUSER
-        | namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWPID
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWUTS
-        | namespaces.CLONE_NEWCGROUP
-    )
+    kinds = plan.get("kinds", _KINDS | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
     try:
         join_cgroups(plan["cgroups"])
-        namespaces.setns(target, kinds | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
+        namespaces.setns(target, kinds)
         pid = os.fork()
     except OSError:
         if _has_ended(target):

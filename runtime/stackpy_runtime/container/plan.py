@@ -54,6 +54,16 @@ class SecretPlan(TypedDict):
     target: str
 
 
+class CapabilitySets(TypedDict):
+    """What a process holds of each of its capability sets (capabilities(7)); names without CAP_."""
+
+    bounding: list[str]
+    permitted: list[str]
+    effective: list[str]
+    inheritable: list[str]
+    ambient: list[str]
+
+
 class ProcessPlan(TypedDict):
     """The process to execute, at start or by exec."""
 
@@ -64,6 +74,10 @@ class ProcessPlan(TypedDict):
     capabilities: list[str]
     tty: bool
     filter: str  # file with the compiled seccomp program, "" for none
+    sets: NotRequired[CapabilitySets]  # in place of `capabilities`
+    new_privileges: NotRequired[bool]  # set-id programs and file capabilities may add rights
+    umask: NotRequired[int]  # absent: 0o022
+    descriptors: NotRequired[int]  # so many of those from 3 on are the program's
 
 
 class SandboxPlan(TypedDict):

@@ -83,6 +83,19 @@ class First:
             os.close(self.network)
 
 
+class Spaces(NamedTuple):
+    """The namespaces that a process is put into.
+
+    new: those made for it, CLONE_NEW… flags
+    joined: those that are there, as descriptor and CLONE_NEW… flag
+    clocks: what to write into timens_offsets of a time namespace among the new (time_namespaces(7))
+    """
+
+    new: int
+    joined: tuple[tuple[int, int], ...] = ()
+    clocks: str = ""
+
+
 def fork_first(
     owners: int,
     channel: Channel,
@@ -97,17 +110,49 @@ def fork_first(
     """
     # With the host's rights: the clones of these mounts are the host's.
     nodes = open_host_nodes()
+
+    def stand(line: socket.socket) -> None:
+        standing = Standing(make_views(own_network=own_network), make_dev(), nodes)
+        _leave_host()
+        inside(standing, _take_over(line), channel)
+
+    kinds = _KINDS | (namespaces.CLONE_NEWNET if own_network else 0)
+    first = fork_beneath(owners, Spaces(kinds), channel, announce, stand)
+    for node in nodes.values():
+        os.close(node)
+    return first
+
+
+def fork_beneath(
+    owners: int, spaces: Spaces, channel: Channel, announce: int, body: Callable[[socket.socket], None]
+) -> First:
+    """Forks a process into namespaces and the user namespace `owners` (-1: the caller's).
+
+    announce: a descriptor that it is not to hold, or -1
+    body: what it does with the line to us; never returns
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     helper = os.fork()
     if not helper:
         # A new PID namespace begins with the next fork; this process, between the two, is gone after it.
         try:
             ours.close()
-            os.close(announce)
-            namespaces.setns(owners, namespaces.CLONE_NEWUSER)
-            become(Identity(0, 0, (), "/"))
-            namespaces.unshare(_KINDS | (namespaces.CLONE_NEWNET if own_network else 0))
-            network = [os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)] if own_network else []
+            if announce >= 0:
+                os.close(announce)
+            # With the caller's rights: what is joined may belong to another user namespace than `owners`.
+            for descriptor, kind in spaces.joined:
+                namespaces.setns(descriptor, kind)
+                os.close(descriptor)
+            if owners >= 0:
+                namespaces.setns(owners, namespaces.CLONE_NEWUSER)
+                become(Identity(0, 0, (), "/"))
+            if spaces.new:
+                namespaces.unshare(spaces.new)
+            if spaces.clocks:
+                with open("/proc/self/timens_offsets", "w", encoding="ascii") as file:
+                    file.write(spaces.clocks)
+            own = spaces.new & namespaces.CLONE_NEWNET
+            network = [os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)] if own else []
             pid = os.fork()
             if pid:
                 socket.send_fds(theirs, [str(pid).encode()], network)
@@ -115,21 +160,17 @@ def fork_first(
             for descriptor in network:
                 os.close(descriptor)
             os.setsid()
-            standing = Standing(make_views(own_network=own_network), make_dev(), nodes)
-            _leave_host()
-            inside(standing, _take_over(theirs), channel)
+            body(theirs)
         except BaseException as error:
             channel.fail(error)
         os._exit(ENGINE_FAILED)
     theirs.close()
-    for node in nodes.values():
-        os.close(node)
     os.waitpid(helper, 0)
     text, network, _, _ = socket.recv_fds(ours, _HEAD, 1)
     if not text:
         # It has said itself what it failed at.
         os._exit(ENGINE_FAILED)
-    return First(int(text), ours, network[0] if own_network else -1)
+    return First(int(text), ours, network[0] if network else -1)
 
 
 def _leave_host() -> None:
