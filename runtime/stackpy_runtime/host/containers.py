@@ -13,7 +13,7 @@ from stackpy_runtime.container import logs, restart, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import checks, creation, executions
-from stackpy_runtime.host.lifecycle import limits
+from stackpy_runtime.host.beginnings import limits
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
 from stackpy_runtime.store import trees

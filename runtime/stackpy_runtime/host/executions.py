@@ -44,7 +44,7 @@ def join_plan(
     group = live.group
     cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(group.paths().values())] if group else []
     process = plan.process(
-        {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.filter(capabilities)
+        {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.beginnings.filter(capabilities)
     )
     process["tty"] = tty
     process["environment"].update(environment or {})
@@ -65,31 +65,35 @@ def join_plan(
 
 def spawn(lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int]) -> str:
     """Has the process forked; returns its reference."""
+    beginnings = lifecycle.beginnings
     reference = os.urandom(8).hex()
-    with lifecycle.announced:
-        lifecycle.executions[reference] = None
+    with beginnings.announced:
+        beginnings.executions[reference] = None
     lifecycle.keeper.spawn("exec", reference, joining, channel, stdin, streams)
     return reference
 
 
 def wait(lifecycle: Lifecycle, reference: str, timeout: float | None = None) -> int | None:
     """The exit code; None after `timeout` seconds."""
-    with lifecycle.announced:
-        lifecycle.announced.wait_for(lambda: lifecycle.executions[reference] is not None, timeout)
-        return lifecycle.executions[reference]
+    beginnings = lifecycle.beginnings
+    with beginnings.announced:
+        beginnings.announced.wait_for(lambda: beginnings.executions[reference] is not None, timeout)
+        return beginnings.executions[reference]
 
 
 def forget(lifecycle: Lifecycle, reference: str) -> None:
     """Drops what is known of an execution."""
-    with lifecycle.announced:
-        lifecycle.executions.pop(reference, None)
-        _, _, pidfd = lifecycle.started.pop(reference, (0, 0, -1))
+    beginnings = lifecycle.beginnings
+    with beginnings.announced:
+        beginnings.executions.pop(reference, None)
+        _, _, pidfd = beginnings.started.pop(reference, (0, 0, -1))
     if pidfd >= 0:
         os.close(pidfd)
 
 
 def probe(lifecycle: Lifecycle, live: Live, argv: list[str], timeout: float) -> Verdict:
     """Runs a health check's command; healthy when it exits with 0 within `timeout` seconds."""
+    beginnings = lifecycle.beginnings
     try:
         joining = join_plan(lifecycle, live, argv)
     except Conflict as error:
@@ -106,8 +110,8 @@ def probe(lifecycle: Lifecycle, live: Live, argv: list[str], timeout: float) -> 
     try:
         code = wait(lifecycle, reference, timeout)
         if code is None:
-            with lifecycle.announced:
-                _, _, pidfd = lifecycle.started.get(reference, (0, 0, -1))
+            with beginnings.announced:
+                _, _, pidfd = beginnings.started.get(reference, (0, 0, -1))
             if pidfd >= 0:
                 try:
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)

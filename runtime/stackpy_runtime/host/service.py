@@ -20,8 +20,8 @@ from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
 from stackpy_runtime.host import executions, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
+from stackpy_runtime.host.beginnings import NEVER_BEGAN
 from stackpy_runtime.host.containers import now
-from stackpy_runtime.host.lifecycle import NEVER_BEGAN
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 
 if TYPE_CHECKING:

@@ -176,6 +176,6 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
             "user": arguments["user"],
             "capabilities": sorted(capabilities),
             "tty": False,
-            "filter": lifecycle.filter(capabilities),
+            "filter": lifecycle.beginnings.filter(capabilities),
         },
     }

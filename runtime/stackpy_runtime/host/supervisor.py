@@ -110,11 +110,11 @@ class Supervisor:
         event = message["event"]
         if event == "started":
             pidfd = descriptors[0] if descriptors else -1
-            self.lifecycle.heard_started(message["ref"], message["pid"], message["start"], pidfd)
+            self.lifecycle.beginnings.heard_started(message["ref"], message["pid"], message["start"], pidfd)
             return
         close_all(descriptors)
         if event == "failed":
-            self.lifecycle.heard_failed(message["ref"])
+            self.lifecycle.beginnings.heard_failed(message["ref"])
         elif event == "exited":
             self.lifecycle.heard_exit(message["kind"], message["ref"], message["code"], message["time"])
 
@@ -264,9 +264,9 @@ class Supervisor:
         quiet = not self.clients and not self.lifecycle.running() and not busy
         if not quiet:
             self.idle_since = time.monotonic()
-            self.lifecycle.spares.rest()
+            self.lifecycle.beginnings.spares.rest()
         elif time.monotonic() - self.idle_since > (IDLE_TIDIED if self.service.tidied else IDLE):
-            self.lifecycle.spares.close()
+            self.lifecycle.beginnings.spares.close()
             self.networking.tidy()
             cgroups.remove_parent(self.store.root.path)
             self.keeper.send({"op": "quit"})

@@ -1,0 +1,162 @@
+"""The part of the engine's façade that is about containers: reading opens the store, changing asks the supervisor."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    from stackpy_runtime.host.client import Client
+    from stackpy_runtime.model import Container, ContainerConfig, LogLine
+    from stackpy_runtime.store.store import Store
+
+    Condition = Literal["started", "healthy", "completed"]
+
+
+class ContainerVerbs:
+    """Mixed into Engine."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def store(self) -> Store:
+            """The store, for reading."""
+
+        @property
+        def client(self) -> Client:
+            """The line to the supervisor."""
+
+    def containers(self, stack: str | None = None) -> list[Container]:
+        """All containers, or those of one stack, as they are now."""
+        return [self._live(container) for container in self.store.containers(stack)]
+
+    def container(self, reference: str) -> Container:
+        """A container by name, ID or unambiguous ID prefix; raises NotFound."""
+        return self._live(self.store.container(reference))
+
+    def _live(self, container: Container) -> Container:
+        from stackpy_runtime.container import state
+
+        folder = f"{self.store.root.containers}/{container['id']}"
+        return {**container, "state": state.live(container["state"], folder)}
+
+    def logs(
+        self,
+        reference: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[LogLine]:
+        """Lines of a container's output, oldest first; with `follow` until it ends.
+
+        since, until: RFC 3339 in UTC; tail: at most so many of the last lines.
+        """
+        from stackpy_runtime.container import logs
+
+        container = self.store.container(reference)
+        folder = f"{self.store.root.containers}/{container['id']}"
+        if not follow:
+            return logs.select(logs.read(folder), tail, since, until)
+
+        def running() -> bool:
+            from stackpy_runtime.errors import NotFound
+
+            try:
+                # The store says `running` until the last line is in the log, whatever the process does.
+                return self.store.container(container["id"])["state"]["status"] in ("running", "restarting")
+            except NotFound:
+                return False
+
+        return logs.follow(folder, running, tail=tail, since=since)
+
+    def create(self, config: ContainerConfig) -> str:
+        """Makes a container; returns its ID."""
+        return str(self.client.call("create", {"config": config}))
+
+    def start(self, reference: str) -> None:
+        """Starts a container; one that runs is left alone."""
+        self.client.call("start", {"container": reference})
+
+    def up(self, config: ContainerConfig) -> str:
+        """Makes and starts a container in one round trip; returns its ID."""
+        return str(self.client.call("up", {"config": config}))
+
+    def stop(self, reference: str, timeout: float | None = None) -> str:
+        """Stops a container: its stop signal, SIGKILL after `timeout` seconds; returns how it went, in words."""
+        return str(self.client.call("stop", {"container": reference, "timeout": timeout}))
+
+    def restart(self, reference: str, timeout: float | None = None) -> None:
+        """Stops and starts a container."""
+        self.client.call("restart", {"container": reference, "timeout": timeout})
+
+    def kill(self, reference: str, signal: str = "KILL") -> None:
+        """Sends a signal to a container's first process."""
+        self.client.call("kill", {"container": reference, "signal": signal})
+
+    def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None:
+        """Removes a container that does not run; `force`: kills it first; `volumes`: its anonymous volumes too."""
+        self.client.call("remove", {"container": reference, "force": force, "volumes": volumes})
+
+    def down(self, reference: str) -> None:
+        """Stops a container and removes it: `stop` and `remove` in one round trip, as `up` is `create` and `start`."""
+        self.client.call("down", {"container": reference})
+
+    def wait(self, reference: str) -> int:
+        """Waits until a container has ended; returns its exit code."""
+        return int(self.client.call("wait", {"container": reference}))
+
+    def update(self, reference: str, changes: dict[str, Any]) -> None:
+        """Changes mem_limit, cpus, pids_limit, restart and labels of a container in place; None takes one away."""
+        self.client.call("update", {"container": reference, "changes": changes})
+
+    def rename(self, reference: str, name: str) -> None:
+        """Gives a container another name."""
+        self.client.call("rename", {"container": reference, "name": name})
+
+    def await_state(self, reference: str, condition: Condition, timeout: float | None = None) -> Container:
+        """Returns when a container is started, healthy or completed; raises ProcessFailed when that cannot come."""
+        self.client.call("await", {"container": reference, "condition": condition, "timeout": timeout})
+        return self.container(reference)
+
+    def run(self, config: ContainerConfig, *, detach: bool, remove: bool) -> int:
+        """Makes and starts a container, attached to the caller's standard streams unless `detach`.
+
+        Returns its exit code, 0 with `detach`. Raises ProcessFailed with Docker's 125, 126 or 127 when it cannot start.
+        """
+        document: dict[str, Any] = {**config, **({"auto_remove": True} if remove else {})}
+        if detach:
+            self.client.call("up", {"config": document})
+            return 0
+        from stackpy_runtime.host.streams import run
+
+        return run(self.client, document)
+
+    def exec(
+        self,
+        reference: str,
+        argv: list[str],
+        *,
+        stdin: bool,
+        tty: bool,
+        environment: dict[str, str],
+        working_dir: str,
+        user: str,
+    ) -> int:
+        """Runs a process in a running container on the caller's standard streams; returns its exit code."""
+        from stackpy_runtime.host.streams import execute
+
+        return execute(
+            self.client,
+            {
+                "container": reference,
+                "argv": argv,
+                "stdin": stdin,
+                "tty": tty,
+                "environment": environment,
+                "working_dir": working_dir,
+                "user": user,
+            },
+        )

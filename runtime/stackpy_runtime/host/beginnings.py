@@ -1,0 +1,233 @@
+"""How a container begins: its sandbox as a plan, handed to a process that stands by.
+
+The keeper announces what it has forked (`heard_…`, called in the loop's thread); everything else runs in worker
+threads.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import threading
+import time
+
+from stackpy_runtime.container import cgroups, plan, ranges, seccomp, security
+from stackpy_runtime.container.timestamps import timestamp
+from stackpy_runtime.errors import EngineUnavailable, from_wire
+from stackpy_runtime.host.skeleton import lowers
+from stackpy_runtime.host.spares import Spares
+from stackpy_runtime.linux.proc import boot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.host.keeper_link import KeeperLink
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.host.networking import Networking
+    from stackpy_runtime.host.spares import Spare
+    from stackpy_runtime.store.store import Store
+
+NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
+
+
+def limits(config: Any) -> cgroups.Limits:
+    """A configuration's limits for its control group."""
+    return cgroups.Limits(config.get("mem_limit") or 0, float(config.get("cpus") or 0.0), config.get("pids_limit") or 0)
+
+
+class Beginnings:
+    """Starts processes in sandboxes."""
+
+    def __init__(self, store: Store, keeper: KeeperLink, networking: Networking) -> None:
+        self.store, self.keeper, self.networking = store, keeper, networking
+        self.started: dict[str, tuple[int, int, int]] = {}  # reference → PID, start, pidfd, as the keeper announced
+        self.announced = threading.Condition()
+        self.executions: dict[str, int | None] = {}  # exec reference → exit code once it has ended
+        self.boot = boot_id()
+        self.spares = Spares(store.root.path, keeper)
+
+    def heard_started(self, reference: str, pid: int, start: int, pidfd: int) -> None:
+        """A second stage runs as `pid`."""
+        with self.announced:
+            self.started[reference] = (pid, start, pidfd)
+            self.announced.notify_all()
+
+    def heard_failed(self, reference: str) -> None:
+        """A first stage has ended without a second."""
+        with self.announced:
+            if reference in self.executions:
+                self.executions[reference] = NEVER_BEGAN
+            self.announced.notify_all()
+
+    def heard_execution_exit(self, reference: str, code: int | None) -> None:
+        """A process of exec has ended."""
+        with self.announced:
+            self.executions[reference] = code
+            self.announced.notify_all()
+
+    def take_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int, int]:
+        """What the keeper announced for a reference."""
+        with self.announced:
+            if not self.announced.wait_for(lambda: reference in self.started, timeout):
+                raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
+            return self.started.pop(reference)
+
+    def forget(self, reference: str) -> int:
+        """The pidfd of a process that was announced and that nobody has taken up, or -1."""
+        with self.announced:
+            return self.started.pop(reference, (0, 0, -1))[2]
+
+    def launch(self, live: Live, stdin: int) -> None:
+        """Starts a container in a process that stands by; raises what the process says it failed at."""
+        config = live.config
+        image = self.store.image(live.container["image_id"])
+        hostname = config.get("hostname") or live.id[:12]
+        for name in ("process", "exit"):
+            try:
+                os.unlink(f"{live.folder}/{name}")
+            except FileNotFoundError:
+                pass
+        own = config.get("network_mode") != "host"
+        capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
+        volumes = {
+            mount["source"]: self.store.volume(mount["source"])["mountpoint"]
+            for mount in config.get("mounts", [])
+            if mount["type"] == "volume"
+        }
+        mounts = plan.mounts(config, volumes)
+        etc = self.networking.write_etc(live, hostname)
+        process = plan.process(config, image["config"], hostname, self.filter(capabilities))
+        sandbox: plan.SandboxPlan = {
+            "name": live.name,
+            "lowers": lowers(self.store.root, live, image["layers"], mounts),
+            "writable": live.folder,
+            "hostname": hostname,
+            "network": "own" if own else "host",
+            "read_only": config.get("read_only", False),
+            "volatile": config.get("auto_remove", False),
+            "mounts": mounts,
+            "files": [
+                {"source": f"{live.folder}/files/{index}", "target": file["target"], "mode": file["mode"]}
+                for index, file in enumerate(config.get("files", []))
+            ],
+            "secrets": [
+                {"source": f"{self.store.root.secrets}/{secret['secret']}", "target": secret["target"]}
+                for secret in config.get("secrets", [])
+            ],
+            "etc": etc,
+            "cgroup_view": {},
+            "masked": list(security.MASKED_PATHS),
+            "locked": list(security.READ_ONLY_PATHS),
+            "scratch": f"{self.store.root.run}/mnt",
+            "process": process,
+        }
+        live.open_recorder()
+        tty = config.get("tty", False)
+        null = -1
+        streams: list[int] = []
+        try:
+            if tty:
+                null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                streams = [null, os.dup(null)]
+            else:
+                streams = live.open_output()
+                self.keeper.hold(f"io/{live.id}", streams)
+            self.enter(live, sandbox, limits(config), -1 if tty else stdin, streams)
+        finally:
+            for descriptor in streams:
+                os.close(descriptor)
+        self.take_up(live)
+
+    def take_up(self, live: Live) -> None:
+        """Takes up the process that the keeper has announced."""
+        pid, start, pidfd = self.take_started(live.id)
+        ranges.bind(live.first_id, pid)
+        now = time.time()
+        with live.changed:
+            live.pid, live.start, live.pidfd, live.born = pid, start, pidfd, time.monotonic()
+            live.state = {
+                **live.state,
+                "status": "running",
+                "pid": pid,
+                "pid_start": start,
+                "boot": self.boot,
+                "exit_code": None,
+                "oom_killed": False,
+                "started_at": timestamp(now),
+                "finished_at": "",
+                "health": "starting" if live.probe is not None else "",
+            }
+            if live.ended is None and live.container["image_id"]:
+                self.store.update_container(live.id, state=live.state)
+            live.changed.notify_all()
+
+    def filter(self, capabilities: frozenset[str]) -> str:
+        """The file with the compiled seccomp program for a set of capabilities."""
+        return seccomp.written(self.store.root.run, capabilities)
+
+    def enter(
+        self, live: Live, sandbox: plan.SandboxPlan, bounds: cgroups.Limits, stdin: int, streams: list[int]
+    ) -> None:
+        """Gives the plan to a process that stands by, and does our part when it says how far it is."""
+        for last in (False, False, True):
+            spare = self.spares.take()
+            live.group, live.first_id = spare.group, spare.first_id
+            live.group.limit(bounds, fresh=True)
+            sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
+            self.keeper.assign(spare.token, live.id)
+            if self._hand_over(
+                spare, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]
+            ):
+                break
+            # It has ended meanwhile: its last word says why, but another may do better.
+            if not last:
+                spare.discard()
+        with spare.channel as ours:
+            try:
+                if sandbox["network"] == "own":
+                    # While the root is put together.
+                    self.networking.attach(live, spare.network)
+            finally:
+                spare.release_network()
+            while True:
+                try:
+                    data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
+                except ConnectionResetError:
+                    raise EngineUnavailable(
+                        "the process to start in has ended", subject=f"container {live.name}"
+                    ) from None
+                if not data:
+                    return
+                message, descriptors = json.loads(data), array.array("i")
+                for _, _, raw in ancillary:
+                    descriptors.frombytes(raw)
+                if "error" in message:
+                    error = from_wire(message["error"])
+                    error.subject = error.subject or f"container {live.name}"
+                    raise error
+                if message["at"] == "root":
+                    live.root_mount = descriptors[0]
+                elif message["at"] == "terminal":
+                    with live.changed:
+                        live.terminal = descriptors[0]
+                    os.set_blocking(live.terminal, False)
+                    self.keeper.hold(f"io/{live.id}", [live.terminal])
+                elif message["at"] == "ready":
+                    self.networking.publish(live)
+                    ours.send(b"g")
+
+    def _hand_over(self, spare: Spare, document: dict[str, Any], descriptors: list[int]) -> bool:
+        """Sends a document through a memory file, since a message has no room for it; False when nobody is there."""
+        memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+        try:
+            with open(memory, "wb", closefd=False) as file:
+                file.write(json.dumps(document).encode())
+            socket.send_fds(spare.channel, [b"p"], [memory, *descriptors])
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        finally:
+            os.close(memory)
+        return True

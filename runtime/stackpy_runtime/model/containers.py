@@ -1,0 +1,155 @@
+"""What a container is made of and what it does."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+Status = Literal["created", "running", "restarting", "exited"]
+Health = Literal["", "starting", "healthy", "unhealthy"]
+
+
+class PortBinding(TypedDict):
+    """A published port: the host's address and port, and the container's."""
+
+    host_ip: str  # "127.0.0.1", "0.0.0.0", an address of the host
+    published: int
+    target: int
+    protocol: str  # "tcp" | "udp"
+
+
+class Mount(TypedDict):
+    """A bind mount, named volume or tmpfs at `target`."""
+
+    type: Literal["bind", "volume", "tmpfs"]
+    source: str  # host path | volume name | ""
+    target: str
+    read_only: bool
+    size: NotRequired[int]  # tmpfs, bytes
+    mode: NotRequired[int]  # tmpfs
+    owner: NotRequired[Literal["container", "plain"]]  # bind: whose files they are inside
+    nocopy: NotRequired[bool]  # volume: do not fill an empty one from the image
+
+
+class SecretMount(TypedDict):
+    """A secret of the engine shown at /run/secrets/`target`, mode 0400, owned by the container's user."""
+
+    secret: str  # name in the engine
+    target: str
+
+
+class FileContent(TypedDict):
+    """A file placed into the container before it starts."""
+
+    target: str
+    content: str  # base64
+    mode: int
+
+
+class Probe(TypedDict):
+    """A health check: exactly one of test, http, tcp."""
+
+    test: NotRequired[list[str]]  # argument vector, run in the container
+    http: NotRequired[str]  # URL, asked from within the container's network namespace
+    status: NotRequired[int]  # the HTTP status that means healthy; any of 2xx/3xx without it
+    tcp: NotRequired[int]
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+    start_interval: float
+
+
+class Attachment(TypedDict):
+    """A container's place on one network."""
+
+    aliases: list[str]
+    ipv4_address: NotRequired[str]
+
+
+class ContainerConfig(TypedDict):
+    """All that a container is made of; what is absent comes from the image, then from the engine's defaults."""
+
+    name: str
+    image: str  # reference or image ID
+    command: NotRequired[list[str]]
+    entrypoint: NotRequired[list[str]]
+    environment: NotRequired[dict[str, str]]
+    working_dir: NotRequired[str]
+    user: NotRequired[str]
+    hostname: NotRequired[str]
+    labels: NotRequired[dict[str, str]]
+    mem_limit: NotRequired[int]
+    cpus: NotRequired[float]
+    pids_limit: NotRequired[int]
+    network_mode: NotRequired[Literal["none", "host"]]  # absent: the networks below
+    networks: NotRequired[dict[str, Attachment]]
+    ports: NotRequired[list[PortBinding]]
+    mounts: NotRequired[list[Mount]]
+    secrets: NotRequired[list[SecretMount]]
+    files: NotRequired[list[FileContent]]
+    read_only: NotRequired[bool]
+    tty: NotRequired[bool]
+    stdin_open: NotRequired[bool]
+    cap_add: NotRequired[list[str]]
+    cap_drop: NotRequired[list[str]]
+    stop_signal: NotRequired[str]
+    stop_grace_period: NotRequired[float]
+    restart: NotRequired[str]  # no | always | on-failure | on-failure:N | unless-stopped
+    healthcheck: NotRequired[Probe]
+    log_max_size: NotRequired[int]  # bytes of one log file
+    log_max_file: NotRequired[int]
+    auto_remove: NotRequired[bool]
+
+
+class ContainerState(TypedDict):
+    """What a container is doing now."""
+
+    status: Status
+    pid: int  # 0 when it does not run
+    exit_code: int | None  # None: never ran, runs, or nobody saw it
+    error: str  # why it could not start, or what is known of its end
+    oom_killed: bool
+    started_at: str
+    finished_at: str
+    health: Health
+    restart_count: int
+    pid_start: NotRequired[int]  # clock ticks after boot; with pid and boot it names the process
+    boot: NotRequired[str]
+    stopped: NotRequired[bool]  # by a user: `unless-stopped` and `always` leave it alone until the next start
+
+
+class EndpointInfo(TypedDict):
+    """A container's addresses on one network."""
+
+    ip_address: str
+    prefix_length: int
+    mac_address: str
+    gateway: str
+    aliases: list[str]
+
+
+class Container(TypedDict):
+    """A container as the engine holds it."""
+
+    id: str  # 64 hex digits
+    name: str
+    created: str
+    image_id: str
+    config: ContainerConfig  # as asked for
+    state: ContainerState
+    networks: dict[str, EndpointInfo]
+
+
+class Difference(TypedDict):
+    """An entry of a container's tree that is not as in its image."""
+
+    kind: Literal["A", "C", "D"]  # added, changed, deleted
+    path: str  # absolute
+
+
+class LogLine(TypedDict):
+    """One line (or a part of a longer one) of a container's output."""
+
+    time: str
+    stream: Literal["stdout", "stderr"]
+    text: str  # without its newline only where the container wrote none
