@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
+from stackpy.cli import formats, terminal
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import print_rows
@@ -66,9 +66,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def inspect(context: Context, arguments: Any) -> int:
-    """Prints an array of Docker's image documents."""
-    terminal.print_json([context.engine().image_inspect(name) for name in arguments.image])
-    return 0
+    """Prints an array of Docker's image documents, or what a template says of each."""
+    engine = context.engine()
+    return formats.print_documents(context, arguments.format, [engine.image_inspect(name) for name in arguments.image])
 
 
 def remove(context: Context, arguments: Any) -> int:
@@ -112,8 +112,12 @@ INSPECT = Command(
     "image inspect",
     "Show everything about images, as JSON in Docker's shape",
     inspect,
+    options=[formats.option("-f", "--format")],
     arguments=[_IMAGE],
-    examples=[("stackpy image inspect shop/web", "its configuration, layers and labels")],
+    examples=[
+        ("stackpy image inspect shop/web", "its configuration, layers and labels"),
+        ("stackpy image inspect -f '{{json .Config.Labels}}' shop/web", "its labels, as JSON"),
+    ],
 )
 RM = Command(
     "image rm",

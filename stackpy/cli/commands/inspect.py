@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import naming, terminal
+from stackpy.cli import formats, naming
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError
 
@@ -43,16 +43,23 @@ def find(context: Context, name: str, kind: str | None) -> list[dict[str, Any]]:
 
 
 def run(context: Context, arguments: Any) -> int:
-    """Prints an array of Docker's documents."""
-    terminal.print_json([document for name in arguments.name for document in find(context, name, arguments.type)])
-    return 0
+    """Prints an array of Docker's documents, or what a template says of each."""
+    found = [document for name in arguments.name for document in find(context, name, arguments.type)]
+    return formats.print_documents(context, arguments.format, found)
 
 
 COMMAND = Command(
     "inspect",
     "Show everything about containers, images, networks or volumes, as JSON in Docker's shape",
     run,
-    options=[Option("--type", metavar="TYPE", choices=TYPES, help=f"look only for a {', '.join(TYPES)}")],
+    options=[
+        formats.option("-f", "--format"),
+        Option("--type", metavar="TYPE", choices=TYPES, help=f"look only for a {', '.join(TYPES)}"),
+    ],
     arguments=[Argument("NAME", help="a resource, name, ID or reference", many=True, words="container")],
-    examples=[("stackpy inspect web.1", "state, addresses, mounts and configuration of the first replica")],
+    examples=[
+        ("stackpy inspect web.1", "state, addresses, mounts and configuration of the first replica"),
+        ("stackpy inspect -f '{{.State.Status}}' web", "one value of each replica"),
+        ("stackpy inspect -f '{{range .Config.Env}}{{println .}}{{end}}' web.1", "its environment, a line each"),
+    ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
+from stackpy.cli import formats
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import column, print_rows
 
@@ -29,9 +29,11 @@ def list_networks(context: Context, arguments: Any) -> int:
 
 
 def inspect(context: Context, arguments: Any) -> int:
-    """Prints an array of Docker's network documents."""
-    terminal.print_json([context.engine().network_inspect(name) for name in arguments.network])
-    return 0
+    """Prints an array of Docker's network documents, or what a template says of each."""
+    engine = context.engine()
+    return formats.print_documents(
+        context, arguments.format, [engine.network_inspect(name) for name in arguments.network]
+    )
 
 
 LS = Command(
@@ -45,6 +47,10 @@ INSPECT = Command(
     "network inspect",
     "Show everything about networks, as JSON in Docker's shape",
     inspect,
+    options=[formats.option("-f", "--format")],
     arguments=[Argument("NETWORK", help="a name or ID", many=True, words="network")],
-    examples=[("stackpy network inspect shop_default", "its subnet and who is on it")],
+    examples=[
+        ("stackpy network inspect shop_default", "its subnet and who is on it"),
+        ("stackpy network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' shop_default", "its subnet"),
+    ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
+from stackpy.cli import formats
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import column, print_rows
@@ -29,9 +29,11 @@ def list_volumes(context: Context, arguments: Any) -> int:
 
 
 def inspect(context: Context, arguments: Any) -> int:
-    """Prints an array of Docker's volume documents."""
-    terminal.print_json([context.engine().volume_inspect(name) for name in arguments.volume])
-    return 0
+    """Prints an array of Docker's volume documents, or what a template says of each."""
+    engine = context.engine()
+    return formats.print_documents(
+        context, arguments.format, [engine.volume_inspect(name) for name in arguments.volume]
+    )
 
 
 def remove(context: Context, arguments: Any) -> int:
@@ -59,8 +61,12 @@ INSPECT = Command(
     "volume inspect",
     "Show everything about volumes, as JSON in Docker's shape",
     inspect,
+    options=[formats.option("-f", "--format")],
     arguments=[_VOLUME],
-    examples=[("stackpy volume inspect shop_data", "where its files lie, and its labels")],
+    examples=[
+        ("stackpy volume inspect shop_data", "where its files lie, and its labels"),
+        ("stackpy volume inspect -f '{{.Mountpoint}}' shop_data", "where its files lie"),
+    ],
 )
 RM = Command(
     "volume rm",
