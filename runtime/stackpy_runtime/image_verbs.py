@@ -4,8 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
+    from stackpy_runtime.build.result_tree import LeftOut
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.image.layer_tar import Sink
     from stackpy_runtime.model import CacheUsage, Container, Difference, DiskUsage, Image, ImageLine, Progress
@@ -37,21 +39,64 @@ class ImageVerbs:
             """The store, created when there is none."""
 
     def save_images(
-        self, names: Sequence[str], out: Sink, *, form: str = "docker", progress: Report | None = None
+        self,
+        names: Sequence[str],
+        out: Sink,
+        *,
+        form: str = "docker",
+        called: Sequence[str] | None = None,
+        progress: Report | None = None,
     ) -> None:
         """Writes images as one archive: `form` is "docker", which docker and podman load, or "oci".
+
+        called: what they are called in the archive; None: as they were named
 
         Raises NotFound, and InvalidConfig for no names or an unknown form; nothing is written then.
         """
         from stackpy_runtime.image import saving
 
-        saving.save(self.store, names, out, form=form, progress=progress)
+        saving.save(self.store, names, out, form=form, called=called, progress=progress)
 
-    def save_layout(self, names: Sequence[str], folder: str, progress: Report | None = None) -> None:
+    def save_layout(
+        self,
+        names: Sequence[str],
+        folder: str,
+        *,
+        called: Sequence[str] | None = None,
+        progress: Report | None = None,
+    ) -> None:
         """Writes images as an OCI image layout, a folder that is not there yet; raises NotFound, Conflict."""
         from stackpy_runtime.image import saving
 
-        saving.save_layout(self.store, names, folder, progress=progress)
+        saving.save_layout(self.store, names, folder, called=called, progress=progress)
+
+    def save_tree(self, reference: str, out: Sink) -> None:
+        """Writes the files of an image as one tar, with their owners; raises NotFound."""
+        from stackpy_runtime.build import result_tree
+
+        result_tree.write_tar(self.store, self.store.image(reference), out)
+
+    def write_tree(self, reference: str, folder: str) -> LeftOut:
+        """Writes the files of an image into a folder of the host, whose owner they get; raises NotFound, Conflict."""
+        from stackpy_runtime.build import result_tree
+
+        return result_tree.write_folder(self.store, self.store.image(reference), folder)
+
+    def image_descriptors(self, reference: str, *, pushed: bool = False) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """OCI's descriptors of an image's manifest and configuration, as `save_images` writes them.
+
+        pushed: the manifest is that of the last push
+        """
+        from stackpy_runtime.image import exporting
+
+        image = self.store.image(reference)
+        whole, document = exporting.exported(self.store, image), b""
+        if pushed:
+            from stackpy_runtime.image.registry import pushing
+
+            document = pushing.manifest_as_pushed(self.store, image)
+        manifest = exporting.descriptor(exporting.MANIFEST_TYPE, document or exporting.manifest(whole))
+        return manifest, exporting.descriptor(exporting.CONFIG_TYPE, whole.config)
 
     def load_images(self, path: str, progress: Report | None = None) -> list[Image]:
         """Brings the images of an archive (docker's or OCI's, a tar or a folder) into the store, with their names.

@@ -28,7 +28,7 @@ def arguments(given: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def check_tag(name: str) -> None:
+def check_tag(name: str, option: str = "--tag ") -> None:
     """Raises UsageError for what cannot be the name of an image."""
     from stackpy.dsl.references import tag
     from stackpy.dsl.values import Invalid
@@ -37,7 +37,7 @@ def check_tag(name: str) -> None:
         tag(name)
     except Invalid as invalid:
         raise UsageError(
-            f"`--tag {name}`: {invalid.message}", hint=invalid.hint or "as in `--tag shop/web:1.2`"
+            f"`{option}{name}`: {invalid.message}", hint=invalid.hint or "as in `--tag shop/web:1.2`"
         ) from None
 
 

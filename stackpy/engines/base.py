@@ -185,11 +185,23 @@ class ImageEngine(Protocol):
     def image_history(self, reference: str) -> list[dict[str, Any]]:
         """Steps, the last first: {id, created, created_by, size, comment}; `id` is "" but for the whole image."""
 
-    def image_save(self, references: list[str], out: Sink, form: str) -> None:
-        """Writes images as one archive, `form` "docker" or "oci"; writes nothing where one is missing."""
+    def image_save(self, references: list[str], out: Sink, form: str, called: list[str] | None = None) -> None:
+        """Writes images as one archive, `form` "docker" or "oci"; writes nothing where one is missing.
 
-    def image_save_layout(self, references: list[str], folder: str) -> None:
+        called: their names in the archive; None: those by which they are meant
+        """
+
+    def image_save_layout(self, references: list[str], folder: str, called: list[str] | None = None) -> None:
         """Writes images as an OCI image layout, a folder that is not there yet."""
+
+    def image_save_tree(self, reference: str, out: Sink) -> None:
+        """Writes the files of an image as one tar."""
+
+    def image_write_tree(self, reference: str, folder: str) -> list[str]:
+        """Writes the files of an image into a folder, whose owner they get; what it did not get, a line each."""
+
+    def image_metadata(self, reference: str, pushed: bool) -> dict[str, Any]:
+        """What buildx's metadata file says of an image: digests and descriptor of what was pushed, or is saved."""
 
     def image_load(self, path: str, report: Callable[[dict[str, Any]], None] | None) -> list[dict[str, Any]]:
         """Loads the images of an archive ("-": standard input): [{id, references, …}].

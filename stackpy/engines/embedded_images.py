@@ -57,13 +57,36 @@ class EmbeddedImages:
         lines: list[Document] = self._engine.image_history(reference)
         return lines
 
-    def image_save(self, references: list[str], out: Sink, form: str) -> None:
+    def image_save(self, references: list[str], out: Sink, form: str, called: list[str] | None = None) -> None:
         """See ImageEngine."""
-        self._engine.save_images(references, out, form=form)
+        self._engine.save_images(references, out, form=form, called=called)
 
-    def image_save_layout(self, references: list[str], folder: str) -> None:
+    def image_save_layout(self, references: list[str], folder: str, called: list[str] | None = None) -> None:
         """See ImageEngine."""
-        self._engine.save_layout(references, folder)
+        self._engine.save_layout(references, folder, called=called)
+
+    def image_save_tree(self, reference: str, out: Sink) -> None:
+        """See ImageEngine."""
+        self._engine.save_tree(reference, out)
+
+    def image_write_tree(self, reference: str, folder: str) -> list[str]:
+        """See ImageEngine."""
+        left = self._engine.write_tree(reference, folder)
+        lines = []
+        for paths, what in ((left.devices, "no devices are written"), (left.bits, "set-id bits are not kept")):
+            if paths:
+                more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+                lines.append(f"{what} in a folder of this host: `{paths[0]}`{more}")
+        return lines
+
+    def image_metadata(self, reference: str, pushed: bool) -> Document:
+        """See ImageEngine."""
+        manifest, config = self._engine.image_descriptors(reference, pushed=pushed)
+        return {
+            "containerimage.config.digest": config["digest"],
+            "containerimage.descriptor": dict(manifest),
+            "containerimage.digest": manifest["digest"],
+        }
 
     def image_load(self, path: str, report: Report | None) -> list[Document]:
         """See ImageEngine."""

@@ -30,29 +30,43 @@ FORMATS = ("docker", "oci")
 
 
 def save(
-    store: Store, names: Sequence[str], out: Sink, *, form: str = "docker", progress: Report | None = None
+    store: Store,
+    names: Sequence[str],
+    out: Sink,
+    *,
+    form: str = "docker",
+    called: Sequence[str] | None = None,
+    progress: Report | None = None,
 ) -> None:
     """Writes the images that `names` (references or IDs) mean as one archive.
 
     form: "docker" or "oci"
+    called: what they are called in the archive; None: as they were named
     progress: told of each layer that is written
 
     Raises NotFound, and InvalidConfig for another form or no names; nothing is written then.
     """
     if form not in FORMATS:
         raise InvalidConfig(f"`{form}` is no format of an archive", hint=f"one of {', '.join(FORMATS)}")
-    whole = _whole(store, names)
+    whole = _whole(store, names, called)
     place = _Tar(out, max(each.epoch for _, _, each in whole))
     _Layout(store, place, progress).write(whole, docker=form == "docker")
     out.write(tar_writing.END)
 
 
-def save_layout(store: Store, names: Sequence[str], folder: str, *, progress: Report | None = None) -> None:
+def save_layout(
+    store: Store,
+    names: Sequence[str],
+    folder: str,
+    *,
+    called: Sequence[str] | None = None,
+    progress: Report | None = None,
+) -> None:
     """Writes the images as an OCI image layout, a folder, which is there whole or not at all.
 
-    Raises as `save`; Conflict where there is something at `folder` already.
+    Arguments as of `save`. Raises as `save`; Conflict where there is something at `folder` already.
     """
-    whole = _whole(store, names)
+    whole = _whole(store, names, called)
     aside = f"{folder.rstrip('/')}.{os.getpid()}.part"
     try:
         if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
@@ -68,10 +82,14 @@ def save_layout(store: Store, names: Sequence[str], folder: str, *, progress: Re
         trees.remove(aside)
 
 
-def _whole(store: Store, names: Sequence[str]) -> list[tuple[Image, list[str], Exported]]:
+def _whole(store: Store, names: Sequence[str], called: Sequence[str] | None) -> list[tuple[Image, list[str], Exported]]:
     if not names:
         raise InvalidConfig("there is no image to save")
-    return [(image, given, exporting.exported(store, image)) for image, given in _chosen(store, names)]
+    own = None if called is None else [references.normalise(each) for each in called]
+    return [
+        (image, given if own is None else own, exporting.exported(store, image))
+        for image, given in _chosen(store, names)
+    ]
 
 
 def _chosen(store: Store, names: Sequence[str]) -> list[tuple[Image, list[str]]]:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from stackpy.cli import stacks, terminal
+from stackpy.cli import build_results, stacks, terminal
 from stackpy.cli.commands.apply import LOCK_TIMEOUT
 from stackpy.cli.grammar import Argument, Command, Option
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from typing import Any
 
     from stackpy.cli.build_context import BuildContext
-    from stackpy.cli.context import Context, Planned
-    from stackpy.dsl.specs import StackSpec
-    from stackpy.engines.events import Report
+    from stackpy.cli.build_outputs import Output
+    from stackpy.cli.context import Context
 
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
-    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile allow progress verify"
+    "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile metadata_file allow "
+    "progress"
 ).split()
 
 
@@ -39,7 +37,9 @@ def run(context: Context, arguments: Any) -> int:
         )
     if arguments.file:
         context.globals.file = arguments.file
-    return _build_stack(context, arguments)
+    from stackpy.cli import stack_builds
+
+    return stack_builds.build(context, arguments)
 
 
 def _place(context: Context, arguments: Any) -> str | None:
@@ -66,12 +66,14 @@ def _no_folder(names: list[str]) -> str:
 
 
 def _build(context: Context, arguments: Any, place: str) -> int:
-    from stackpy.cli import build_context, build_options
+    from stackpy.cli import build_context, build_options, build_outputs
 
     for name in arguments.tag:
         build_options.check_tag(name)
     if context.globals.file and not arguments.file:
         raise UsageError("`--file` before `build` names a stack file", hint=f"as in `stackpy build -f FILE {place}`")
+    outputs = build_outputs.parse(arguments.output, push=arguments.push, load=arguments.load)
+    build_outputs.check(outputs, arguments.tag)
     options = {
         "no_cache": arguments.no_cache,
         "secrets": build_options.secrets(arguments.secret),
@@ -79,7 +81,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         "allow": build_options.allowed(arguments.allow),
         "cache_from": build_options.cache_places("--cache-from", arguments.cache_from),
         "cache_to": build_options.cache_places("--cache-to", arguments.cache_to),
-        **_on_failure(context, arguments),
+        **build_results.on_failure(context, arguments),
     }
     given = {
         "target": arguments.target or "",
@@ -96,17 +98,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         if labels:
             text = " ".join(["LABEL", *(f"{name}={value}" for name, value in labels.items())])
             steps.append({"instruction": "label", "text": text, "line": "--label", "values": labels})
-        return _make(context, arguments, {"base": base, "steps": steps}, options, _key(place, base))
-
-
-def _on_failure(context: Context, arguments: Any) -> dict[str, str]:
-    if not arguments.on_failure:
-        return {}
-    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
-        stacks.say(context, "no shell will open where a step fails: `--on-failure=shell` needs a terminal")
-        return {}
-    context.plain = True  # a view that draws itself anew would draw over the shell
-    return {"on_failure": arguments.on_failure}
+        return _make(context, arguments, {"base": base, "steps": steps}, options, _key(place, base), outputs)
 
 
 def _described(found: BuildContext) -> dict[str, str]:
@@ -138,7 +130,10 @@ def _key(place: str, base: dict[str, Any]) -> str:
     return ":".join(["dockerfile", where, file, base.get("target", "")])
 
 
-def _make(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any], key: str) -> int:
+def _make(
+    context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any], key: str, outputs: list[Output]
+) -> int:
+    from stackpy.cli import build_outputs
     from stackpy.engines.provisioning import BuildEvents
 
     engine, base = context.engine(), source["base"]
@@ -147,148 +142,30 @@ def _make(context: Context, arguments: Any, source: dict[str, Any], options: dic
     if arguments.explain:
         for line in engine.image_explain(source, options=options):
             print(line)
-    with _progress(context, arguments.progress) as report:
+    names = build_outputs.tags(outputs, arguments.tag)
+    with build_results.progress(context, arguments.progress) as report:
         made = engine.image_build(
-            source, key=key, tags=arguments.tag, pull=arguments.pull, options=options, report=BuildEvents(name, report)
+            source, key=key, tags=names, pull=arguments.pull, options=options, report=BuildEvents(name, report)
         )
     for warning in said["warnings"]:
         first, *_ = str(warning["text"]).split("\n")
         stacks.say(context, f"warning: {first}")
     for argument in said["unused"]:
         stacks.say(context, f"warning: no ARG takes the build argument `{argument}`")
+    build_results.deliver(context, arguments, made["id"], outputs, arguments.tag)
     if arguments.iidfile:
-        _write(arguments.iidfile, made["id"])
-    if context.globals.quiet or arguments.progress == "quiet":
+        build_outputs.write_file(arguments.iidfile, made["id"])
+    if arguments.metadata_file:
+        document = build_outputs.metadata(engine, made["id"], outputs, names)
+        build_outputs.write_file(arguments.metadata_file, document)
+    if not (context.globals.quiet or arguments.progress == "quiet"):
+        stacks.say(context, f"built {' '.join([*names, made['id']])}")
+    elif not any(each.dest == "-" for each in outputs):
         print(made["id"])
-    else:
-        stacks.say(context, f"built {' '.join([*arguments.tag, made['id']])}")
-    return _verify(context, arguments, source, options) if arguments.verify else 0
-
-
-def _verify(context: Context, arguments: Any, source: dict[str, Any], options: dict[str, Any]) -> int:
-    """Makes each step once more; prints what differs then, and fails for it."""
-    from stackpy.engines.provisioning import BuildEvents
-
-    options = {key: value for key, value in options.items() if key in ("secrets", "ssh", "allow")}
-    with _progress(context, arguments.progress) as report:
-        unlike = context.engine().image_verify(source, options=options, report=BuildEvents("again", report))
-    if context.json:
-        terminal.print_json(unlike)
-        return 1 if unlike else 0
-    step = ""
-    for each in unlike:
-        place = f"{each['line']}: {each['step']}"
-        if place != step:
-            print(place)
-            step = place
-        print(f"  {each['path']}: {each['what']}")
-    count = len(unlike)
-    said = f"{count} file{'' if count == 1 else 's'} differed" if count else "every step made the same files again"
-    stacks.say(context, said)
-    return 1 if unlike else 0
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w") as file:
-            file.write(text)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StackpyError(f"the image is built, and `{path}` cannot be written: {reason}") from None
-
-
-def _progress(context: Context, style: str) -> AbstractContextManager[Report]:
-    from contextlib import nullcontext
-
-    if style == "quiet":
-        return nullcontext(lambda event: None)
-    if style == "plain" and not context.globals.quiet:
-        from stackpy.render.progress import LineProgress
-
-        return LineProgress(sys.stderr)
-    return stacks.progress(context)
-
-
-# --- images of the stack ----------------------------------------------------------------------------------------------
-
-
-def _build_stack(context: Context, arguments: Any) -> int:
-    stack = context.load().stack
-    known = [address for address in stack.resources if address.startswith("image.")]
-    wanted = [_address(name, known) for name in arguments.image] or known
-    if not wanted:
-        raise StackpyError(f"the stack `{stack.name}` has no images", hint="declare one: Image.host(...), for example")
-    context.engine().on_failure = _on_failure(context, arguments).get("on_failure", "")
-    cache = _Cache(context, arguments, stack, wanted)
-    with stacks.locked(context, stack.name, "build", arguments.lock_timeout):
-        cache.take()
-        if arguments.explain:
-            for address in wanted:
-                print(address)
-                for line in context.engine().image_explain(stack.resources[address].fields["source"], options={}):
-                    print(f"  {line}")
-        code = stacks.execute(context, _without_pushes(context.plan(wanted)))
-        if code == 0:
-            cache.bring()
-        return code
-
-
-def _without_pushes(planned: Planned) -> Planned:
-    """What is published leaves this host when the stack is applied."""
-    from stackpy.planning.plan import Action
-
-    changes = tuple(change for change in planned.plan.changes if change.action is not Action.PUSH)
-    generation = planned.plan.generation if changes or not planned.plan.changes else planned.plan.generation - 1
-    planned.plan = planned.plan._replace(changes=changes, generation=generation)
-    return planned
-
-
-class _Cache:
-    """The build caches of other hosts, for the images of a stack that are built."""
-
-    def __init__(self, context: Context, arguments: Any, stack: StackSpec, wanted: list[str]) -> None:
-        self._context, self._stack, self._wanted = context, stack, wanted
-        self._from, self._to = arguments.cache_from, arguments.cache_to
-
-    def take(self) -> None:
-        """Takes what others have built, before anything is planned."""
-        if self._from:
-            self._carry("--cache-from", self._from)
-
-    def bring(self) -> None:
-        """Brings along what is built."""
-        if self._to:
-            self._carry("--cache-to", self._to)
-
-    def _carry(self, option: str, given: list[str]) -> None:
-        from stackpy.cli import build_options
-        from stackpy.engines.provisioning import BuildEvents, image_tags
-
-        places = build_options.cache_places(option, given)
-        take, bring = (places, []) if option == "--cache-from" else ([], places)
-        with _progress(self._context, "auto") as report:
-            for address in self._wanted:
-                spec = self._stack.resources[address]
-                self._context.engine().image_cache(
-                    spec.fields["source"],
-                    take=take,
-                    bring=bring,
-                    name=image_tags(self._stack.name, spec)[0],
-                    report=BuildEvents(address, report),
-                )
-
-
-def _address(name: str, known: list[str]) -> str:
-    address = name if name.startswith("image.") else f"image.{name}"
-    if address in known:
-        return address
-    from stackpy.dsl.values import meant
-
-    names = [each.removeprefix("image.") for each in known]
-    raise StackpyError(
-        f"the stack has no image `{name}`",
-        hint=meant(name, names, f"it has {', '.join(f'`{each}`' for each in names)}; a folder builds its Dockerfile"),
-    )
+    if not arguments.verify:
+        return 0
+    again = {key: value for key, value in options.items() if key in ("secrets", "ssh", "allow")}
+    return build_results.verify(context, arguments, [build_results.Again("", source, again)])
 
 
 COMMAND = Command(
@@ -317,8 +194,14 @@ COMMAND = Command(
         Option("--on-failure", metavar="WHAT", choices=("shell",), help="`shell`: open one where a RUN step fails"),
         Option("--explain", help="say of each step whether it is cached, and if not, what differs from before"),
         Option("--verify", help="make every step once more and list the files that differ"),
+        Option(
+            "-o", "--output", metavar="OUTPUT", many=True, help="write the result: DIR, or type=…,dest=…", words="file"
+        ),
+        Option("--push", help="push it to the registry that its name says: --output type=registry"),
+        Option("--load", help="keep it in the store beside other outputs: --output type=docker"),
         Option("--check", help="print the Dockerfile's warnings and build nothing"),
         Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
+        Option("--metadata-file", metavar="FILE", help="write the image's digests to a file, as JSON", words="file"),
         LOCK_TIMEOUT,
     ],
     arguments=[
@@ -333,11 +216,17 @@ COMMAND = Command(
     details=(
         "With a folder, the URL of a git repository or of an archive, or - for standard input, it builds the\n"
         "Dockerfile there as docker build does. With names, or nothing, it builds images of the stack in this\n"
-        "folder; -f is the stack file then."
+        "folder; -f is the stack file then.\n"
+        "\n"
+        "--output takes what buildx takes: DIR or type=local,dest=DIR for the files of the result, type=tar for one\n"
+        "tar of them, type=oci and type=docker for archives, type=image and type=registry for the store and a\n"
+        "registry; type=cacheonly for none. dest=- is standard output. Without --output the image is in the store."
     ),
     examples=[
         ("stackpy build -t shop/web .", "the Dockerfile of this folder"),
         ("stackpy build --target test --build-arg PYTHON=3.12 web/", "one stage of another"),
+        ("stackpy build --target binary -o dist .", "the files of a stage, in a folder"),
+        ("stackpy build -t shop/web -o type=oci,dest=web.tar .", "an archive instead of a name in the store"),
         ("stackpy build --check .", "only look for mistakes"),
         ("stackpy build --on-failure shell .", "look around where a step fails"),
         ("stackpy build -t tool https://github.com/me/tool.git#main:cli", "a folder of a repository"),

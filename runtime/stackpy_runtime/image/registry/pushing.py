@@ -71,6 +71,25 @@ def push(
     return document.digest
 
 
+def manifest_as_pushed(store: Store, image: Image) -> bytes:
+    """The manifest under which an image that was built here was last pushed; b"" where one of its layers never was."""
+    whole = exporting.exported(store, image)
+    packed = [compressing.remembered(store, layer_id, tar.diff_id) for layer_id, tar in whole.layers]
+    known = [each for each in packed if each is not None]
+    return _manifest(whole.config, known) if len(known) == len(packed) else b""
+
+
+def _manifest(config: bytes, packed: list[Packed]) -> bytes:
+    return exporting.document(
+        {
+            "schemaVersion": 2,
+            "mediaType": exporting.MANIFEST_TYPE,
+            "config": exporting.descriptor(exporting.CONFIG_TYPE, config),
+            "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in packed],
+        }
+    )
+
+
 class _Push:
     """The parts of one image, under way."""
 
@@ -117,14 +136,7 @@ class _Push:
             parts.append(_Part(text, known.digest, known.size, known.compression, layer_id, tar.diff_id, kept))
         packed = self._send_all(parts, whole.epoch)
         self._send_config(whole.config)
-        data = exporting.document(
-            {
-                "schemaVersion": 2,
-                "mediaType": exporting.MANIFEST_TYPE,
-                "config": exporting.descriptor(exporting.CONFIG_TYPE, whole.config),
-                "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in packed],
-            }
-        )
+        data = _manifest(whole.config, packed)
         return Document(data, exporting.MANIFEST_TYPE, exporting.digest_of(data))
 
     def _send_all(self, parts: list[_Part], epoch: int = 0) -> list[Packed]:
