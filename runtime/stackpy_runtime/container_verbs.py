@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy_runtime.host.client import Client
-    from stackpy_runtime.model import Container, ContainerConfig, LogLine
+    from stackpy_runtime.model import Container, ContainerConfig, Crash, HealthLog, LogLine
     from stackpy_runtime.store.store import Store
 
     Condition = Literal["started", "healthy", "completed"]
@@ -57,6 +57,14 @@ class ContainerVerbs:
         from stackpy_runtime.container import logs
 
         container = self.store.container(reference)
+        if container["config"].get("log_driver") == "none":
+            from stackpy_runtime.errors import Unsupported
+
+            raise Unsupported(
+                "it keeps no log: its log driver is `none`",
+                subject=f"container {container['name']}",
+                hint="`attach` shows what it writes from then on",
+            )
         folder = f"{self.store.root.containers}/{container['id']}"
         if not follow:
             return logs.select(logs.read(folder), tail, since, until)
@@ -71,6 +79,30 @@ class ContainerVerbs:
                 return False
 
         return logs.follow(folder, running, tail=tail, since=since)
+
+    def health_log(self, reference: str) -> HealthLog:
+        """What the last health checks of a container have found."""
+        from stackpy_runtime.container import health
+
+        return health.read(f"{self.store.root.containers}/{self.store.container(reference)['id']}")
+
+    def last_crash(self, reference: str) -> Crash | None:
+        """The last crash of what a container is a replica of, of those before it too; None when there was none."""
+        from stackpy_runtime.container import crashes
+
+        return crashes.last(self.store.root.path, self.store.container(reference)["config"].get("labels", {}))
+
+    def crashes(self, stack: str) -> list[Crash]:
+        """The last crash of each replica of a stack's containers and jobs."""
+        from stackpy_runtime.container import crashes
+
+        return crashes.of_stack(self.store.root.path, stack)
+
+    def forget_crashes(self, stack: str) -> None:
+        """Forgets them."""
+        from stackpy_runtime.container import crashes
+
+        crashes.forget(self.store.root.path, stack)
 
     def create(self, config: ContainerConfig) -> str:
         """Makes a container; returns its ID."""
@@ -109,7 +141,7 @@ class ContainerVerbs:
         return int(self.client.call("wait", {"container": reference}))
 
     def update(self, reference: str, changes: dict[str, Any]) -> None:
-        """Changes mem_limit, cpus, pids_limit, restart and labels of a container in place; None takes one away."""
+        """Changes limits, restart policy, labels and how it is stopped in place; None takes one away."""
         self.client.call("update", {"container": reference, "changes": changes})
 
     def rename(self, reference: str, name: str) -> None:

@@ -38,7 +38,7 @@ WAITING = 32  # conditions at once
 AGE = 0.1  # seconds after which it is worth a look whether something still runs
 PATIENCE = 0.5  # seconds before a wait is worth a line
 
-_STARTING = (Action.CREATE, Action.REPLACE, Action.START)
+_STARTING = (Action.CREATE, Action.REPLACE, Action.START, Action.RESTART)
 
 
 def execute(
@@ -217,6 +217,7 @@ class _Run:
         change = self.plan.changes[number]
         if error is not None:
             self._fail(change.address, error)
+            self._go_on_without(change.address)
             self._skipped(self.schedule.failed(number))
             return
         self._free(self.schedule.done(number))
@@ -238,7 +239,15 @@ class _Run:
                 self._begin(number)
         elif not self.interrupts.count:
             self._fail(wait[0], error)
+            self._go_on_without(wait[0])
             self._skipped(self.schedule.unmet(wait))
+
+    def _go_on_without(self, address: str) -> None:
+        """Begins what depends on something that has failed, but does not require it."""
+        spared = self.schedule.spare(address)
+        for number in spared:
+            self.report(Event(self.plan.changes[number].address, "output", f"goes on without {address}"))
+        self._free(spared)
 
     def _settle(self, wait: Wait) -> None:
         if wait not in self.settling:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Wait = tuple[str, Condition]  # an address and what must hold of it
 
 
-_NEEDS_CONDITIONS = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)
+_NEEDS_CONDITIONS = (Action.CREATE, Action.REPLACE, Action.START, Action.RESTART, Action.RUN)
 
 
 class Schedule:
@@ -32,6 +32,7 @@ class Schedule:
         self._left: list[set[int]] = []
         self._followers: dict[int, list[int]] = {}
         self._waits: dict[int, set[Wait]] = {}
+        self._optional: dict[int, set[Wait]] = {}  # what of that is only warned of when it does not come
         before: dict[str, list[int]] = {}
         for number, change in enumerate(plan.changes):
             needs = {n for address in (*change.depends_on, change.address) for n in before.get(address, ())}
@@ -41,11 +42,11 @@ class Schedule:
             before.setdefault(change.address, []).append(number)
             spec = specs.get(change.address)
             if spec is not None and change.action in _NEEDS_CONDITIONS:
-                self._waits[number] = {
-                    (d.address, d.condition)
-                    for d in spec.dependencies
-                    if d.address in specs and specs[d.address].kind in ("container", "job")
-                }
+                waits = [
+                    d for d in spec.dependencies if d.address in specs and specs[d.address].kind in ("container", "job")
+                ]
+                self._waits[number] = {(d.address, d.condition) for d in waits}
+                self._optional[number] = {(d.address, d.condition) for d in waits if not d.required}
 
     def free(self) -> list[int]:
         """The changes that need no other one."""
@@ -83,6 +84,26 @@ class Schedule:
     def unmet(self, wait: Wait) -> list[int]:
         """Marks a condition as one that cannot be met; returns the changes that are skipped for it."""
         return self._skip([number for number, waits in self._waits.items() if wait in waits], wait[0])
+
+    def spare(self, address: str) -> list[int]:
+        """Lets what depends on a resource that has failed, without requiring it, go on; returns those that are free.
+
+        Called before `failed` and `unmet` skip what does require it.
+        """
+        spared = []
+        for number, waits in self._optional.items():
+            own = {wait for wait in waits if wait[0] == address}
+            if not own or self.results[number] != "pending":
+                continue
+            self._waits[number] -= own
+            for other, of in enumerate(self._addresses):
+                if of == address:
+                    self._left[number].discard(other)
+                    if number in self._followers.get(other, ()):
+                        self._followers[other].remove(number)
+            if not self._left[number]:
+                spared.append(number)
+        return spared
 
     def _skip(self, numbers: Iterable[int], cause: str) -> list[int]:
         skipped = []

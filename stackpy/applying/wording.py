@@ -17,6 +17,7 @@ _VERBS = {
     Action.UPDATE: ("updating", "updated"),
     Action.REPLACE: ("replacing", "replaced"),
     Action.START: ("starting", "started"),
+    Action.RESTART: ("restarting", "restarted"),
     Action.DELETE: ("deleting", "deleted"),
     Action.BUILD: ("building", "built"),
     Action.PULL: ("pulling", "pulled"),

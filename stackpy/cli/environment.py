@@ -19,7 +19,7 @@ def merged(variables: Sequence[str], files: Sequence[str], ours: Mapping[str, st
     here = os.environ if ours is None else ours
     found: dict[str, str] = {}
     for path in files:
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(lines(path), 1):
             stripped = line.strip()
             if stripped and not stripped.startswith("#"):
                 _add(found, line.lstrip(), here, f"{path}:{number}")
@@ -28,7 +28,8 @@ def merged(variables: Sequence[str], files: Sequence[str], ours: Mapping[str, st
     return found
 
 
-def _lines(path: str) -> list[str]:
+def lines(path: str) -> list[str]:
+    """The lines of a file; raises StackpyError where it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().splitlines()

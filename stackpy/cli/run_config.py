@@ -67,10 +67,14 @@ def _add_names(document: dict[str, Any], arguments: Any) -> None:
 
 
 def _add_lists(document: dict[str, Any], arguments: Any) -> None:
-    if arguments.label:
+    if arguments.label or arguments.label_file:
         from stackpy.dsl.values import labels
 
-        document["labels"] = _parsed("--label", labels, arguments.label)
+        document["labels"] = {
+            **_parsed("--label-file", labels, label_lines(arguments.label_file)),
+            **_parsed("--label", labels, arguments.label),
+        }
+    _add_log(document, arguments)
     if arguments.volume or arguments.tmpfs:
         document["mounts"] = [_mount(text) for text in arguments.volume] + _tmpfs(arguments.tmpfs)
     if arguments.publish:
@@ -86,6 +90,29 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
             from stackpy.dsl.kernel_names import capabilities
 
             document[key] = _parsed(flag, capabilities, names)
+
+
+def label_lines(paths: list[str]) -> list[str]:
+    """The lines of files of labels: KEY=VALUE or KEY, comments and empty ones left out."""
+    from stackpy.cli.environment import lines
+
+    texts = (line.strip() for path in paths for line in lines(path))
+    return [text for text in texts if text and not text.startswith("#")]
+
+
+def _add_log(document: dict[str, Any], arguments: Any) -> None:
+    if arguments.log_driver is None and not arguments.log_opt:
+        return
+    from stackpy.dsl import log_driver, values
+
+    options = _parsed("--log-opt", lambda given: values.pairs(given, alone=""), arguments.log_opt)
+    driver = _parsed("--log-driver", log_driver.driver, arguments.log_driver or "local")
+    try:
+        logging = log_driver.logging({"driver": driver, "options": options})
+    except values.Invalid as invalid:
+        name = invalid.path[-1] if invalid.path else ""
+        raise UsageError(f"`--log-opt {name}`: {invalid.message}", hint=invalid.hint) from invalid
+    document |= {f"log_{key}": value for key, value in logging.items()}
 
 
 def _mount(text: str) -> dict[str, Any]:
@@ -173,6 +200,7 @@ def _add_health(document: dict[str, Any], arguments: Any) -> None:
         "timeout": arguments.health_timeout,
         "retries": arguments.health_retries,
         "start_period": arguments.health_start_period,
+        "start_interval": arguments.health_start_interval,
     }
     set_values = {key: value for key, value in given.items() if value is not None}
     if arguments.no_healthcheck:
@@ -182,8 +210,9 @@ def _add_health(document: dict[str, Any], arguments: Any) -> None:
     elif arguments.health_cmd:
         document["healthcheck"] = {"test": ["/bin/sh", "-c", arguments.health_cmd], **DEFAULT_PROBE, **set_values}
     elif set_values:
-        flag = f"--health-{next(iter(set_values)).replace('_', '-')}"
-        raise UsageError(f"`{flag}` needs a health check", hint="add `--health-cmd COMMAND`")
+        document["healthcheck"] = set_values  # the image's check, with times of its own
+    if arguments.on_unhealthy is not None:
+        document["on_unhealthy"] = arguments.on_unhealthy
 
 
 def _parsed(flag: str, parser: Callable[[Any], Any], value: Any) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from stackpy.dsl import contents, environment, ports
-from stackpy.dsl.container_fields import Use
+from stackpy.dsl import contents, ports, values, variable_files
 from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place
 from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Spec, StackSpec
+from stackpy.dsl.uses import Use
 from stackpy.dsl.values import meant
 from stackpy.problems import Location
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from stackpy.dsl.reader import Reader
     from stackpy.dsl.session import Session
     from stackpy.dsl.specs import Kind
+    from stackpy.dsl.variable_files import VariableFile
 
 _WORKLOADS = ("container", "job")
 _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}
 # fields that a container's spec takes over as they were parsed
 _PLAIN = (
     "command entrypoint labels working_dir user hostname stop_signal restart mem_limit cpus pids_limit network_mode "
-    "read_only tty stdin_open cap_add cap_drop stop_grace_period healthcheck logging replicas"
+    "read_only tty stdin_open cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start "
+    "post_start pre_stop"
 ).split()
 
 
@@ -112,6 +114,8 @@ class Assembly:
         variables = self._environment(place, parsed)
         if variables:
             fields["environment"] = variables
+        if "label_file" in parsed:
+            fields["labels"] = {**self._label_files(parsed["label_file"]), **fields.get("labels", {})}
         uses: list[Use] = parsed.get("networks") or []
         if uses:
             fields["networks"] = {use.name: {"aliases": use.fields["aliases"]} for use in uses}
@@ -142,7 +146,7 @@ class Assembly:
         for use in (*uses, *(use for _, use in mounts if use), *secrets, *parsed.get("depends_on", ())):
             address = self._look_up(use, whole)
             if address:
-                dependencies[Dependency(address, use.fields.get("condition", "started"))] = None
+                dependencies[_dependency(address, use)] = None
                 if address.startswith(("container.", "job.")):
                     self._edges.setdefault(f"{declaration.kind}.{name}", []).append((address, use.place))
         result.append(_spec(declaration.kind, name, fields, tuple(dependencies), call))
@@ -150,24 +154,20 @@ class Assembly:
 
     def _environment(self, place: Place, parsed: dict[str, Any]) -> dict[str, str]:
         result: dict[str, str] = {}
-        for inner, path in parsed.get("env_file", ()):
-            absolute = self._reader.absolute(inner.call.folder, path)
-            found = contents.read(self._reader, inner, path, absolute)
-            if found is not None:
-                self._merge(result, inner, self._parse_env_file(inner, absolute, found[0]), path)
+        for file in parsed.get("env_file", ()):
+            self._merge(result, file.place, variable_files.read(self._reader, file), file.path)
         inner = place.item("environment")
         self._merge(result, inner, parsed.get("environment", {}), "")
         return result
 
-    def _parse_env_file(self, place: Place, path: str, content: bytes) -> dict[str, str | None]:
-        try:
-            return environment.parse(content.decode())
-        except UnicodeDecodeError:
-            place.report(f"{place.name}: `{os.path.basename(path)}` is not UTF-8 text")
-        except environment.EnvLine as wrong:
-            # the line itself is not shown, as it would be of a place: it may hold a password
-            place.report(f"{place.name}: line {wrong.line} of `{os.path.basename(path)}`: {wrong.message}")
-        return {}
+    def _label_files(self, files: list[VariableFile]) -> dict[str, str]:
+        """The labels of files; a later file's win."""
+        result: dict[str, str] = {}
+        for file in files:
+            found = variable_files.read(self._reader, file)
+            labels = {key: content or "" for key, content in found.items()}
+            result |= file.place.parse(values.labels, [f"{key}={content}" for key, content in labels.items()], {})
+        return result
 
     def _merge(self, result: dict[str, str], place: Place, given: dict[str, str | None], path: str) -> None:
         for key, value in given.items():
@@ -230,7 +230,7 @@ class Assembly:
         if kind == "network" and use.name == DEFAULT_NETWORK:
             return f"network.{DEFAULT_NETWORK}"
         if found is None:
-            if whole and not use.given:
+            if whole and not use.given and use.fields.get("required", True):
                 names = [name for space, name in self._declared if space == _space(kind, "")[0]]
                 what = use.kind or "container or job"
                 hint = meant(use.name, names, f'declare it: {_ARTICLES[use.kind]}("{use.name}")')
@@ -248,6 +248,13 @@ class Assembly:
 def _space(kind: str, name: str) -> tuple[str, str]:
     """Where names must differ: a container and a job of one name would have one name on the engine."""
     return ("container" if kind in _WORKLOADS else kind, name)
+
+
+def _dependency(address: str, use: Use) -> Dependency:
+    given = use.fields
+    return Dependency(
+        address, given.get("condition", "started"), given.get("restart", False), given.get("required", True)
+    )
 
 
 def _spec(kind: str, name: str, fields: dict[str, Any], dependencies: tuple[Dependency, ...], call: Call) -> Spec:

@@ -8,12 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from stackpy.dsl import field_hints, files, kernel_names, mounts, ports, probes, quantities, values
+from stackpy.dsl import (
+    dependencies,
+    field_hints,
+    files,
+    hooks,
+    kernel_names,
+    log_driver,
+    mounts,
+    ports,
+    probes,
+    quantities,
+    values,
+    variable_files,
+)
 from stackpy.dsl.images import Image
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
-from stackpy.dsl.values import Invalid, meant, one_of, show, wrong
+from stackpy.dsl.uses import Use
+from stackpy.dsl.values import meant, one_of, show, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,33 +38,6 @@ if TYPE_CHECKING:
 
 _RESTART = pattern(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
 _SECRET_TARGET = pattern(r"[A-Za-z0-9_.-]+")
-CONDITIONS = {"service_started": "started", "service_healthy": "healthy", "service_completed_successfully": "completed"}
-
-
-class Condition:
-    """What must hold of a container or job: `db.healthy`."""
-
-    __slots__ = ("condition", "kind", "name")
-
-    def __init__(self, resource: Resource, condition: str) -> None:
-        self.kind, self.name, self.condition = resource.kind, resource.name, condition
-
-    def __repr__(self) -> str:
-        return f"{self.name}.{self.condition}"
-
-
-class Use:
-    """A reference to another resource.
-
-    kind: "" where a container or a job may be meant
-    given: the object itself was passed, so it is declared
-    fields: what the reference says beyond the name
-    """
-
-    __slots__ = ("fields", "given", "kind", "name", "place")
-
-    def __init__(self, place: Place, kind: str, name: str, given: bool, fields: dict[str, Any]) -> None:
-        self.place, self.kind, self.name, self.given, self.fields = place, kind, name, given, fields
 
 
 def _use(place: Place, kind: str, value: object, key: bool = False, **fields: Any) -> list[Use]:
@@ -173,68 +160,12 @@ def _secret_target(value: object) -> str:
     return name
 
 
-def _depends_on(place: Place, value: object) -> list[Use]:
-    result: list[Use] = []
-    if isinstance(value, Resource | Condition):
-        value = [value]
-    if isinstance(value, Mapping):
-        for index, (key, item) in enumerate(value.items()):
-            inner = place.item(key if isinstance(key, str) else index)
-            condition = _condition(inner, item)
-            if condition:
-                result += _dependency(inner, key, condition, key=True)
-        return result
-    for inner, item in _items(place, value, "a list of containers, jobs and conditions, or a mapping"):
-        result += _dependency(inner, item, "started")
-    return result
-
-
-def _dependency(place: Place, value: object, condition: str, key: bool = False) -> list[Use]:
-    if isinstance(value, Condition):
-        return [Use(place, value.kind, value.name, True, {"condition": value.condition})] if value.name else []
-    if isinstance(value, Resource) and value.kind in ("container", "job"):
-        return [Use(place, value.kind, value.name, True, {"condition": condition})] if value.name else []
-    if isinstance(value, str) and value:
-        return [Use(place, "", value, False, {"condition": condition})]
-    place.report(f"{place.name} must be a container, a job, its name or a condition, not {show(value)}", key=key)
-    return []
-
-
-def _condition(place: Place, value: object) -> str:
-    if not isinstance(value, Mapping):
-        place.refuse(wrong("a mapping with `condition`", value))
-        return ""
-    for key in value:
-        if key != "condition" and not (key == "required" and value[key] is True):
-            place.item(str(key)).report(
-                f"unknown key `{key}` of {place.name}", meant(str(key), ["condition"]), key=True
-            )
-    return CONDITIONS.get(place.item("condition").parse(one_of(*CONDITIONS), value.get("condition")), "")
-
-
 def _ports(place: Place, value: object) -> list[tuple[Place, ports.Binding]]:
     return [
         (inner, binding)
         for inner, item in _items(place, value, "a list of published ports")
         for binding in inner.parse(ports.binding, item, ())
     ]
-
-
-def _env_files(place: Place, value: object) -> list[tuple[Place, str]]:
-    items = [(place, value)] if isinstance(value, str | Mapping) else _items(place, value, "a path or a list of paths")
-    result = []
-    for inner, item in items:
-        path = item
-        if isinstance(item, Mapping):
-            for key in item:
-                if key != "path" and not (key == "required" and item[key] is True):
-                    what = f"unknown key `{key}` of {inner.name}"
-                    inner.item(str(key)).report(what, meant(str(key), ["path"]), key=True)
-            inner, path = inner.item("path"), item.get("path")
-        valid = inner.parse(values.text, path)
-        if valid is not None:
-            result.append((inner, valid))
-    return result
 
 
 def _restart(value: object) -> str:
@@ -252,41 +183,6 @@ def _network_mode(value: object) -> str:
             hint = "leave it out for the stack's default network"
         raise wrong("`none` or `host`", value, hint)
     return str(value)
-
-
-def _logging(value: object) -> dict[str, int]:
-    expected = 'a mapping such as {"max_size": "10m", "max_file": 3}'
-    if not isinstance(value, Mapping):
-        raise wrong(expected, value)
-    path: tuple[str, ...] = ()
-    if "driver" in value or "options" in value:
-        for key in value:
-            if key not in ("driver", "options"):
-                raise Invalid(f"has an unknown key `{key}`", meant(str(key), ("driver", "options")), (str(key),), True)
-        if value.get("driver", "local") not in ("local", "json-file"):
-            raise Invalid(f'must be "local" or "json-file", not {show(value["driver"])}', path=("driver",))
-        options = value.get("options") or {}
-        if not isinstance(options, Mapping):
-            raise Invalid(f"must be a mapping, not {show(options)}", path=("options",))
-        value, path, names = options, ("options",), {"max-size": "max_size", "max-file": "max_file"}
-    else:
-        names = {"max_size": "max_size", "max_file": "max_file"}
-    result = {}
-    for key, item in value.items():
-        if key not in names:
-            raise Invalid(f"has an unknown key `{key}`", meant(str(key), names), (*path, str(key)), True)
-        try:
-            result[names[key]] = _log_size(item) if names[key] == "max_size" else quantities.at_least_one(item)
-        except Invalid as invalid:
-            raise invalid.inside(*path, str(key)) from None
-    return result
-
-
-def _log_size(value: object) -> int:
-    size = quantities.size(value)
-    if size < 4096:
-        raise wrong("at least 4 KiB", value)
-    return size
 
 
 def _environment(value: object) -> dict[str, str | None]:
@@ -313,7 +209,10 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "cap_add": kernel_names.capabilities,
     "cap_drop": kernel_names.capabilities,
     "stop_grace_period": quantities.duration,
-    "logging": _logging,
+    "logging": log_driver.logging,
+    "pre_start": hooks.hooks,
+    "post_start": hooks.hooks,
+    "pre_stop": hooks.hooks,
 }
 # place, value → what assemble.py completes; these report every wrong part of theirs
 _STRUCTURED: dict[str, Callable[[Place, Any], Any]] = {
@@ -323,13 +222,15 @@ _STRUCTURED: dict[str, Callable[[Place, Any], Any]] = {
     "tmpfs": _tmpfs,
     "secrets": _secrets,
     "files": files.files,
-    "depends_on": _depends_on,
-    "env_file": _env_files,
+    "depends_on": dependencies.depends_on,
+    "env_file": variable_files.env_files,
+    "label_file": variable_files.label_files,
     "ports": _ports,
 }
 _CONTAINER_ONLY: dict[str, Callable[[Any], Any]] = {
     "restart": _restart,
     "replicas": quantities.at_least_one,
+    "on_unhealthy": one_of("none", "restart", "stop"),
 }
 JOB_FIELDS = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
 CONTAINER_FIELDS = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")

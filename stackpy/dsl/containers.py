@@ -5,9 +5,9 @@ from __future__ import annotations
 from stackpy.dsl import container_fields
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.container_fields import Condition
 from stackpy.dsl.resources import Resource, subject
 from stackpy.dsl.session import Place
+from stackpy.dsl.uses import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         environment: Pairs | None
         env_file: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
         labels: Pairs | None
+        label_file: str | Sequence[str] | None
         working_dir: str | None
         user: str | int | None
         hostname: str | None
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
         cap_add: Sequence[str] | None
         cap_drop: Sequence[str] | None
         logging: Mapping[str, Any] | None
+        pre_start: Sequence[Command | Mapping[str, Any]] | None
+        post_start: Sequence[Command | Mapping[str, Any]] | None
+        pre_stop: Sequence[Command | Mapping[str, Any]] | None
 
     class ContainerFields(JobFields, total=False):
         """What a container may say of itself."""
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
         ports: Sequence[str | int | Mapping[str, Any]] | None
         replicas: int | None
         healthcheck: HealthCheck | Mapping[str, Any] | None
+        on_unhealthy: str | None
 
 
 class Container(Resource):

@@ -60,6 +60,25 @@ def parse(content: str) -> dict[str, str | None]:
     return result
 
 
+def parse_raw(content: str) -> dict[str, str | None]:
+    """Variables of a file with `format: raw`: what stands after `=` is the value, quotation marks and all.
+
+    docker/cli kvfile: lines that begin with `#` are comments, a name alone takes the host's value.
+    """
+    result: dict[str, str | None] = {}
+    for number, line in enumerate(content.removeprefix("\ufeff").splitlines(), 1):
+        line = line.lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not name or any(character.isspace() for character in name):
+            raise EnvLine("expected `NAME=value`", number)
+        if "\0" in value:
+            raise EnvLine("a NUL byte", number)
+        result[name] = value if equals else None
+    return result
+
+
 def _quoted(content: str, start: int, quote: str, number: int) -> tuple[str, int]:
     end = start + 1
     while end < len(content) and content[end] != quote:

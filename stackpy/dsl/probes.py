@@ -46,7 +46,7 @@ class HealthCheck(Frozen):
         start_period: Duration | None = None,
         start_interval: Duration | None = None,
     ) -> None:
-        """Asks by exactly one of three ways; times are seconds or durations such as "1.5s".
+        """Asks by one of three ways, or as the image does; times are seconds or durations such as "1.5s".
 
         test: a command run in the container (a list, or a line for /bin/sh); well when it exits with 0
         http: a URL asked from within the container's network namespace
@@ -73,6 +73,8 @@ def _probe(place: Place, given: Mapping[str, Any]) -> dict[str, Any] | None:
         probe[key] = place.item(key).parse(_PARSERS[key], value)
         sound = sound and probe[key] is not None
     ways = [key for key in ("test", "http", "tcp") if key in probe]
+    if not ways and probe and "status" not in probe:
+        return probe if sound else None  # the image's check, with times of its own
     if len(ways) != 1:
         what = "asks nothing" if not ways else f"asks in {len(ways)} ways"
         target = place.item(ways[1]) if ways else place

@@ -15,8 +15,11 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            secrets: [{"secret", "target"}]; files: {target: {"content": base64, "mode": int}};
            read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;
            healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout", "retries", "start_period",
-           "start_interval"}; logging: {"max_size": bytes, "max_file": int}; replicas: int
-job        the container's fields without replicas, restart, ports and healthcheck
+           "start_interval"}, or some of the times alone; on_unhealthy: "none" | "restart" | "stop";
+           logging: {"driver": "none" | "journald", "max_size": bytes, "max_file": int, "tag": str, "labels": [str]};
+           pre_start, post_start, pre_stop: [{"command": [str], "user", "privileged", "working_dir", "environment"}];
+           replicas: int
+job        the container's fields without replicas, restart, ports, healthcheck and on_unhealthy
 network    internal: bool, subnet: CIDR, labels
 volume     labels
 secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value)
@@ -43,10 +46,16 @@ DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period"
 
 
 class Dependency(NamedTuple):
-    """What must hold before a resource is acted on: the other's address and its condition."""
+    """What must hold before a resource is acted on: the other's address and its condition.
+
+    restart: the resource is restarted when the other is made anew
+    required: what fails of the other holds the resource up; otherwise it is only warned of
+    """
 
     address: str
     condition: Condition
+    restart: bool = False
+    required: bool = True
 
 
 class Spec(NamedTuple):

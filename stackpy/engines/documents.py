@@ -19,13 +19,23 @@ if TYPE_CHECKING:
 NANO = 1_000_000_000
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which is what Docker shows
 SHORT_ID = 12
+_LOGGING = {"max-size": "log_max_size", "max-file": "log_max_file", "tag": "log_tag", "labels": "log_labels"}
 
 
-def container(document: Document, image: Document | None, volumes: Mapping[str, Document]) -> dict[str, Any]:
+def container(
+    document: Document,
+    image: Document | None,
+    volumes: Mapping[str, Document],
+    *,
+    health: Document | None = None,
+    crash: Document | None = None,
+) -> dict[str, Any]:
     """Docker's container document.
 
     image: None when it is not in the store any more
     volumes: the engine's volumes by name, for where their files lie
+    health: what the last health checks have found
+    crash: the last of what it is a replica of
     """
     config, defaults = document["config"], (image or {}).get("config", {})
     argv = [*_entrypoint(config, defaults), *_command(config, defaults)]
@@ -34,7 +44,7 @@ def container(document: Document, image: Document | None, volumes: Mapping[str, 
         "Created": document["created"],
         "Path": argv[0] if argv else "",
         "Args": argv[1:],
-        "State": _state(document["state"]),
+        "State": _state(document["state"], health, crash),
         "Image": document["image_id"],
         "Name": f"/{document['name']}",
         "RestartCount": document["state"]["restart_count"],
@@ -128,7 +138,8 @@ def volume(document: Document) -> dict[str, Any]:
     }
 
 
-def _state(state: Document) -> dict[str, Any]:
+def _state(state: Document, health: Document | None, crash: Document | None) -> dict[str, Any]:
+    """Docker's, with what Docker does not say: `Ending`, why the last run ended, and `LastCrash`."""
     status = state["status"]
     shown: dict[str, Any] = {
         "Status": status,
@@ -143,9 +154,40 @@ def _state(state: Document) -> dict[str, Any]:
         "StartedAt": state["started_at"] or NEVER,
         "FinishedAt": state["finished_at"] or NEVER,
     }
-    if state["health"]:
-        shown["Health"] = {"Status": state["health"]}
+    if state["health"] or (health and health["log"]):
+        shown["Health"] = {
+            "Status": state["health"] or "none",
+            "FailingStreak": health["failing_streak"] if health else 0,
+            "Log": [_result(result) for result in (health["log"] if health else ())],
+        }
+    if state.get("ending"):
+        shown["Ending"] = _ending(state["ending"])
+    if crash:
+        shown["LastCrash"] = {
+            "Id": crash["id"],
+            "StartedAt": crash["started_at"] or NEVER,
+            "FinishedAt": crash["finished_at"] or NEVER,
+            "ExitCode": crash["exit_code"],
+            "Ending": _ending(crash["ending"]),
+            "Output": list(crash["output"]),
+            **({"Health": [_result(each) for each in crash["health"]["log"]]} if crash.get("health") else {}),
+        }
     return shown
+
+
+def _result(result: Document) -> dict[str, Any]:
+    return {
+        "Start": result["start"],
+        "End": result["end"],
+        "ExitCode": result["exit_code"],
+        "Output": result["output"],
+    }
+
+
+def _ending(ending: Document) -> dict[str, Any]:
+    shown = {"Cause": ending["cause"], "Text": ending["text"], "Hint": ending["hint"]}
+    names = {"signal": "Signal", "memory_limit": "MemoryLimit", "memory_peak": "MemoryPeak"}
+    return {**shown, **{name: ending[key] for key, name in names.items() if key in ending}}
 
 
 def _entrypoint(config: Document, defaults: Document) -> list[str]:
@@ -165,7 +207,7 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
     exposed = {**(defaults.get("ExposedPorts") or {}), **{_port(port): {} for port in config.get("ports", ())}}
     shown = {**(defaults.get("Labels") or {}), **config.get("labels", {})}
     shown.pop(labels.SPEC, None)  # says again what the rest of the document says
-    check = _healthcheck(config["healthcheck"]) if config.get("healthcheck") else defaults.get("Healthcheck")
+    check = _check(config.get("healthcheck"), defaults.get("Healthcheck"))
     return {
         "Hostname": config.get("hostname") or document["id"][:SHORT_ID],
         "Domainname": "",
@@ -186,22 +228,35 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
     }
 
 
+def _check(own: Document | None, image: Document | None) -> Document | None:
+    """The health check that a container has: its own, its image's, or its image's with its own times."""
+    if not own:
+        return image
+    shown = _healthcheck(own)
+    if shown["Test"] or not image:
+        return shown
+    return {**image, **{name: value for name, value in shown.items() if value}}
+
+
 def _healthcheck(probe: Document) -> dict[str, Any]:
     if probe.get("test") == ["NONE"]:
         return {"Test": ["NONE"]}
-    if "test" in probe:
-        test = ["CMD", *probe["test"]]
-    elif "http" in probe:
+    if "http" in probe:
         test = ["HTTP", probe["http"]]
-    else:
+    elif "tcp" in probe:
         test = ["TCP", str(probe["tcp"])]
+    else:
+        vector = probe.get("test", [])
+        is_line = vector[:2] == ["/bin/sh", "-c"] and len(vector) == 3
+        test = ["CMD-SHELL", vector[2]] if is_line else ["CMD", *vector] if vector else []
+    times = {
+        "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
+    }  # fmt: skip
+    # Docker's way of saying that a check is its image's with other times: no test, and 0 for what is the image's.
     return {
         "Test": test,
-        "Interval": round(probe["interval"] * NANO),
-        "Timeout": round(probe["timeout"] * NANO),
-        "StartPeriod": round(probe["start_period"] * NANO),
-        "StartInterval": round(probe["start_interval"] * NANO),
-        "Retries": probe["retries"],
+        **{name: round(probe.get(key, 0) * NANO) for name, key in times.items()},
+        "Retries": probe.get("retries", 0),
     }
 
 
@@ -223,10 +278,10 @@ def _host_config(config: Document) -> dict[str, Any]:
         "CapDrop": list(config["cap_drop"]) if config.get("cap_drop") else None,
         "Privileged": False,
         "LogConfig": {
-            "Type": "json-file",
+            "Type": config.get("log_driver", "local"),
             "Config": {
-                key: str(config[option])
-                for key, option in (("max-size", "log_max_size"), ("max-file", "log_max_file"))
+                key: ",".join(config[option]) if key == "labels" else str(config[option])
+                for key, option in _LOGGING.items()
                 if option in config
             },
         },

@@ -142,6 +142,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             built=frozenset(engine.built(steps | self._resolved.get(stack, frozenset()))),
             tags=observation.tags(images),
             published=observation.published(images),
+            crashes=observation.crashes(reports, time.time()) if (reports := engine.crashes(stack)) else {},
         )
 
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
@@ -260,6 +261,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             engine.remove_image(reference)
         engine.forget_recipes(beginning)
         generations.forget(self.root, stack)
+        engine.forget_crashes(stack)
         return gone
 
     def tidy(self) -> None:

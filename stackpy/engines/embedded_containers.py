@@ -51,7 +51,13 @@ class EmbeddedContainers:
         engine = self._engine
         container = engine.container(name)
         image = next((image for image in engine.images() if image["id"] == container["image_id"]), None)
-        return documents.container(container, image, {volume["name"]: volume for volume in engine.volumes()})
+        return documents.container(
+            container,
+            image,
+            {volume["name"]: volume for volume in engine.volumes()},
+            health=engine.health_log(container["id"]),
+            crash=engine.last_crash(container["id"]),
+        )
 
     def logs(
         self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None

@@ -16,7 +16,7 @@ RESOURCE = "stackpy.resource"  # an address: container.web
 REPLICA = "stackpy.replica"  # 1..n
 GENERATION = "stackpy.generation"
 SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
-DEPENDENCIES = "stackpy.dependencies"  # JSON: [[address, condition]] at the last apply
+DEPENDENCIES = "stackpy.dependencies"  # JSON: [[address, condition, restart?, required?]] at the last apply
 ANONYMOUS = "stackpy.anonymous"  # a volume that was made for one container
 RECIPE = "stackpy.recipe"  # of a container: the recipe ID of its image
 SECRETS = "stackpy.secrets"  # JSON: {secret: fingerprint of the value that the container was made with}
@@ -48,4 +48,9 @@ def load(labels: Mapping[str, str], label: str, empty: Any) -> Any:
 def dependencies(labels: Mapping[str, str]) -> tuple[Dependency, ...]:
     """What the resource depended on at the last apply."""
     pairs = load(labels, DEPENDENCIES, [])
-    return tuple(Dependency(*pair) for pair in pairs if isinstance(pair, list) and len(pair) == 2)
+    return tuple(Dependency(*pair) for pair in pairs if isinstance(pair, list) and 2 <= len(pair) <= 4)
+
+
+def dump_dependencies(dependencies: tuple[Dependency, ...]) -> str:
+    """The label's value; what is as usual is left out."""
+    return dump([list(each if each[2:] != (False, True) else each[:2]) for each in dependencies])

@@ -41,6 +41,7 @@ def _container(document: Document, images: Mapping[str, Document], now: float) -
         "status": status(state, now),
         "health": state["health"],
         "exit_code": state["exit_code"],
+        "reason": reason(state),
         "stack": own.get(labels.STACK),
         "resource": own.get(labels.RESOURCE),
         "replica": int(replica) if replica.isascii() and replica.isdigit() else None,
@@ -71,7 +72,20 @@ def status(state: Document, now: float) -> str:
         health = {"": "", "starting": " (health: starting)"}.get(state["health"], f" ({state['health']})")
         return f"Up {period(now - seconds(state['started_at']))}{health}"
     since = f" {period(now - seconds(state['finished_at']))} ago" if state["finished_at"] else ""
-    return f"{'Restarting' if kind == 'restarting' else 'Exited'} ({code}){since}"
+    ending = state.get("ending") or {}
+    why = f": {ending['text'].partition(chr(10))[0]}" if ending.get("cause", "exit") not in _PLAIN_ENDS else ""
+    return f"{'Restarting' if kind == 'restarting' else 'Exited'} ({code}){since}{why}"
+
+
+# Of which the exit code says enough, or nobody asks why.
+_PLAIN_ENDS = ("exit", "stopped")
+
+
+def reason(state: Document) -> str:
+    """Why a container does not run, or is not healthy; "" where there is nothing to say."""
+    if state["status"] == "running":
+        return str(state["error"]) if state["health"] == "unhealthy" else ""
+    return str(state["ending"]["text"]) if state.get("ending") and state["status"] != "created" else str(state["error"])
 
 
 def period(length: float) -> str:

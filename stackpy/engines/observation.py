@@ -142,6 +142,7 @@ def _replica(stack: str, document: Document, image_recipes: Mapping[str, str], n
     own = config["labels"]
     image = document["image_id"]
     ended = state["finished_at"] if state["status"] == "exited" else ""
+    ending = state.get("ending") or {"cause": "exit"}
     return Replica(
         index=_number(own.get(labels.REPLICA)) or 1,
         id=document["id"],
@@ -153,7 +154,24 @@ def _replica(stack: str, document: Document, image_recipes: Mapping[str, str], n
         image=own.get(labels.RECIPE) or image_recipes.get(image) or image,
         live=container_fields(stack, config),
         applied=labels.load(own, labels.SPEC, {}),
+        why=str(ending["text"]) if ended and ending["cause"] not in ("exit", "unknown") else "",
     )
+
+
+def crashes(reports: Iterable[Document], now: float) -> dict[str, str]:
+    """When and why a run of a resource crashed for the last time, in words, by address."""
+    from stackpy.planning.quantities import ago  # few stacks have crashed
+
+    newest: dict[str, Document] = {}
+    for report in reports:
+        known = newest.get(report["resource"])
+        if known is None or report["finished_at"] > known["finished_at"]:
+            newest[report["resource"]] = report
+    return {
+        address: f"{report['name']} crashed {ago(max(0.0, now - seconds(report['finished_at'])))}: "
+        f"{report['ending']['text']}"
+        for address, report in newest.items()
+    }
 
 
 def _number(text: str | None) -> int:

@@ -6,7 +6,7 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import engine_name
+from stackpy.dsl.specs import DEFAULT_PROBE, engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from stackpy.engines.facade import Document, Facade
     from stackpy.planning.plan import Change, Desired
 
-IN_PLACE = ("mem_limit", "cpus", "pids_limit", "restart")
+IN_PLACE = (
+    "mem_limit", "cpus", "pids_limit", "restart", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
+)  # fmt: skip
 ALIVE = ("running", "restarting")
 PATIENCE = 30.0  # seconds beyond its probe's own times that a replaced replica has, before the rollout is given up
 
@@ -60,6 +62,8 @@ class Rollout:
             at_once([self._remover(document) for document in self._chosen()])
         elif action is Action.START:
             at_once([self._starter(document) for document in self._chosen() if not _alive(document)])
+        elif action is Action.RESTART:
+            at_once([self._restarter(document) for document in self._chosen()])
         elif action is Action.UPDATE:
             for document in self._chosen():
                 self._update(document)
@@ -172,6 +176,16 @@ class Rollout:
 
         return start
 
+    def _restarter(self, document: Document) -> Callable[[], None]:
+        def restart() -> None:
+            try:
+                self.engine.restart(document["name"])
+            except StackpyError as error:
+                raise explained(self.engine, document["name"], error) from error
+            self._say("output", f"{document['name']} restarted")
+
+        return restart
+
     def _remover(self, document: Document) -> Callable[[], None]:
         def remove() -> None:
             try:
@@ -281,4 +295,5 @@ def _patience(config: Document) -> float:
     probe = config.get("healthcheck")
     if not probe:
         return PATIENCE
+    probe = {**DEFAULT_PROBE, **probe}
     return float(probe["start_period"] + probe["retries"] * (probe["interval"] + probe["timeout"]) + PATIENCE)

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 SAME = (
     "command", "entrypoint", "environment", "working_dir", "user", "hostname", "mem_limit", "cpus", "pids_limit",
     "network_mode", "read_only", "tty", "stdin_open", "cap_add", "cap_drop", "stop_signal", "stop_grace_period",
-    "restart", "healthcheck",
+    "restart", "healthcheck", "on_unhealthy", "pre_start", "post_start", "pre_stop",
 )  # fmt: skip
-LOGGING = {"max_size": "log_max_size", "max_file": "log_max_file"}
+LOGGING = {
+    "driver": "log_driver", "max_size": "log_max_size", "max_file": "log_max_file", "tag": "log_tag",
+    "labels": "log_labels",
+}  # fmt: skip
 OWN_ALIASES = 2  # the resource's name and the container's
 LOOPBACK = "127.0.0.1"  # where a port is published that names no address (DESIGN §5)
 
@@ -52,7 +55,7 @@ def container_config(
     for key in SAME:
         if key in fields:
             config[key] = _plain(fields[key])
-    if "healthcheck" in fields:
+    if {"test", "http", "tcp"} & set(fields.get("healthcheck", ())):
         config["healthcheck"] = {**DEFAULT_PROBE, **fields["healthcheck"]}
     if "network_mode" not in fields:
         config["networks"] = {
@@ -81,7 +84,7 @@ def container_config(
 def one_off_config(stack: str, spec: Spec, *, image: str, recipe: str) -> Config:
     """The configuration of a container like a resource's that is none of its replicas: nobody finds it by its name."""
     config = container_config(stack, spec, 1, image=image, recipe=recipe, generation=0, fingerprints={})
-    for key in ("ports", "restart", "healthcheck"):
+    for key in ("ports", "restart", "healthcheck", "on_unhealthy", "post_start", "pre_stop"):
         config.pop(key, None)
     for attachment in config.get("networks", {}).values():
         attachment["aliases"] = []
@@ -113,7 +116,7 @@ def resource_labels(stack: str, spec: Spec, generation: int) -> dict[str, str]:
     result[labels.GENERATION] = str(generation)
     result[labels.SPEC] = labels.dump(spec.fields)
     if spec.dependencies:
-        result[labels.DEPENDENCIES] = labels.dump([list(dependency) for dependency in spec.dependencies])
+        result[labels.DEPENDENCIES] = labels.dump_dependencies(spec.dependencies)
     return result
 
 

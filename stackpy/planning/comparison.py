@@ -8,7 +8,7 @@ hand is seen, and a default of an image or an engine never is.
 from __future__ import annotations
 
 from stackpy.dsl.specs import engine_name
-from stackpy.planning import containers, exposure, images, objects, ordering, reasons, targeting
+from stackpy.planning import containers, dependencies, exposure, images, objects, ordering, reasons, targeting
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Change, Plan
 from stackpy.planning.quantities import plural
@@ -47,9 +47,25 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
         for observed in existing.values()
         if observed.kind == "volume" and observed.address not in specs
     ]
+    notes += [
+        text
+        for address, text in observation.crashes.items()
+        if any(
+            draft.address == address and _replaces(draft, text)
+            for number, draft in enumerate(drafts)
+            if number in chosen
+        )
+    ]
     if len(chosen) < len(drafts):
         notes.append(f"limited by --target: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
     return finish(drafts, observation, chosen, notes)
+
+
+def _replaces(draft: Draft, text: str) -> bool:
+    """Whether a change makes anew what has crashed, without saying so itself."""
+    return draft.action in (Action.CREATE, Action.REPLACE, Action.RUN) and not any(
+        reason.text and text.endswith(reason.text.partition(": ")[2] or "\0") for reason in draft.reasons
+    )
 
 
 def finish(drafts: list[Draft], observation: Observation, chosen: set[int], notes: Iterable[str]) -> Plan:
@@ -111,6 +127,7 @@ def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
     for spec in processes:
         compare = containers.container if spec.kind == "container" else containers.job
         drafts += compare(spec, existing.get(spec.address), around)
+    drafts += dependencies.restarts(drafts, desired.stack.resources, existing)
     return [*drafts, *pushes]
 
 

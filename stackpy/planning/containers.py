@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stackpy.planning import fields, reasons
+from stackpy.planning import dependencies, fields, reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import SENSITIVE
@@ -53,6 +53,7 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
             work.setdefault(Action.CREATE, {})[index] = [why]
             continue
         deep, shallow = _differences(spec, replica, around)
+        shallow += dependencies.differences(spec, observed)
         if deep:
             work.setdefault(Action.REPLACE, {})[index] = deep + shallow
             continue

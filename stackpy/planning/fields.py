@@ -140,6 +140,14 @@ def _healthcheck(value: Any) -> Flat:
     return {key: float(entry) if isinstance(entry, int) and key != "tcp" else entry for key, entry in flat.items()}
 
 
+def _unhealthy(value: Any) -> Flat:
+    return {} if value == "none" else {"": value}
+
+
+def _hooks(value: Any) -> Flat:
+    return {f"[{index}]": dict(hook) for index, hook in enumerate(value)}
+
+
 def _other(value: Any) -> Flat:
     return dict(value) if isinstance(value, Mapping) else _scalar(value)
 
@@ -156,7 +164,7 @@ CONTAINER: Mapping[str, Field] = {
     "working_dir": _SCALAR,
     "user": _SCALAR,
     "hostname": _SCALAR,
-    "stop_signal": Field(_signal),
+    "stop_signal": Field(_signal, in_place=True),
     "restart": Field(_restart, in_place=True),
     "mem_limit": Field(_limit, in_place=True),
     "cpus": Field(_limit, in_place=True),
@@ -172,8 +180,12 @@ CONTAINER: Mapping[str, Field] = {
     "stdin_open": Field(_flag),
     "cap_add": Field(_capabilities, closed=True),
     "cap_drop": Field(_capabilities, closed=True),
-    "stop_grace_period": Field(_number),
+    "stop_grace_period": Field(_number, in_place=True),
     "healthcheck": Field(_healthcheck, whole=True),
+    "on_unhealthy": Field(_unhealthy, in_place=True),
+    "pre_start": Field(_hooks),
+    "post_start": Field(_hooks),
+    "pre_stop": Field(_hooks, in_place=True),
     "logging": Field(_other, whole=True),
 }
 NETWORK: Mapping[str, Field] = {"internal": Field(_flag), "subnet": _SCALAR, "labels": _LABELS}

@@ -24,6 +24,7 @@ class Action(Enum):
     UPDATE = "~"
     REPLACE = "-/+"
     START = "!"
+    RESTART = "!!"
     DELETE = "-"
     BUILD = "*"
     PULL = "<"
@@ -135,6 +136,7 @@ class Replica(NamedTuple):
     image: str  # recipe ID or image ID that it was made of
     live: Fields  # its fields now, in the spec's vocabulary
     applied: Fields  # the fields that the user had set when it was applied
+    why: str = ""  # it ended, where its exit code does not say it
 
 
 class Observed(NamedTuple):
@@ -168,6 +170,7 @@ class Observation(NamedTuple):
     built: IDs of steps whose result is in the store
     tags: reference → recipe ID or image ID that it names now
     published: reference → recipe ID or image ID that was last pushed there from here
+    crashes: container or job address → when and why the last one of its runs crashed that did
     """
 
     stack: str
@@ -178,6 +181,7 @@ class Observation(NamedTuple):
     built: frozenset[str]
     tags: Mapping[str, str]
     published: Mapping[str, str] = {}
+    crashes: Mapping[str, str] = {}
 
 
 class Plan(NamedTuple):

@@ -116,6 +116,8 @@ def not_running(replica: Replica, new: str, several: bool) -> Reason:
         text = f"{subject} ended{_when(replica)}, its exit code is unknown"
     else:
         text = f"{subject} exited with {replica.exit_code}{_when(replica)}"
+    if replica.why:
+        text += f": {replica.why}"
     return Reason("state", replica.status, new, text)
 
 

@@ -18,6 +18,7 @@ SUMMARY_ORDER = (
     Action.UPDATE,
     Action.REPLACE,
     Action.START,
+    Action.RESTART,
     Action.RUN,
     Action.PUSH,
     Action.DELETE,

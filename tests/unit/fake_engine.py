@@ -182,6 +182,17 @@ class FakeEngine:
         self._do("start", document["name"])
         document["state"] |= {"status": "running", "exit_code": None}
 
+    def restart(self, reference: str) -> None:
+        document = self._one(reference)
+        self._do("restart", document["name"])
+        document["state"] |= {"status": "running", "exit_code": None}
+
+    def crashes(self, stack: str) -> list[Document]:
+        return []
+
+    def forget_crashes(self, stack: str) -> None:
+        self.done.append(("forget", stack))
+
     def end(self, name: str) -> None:
         """A container's process ends by itself."""
         self.held[name]["state"] |= {"status": "exited", "exit_code": 143, "finished_at": NOW}

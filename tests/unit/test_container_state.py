@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from stackpy_runtime.container import state
+from stackpy_runtime.container import ending, state
 from stackpy_runtime.linux.proc import boot_id, start_time
 from stackpy_runtime.model import ContainerState
 
@@ -34,7 +34,7 @@ def test_a_process_that_nobody_has_collected_yet_is_not_one_that_ended_unseen(tm
     assert (ended["status"], ended["exit_code"]) == ("exited", 7)
     (tmp_path / "exit").unlink()
     unseen = state.live(stored, str(tmp_path))
-    assert (unseen["status"], unseen["exit_code"], unseen["error"]) == ("exited", None, state.UNKNOWN_END)
+    assert (unseen["status"], unseen["exit_code"], unseen["error"]) == ("exited", None, ending.UNKNOWN)
 
 
 def test_a_start_that_the_store_has_not_heard_of(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_container_in_dockers_shape() -> None:
             "Status": "running", "Running": True, "Paused": False, "Restarting": False, "OOMKilled": False,
             "Dead": False, "Pid": 42, "ExitCode": 0, "Error": "",
             "StartedAt": NOW, "FinishedAt": "0001-01-01T00:00:00Z",
-            "Health": {"Status": "healthy"},
+            "Health": {"Status": "healthy", "FailingStreak": 0, "Log": []},
         },
         "Image": "sha256:1",
         "Name": "/shop-web-2",
@@ -91,7 +91,7 @@ def test_a_container_in_dockers_shape() -> None:
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "Binds": ["shop_data:/data", "/src:/app:ro"], "Tmpfs": {"/tmp": "size=1024,mode=1777"},
             "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["NET_ADMIN"], "CapDrop": None,
-            "Privileged": False, "LogConfig": {"Type": "json-file", "Config": {}},
+            "Privileged": False, "LogConfig": {"Type": "local", "Config": {}},
         },
         "Mounts": [
             {"Type": "volume", "Name": "shop_data", "Driver": "local", "Source": "/r/volumes/shop_data",
@@ -213,14 +213,14 @@ def test_rows_of_ps() -> None:
     assert rows == [
         {
             "id": own["id"], "name": "shop-web-2", "image": "shop/web:latest", "state": "running",
-            "status": "Up 1 minute (healthy)", "health": "healthy", "exit_code": None, "stack": "shop",
+            "status": "Up 1 minute (healthy)", "health": "healthy", "exit_code": None, "reason": "", "stack": "shop",
             "resource": "container.web", "replica": 2,
             "ports": [{"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"}],
             "networks": ["shop_back"], "created": NOW,
         },
         {
             "id": alone["id"], "name": "alone", "image": "sha256:9", "state": "exited",
-            "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "stack": None, "resource": None,
+            "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "reason": "", "stack": None, "resource": None,
             "replica": None, "ports": [], "networks": [], "created": NOW,
         },
     ]  # fmt: skip

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from stackpy_runtime.image.layer_tar import Sink
-    from stackpy_runtime.model import Container, Difference, Healthcheck, History, Image, ImageConfig, Probe
+    from stackpy_runtime.model import Container, Difference, Healthcheck, History, Image, ImageConfig, ProbeConfig
     from stackpy_runtime.store.store import Store
 
 _NANO = 10**9
@@ -245,16 +245,19 @@ def _config(config: ImageConfig, container: Container) -> ImageConfig:
     return settings.inherited(result)
 
 
-def _check(probe: Probe) -> Healthcheck:
-    """A container's health check as an image's; those that the engine asks itself have no form there."""
+def _check(probe: ProbeConfig) -> Healthcheck:
+    """A container's health check as an image's; those that the engine asks itself have no form there.
+
+    0 stands for Docker's default.
+    """
     test = probe["test"]
     return {
         "Test": test if test == ["NONE"] else ["CMD", *test],
-        "Interval": round(probe["interval"] * _NANO),
-        "Timeout": round(probe["timeout"] * _NANO),
-        "StartPeriod": round(probe["start_period"] * _NANO),
-        "StartInterval": round(probe["start_interval"] * _NANO),
-        "Retries": probe["retries"],
+        "Interval": round(probe.get("interval", 0) * _NANO),
+        "Timeout": round(probe.get("timeout", 0) * _NANO),
+        "StartPeriod": round(probe.get("start_period", 0) * _NANO),
+        "StartInterval": round(probe.get("start_interval", 0) * _NANO),
+        "Retries": probe.get("retries", 0),
     }
 
 

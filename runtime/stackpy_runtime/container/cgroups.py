@@ -273,6 +273,12 @@ class Group:
                 return int(value)
         return 0
 
+    def memory_peak(self) -> int:
+        """The most memory that the group has had at once, in bytes; 0 where the kernel does not say."""
+        name = "memory.peak" if self.layout.version == 2 else "memory.max_usage_in_bytes"
+        text = _read(f"{self.paths().get('' if self.layout.version == 2 else 'memory', '')}/{name}").strip()
+        return int(text) if text.isdigit() else 0
+
     def remove(self) -> bool:
         """Removes the group; False while a process of it is still dying."""
         done = True

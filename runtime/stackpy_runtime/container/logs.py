@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO, Literal
 
+    from stackpy_runtime.container.journald import Journal
     from stackpy_runtime.model import LogLine
 
 STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
@@ -126,10 +127,17 @@ class Spool:
 
 
 class Recorder:
-    """Turns a container's two spools into its log. One at a time per container."""
+    """Turns a container's two spools into its log. One at a time per container.
 
-    def __init__(self, folder: str, max_size: int, max_file: int) -> None:
+    keep: whether there is a log; without, attached clients see the output and nobody else ever does
+    journal: gets each line as well
+    """
+
+    def __init__(
+        self, folder: str, max_size: int, max_file: int, *, keep: bool = True, journal: Journal | None = None
+    ) -> None:
         self.folder, self.max_size, self.max_file = folder, max_size, max_file
+        self.keep, self.journal = keep, journal
         self.spools = [Spool(f"{folder}/spool.{name}") for name in STREAMS]
         self.state = os.open(f"{folder}/log.state", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         recorded = os.pread(self.state, _STATE.size, 0)
@@ -152,6 +160,9 @@ class Recorder:
         moment = timestamp(time.time())
         for index, name in enumerate(STREAMS):
             spool = self.spools[index]
+            if not self.keep and self.rendered[index] != spool.end:
+                self.rendered[index] = spool.end
+                self._record_state()
             while self.rendered[index] < spool.end:
                 data = spool.read(self.rendered[index])
                 text, done = render(name, data, moment, last=last, room=max(0, self.max_size - self.size))
@@ -165,6 +176,8 @@ class Recorder:
                 self._append(text)
                 self.rendered[index] += done
                 self._record_state()
+                if self.journal:
+                    self.journal.send(text)
             spool.discard(min(self.rendered[index], self.kept(index)))
 
     def _record_state(self) -> None:
@@ -201,6 +214,8 @@ class Recorder:
             spool.close()
         os.close(self.log)
         os.close(self.state)
+        if self.journal:
+            self.journal.close()
 
 
 def parse(line: bytes) -> LogLine | None:
@@ -237,6 +252,22 @@ def read(folder: str) -> Iterator[LogLine]:
     """All lines, oldest first."""
     for path in _files(folder):
         yield from _lines(path)
+
+
+def last_lines(folder: str, count: int) -> list[LogLine]:
+    """The last lines, from the end of the newest files only: a log may be large."""
+    found: list[LogLine] = []
+    for path in reversed(_files(folder)):
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - count * LONGEST_LINE))
+                lines = [parsed for line in file.read().split(b"\n") if (parsed := parse(line))]
+        except FileNotFoundError:
+            continue
+        found = lines[-count:] + found
+        if len(found) >= count:
+            break
+    return found[-count:]
 
 
 def select(

@@ -21,14 +21,30 @@ def check(policy: str) -> str:
     )
 
 
-def wanted(policy: str, exit_code: int, restarts: int, *, stopped: bool) -> bool:
-    """Whether to start it again; `stopped`: a user has stopped it."""
+def wanted(policy: str, exit_code: int, restarts: int, *, stopped: bool, unhealthy: bool = False) -> bool:
+    """Whether to start it again.
+
+    stopped: a user has stopped it; unhealthy: it was ended by its health check, with `on_unhealthy` restart
+    """
     name, _, count = policy.partition(":")
-    if stopped or name == "no":
+    if stopped:
+        return False
+    if unhealthy:
+        return True
+    if name == "no":
         return False
     if name == "on-failure":
         return exit_code != 0 and (not count or restarts < int(count))
     return True
+
+
+def after_reboot(policy: str, *, stopped: bool) -> bool:
+    """Whether a container that had ended before the host was restarted is started then.
+
+    docs.docker.com, restart policies: `always` starts one that was stopped by hand, `unless-stopped` does not, and
+    `on-failure` starts none when the daemon does. One that ran goes by `wanted`.
+    """
+    return policy == "always" or (policy == "unless-stopped" and not stopped)
 
 
 def pause(previous: float, ran: float) -> float:

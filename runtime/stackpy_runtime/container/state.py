@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.model import ContainerState
 
-UNKNOWN_END = "it ended while nothing of the engine was running: its exit code is not known"
-
 
 def initial() -> ContainerState:
     """The state of a container that has never run."""
@@ -65,8 +63,12 @@ def live(stored: ContainerState, folder: str) -> ContainerState:
         pid, start, boot = process["pid"], process["start"], process["boot"]
     if is_alive(pid, start, boot):
         return {**stored, "status": "running", "pid": pid, "pid_start": start, "boot": boot}
+    from stackpy_runtime.container import ending  # an end that is not in the index is rare
+
     ended = read_document(f"{folder}/exit")
     gone: ContainerState = {**stored, "status": "exited", "pid": 0, "health": ""}
     if ended.get("pid") == pid and isinstance(ended.get("code"), int):
-        return {**gone, "exit_code": ended["code"], "finished_at": timestamp(ended["time"])}
-    return {**gone, "exit_code": None, "error": UNKNOWN_END}
+        why = ending.explain(ended["code"], ended.get("signal", 0), stored.get("asked"), None)
+        return {**gone, "exit_code": ended["code"], "finished_at": timestamp(ended["time"]), "ending": why}
+    why = ending.explain(None, 0, None, None, rebooted=bool(boot) and boot != boot_id())
+    return {**gone, "exit_code": None, "error": why["text"], "ending": why}

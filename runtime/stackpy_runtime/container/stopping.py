@@ -51,6 +51,23 @@ def takes(number: int, status: str, syscall: str, waiting: int | None) -> bool:
     return waiting is not None and syscall.split(" ", 1)[0] == str(waiting)
 
 
+def handled(pid: int) -> list[int]:
+    """The signals among those that usually stop a program for which a process has a handler, or which it waits for."""
+    usual = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            status = file.read()
+    except OSError:
+        return []
+    return [number for number in usual if takes(number, status, "", None)]
+
+
+def remedy(pid: int, number: int) -> str:
+    """What makes a container stoppable whose first process does not take its stop signal."""
+    others = [signal_name(other) for other in handled(pid) if other != number]
+    return f"init=True, or stop_signal={others[0]}, for which it has a handler" if others else "init=True"
+
+
 def can_take(pid: int, number: int) -> bool:
     """Whether any thread of a process takes the signal; True when /proc does not tell."""
     waiting = _RT_SIGTIMEDWAIT.get(platform.machine())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
+from stackpy_runtime.container.stopping import signal_name
 from stackpy_runtime.host.live import MOST_BEHIND
 from stackpy_runtime.host.wire import MESSAGE, STDERR, STDIN, STDOUT, Closed, decoded
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.wire import Connection
+    from stackpy_runtime.model import Asked
 
 MOST_AT_ONCE = 1 << 20
 
@@ -90,7 +93,11 @@ class Attachment:
     def _control(self, payload: bytes) -> None:
         message: dict[str, Any] = decoded(payload)
         if "signal" in message:
-            self.live.signal(int(message["signal"]))
+            number = int(message["signal"])
+            with self.live.changed:
+                asked: Asked = {"verb": "run", "signal": signal_name(number), "at": time.time()}
+                self.live.state = {**self.live.state, "asked": asked}
+            self.live.signal(number)
         elif "resize" in message:
             rows, columns = message["resize"]
             self.lifecycle.resize(self.live, int(rows), int(columns))

@@ -22,6 +22,7 @@ from stackpy_runtime.linux.proc import boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from stackpy_runtime.host.keeper_link import KeeperLink
@@ -75,13 +76,23 @@ class Beginnings:
                 raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
             return self.started.pop(reference)
 
+    def await_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int]:
+        """PID and start of a process that is about to be announced, or is; it stays there to be taken."""
+        with self.announced:
+            if not self.announced.wait_for(lambda: reference in self.started, timeout):
+                raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
+            return self.started[reference][:2]
+
     def forget(self, reference: str) -> int:
         """The pidfd of a process that was announced and that nobody has taken up, or -1."""
         with self.announced:
             return self.started.pop(reference, (0, 0, -1))[2]
 
-    def launch(self, live: Live, stdin: int) -> None:
-        """Starts a container in a process that stands by; raises what the process says it failed at."""
+    def launch(self, live: Live, stdin: int, before: Callable[[], None] | None = None) -> None:
+        """Starts a container in a process that stands by; raises what the process says it failed at.
+
+        before: what is done when the sandbox stands and its program is not executed yet
+        """
         config = live.config
         image = self.store.image(live.container["image_id"])
         hostname = config.get("hostname") or live.id[:12]
@@ -135,7 +146,7 @@ class Beginnings:
             else:
                 streams = live.open_output()
                 self.keeper.hold(f"io/{live.id}", streams)
-            self.enter(live, sandbox, limits(config), -1 if tty else stdin, streams)
+            self.enter(live, sandbox, limits(config), -1 if tty else stdin, streams, before)
         finally:
             for descriptor in streams:
                 os.close(descriptor)
@@ -154,6 +165,7 @@ class Beginnings:
                 "pid": pid,
                 "pid_start": start,
                 "boot": self.boot,
+                "group": live.group.name.rpartition("/")[2] if live.group else "",
                 "exit_code": None,
                 "oom_killed": False,
                 "started_at": timestamp(now),
@@ -169,7 +181,13 @@ class Beginnings:
         return seccomp.written(self.store.root.run, capabilities)
 
     def enter(
-        self, live: Live, sandbox: plan.SandboxPlan, bounds: cgroups.Limits, stdin: int, streams: list[int]
+        self,
+        live: Live,
+        sandbox: plan.SandboxPlan,
+        bounds: cgroups.Limits,
+        stdin: int,
+        streams: list[int],
+        before: Callable[[], None] | None = None,
     ) -> None:
         """Gives the plan to a process that stands by, and does our part when it says how far it is."""
         for last in (False, False, True):
@@ -216,6 +234,8 @@ class Beginnings:
                     os.set_blocking(live.terminal, False)
                     self.keeper.hold(f"io/{live.id}", [live.terminal])
                 elif message["at"] == "ready":
+                    if before:
+                        before()
                     self.networking.publish(live)
                     ours.send(b"g")
 

@@ -10,9 +10,10 @@ import time
 
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import logs, restart, state
+from stackpy_runtime.container.stopping import signal_name
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
-from stackpy_runtime.host import checks, creation, executions
+from stackpy_runtime.host import captured, checks, creation, hooks
 from stackpy_runtime.host.beginnings import limits
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.host.lifecycle import Lifecycle
-    from stackpy_runtime.model import ContainerConfig, Health
+    from stackpy_runtime.model import Asked, ContainerConfig, Health
 
 TAIL_OF_FAILURE = 20
 
@@ -52,35 +53,48 @@ class Containers:
         self.lifecycle.start(live)
         return live
 
-    def restart(self, live: Live, timeout: float | None) -> None:
+    def restart(self, live: Live, timeout: float | None, by: str = "") -> None:
         """Stops and starts."""
+        if live.launching or live.hook:
+            hooks.interrupt(self.lifecycle, live)
         with live.verb:
-            self.lifecycle.stop(live, timeout)
+            self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by})
             self.lifecycle.start(live)
 
-    def kill(self, live: Live, number: int) -> None:
-        """Sends a signal; one that ends the container is a user's stop."""
+    def kill(self, live: Live, number: int, by: str = "", verb: str = "kill") -> None:
+        """Sends a signal; one that ends the container is a user's stop.
+
+        by: the user who does; verb: by which command
+        """
+        asked: Asked = {"verb": verb, "by": by, "signal": signal_name(number), "at": time.time()}
         with live.changed:
             if not live.pid:
                 raise Conflict("it is not running", subject=f"container {live.name}")
+            live.state = {**live.state, "asked": asked}
             if number == 9:
-                live.state = {**live.state, "stopped": True}
+                live.state["stopped"] = True
+                self.store.update_container(live.id, state=live.state)
         live.signal(number)
 
-    def remove(self, live: Live, *, force: bool, volumes: bool, grace: float | None = 0) -> None:
+    def remove(self, live: Live, *, force: bool, volumes: bool, grace: float | None = 0, by: str = "") -> None:
         """Removes a container and what is its own.
 
         force: ends it before; grace: seconds that it then has from its stop signal to its end, None for its own
+        by: the user who does
         """
+        if not force:
+            self.lifecycle.settle(live)
         if (live.pid or live.state["status"] == "restarting") and not force:
             raise Conflict(
                 "it is running", subject=f"container {live.name}", hint="stop it first, or remove it by force"
             )
         live.removed = True
+        if live.launching or live.hook:
+            hooks.interrupt(self.lifecycle, live)
         with live.verb:
             try:
                 if live.pid or live.state["status"] == "restarting":
-                    self.lifecycle.stop(live, grace)
+                    self.lifecycle.stop(live, grace, {"verb": "rm", "by": by})
                 self.store.delete_container(live.id)
             except BaseException:
                 live.removed = False
@@ -196,7 +210,9 @@ class Containers:
         elif now["error"]:
             message = now["error"]
         else:
-            message = f"it exited with {code}" + (" (out of memory)" if now["oom_killed"] else "")
+            message = f"it exited with {code}"
+            if (why := now.get("ending")) and why["cause"] != "exit":
+                message += f": {why['text']}"
         raise ProcessFailed(message, exit_code=code, output=output, subject=f"container {live.name}")
 
     # --- health and ends ---------------------------------------------------------------------------------------------
@@ -207,7 +223,7 @@ class Containers:
             watch = Watch(
                 live,
                 live.probe,
-                lambda who, argv, timeout: executions.probe(self.lifecycle, who, argv, timeout),
+                lambda who, argv, timeout: captured.probe(self.lifecycle, who, argv, timeout),
                 self._health_changed,
             )
             threading.Thread(target=watch.loop, daemon=True).start()
@@ -220,6 +236,10 @@ class Containers:
             if not live.removed:
                 self.store.update_container(live.id, state=live.state)
             live.changed.notify_all()
+            pid = live.pid
+        if health == "unhealthy" and live.config.get("on_unhealthy", "none") != "none":
+            # Not in the thread that checks: it waits for the end that this brings about.
+            threading.Thread(target=self.lifecycle.unhealthy, args=(live, pid, text), daemon=True).start()
 
     def ended(self, live: Live) -> None:
         """Removes a container that was to be removed at its end."""

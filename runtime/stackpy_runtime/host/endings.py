@@ -6,8 +6,11 @@ removed while a process in it is still dying. Each is tried again until it is do
 
 from __future__ import annotations
 
+import sys
 import threading
 
+from stackpy_runtime import labels
+from stackpy_runtime.container import crashes, ending, health, logs
 from stackpy_runtime.errors import EngineError, NotFound
 
 TYPE_CHECKING = False
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.container.cgroups import Group
     from stackpy_runtime.host.keeper_link import KeeperLink
-    from stackpy_runtime.host.live import Live
-    from stackpy_runtime.model import ContainerState
+    from stackpy_runtime.host.live import Ended, Live
+    from stackpy_runtime.model import ContainerState, Crash, Ending
     from stackpy_runtime.store.store import Store
 
 PAUSE = 0.5
+LINES_KEPT = 20
+SIGNAL_COUNTS = 10.0  # seconds in which a container that was sent a signal may end for it
 
 
 class Endings:
@@ -47,6 +52,44 @@ class Endings:
             except EngineError:
                 live.unfinished.add("end")
                 self._again(PAUSE, lambda: self.record(live, ended))
+
+    def explain(self, live: Live, end: Ended, boot: str) -> tuple[Ending, ending.Memory]:
+        """Why a container's run has ended, and what its memory was; called while its control group is there."""
+        kills = live.group.oom_kills() if live.group is not None else 0
+        limit = live.config.get("mem_limit") or 0
+        peak = live.group.memory_peak() if kills and live.group is not None else 0
+        memory = ending.Memory(kills, limit, peak)
+        asked = live.state.get("asked")
+        if asked and end.when - asked.get("at", end.when) > SIGNAL_COUNTS and end.signal == 0:
+            # A signal of long ago that it has got over.
+            asked = None
+        rebooted = end.code is None and live.state.get("boot", boot) != boot
+        return ending.explain(end.code, end.signal, asked, memory, rebooted=rebooted), memory
+
+    def keep_crash(self, live: Live, ended: ContainerState) -> None:
+        """Keeps what is known of a crash where its container's replacement does not take it away."""
+        own = live.config.get("labels", {})
+        if live.removed or labels.RESOURCE not in own or "ending" not in ended:
+            return
+        crash: Crash = {
+            "id": live.id,
+            "name": live.name,
+            "resource": own[labels.RESOURCE],
+            "image": live.config["image"],
+            "started_at": ended["started_at"],
+            "finished_at": ended["finished_at"],
+            "exit_code": ended["exit_code"],
+            "restart_count": ended["restart_count"],
+            "ending": ended["ending"],
+            "output": [line["text"].rstrip("\n") for line in logs.last_lines(live.folder, LINES_KEPT)],
+        }
+        if live.probe is not None:
+            crash["health"] = health.read(live.folder)
+        try:
+            crashes.keep(self.store.root.path, own, crash)
+        except OSError as error:
+            # A full disk; the container's own state says most of it.
+            print(f"container {live.name}: its crash report could not be kept: {error}", file=sys.stderr)
 
     def close_output(self, live: Live) -> None:
         """Closes a container's FIFOs and log, once all that it wrote is in the log."""

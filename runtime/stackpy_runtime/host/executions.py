@@ -1,15 +1,11 @@
-"""Processes in running containers: `exec` for clients, and the commands of health checks."""
+"""Processes in running containers: `exec` for clients; captured.py runs health checks and hooks on top."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
 
 from stackpy_runtime.container import plan, security
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.host.probes import Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +13,6 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.model import ImageConfig
-
-OUTPUT_KEPT = 4096
 
 
 def join_plan(
@@ -30,10 +24,16 @@ def join_plan(
     environment: dict[str, str] | None = None,
     working_dir: str = "",
     user: str = "",
+    privileged: bool = False,
+    process_of: tuple[int, int] | None = None,
 ) -> JoinPlan:
-    """What to start; Conflict when the container does not run."""
+    """What to start; Conflict when the container does not run.
+
+    privileged: with every capability of the container's user namespace, and without a seccomp filter
+    process_of: PID and start of its first process, where that is not executed yet
+    """
     with live.changed:
-        pid, start = live.pid, live.start
+        pid, start = process_of or (live.pid, live.start)
     if not pid:
         raise Conflict("it is not running", subject=f"container {live.name}", hint=f"stackpy start {live.name}")
     of = live.container["image_id"]
@@ -46,6 +46,8 @@ def join_plan(
     process = plan.process(
         {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.beginnings.filter(capabilities)
     )
+    if privileged:
+        process["capabilities"], process["filter"] = sorted(security.capabilities(["ALL"], [])), ""
     process["tty"] = tty
     process["environment"].update(environment or {})
     if tty:
@@ -89,56 +91,3 @@ def forget(lifecycle: Lifecycle, reference: str) -> None:
         _, _, pidfd = beginnings.started.pop(reference, (0, 0, -1))
     if pidfd >= 0:
         os.close(pidfd)
-
-
-def probe(lifecycle: Lifecycle, live: Live, argv: list[str], timeout: float) -> Verdict:
-    """Runs a health check's command; healthy when it exits with 0 within `timeout` seconds."""
-    beginnings = lifecycle.beginnings
-    try:
-        joining = join_plan(lifecycle, live, argv)
-    except Conflict as error:
-        return Verdict(False, str(error))
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    os.fchmod(writing, 0o666)  # to be opened again as /dev/stdout
-    os.set_blocking(reading, False)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        reference = spawn(lifecycle, joining, theirs.fileno(), -1, [writing, writing])
-    finally:
-        theirs.close()
-        os.close(writing)
-    try:
-        code = wait(lifecycle, reference, timeout)
-        if code is None:
-            with beginnings.announced:
-                _, _, pidfd = beginnings.started.get(reference, (0, 0, -1))
-            if pidfd >= 0:
-                try:
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            return Verdict(False, f"`{' '.join(argv)}` did not end within {timeout:g} s")
-        if code == 0:
-            return Verdict(True, "")
-        return Verdict(False, _reason(ours) or f"exit code {code}: {_output(reading)}")
-    finally:
-        forget(lifecycle, reference)
-        ours.close()
-        os.close(reading)
-
-
-def _output(reading: int) -> str:
-    try:
-        return os.read(reading, OUTPUT_KEPT).decode("utf-8", "replace").strip()
-    except BlockingIOError:
-        return ""
-
-
-def _reason(channel: socket.socket) -> str:
-    """The error that the process reported before it could execute."""
-    channel.setblocking(False)
-    try:
-        data = channel.recv(65536)
-    except OSError:
-        return ""
-    return str(json.loads(data).get("error", {}).get("message", "")) if data else ""

@@ -45,7 +45,8 @@ class Keeper:
         self.boot = proc.boot_id()
         self.children: dict[int, dict[str, Any]] = {}
         self.announcing: dict[int, tuple[dict[str, Any], int]] = {}  # read end → (reference, first stage)
-        self.orphans: dict[int, int] = {}  # PID → exit code of a child that ended before its PID was announced
+        # PID → exit code and signal of a child that ended before its PID was announced
+        self.orphans: dict[int, tuple[int, int]] = {}
         self.unwritten: list[tuple[str, dict[str, Any]]] = []  # exit codes that a full disk has refused
         self.held: dict[str, list[int]] = {}
         self.connection: Connection | None = None
@@ -223,7 +224,7 @@ class Keeper:
         except ProcessLookupError:
             self.tell({"event": "started", "pid": pid, "start": start, **reference})
         if pid in self.orphans:
-            self.ended(pid, self.orphans.pop(pid))
+            self.ended(pid, *self.orphans.pop(pid))
 
     def reap(self) -> None:
         """Collects every child that has ended.
@@ -239,19 +240,20 @@ class Keeper:
             if info is None:
                 return
             pid = info.si_pid
-            code = info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
+            number = 0 if info.si_code == os.CLD_EXITED else info.si_status
+            code = 128 + number if number else info.si_status
             if pid == self.supervisor:
                 self.lose_supervisor()
             elif pid in self.children:
-                self.ended(pid, code)
+                self.ended(pid, code, number)
             elif self.announcing and all(pid != stage for _, stage in self.announcing.values()):
-                self.orphans[pid] = code
+                self.orphans[pid] = code, number
             os.waitpid(pid, 0)
 
-    def ended(self, pid: int, code: int) -> None:
-        """Writes the exit code to disk, then tells."""
+    def ended(self, pid: int, code: int, number: int) -> None:
+        """Writes the exit code, and the signal where one ended it, to disk, then tells."""
         reference = self.children.pop(pid)
-        document = {"pid": pid, "code": code, "time": time.time()}
+        document = {"pid": pid, "code": code, "signal": number, "time": time.time()}
         if reference["kind"] == "container":
             self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
             self.write_exits()

@@ -10,8 +10,9 @@ import struct
 import termios
 import threading
 import time
+from functools import partial
 
-from stackpy_runtime.container import cgroups, plan, ranges, restart, state
+from stackpy_runtime.container import cgroups, ending, plan, ranges, restart, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import (
@@ -20,10 +21,10 @@ from stackpy_runtime.errors import (
     InvalidConfig,
     ProcessFailed,
 )
-from stackpy_runtime.host import checks
+from stackpy_runtime.host import checks, hooks
 from stackpy_runtime.host.beginnings import Beginnings
 from stackpy_runtime.host.endings import Endings
-from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.live import Ended, Live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.networking import Networking
-    from stackpy_runtime.model import ContainerState
+    from stackpy_runtime.model import Asked, ContainerState
     from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
@@ -94,35 +95,43 @@ class Lifecycle:
 
     # --- the keeper's word, called in the loop's thread ---------------------------------------------------------------
 
-    def heard_exit(self, kind: str, reference: str, code: int | None, when: float) -> None:
+    def heard_exit(self, kind: str, reference: str, ended: Ended) -> None:
         """A process has ended."""
         if kind == "exec":
-            self.beginnings.heard_execution_exit(reference, code)
+            self.beginnings.heard_execution_exit(reference, ended.code)
             return
         with self.lock:
             live = self.lives.get(reference)
         if live:
             with live.changed:
-                live.ended = (code, when)
+                live.ended = ended
             self.unwatch(live)
             threading.Thread(target=self.finish, args=(live,), daemon=True).start()
 
     # --- start -------------------------------------------------------------------------------------------------------
 
-    def start(self, live: Live, stdin: int = -1) -> None:
-        """Starts a container; raises ProcessFailed with Docker's exit codes when its command cannot be executed."""
+    def start(self, live: Live, stdin: int = -1, *, again: bool = False) -> None:
+        """Starts a container; raises ProcessFailed with Docker's exit codes when its command cannot be executed.
+
+        again: its restart policy does
+        """
         with live.verb:
             if live.removed:
                 raise Conflict("it is being removed", subject=f"container {live.name}")
+            self.settle(live)
             self._cancel_restart(live)
             if live.pid:
                 return
             with live.changed:
-                live.launching, live.ended = True, None
+                live.launching, live.ended, live.interrupted = True, None, False
                 live.state = {**live.state, "stopped": False, "error": ""}
+                live.state.pop("asked", None)
+                if not again:
+                    live.state["restart_count"] = 0
+            before = partial(hooks.before_start, self, live) if live.config.get("pre_start") else None
             try:
                 with self.turns:
-                    self.beginnings.launch(live, stdin)
+                    self.beginnings.launch(live, stdin, before)
                     self.watch(live)
             except BaseException as error:
                 self._fail(live, error)
@@ -132,6 +141,13 @@ class Lifecycle:
                     live.launching = False
                     live.changed.notify_all()
         self.on_running(live)
+        if live.config.get("post_start"):
+            hooks.after_start(self, live)
+
+    def settle(self, live: Live) -> None:
+        """Waits until the end of a process that has ended, as everybody can see, has been taken into account."""
+        if live.pid and not state.is_alive(live.pid, live.start, ""):
+            live.wait_until(lambda: not live.pid, KILL_WAIT)
 
     def launch_step(self, live: Live, sandbox: plan.SandboxPlan, output: int, given: int = -1) -> None:
         """Starts a build step, whose output goes to its client's descriptor and into no log; it reads `given`."""
@@ -163,11 +179,19 @@ class Lifecycle:
             "status": "exited",
             "exit_code": code,
             "error": str(error),
+            "ending": {
+                "cause": "start",
+                "text": getattr(error, "message", str(error)),
+                "hint": getattr(error, "hint", ""),
+            },
             "pid": 0,
+            # Tried since the host was started, so that it is not tried again whenever our processes come back.
+            "boot": self.beginnings.boot,
             "finished_at": timestamp(time.time()),
         }
         self._release(live)
         self.endings.record(live, live.state)
+        self.endings.keep_crash(live, live.state)
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -178,27 +202,32 @@ class Lifecycle:
             if live.ended is None or not (live.pid or adopted):
                 # The end of a start that has failed: `_fail` has said how.
                 return
-            code, when = live.ended
-            live.ended = None
+            ended, live.ended = live.ended, None
             ran = time.monotonic() - live.born
         with self.ends:
-            self._finish(live, code, when, ran)
+            self._finish(live, ended, ran)
         self.on_ended(live)
 
-    def _finish(self, live: Live, code: int | None, when: float, ran: float) -> None:
+    def _finish(self, live: Live, end: Ended, ran: float) -> None:
         live.pump(last=True)
-        killed = live.group is not None and live.group.oom_kills() > 0
+        why, memory = self.endings.explain(live, end, self.beginnings.boot)
         self._release(live)
-        policy, stopped = live.config.get("restart", "no"), live.state.get("stopped", False)
-        again = restart.wanted(policy, code or 0, live.state["restart_count"], stopped=stopped) and not live.removed
+        again = not live.removed and restart.wanted(
+            live.config.get("restart", "no"),
+            end.code or 0,
+            live.state["restart_count"],
+            stopped=live.state.get("stopped", False),
+            unhealthy=why["cause"] == "unhealthy" and live.config.get("on_unhealthy") == "restart",
+        )
         ended: ContainerState = {
             **live.state,
             "status": "restarting" if again else "exited",
             "pid": 0,
-            "exit_code": code,
-            "oom_killed": killed,
-            "error": state.UNKNOWN_END if code is None else "",
-            "finished_at": timestamp(when),
+            "exit_code": end.code,
+            "oom_killed": memory.kills > 0,
+            "error": why["text"] if end.code is None else "",
+            "ending": why,
+            "finished_at": timestamp(end.when),
             "health": "",
         }
         with live.changed:
@@ -210,6 +239,8 @@ class Lifecycle:
             if again:
                 live.restart_timer = self.later(live.pause, lambda: self._restart(live))
             live.changed.notify_all()
+        if ending.is_crash(why, end.code):
+            self.endings.keep_crash(live, ended)
 
     def _restart(self, live: Live) -> None:
         """Called in the loop's thread when a restart is due."""
@@ -220,9 +251,10 @@ class Lifecycle:
                     return
                 live.state = {**live.state, "restart_count": live.state["restart_count"] + 1}
                 try:
-                    self.start(live)
+                    self.start(live, again=True)
                 except EngineError as error:
-                    if live.removed:
+                    if live.removed or live.restart_timer is not None or live.interrupted:
+                        # A post_start hook that failed has ended it: that end has a timer of its own.
                         return
                     with live.changed:
                         live.pause = restart.pause(live.pause, 0.0)
@@ -256,39 +288,73 @@ class Lifecycle:
 
     # --- stop --------------------------------------------------------------------------------------------------------
 
-    def stop(self, live: Live, timeout: float | None = None, number: int | None = None) -> str:
+    def stop(self, live: Live, timeout: float | None = None, asked: Asked | None = None) -> str:
         """Stops a container: its stop signal, and SIGKILL after `timeout` seconds; returns how it went, for people."""
-        from stackpy_runtime.container.stopping import can_take
-
+        if live.launching or live.hook:
+            hooks.interrupt(self, live)
         with live.verb:
             self._cancel_restart(live)
+            asked = asked or {"verb": "stop"}
             with live.changed:
-                live.state = {**live.state, "stopped": True}
                 if not live.pid:
+                    live.state = {**live.state, "stopped": True}
                     if live.state["status"] == "restarting":
                         live.state = {**live.state, "status": "exited"}
                     self.store.update_container(live.id, state=live.state)
                     live.changed.notify_all()
                     return "it was not running"
-                pid = live.pid
+                live.state = {**live.state, "stopped": True, "asked": asked}
                 self.store.update_container(live.id, state=live.state)
-            grace = live.config.get("stop_grace_period", 10.0) if timeout is None else timeout
-            wanted = number or self.stop_signal(live)
-            how = f"stopped by {signal_name(wanted)}"
-            if wanted != signal.SIGKILL and grace > 0 and can_take(pid, wanted):
-                live.signal(wanted)
-                if live.wait_until(lambda: not live.pid, grace):
-                    return how
-                how = f"killed: it did not end within {grace:g} s of {signal_name(wanted)}"
-            elif wanted != signal.SIGKILL and grace > 0:
-                how = f"killed at once: its first process ignores {signal_name(wanted)}"
-            live.signal(signal.SIGKILL)
-            if not live.wait_until(lambda: not live.pid, KILL_WAIT):
-                if live.group:
-                    live.group.kill()
-                if not live.wait_until(lambda: not live.pid, KILL_WAIT):
-                    raise EngineError("it does not end even by SIGKILL", subject=f"container {live.name}")
-            return how
+            return self._end(live, timeout, asked)
+
+    def unhealthy(self, live: Live, pid: int, text: str) -> None:
+        """Ends a container whose health check fails, for its `on_unhealthy`; `pid`: of the run that was checked."""
+        self.end(live, {"verb": "health", "how": text}, pid, stopped=live.config.get("on_unhealthy") == "stop")
+
+    def end(self, live: Live, asked: Asked, pid: int, *, stopped: bool = False) -> None:
+        """Ends one run of a container for a reason of our own; what follows is up to its restart policy.
+
+        stopped: as if a user had stopped it, so that nothing follows
+        """
+        with live.verb:
+            with live.changed:
+                if live.pid != pid or live.removed:
+                    return
+                live.state = {**live.state, "asked": asked, "stopped": stopped or live.state.get("stopped", False)}
+                self.store.update_container(live.id, state=live.state)
+            self._end(live, None, asked)
+
+    def _end(self, live: Live, timeout: float | None, asked: Asked) -> str:
+        """Ends the first process of a container that runs, and waits until it has."""
+        from stackpy_runtime.container.stopping import can_take, remedy
+
+        pid = live.pid
+        grace = live.config.get("stop_grace_period", 10.0) if timeout is None else timeout
+        if grace > 0 and live.config.get("pre_stop") and (problem := hooks.before_stop(self, live, grace)):
+            live.note(f"{problem}\n".encode())
+        wanted = self.stop_signal(live)
+        how = f"stopped by {signal_name(wanted)}"
+        unusual: Asked = {**asked}
+        if wanted != signal.SIGKILL and grace > 0 and can_take(pid, wanted):
+            live.signal(wanted)
+            if live.wait_until(lambda: live.pid != pid, grace):
+                return how
+            how = f"killed: it did not end within {grace:g} s of {signal_name(wanted)}"
+            unusual["how"] = how
+        elif wanted != signal.SIGKILL and grace > 0:
+            how = f"killed at once: its first process has no handler for {signal_name(wanted)}"
+            unusual["how"], unusual["hint"] = how, remedy(pid, wanted)
+        with live.changed:
+            if live.pid == pid:
+                if asked["verb"] not in ("health", "hook"):
+                    live.state = {**live.state, "asked": {**unusual, "signal": "SIGKILL"}}
+                live.signal(signal.SIGKILL)
+        if not live.wait_until(lambda: live.pid != pid, KILL_WAIT):
+            if live.group:
+                live.group.kill()
+            if not live.wait_until(lambda: live.pid != pid, KILL_WAIT):
+                raise EngineError("it does not end even by SIGKILL", subject=f"container {live.name}")
+        return f"{how}; to have it end by itself: {unusual['hint']}" if "hint" in unusual else how
 
     def stop_signal(self, live: Live) -> int:
         """The container's stop signal: its own, the image's, or SIGTERM."""

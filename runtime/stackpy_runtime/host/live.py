@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, STREAMS, Recorder
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.container.cgroups import Group
+    from stackpy_runtime.container.journald import Journal
     from stackpy_runtime.model import Container, ContainerState, Probe
 
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
 MOST_BEHIND = 32 << 20
+
+
+class Ended(NamedTuple):
+    """The end of a container's first process: exit code (None: nobody saw it), when, and the signal that ended it."""
+
+    code: int | None
+    when: float
+    signal: int = 0
 
 
 class Live:
@@ -37,7 +46,9 @@ class Live:
         self.changed = threading.Condition(threading.RLock())
         self.launching = False
         self.pid, self.start, self.pidfd = 0, 0, -1
-        self.ended: tuple[int | None, float] | None = None  # exit code, when
+        self.ended: Ended | None = None
+        self.hook = ""  # the execution of the hook that a start waits for
+        self.interrupted = False  # that hook is not wanted any more
         self.first_id = 0
         self.sources: list[int] = []  # FIFOs, or one terminal
         self.terminal = -1
@@ -79,8 +90,35 @@ class Live:
                     self.folder,
                     self.config.get("log_max_size", DEFAULT_MAX_SIZE),
                     self.config.get("log_max_file", DEFAULT_MAX_FILE),
+                    keep=self.config.get("log_driver") != "none",
+                    journal=self._journal() if self.config.get("log_driver") == "journald" else None,
                 )
                 self.recorder.kept = self._kept
+
+    def _journal(self) -> Journal:
+        """The line to journald, with Docker's fields."""
+        from stackpy_runtime.container import journald  # few containers log there
+
+        config = self.config
+        tag = journald.tag(
+            config.get("log_tag", ""),
+            identity=self.id,
+            name=self.name,
+            image_id=self.container["image_id"],
+            image=config["image"],
+        )
+        labels = config.get("labels", {})
+        return journald.Journal(
+            {
+                "CONTAINER_ID": self.id[:12],
+                "CONTAINER_ID_FULL": self.id,
+                "CONTAINER_NAME": self.name,
+                "CONTAINER_TAG": tag,
+                "SYSLOG_IDENTIFIER": tag,
+                "IMAGE_NAME": config["image"],
+                **{journald.field(name): labels[name] for name in config.get("log_labels", []) if name in labels},
+            }
+        )
 
     def _kept(self, index: int) -> int:
         assert self.recorder
@@ -121,6 +159,19 @@ class Live:
                 open_still, self.refused = self.terminal >= 0, self.terminal < 0
             self.changed.notify_all()
             return open_still
+
+    def note(self, data: bytes) -> None:
+        """Adds to the log what a hook has written."""
+        with self.changed:
+            if self.recorder is None:
+                return
+            try:
+                self.recorder.spools[0].append(data)
+                self.recorder.record()
+            except OSError:
+                # A full disk: the spool has it in memory, and the next pump tries again.
+                pass
+            self.changed.notify_all()
 
     def _pump_terminal(self) -> bool:
         assert self.recorder

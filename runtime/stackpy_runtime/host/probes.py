@@ -12,22 +12,36 @@ import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from stackpy_runtime.container import health
+from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stackpy_runtime.host.live import Live
-    from stackpy_runtime.model import Health, Probe
+    from stackpy_runtime.model import Health, HealthResult, Probe
 
 FIRST_PAUSE = 0.05
 
 
 class Verdict(NamedTuple):
-    """What one probe found; `text` is the reason or the output's end."""
+    """What one probe found.
+
+    text: why it is not healthy
+    code: the command's exit code, -1 when it did not end in time (Docker's); 1 for http and tcp that fail
+    output: what the command wrote, or what was answered
+    """
 
     healthy: bool
     text: str
+    code: int = 0
+    output: str = ""
+
+
+def failed(text: str) -> Verdict:
+    """A probe that was not answered as it should have been."""
+    return Verdict(False, text, 1, text)
 
 
 class Progress(NamedTuple):
@@ -56,7 +70,7 @@ def ask_tcp(network: int, port: int, timeout: float) -> Verdict:
         try:
             probe.connect(("127.0.0.1", port))
         except OSError as error:
-            return Verdict(False, f"tcp {port}: {error.strerror or error}")
+            return failed(f"tcp {port}: {error.strerror or error}")
     return Verdict(True, "")
 
 
@@ -81,9 +95,10 @@ def ask_http(network: int, url: str, status: int | None, timeout: float) -> Verd
         connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers={"User-Agent": "stackpy"})
         answer = connection.getresponse()
         good = answer.status == status if status else 200 <= answer.status < 400
-        return Verdict(good, "" if good else f"{url} answered {answer.status}")
+        text = f"{url} answered {answer.status}"
+        return Verdict(True, "", 0, text) if good else failed(text)
     except (OSError, http.client.HTTPException) as error:
-        return Verdict(False, f"{url}: {getattr(error, 'strerror', None) or error}")
+        return failed(f"{url}: {getattr(error, 'strerror', None) or error}")
     finally:
         opened.close()
 
@@ -99,6 +114,7 @@ class Watch:
         changed: Callable[[Live, Health, str], None],
     ) -> None:
         self.live, self.probe, self.run, self.changed = live, probe, run, changed
+        self.log = health.read(live.folder)
 
     def ask(self, network: int) -> Verdict:
         """One probe."""
@@ -120,16 +136,20 @@ class Watch:
             return
         try:
             start = time.monotonic()
-            now = Progress(live.state["health"] or "starting", 0)
+            known = live.state["health"] or "starting"
+            # One that was adopted goes on where it stood.
+            now = Progress(known, 0 if known == "starting" else self.log["failing_streak"])
             pause, due = FIRST_PAUSE, start + self._interval(now, 0.0)
             while not live.wait_until(lambda: live.pid != pid, max(0.0, pause)):
                 moment = time.monotonic()
                 counts = moment >= due
+                began = time.time()
                 verdict = self.ask(network)
                 if live.pid != pid:
                     return
                 age = moment - start
                 before, now = now, judge(now, verdict, probe, age, counts=counts)
+                self._record(verdict, began, now.failures)
                 if now.health != before.health:
                     self.changed(live, now.health, verdict.text)
                 if counts:
@@ -142,6 +162,16 @@ class Watch:
                     pause = max(0.0, due - time.monotonic())
         finally:
             os.close(network)
+
+    def _record(self, verdict: Verdict, began: float, streak: int) -> None:
+        result: HealthResult = {
+            "start": timestamp(began),
+            "end": timestamp(time.time()),
+            "exit_code": verdict.code,
+            "output": verdict.output,
+        }
+        self.log = health.added(self.log, result, streak)
+        health.write(self.live.folder, self.log)
 
     def _interval(self, now: Progress, age: float) -> float:
         starting = now.health == "starting" and age < self.probe["start_period"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import threading
 from typing import Any, get_type_hints
 
@@ -15,7 +16,10 @@ from stackpy_runtime.model import ContainerConfig, NetworkConfig
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
 _one_at_a_time = threading.Lock()
-UPDATABLE = ("mem_limit", "cpus", "pids_limit", "restart", "labels")
+UPDATABLE = (
+    "mem_limit", "cpus", "pids_limit", "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy",
+    "pre_stop",
+)  # fmt: skip
 
 
 def _known(document: Any, fields: tuple[str, ...], what: str) -> None:
@@ -64,12 +68,29 @@ def _numbers(config: ContainerConfig) -> None:
         raise InvalidConfig("log_max_size and log_max_file are at least 1")
     if probe := config.get("healthcheck"):
         # Written so that NaN fails too.
-        if not all(0 < seconds < float("inf") for seconds in (probe["interval"], probe["timeout"])):
+        if not all(0 < seconds < float("inf") for seconds in (probe.get("interval", 1.0), probe.get("timeout", 1.0))):
             raise InvalidConfig("interval and timeout of a health check are above 0 s")
-        if not (0 <= probe["start_period"] < float("inf") and 0 < probe["start_interval"] < float("inf")):
+        if not (
+            0 <= probe.get("start_period", 0.0) < float("inf") and 0 < probe.get("start_interval", 1.0) < float("inf")
+        ):
             raise InvalidConfig("start_period of a health check is not negative, start_interval above 0 s")
-        if probe["retries"] < 1:
+        if probe.get("retries", 1) < 1:
             raise InvalidConfig("retries of a health check is at least 1")
+
+
+def _logging(config: ContainerConfig) -> None:
+    driver = config.get("log_driver", "local")
+    if driver == "none" and ("log_max_size" in config or "log_max_file" in config):
+        raise InvalidConfig("the log driver `none` keeps nothing: log_max_size and log_max_file mean nothing to it")
+    if driver == "journald" or "log_tag" in config:
+        from stackpy_runtime.container import journald  # few containers have either
+
+        journald.check_tag(config.get("log_tag", ""))
+        if driver == "journald" and not os.path.exists(journald.SOCKET):
+            raise InvalidConfig(
+                f"the log driver `journald` needs systemd-journald on this host: there is no {journald.SOCKET}",
+                hint="leave the driver out: `local` keeps the log and `stackpy logs` shows it",
+            )
 
 
 def container(document: Any) -> ContainerConfig:
@@ -82,8 +103,14 @@ def container(document: Any) -> ContainerConfig:
     if name := config.get("stop_signal"):
         signal_number(name)
     probe = config.get("healthcheck")
-    if probe is not None and sum(key in probe for key in ("test", "http", "tcp")) != 1:
-        raise InvalidConfig("a health check has exactly one of test, http and tcp")
+    if probe is not None and sum(key in probe for key in ("test", "http", "tcp")) > 1:
+        raise InvalidConfig("a health check has only one of test, http and tcp")
+    for name in ("pre_start", "post_start", "pre_stop"):
+        for hook in config.get(name, []):  # type: ignore[attr-defined]
+            if not hook["command"] or not hook["command"][0]:
+                raise InvalidConfig(f"a hook of {name} has no command")
+            _environment(hook.get("environment", {}))
+    _logging(config)
     return config
 
 
@@ -107,7 +134,7 @@ def changes(document: Any) -> dict[str, Any]:
     """What an update sets; None takes a field away."""
     _known(document, UPDATABLE, "container update")
     given = {key: value for key, value in document.items() if value is not None}
-    _convert({"name": "", "image": "", **given}, ContainerConfig, "container update")
+    container({"name": "", "image": "", **given})
     return dict(document)
 
 

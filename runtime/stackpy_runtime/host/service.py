@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
-from stackpy_runtime.host import executions, requests, secret_values, steps
+from stackpy_runtime.host import executions, peers, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
 from stackpy_runtime.host.beginnings import NEVER_BEGAN
 from stackpy_runtime.host.containers import now
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.networking import Networking
 
 Arguments = dict[str, Any]
+# Operations that may end a container: who has asked is kept with how it ended.
+ENDING = ("stop", "restart", "kill", "remove", "down")
 
 
 def note_failure() -> None:
@@ -65,9 +67,15 @@ class Service:
             "create": lambda a: self.containers.create(requests.container(a["config"])).id,
             "up": lambda a: self.containers.up(requests.container(a["config"])).id,
             "start": lambda a: self.lifecycle.start(self.lifecycle.live(a["container"])),
-            "stop": lambda a: self.lifecycle.stop(self.lifecycle.live(a["container"]), a.get("timeout")),
-            "restart": lambda a: self.containers.restart(self.lifecycle.live(a["container"]), a.get("timeout")),
-            "kill": lambda a: self.containers.kill(self.lifecycle.live(a["container"]), signal_number(a["signal"])),
+            "stop": lambda a: self.lifecycle.stop(
+                self.lifecycle.live(a["container"]), a.get("timeout"), {"verb": "stop", "by": a["by"]}
+            ),
+            "restart": lambda a: self.containers.restart(
+                self.lifecycle.live(a["container"]), a.get("timeout"), a["by"]
+            ),
+            "kill": lambda a: self.containers.kill(
+                self.lifecycle.live(a["container"]), signal_number(a["signal"]), a["by"]
+            ),
             "remove": self.remove,
             "down": self.down,
             "wait": lambda a: self.containers.wait(self.lifecycle.live(a["container"])),
@@ -138,6 +146,8 @@ class Service:
             return steps.run(self.lifecycle, connection, arguments, descriptors)
         if operation == "still":
             return self.keep_still(connection, arguments)
+        if operation in ENDING:
+            arguments = {**arguments, "by": peers.user(connection.fileno())}
         if operation in self.operations:
             return self.operations[operation](arguments)
         raise InvalidConfig(f"the engine has no operation `{operation}`")
@@ -153,11 +163,14 @@ class Service:
     def remove(self, arguments: Arguments) -> None:
         """Removes a container."""
         live = self.lifecycle.live(arguments["container"])
-        self.containers.remove(live, force=arguments.get("force", False), volumes=arguments.get("volumes", False))
+        self.containers.remove(
+            live, force=arguments.get("force", False), volumes=arguments.get("volumes", False), by=arguments["by"]
+        )
 
     def down(self, arguments: Arguments) -> None:
         """Stops a container as it is meant to be stopped, and removes it."""
-        self.containers.remove(self.lifecycle.live(arguments["container"]), force=True, volumes=False, grace=None)
+        live = self.lifecycle.live(arguments["container"])
+        self.containers.remove(live, force=True, volumes=False, grace=None, by=arguments["by"])
 
     def await_state(self, arguments: Arguments) -> None:
         """Waits for started, healthy or completed."""

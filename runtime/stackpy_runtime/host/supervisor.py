@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 
-from stackpy_runtime.container import cgroups, ranges, state
+from stackpy_runtime.container import cgroups, ranges, restart, state
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import checks, launch
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
-from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.live import Ended, Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.service import Service, note_failure
 from stackpy_runtime.host.wire import Connection, close_all
@@ -116,7 +116,8 @@ class Supervisor:
         if event == "failed":
             self.lifecycle.beginnings.heard_failed(message["ref"])
         elif event == "exited":
-            self.lifecycle.heard_exit(message["kind"], message["ref"], message["code"], message["time"])
+            ended = Ended(message["code"], message["time"], message["signal"])
+            self.lifecycle.heard_exit(message["kind"], message["ref"], ended)
 
     def _serve_keeper(self) -> None:
         if not self.keeper.serve():
@@ -159,6 +160,7 @@ class Supervisor:
         held, children = self.keeper.inventory()
         ours = {child["ref"] for child in children if child["kind"] == "container"}
         known = {}
+        boot = self.lifecycle.beginnings.boot
         for container in self.store.containers():
             live = Live(self.store.root.path, container, checks.of_container(self.store, container))
             known[live.id] = live
@@ -167,16 +169,24 @@ class Supervisor:
             if child["kind"] == "container" and child["ref"] not in known:
                 # A build step of the supervisor before us: its client has lost it.
                 processes_kill(child["pid"])
-        runs, ended = [], []
+        runs, ended, sleeping = [], [], []
         for live in known.values():
             stored, live.state = live.state, state.live(live.state, live.folder)
             if live.state["status"] == "running":
                 runs.append(live)
             elif stored["status"] in ("running", "restarting") or live.state["status"] != stored["status"]:
                 ended.append(live)
+            elif stored["status"] == "exited" and stored.get("boot", boot) != boot:
+                policy, stopped = live.config.get("restart", "no"), stored.get("stopped", False)
+                if restart.after_reboot(policy, stopped=stopped):
+                    sleeping.append(live)
         for live in runs:
             self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
-        cgroups.sweep(self.store.root.path, {live.group.name for live in runs if live.group})
+        for live in ended:
+            # It tells whether memory was short, until the end is taken into account.
+            if name := live.state.get("group"):
+                live.group = cgroups.Group(cgroups.parent_name(self.store.root.path), name)
+        cgroups.sweep(self.store.root.path, {live.group.name for live in (*runs, *ended) if live.group})
         published = [entry for live in runs if (entry := self.networking.publication(live))]
         ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
         # Even without a network: it finishes a removal that was cut short.
@@ -184,6 +194,8 @@ class Supervisor:
             print(problem, file=sys.stderr)
         for live in ended:
             self._adopt_ended(live)
+        for live in sleeping:
+            threading.Thread(target=self._wake, args=(live,), daemon=True).start()
         for name, descriptors in held.items():
             kind, _, owner = name.partition("/")
             if not (kind == "dns" and owner in known and known[owner] in runs):
@@ -194,7 +206,7 @@ class Supervisor:
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            live.ended = (None, time.time())
+            live.ended = Ended(None, time.time())
             self._adopt_ended(live)
             return
         with live.changed:
@@ -229,7 +241,9 @@ class Supervisor:
         self.loop.remove_reader(pidfd)
         status = processes.exit_status(pidfd, pid)
         code = None if status is None else os.waitstatus_to_exitcode(status)
-        self.lifecycle.heard_exit("container", live.id, code if code is None or code >= 0 else 128 - code, time.time())
+        number = -code if code is not None and code < 0 else 0
+        ended = Ended(128 + number if number else code, time.time(), number)
+        self.lifecycle.heard_exit("container", live.id, ended)
 
     def _thaw(self, live: Live) -> None:
         """Has a container go on that a supervisor before this one kept still when it died."""
@@ -250,8 +264,15 @@ class Supervisor:
         except FileNotFoundError:
             # Its FIFOs are gone: the host has been restarted, or its end was half done.
             pass
-        live.ended = (code, document.get("time", time.time()))
+        live.ended = Ended(code, document.get("time", time.time()), document.get("signal", 0))
         threading.Thread(target=self.lifecycle.finish, args=(live,), kwargs={"adopted": True}, daemon=True).start()
+
+    def _wake(self, live: Live) -> None:
+        """Starts a container that had ended before the host was restarted."""
+        try:
+            self.lifecycle.start(live)
+        except EngineError as error:
+            print(f"container {live.name} could not be started with the host: {error}", file=sys.stderr)
 
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""

@@ -18,6 +18,7 @@ from stackpy_runtime.model.containers import (
     Mount,
     PortBinding,
     Probe,
+    ProbeConfig,
     SecretMount,
     Status,
 )
@@ -27,6 +28,14 @@ from stackpy_runtime.model.images import (
     Image,
     ImageConfig,
     ImageLine,
+)
+from stackpy_runtime.model.lives import (
+    Asked,
+    Crash,
+    Ending,
+    HealthLog,
+    HealthResult,
+    Hook,
 )
 from stackpy_runtime.model.objects import (
     Check,
@@ -56,6 +65,7 @@ from stackpy_runtime.model.usage import (
 )
 
 __all__ = [
+    "Asked",
     "Attachment",
     "Base",
     "BuildOptions",
@@ -65,13 +75,18 @@ __all__ = [
     "ContainerConfig",
     "ContainerState",
     "ContainerUsage",
+    "Crash",
     "Difference",
     "DiskUsage",
+    "Ending",
     "EndpointInfo",
     "FileContent",
     "Health",
+    "HealthLog",
+    "HealthResult",
     "Healthcheck",
     "History",
+    "Hook",
     "Image",
     "ImageConfig",
     "ImageLine",
@@ -84,6 +99,7 @@ __all__ = [
     "NetworkConfig",
     "PortBinding",
     "Probe",
+    "ProbeConfig",
     "Progress",
     "Recipe",
     "RecipeStep",

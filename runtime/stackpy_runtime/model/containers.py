@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+from stackpy_runtime.model.lives import Asked, Ending, Hook
+
 Status = Literal["created", "running", "restarting", "exited"]
 Health = Literal["", "starting", "healthy", "unhealthy"]
 
@@ -59,6 +61,24 @@ class Probe(TypedDict):
     start_interval: float
 
 
+class ProbeConfig(TypedDict, total=False):
+    """A health check as it was asked for: at most one of test, http, tcp.
+
+    None of them: the image's check, with these times instead of its own. What is absent of the times comes from the
+    image where the check does, else it is Docker's default.
+    """
+
+    test: list[str]  # ["NONE"]: not even the image's
+    http: str
+    status: int
+    tcp: int
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+    start_interval: float
+
+
 class Attachment(TypedDict):
     """A container's place on one network."""
 
@@ -95,9 +115,16 @@ class ContainerConfig(TypedDict):
     stop_signal: NotRequired[str]
     stop_grace_period: NotRequired[float]
     restart: NotRequired[str]  # no | always | on-failure | on-failure:N | unless-stopped
-    healthcheck: NotRequired[Probe]
+    healthcheck: NotRequired[ProbeConfig]
+    on_unhealthy: NotRequired[Literal["none", "restart", "stop"]]
+    pre_start: NotRequired[list[Hook]]  # in the container's sandbox, before its main process is executed
+    post_start: NotRequired[list[Hook]]
+    pre_stop: NotRequired[list[Hook]]
+    log_driver: NotRequired[Literal["local", "none", "journald"]]
     log_max_size: NotRequired[int]  # bytes of one log file
     log_max_file: NotRequired[int]
+    log_tag: NotRequired[str]  # with Docker's placeholders
+    log_labels: NotRequired[list[str]]  # names of labels that go along with each line
     auto_remove: NotRequired[bool]
 
 
@@ -115,7 +142,10 @@ class ContainerState(TypedDict):
     restart_count: int
     pid_start: NotRequired[int]  # clock ticks after boot; with pid and boot it names the process
     boot: NotRequired[str]
+    group: NotRequired[str]  # the name of its control group in the engine root's
     stopped: NotRequired[bool]  # by a user: `unless-stopped` and `always` leave it alone until the next start
+    asked: NotRequired[Asked]  # who wants, or wanted, it to end
+    ending: NotRequired[Ending]  # why the last run ended; absent while it runs for the first time
 
 
 class EndpointInfo(TypedDict):

@@ -150,6 +150,9 @@ OPTIONS = [
     Option("--read-only", help="nothing of its root can be written"),
     Option("-h", "--hostname", metavar="NAME", help="its host name (default: its short ID)"),
     Option("-l", "--label", metavar="KEY=VALUE", many=True, help="a label"),
+    Option("--label-file", metavar="FILE", many=True, help="labels, a line each", words="file"),
+    Option("--log-driver", metavar="DRIVER", help="local (the default), none or journald"),
+    Option("--log-opt", metavar="KEY=VALUE", many=True, help="max-size, max-file, tag or labels of the log"),
     Option("--restart", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped"),
     Option("--cap-add", metavar="CAPABILITY", many=True, help="a capability more"),
     Option("--cap-drop", metavar="CAPABILITY", many=True, help="a capability less (or ALL)"),
@@ -168,6 +171,13 @@ OPTIONS = [
     Option("--health-timeout", metavar="SECONDS", convert=seconds, help="of one check"),
     Option("--health-retries", metavar="NUMBER", convert=whole, help="failures in a row that make it unhealthy"),
     Option("--health-start-period", metavar="SECONDS", convert=seconds, help="in which failures don't count"),
+    Option("--health-start-interval", metavar="SECONDS", convert=seconds, help="between two checks while it starts"),
+    Option(
+        "--on-unhealthy",
+        metavar="ACTION",
+        choices=("none", "restart", "stop"),
+        help="what is done with it when its health check fails: none (the default), restart or stop",
+    ),
     Option("--no-healthcheck", help="not even the image's"),
 ]
 
