@@ -11,6 +11,8 @@ from stackpy_runtime.container.ending import Memory
 
 MIB = 1 << 20
 STOP = {"verb": "stop", "by": "alice"}
+CHILDREN = "the kernel had killed 2 processes of it for want of memory (limit 6 MiB, peak 6 MiB)"
+HOST = "no limit of its own: the host's was used up"
 CRASH = "which nothing of stackpy has sent"
 
 
@@ -27,10 +29,8 @@ CRASH = "which nothing of stackpy has sent"
         (137, 9, None, (1, 64 * MIB, 64 * MIB), "out-of-memory", "out of memory (limit 64 MiB, peak 64 MiB)"),
         # a shell whose child was killed
         (137, 0, None, (1, 64 * MIB, 0), "out-of-memory", "out of memory (limit 64 MiB)"),
-        (137, 9, None, (1, 0, 3 << 30), "out-of-memory", "out of memory (no limit of its own: the host's was used up, "
-         "peak 3 GiB)"),
-        (1, 0, None, (2, 6 * MIB, 6 * MIB), "out-of-memory", "exited with 1 after the kernel had killed 2 processes of "
-         "it for want of memory (limit 6 MiB, peak 6 MiB)"),
+        (137, 9, None, (1, 0, 3 << 30), "out-of-memory", f"out of memory ({HOST}, peak 3 GiB)"),
+        (1, 0, None, (2, 6 * MIB, 6 * MIB), "out-of-memory", f"exited with 1 after {CHILDREN}"),
         # it has got over it
         (0, 0, None, (2, 6 * MIB, 6 * MIB), "exit", "exited with 0"),
         (143, 15, STOP, (), "stopped", "stopped by `stackpy stop` of alice"),

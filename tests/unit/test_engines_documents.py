@@ -220,8 +220,8 @@ def test_rows_of_ps() -> None:
         },
         {
             "id": alone["id"], "name": "alone", "image": "sha256:9", "state": "exited",
-            "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "reason": "", "stack": None, "resource": None,
-            "replica": None, "ports": [], "networks": [], "created": NOW,
+            "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "reason": "", "stack": None,
+            "resource": None, "replica": None, "ports": [], "networks": [], "created": NOW,
         },
     ]  # fmt: skip
 
