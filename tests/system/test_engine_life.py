@@ -296,6 +296,7 @@ def test_a_check_without_a_test_is_its_images_with_other_times(lab: Lab) -> None
     image = lab.image({"Healthcheck": check})
     name = lab.up(["sleep", "600"], image=image, healthcheck={"interval": 0.05, "retries": 2})
     wait_for(lambda: lab.state(name)["health"] == "unhealthy", "it is unhealthy")
+    assert "neither it nor its image has one" in lab.reason(["true"], healthcheck={"retries": 2})
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------

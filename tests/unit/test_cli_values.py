@@ -163,7 +163,6 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
          "`--network none` goes with no other network, alias, address or published port"),
         ("-p 1:1 --network host x", "`--network host` goes with no other network, alias, address or published port"),
         ("--ip 10.0.0.1 x", "`--ip` needs a network"),
-        ("--health-retries 3 x", "`--health-retries` needs a health check"),
         ("--cap-add NET-ADMIN x", '`--cap-add NET-ADMIN`: must be a capability such as "NET_ADMIN", not "NET-ADMIN"'),
         ("-l stackpy.stack=x x", None),
         ("-w app x", '`--workdir app`: must be an absolute path, not "app"'),

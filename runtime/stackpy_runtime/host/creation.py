@@ -11,6 +11,7 @@ from stackpy_runtime import labels, volume
 from stackpy_runtime.container import plan, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.host import checks
 from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
@@ -48,6 +49,15 @@ def check(config: ContainerConfig, image: Image) -> None:
     plan.argv(config, image["config"])
     security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
     restart.check(config.get("restart", "no"))
+    if (
+        (check := config.get("healthcheck"))
+        and not checks.asks(check)
+        and not checks.effective(config, image["config"])
+    ):
+        raise InvalidConfig(
+            "it has times of a health check, but neither it nor its image has one",
+            hint="say what is asked: a command, http or tcp",
+        )
     memory = config.get("mem_limit", 0)
     if memory and memory < SMALLEST_MEMORY:
         raise InvalidConfig(f"a memory limit of {memory} bytes is below 6 MiB", hint="no program starts in less")
