@@ -93,7 +93,8 @@ def _alone(name: str, folder: str, file: str) -> BuildContext:
     if file:
         raise UsageError(f"`-f {file}`: what was given is a Dockerfile itself, no archive", hint="leave out -f")
     with open(name, "rb") as text:
-        return BuildContext(folder, "Dockerfile", _text(text.read(_MOST + 1)))
+        # Not `Dockerfile`: another may be where the user is, and its lines would be shown.
+        return BuildContext(folder, "-", _text(text.read(_MOST + 1)))
 
 
 def _standard_input() -> str:
@@ -116,8 +117,7 @@ def _checkout(place: str, cache: str) -> str:
     from stackpy.reconciling.git import Repository
     from stackpy.reconciling.source import DEFAULT_REF, source
 
-    url, _, fragment = place.partition("#")
-    ref, _, below = fragment.partition(":")
+    url, ref, below = _revision(place)
     url = f"https://{url}" if url.startswith("github.com/") else url
     repository = Repository(cache, source(url, ref or DEFAULT_REF, below))
     folder = repository.checkout(repository.fetch())
@@ -125,6 +125,33 @@ def _checkout(place: str, cache: str) -> str:
     if not os.path.isdir(inside) or not f"{inside}/".startswith(f"{os.path.realpath(folder)}/"):
         raise StackpyError(f"there is no folder `{below}` in {repository.source.shown}")
     return inside
+
+
+def _revision(place: str) -> tuple[str, str, str]:
+    """URL, reference and folder of a repository's address, by its fragment or its query; raises UsageError.
+
+    Of the query's options what is done anyway is taken: submodules come along, and a context has no .git.
+    """
+    from urllib.parse import parse_qsl
+
+    before, _, fragment = place.partition("#")
+    url, _, query = before.partition("?")
+    ref, _, below = fragment.partition(":")
+    refs, folders = [ref] if ref else [], [below] if below else []
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in ("ref", "commit", "checksum"):
+            refs.append(value)
+        elif name in ("tag", "branch"):
+            beginning = "refs/tags/" if name == "tag" else "refs/heads/"
+            refs.append(beginning + value.removeprefix(beginning))
+        elif name == "subdir":
+            folders.append(value)
+        elif (name, value) not in (("submodules", "true"), ("keep-git-dir", "false")) and name != "fetch-by-commit":
+            hint = "expected ref, tag, branch, commit or subdir"
+            raise UsageError(f"`{place}`: a context's address cannot say `{name}={value}`", hint=hint)
+    if len(set(refs)) > 1 or len(set(folders)) > 1:
+        raise UsageError(f"`{place}` contradicts itself", hint="say its reference and its folder once")
+    return url, refs[0] if refs else "", folders[0] if folders else ""
 
 
 @contextmanager

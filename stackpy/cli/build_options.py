@@ -9,6 +9,7 @@ from stackpy.errors import StackpyError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 _MOST_SECRET = 500 << 10  # bytes, as BuildKit
 _SSH_AGENT = "SSH_AUTH_SOCK"
@@ -108,20 +109,67 @@ def _of_file(name: str, path: str) -> bytes:
     return value
 
 
-def agents(given: Iterable[str]) -> dict[str, str]:
-    """`--ssh default` or `--ssh ID=SOCKET`: sockets of agents, by ID."""
-    result = {}
+def agents(given: Iterable[str]) -> dict[str, Any]:
+    """`--ssh default`, `--ssh ID=SOCKET` or `--ssh ID=KEY,KEY…`: the build options `ssh` and `ssh_keys`, by ID."""
+    sockets: dict[str, str] = {}
+    keys: dict[str, list[str]] = {}
     for text in given:
-        name, _, path = text.partition("=")
+        name, _, listed = text.partition("=")
         name = name or "default"
-        path = os.path.abspath(os.path.expanduser(path)) if path else os.environ.get(_SSH_AGENT, "")
-        if not path:
-            raise StackpyError(f"`--ssh {text}`: no agent runs here", hint="eval $(ssh-agent), then ssh-add")
-        if not _is_socket(path):
-            hint = "give the socket of an agent that holds the key: ssh-add FILE"
-            raise StackpyError(f"`--ssh {text}`: `{path}` is no socket", hint=hint)
-        result[name] = path
-    return result
+        if name in sockets or name in keys:
+            raise UsageError(f"`--ssh {text}`: `{name}` is given twice", hint=f"as in `--ssh {name}=KEY,KEY`")
+        paths = [os.path.abspath(os.path.expanduser(path)) for path in listed.split(",") if path]
+        if not paths:
+            own = os.environ.get(_SSH_AGENT, "")
+            if not own:
+                hint = f"eval $(ssh-agent), then ssh-add; or name a key: `--ssh {name}=~/.ssh/id_ed25519`"
+                raise StackpyError(f"`--ssh {text}`: no agent runs here", hint=hint)
+            paths = [own]
+        if any(_is_socket(path) for path in paths):
+            if len(paths) > 1:
+                raise UsageError(f"`--ssh {text}`: one agent, or several keys", hint="give the socket alone")
+            sockets[name] = paths[0]
+            continue
+        for path in paths:
+            _check_key(text, path)
+        keys[name] = paths
+    return {"ssh": sockets, **({"ssh_keys": keys} if keys else {})}
+
+
+def _check_key(text: str, path: str) -> None:
+    """Raises StackpyError for a file that no agent would take, as far as its form tells."""
+    try:
+        with open(path, "rb") as file:
+            key = file.read(_MOST_SECRET)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = "give an agent's socket, or the file of a private key"
+        raise StackpyError(f"`--ssh {text}`: cannot read `{path}`: {reason}", hint=hint) from None
+    if b"PRIVATE KEY-----" not in key:
+        public = key.startswith((b"ssh-", b"ecdsa-", b"sk-"))
+        hint = f"give the private one: {path.removesuffix('.pub')}" if public else "give the file of a private key"
+        what = "is a public key" if public else "is neither a socket nor a private key"
+        raise StackpyError(f"`--ssh {text}`: `{path}` {what}", hint=hint)
+    if _has_passphrase(key):
+        hint = f"add it to an agent, and give that: ssh-add {path}, then `--ssh {text.partition('=')[0]}`"
+        raise StackpyError(f"`--ssh {text}`: the key `{path}` has a passphrase", hint=hint)
+
+
+def _has_passphrase(key: bytes) -> bool:
+    """Whether a private key is encrypted: PEM's headers, PKCS 8, and OpenSSH's own form (PROTOCOL.key)."""
+    if b"ENCRYPTED" in key:
+        return True
+    if b"BEGIN OPENSSH PRIVATE KEY" not in key:
+        return False
+    import binascii
+
+    try:
+        body = binascii.a2b_base64(b"".join(key.split(b"-----")[2].split()))
+    except (ValueError, IndexError):
+        return False  # ssh-add will say
+    magic = b"openssh-key-v1\0"
+    # Behind the magic the cipher's name with its length: "none" without a passphrase.
+    return body.startswith(magic) and body[len(magic) :][:8] != b"\0\0\0\4none"
 
 
 def _is_socket(path: str) -> bool:

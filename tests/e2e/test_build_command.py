@@ -158,7 +158,7 @@ def test_checks(box: Any, tmp_path: Path) -> None:
     [
         (["--secret", "id=a,src=nothing", "."], "error: secret `a`: cannot read `nothing`"),
         (["--secret", "src=a", "."], "error: `--secret src=a`: it has no id"),
-        (["--ssh", "default=/nothing", "."], "error: `--ssh default=/nothing`: `/nothing` is no socket"),
+        (["--ssh", "default=/nothing", "."], "error: `--ssh default=/nothing`: cannot read `/nothing`"),
         (["--allow", "everything", "."], "error: `--allow everything`: expected security.insecure or network.host"),
         (["--build-context", "a=/nothing", "."], "error: the context `a` is no folder: `/nothing`"),
         (["-t", "Upper", "."], 'error: `--tag Upper`: must be an image\'s name such as "postgres:16", not "Upper"'),

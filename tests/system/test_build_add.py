@@ -391,3 +391,30 @@ def test_repositories(builder: Builder, repository: Path, monkeypatch: pytest.Mo
     with pytest.raises((NotFound, EngineError)) as outside:
         builder.build(of_git(f"{address}#main:../.."))
     assert "there is no folder `../..`" in outside.value.message
+
+
+def test_submodules_and_times_of_a_repository(
+    builder: Builder, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stackpy_runtime.build import repositories
+
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "part").write_text("inner")
+    for command in ("init -q -b main", "add .", "commit -q -m one"):
+        git(inner, *command.split())
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
+    git(repository, "commit", "-qm", "with it", "--date=@1000000000 +0000")
+    committed = int(git(repository, "log", "-1", "--format=%ct"))
+    monkeypatch.setattr(repositories, "_repository", lambda address: (f"file://{repository}", "main", ""))
+    for key, value in (("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "protocol.file.allow")):
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "always")
+    address = "https://example.com/repository.git"
+    assert builder.tree(builder.build(of_git(address)))["src/sub/part"] == "644 0:0 inner"
+    # Another ID, and another tree.
+    without = builder.build(of_git(address, submodules=False))
+    assert "src/sub/part" not in builder.tree(without)
+    timed = builder.build(of_git(address, submodules=False, commit_times=True))
+    (layer,) = builder.folders(timed)
+    assert {int(path.lstat().st_mtime) for path in Path(layer, "src").rglob("*")} == {committed}

@@ -6,7 +6,9 @@ import base64
 import os
 import shutil
 import socket
+import stat
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.build import caches
-from stackpy_runtime.errors import Denied, InvalidConfig, NotFound, ProcessFailed, Unsupported
+from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, NotFound, ProcessFailed, Unsupported
 from stackpy_runtime.store import layers
 from tests.build_lab import run, source, step
 from tests.engine_lab import IMAGE, Lab
@@ -342,3 +344,57 @@ def test_a_failing_step_with_mounts_leaves_nothing(lab: Lab, context: Path) -> N
     with pytest.raises(ProcessFailed):
         build(lab, run("exit 3", mounts=mounts, context=str(context), **FREE))
     assert os.listdir(lab.engine.store.root.staging) == []
+
+
+KEYS = """
+import os, socket, struct
+line = socket.socket(socket.AF_UNIX)
+line.connect(os.environ["SSH_AUTH_SOCK"])
+line.sendall(struct.pack(">IB", 1, 11))
+answer = line.recv(1 << 16)
+kind, count = struct.unpack(">BI", answer[4:9])
+(length,) = struct.unpack(">I", answer[9:13])
+key = answer[13 : 13 + length]
+# Four bytes of length before each: the key, what is to be signed, flags.
+ask = b"\\x0d" + answer[9 : 13 + length] + struct.pack(">I", 4) + b"data" + struct.pack(">I", 0)
+line.sendall(struct.pack(">I", len(ask)) + ask)
+print(kind, count, line.recv(1 << 16)[4])
+line.sendall(struct.pack(">IB", 1, 19))
+print(line.recv(100)[4])
+"""
+
+
+def test_keys_from_files_sign_and_stay_nowhere(lab: Lab, tmp_path: Path) -> None:
+    """12 is the list of keys, 14 a signature, 5 a refusal."""
+    paths = []
+    for kind in ("ed25519", "rsa"):
+        paths.append(str(tmp_path / kind))
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "mine", "-f", paths[-1]], check=True)
+        os.chmod(paths[-1], 0o644)  # which ssh-add would refuse
+    wanted: Any = [{"type": "ssh", "id": "default", "required": True}]
+    script = step("run", argv=["python3", "-c", KEYS], mounts=wanted, **FREE)
+    before = agents()
+    assert build(lab, script, ssh_keys={"default": paths}) == "12 2 14\n5\n"
+    assert agents() == before
+    assert os.listdir(lab.engine.store.root.staging) == []
+    secret = Path(paths[0]).read_bytes().split(b"\n")[2]
+    for folder, _, names in os.walk(lab.root):
+        for name in names:
+            if stat.S_ISREG(os.lstat(f"{folder}/{name}").st_mode):
+                assert secret not in Path(folder, name).read_bytes()
+    (tmp_path / "broken").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(EngineError, match="broken` cannot be used"):
+        build(lab, run("echo again", mounts=wanted, **FREE), ssh_keys={"default": [str(tmp_path / "broken")]})
+    assert agents() == before
+
+
+def agents() -> set[str]:
+    """The processes of ssh-agent."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text() == "ssh-agent\n":
+                found.add(path.parent.name)
+        except OSError:
+            continue
+    return found

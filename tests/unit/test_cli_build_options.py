@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,31 @@ def test_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("agent")
         path = str(tmp_path / "agent")
-        assert build_options.agents(["k=agent"]) == {"k": path}
+        assert build_options.agents(["k=agent"]) == {"ssh": {"k": path}}
         monkeypatch.setenv("SSH_AUTH_SOCK", path)
-        assert build_options.agents(["default"]) == {"default": path}
+        assert build_options.agents(["default"]) == {"ssh": {"default": path}}
+        with pytest.raises(UsageError, match="one agent, or several keys"):
+            build_options.agents(["k=agent,token"])
+
+
+def test_keys(tmp_path: Path) -> None:
+    for name, kind, phrase in (("a", "ed25519", ""), ("b", "ecdsa", ""), ("locked", "ed25519", "a phrase")):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", phrase, "-f", tmp_path / name], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "a phrase", "-f", tmp_path / "pem"], check=True)
+    assert build_options.agents(["default=a,b", "other=a"]) == {
+        "ssh": {},
+        "ssh_keys": {"default": [f"{tmp_path}/a", f"{tmp_path}/b"], "other": [f"{tmp_path}/a"]},
+    }
+    for text, message in (
+        ("k=locked", "has a passphrase"),
+        ("k=pem", "has a passphrase"),
+        ("k=a.pub", "is a public key"),
+        ("k=a,none", "cannot read"),
+    ):
+        with pytest.raises(StackpyError, match=message):
+            build_options.agents([text])
+    with pytest.raises(UsageError, match="given twice"):
+        build_options.agents(["k=a", "k=b"])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +104,7 @@ def test_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (build_options.secrets, "token", "`--secret token`: `token` is not understood"),
         (build_options.secrets, "id=nowhere", "secret `nowhere`: cannot read `nowhere`: no such file or directory"),
         (build_options.agents, "default", "`--ssh default`: no agent runs here"),
-        (build_options.agents, "k=token", "`--ssh k=token`: `{folder}/token` is no socket"),
+        (build_options.agents, "k=token", "`--ssh k=token`: `{folder}/token` is neither a socket nor a private key"),
         (build_options.allowed, "all", "`--allow all`: expected security.insecure or network.host"),
     ],
 )
@@ -125,3 +148,31 @@ def test_the_dockerfile_of_a_folder(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="cannot be both"), build_context.opened("-", "-", ""):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "revision"),
+    [
+        ("https://h/r.git", ("https://h/r.git", "", "")),
+        ("https://h/r.git#v1:cli", ("https://h/r.git", "v1", "cli")),
+        ("https://h/r.git?ref=v1&subdir=cli", ("https://h/r.git", "v1", "cli")),
+        ("https://h/r.git?tag=v1&submodules=true", ("https://h/r.git", "refs/tags/v1", "")),
+        ("https://h/r.git?branch=refs/heads/a%2Fb&keep-git-dir=false", ("https://h/r.git", "refs/heads/a/b", "")),
+        ("https://h/r.git?commit=abc#abc", ("https://h/r.git", "abc", "")),
+    ],
+)
+def test_a_repository_by_its_address(text: str, revision: tuple[str, str, str]) -> None:
+    assert build_context._revision(text) == revision
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("https://h/r.git?submodules=false", "cannot say `submodules=false`"),
+        ("https://h/r.git?nonsense=1", "cannot say `nonsense=1`"),
+        ("https://h/r.git?ref=a#b", "contradicts itself"),
+    ],
+)
+def test_addresses_that_are_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build_context._revision(text)

@@ -102,6 +102,15 @@ ONE = {
                                            "expected `sha256:` and 64 hexadecimal digits"),
     "ADD --checksum=sha256:x a b": ("`--checksum` needs one address as the only source",
                                     "use one ADD for each source"),
+    "ADD https://h/r.git?submodules=maybe b": (
+        "`submodules` of a repository cannot be `maybe`", "it is `true` or `false`",
+    ),
+    "ADD https://h/r.git?mtime=now b": ("`mtime` of a repository cannot be `now`", "it is `checkout` or `commit`"),
+    "ADD https://h/r.git?subdir= b": ("`subdir` has no value in the address of the repository", "write `subdir=…`"),
+    "RUN --device=nvidia.com/gpu=all true": (
+        "`--device`: a build step gets no device of the host: the image would depend on it, and no ID could say so",
+        "take `--device` away, and do what needs it in a container of the image",
+    ),
     "ADD --checksum=zz git@h:r b": ("`zz` is no commit of a git repository", "expected its hash, in full"),
     "ADD --from=x a b": (
         "unknown flag `--from`",
@@ -125,7 +134,7 @@ ONE = {
     "ONBUILD FROM a": ("FROM cannot be a trigger of ONBUILD", "expected any other instruction"),
     "ONBUILD COPPY a b": ("unknown instruction `COPPY`", "did you mean `COPY`?"),
     "RUN --network=bridge x": ("`--network` cannot be `bridge`", "expected one of `default`, `none`, `host`"),
-    "RUN --device=gpu x": ("unknown flag `--device`", "expected one of `--mount`, `--network`, `--security`"),
+    "RUN --devices=gpu x": ("unknown flag `--devices`", "expected one of `--mount`, `--network`, `--security`"),
     "RUN --mount=type=cache x": ("a mount cannot cover the root folder", "give it a `target`"),
     "RUN --mount=type=bind,targt=/a x": ("`--mount` knows no `targt`", "did you mean `target`?"),
     "RUN --mount=type=bind,target=/a,mode=1 x": ("a mount of type bind takes no `mode`",

@@ -76,6 +76,13 @@ ONE: dict[str, dict[str, Any]] = {
         "instruction": "add", "target": "c/", "context": "/context", "sources": ["b"], "urls": ["https://h/root/a"],
         "git": ["https://h/r.git#refs/tags/1"],
     },
+    "ADD https://h/r.git?ref=v1&subdir=docs&keep-git-dir&submodules=0&mtime=commit&fetch-by-commit=1 b": {
+        "instruction": "add", "target": "b", "sources": [], "git": ["https://h/r.git#v1:docs"], "keep_git_dir": True,
+        "submodules": False, "commit_times": True,
+    },
+    "ADD https://h/r.git?branch=refs/heads/x&submodules=true&mtime=checkout b": {
+        "instruction": "add", "target": "b", "sources": [], "git": ["https://h/r.git#refs/heads/x"],
+    },
     "ADD --checksum=sha256:" + "a" * 64 + " --unpack https://h/a b": {
         "instruction": "add", "target": "b", "sources": [], "urls": ["https://h/a"], "checksum": "sha256:" + "a" * 64,
         "unpack": True,

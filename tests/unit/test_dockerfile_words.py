@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,18 +238,21 @@ def test_sources(source: str) -> None:
         ("https://h/r.git?branch=main&commit=abc1234", ("https://h/r.git#refs/heads/main", "abc1234", None)),
         ("https://h/r.git?keep-git-dir", ("https://h/r.git", "", True)),
         ("https://h/r.git?keep-git-dir=false", ("https://h/r.git", "", False)),
+        ("https://h/r.git?submodules=0&mtime=commit", ("https://h/r.git", "", None, False, True)),
+        ("https://h/r.git?submodules&fetch-by-commit=1", ("https://h/r.git", "", None)),
+        ("https://h/r.git?submodules=2", None),
         ("https://h/r.git?ref=a#b", None),
         ("https://h/r.git?nothing=a", None),
         ("https://h/r.git?ref=a&ref=a", None),
         ("https://h/r.git?ref", None),
     ],
 )
-def test_git_addresses(address: str, made: tuple[str, str, bool | None] | None) -> None:
+def test_git_addresses(address: str, made: tuple[Any, ...] | None) -> None:
     if made is None:
         with pytest.raises(BadSyntax):
             names.git(address)
     else:
-        assert names.git(address) == made
+        assert names.git(address) == names.Git(*made)
 
 
 @pytest.mark.parametrize(

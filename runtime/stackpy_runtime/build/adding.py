@@ -192,8 +192,7 @@ def _from_git(adding: _Adding, address: str) -> None:
     from stackpy_runtime.build.context import Context, Source
 
     planned = adding.resolved["inputs"][f"git {address}"]
-    kept = adding.step.get("keep_git_dir", False)
-    with repositories.checked_out(adding.place.root, address, planned, keep=kept) as folder:
+    with repositories.checked_out(adding.place.root, address, planned, adding.step) as folder:
         context = Context(folder, "", "/dev/null")
         try:
             asked: Step = {**adding.step, "sources": ["."]}

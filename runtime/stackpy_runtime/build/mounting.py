@@ -281,6 +281,11 @@ class _Ready:
         self._agents += 1
         self.environment.setdefault("SSH_AUTH_SOCK", target)
         path = self._place.options.get("ssh", {}).get(mount["id"])
+        keys = self._place.options.get("ssh_keys", {}).get(mount["id"])
+        if keys:
+            from stackpy_runtime.build.key_agents import of_keys
+
+            path = self._stack.enter_context(of_keys(self._place.root, keys))
         if path is None:
             if mount.get("required"):
                 raise NotFound(f"the build was not given the agent `{mount['id']}`", hint=f"add `--ssh {mount['id']}`")

@@ -64,11 +64,11 @@ def _commit(remote: str, ref: str, checksum: str) -> str:
 
 
 @contextlib.contextmanager
-def checked_out(root: Root, address: str, planned: str, *, keep: bool) -> Iterator[str]:
-    """A folder with the commit that the recipe was made of, submodules included; it goes with the context.
+def checked_out(root: Root, address: str, planned: str, step: Step) -> Iterator[str]:
+    """A folder with the commit that the recipe was made of; it goes with the context.
 
     planned: `COMMIT:FOLDER`
-    keep: with its .git
+    step: says whether its .git and its submodules come along, and what times its files have
     """
     from stackpy_runtime.store import layers, trees
 
@@ -86,16 +86,27 @@ def checked_out(root: Root, address: str, planned: str, *, keep: bool) -> Iterat
             # Not every server gives out a commit by its name alone.
             _git(["-C", top, "fetch", "--quiet", "--tags", "origin", ref or "HEAD"], remote)
         _git(["-C", top, "checkout", "--quiet", "--detach", commit], remote)
-        if os.path.lexists(f"{top}/.gitmodules"):
+        if step.get("submodules", True) and os.path.lexists(f"{top}/.gitmodules"):
             _git(["-C", top, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"], remote)
         inside = os.path.realpath(os.path.join(top, folder.lstrip("/")))
         if not os.path.isdir(inside) or not f"{inside}/".startswith(f"{os.path.realpath(top)}/"):
             raise NotFound(f"there is no folder `{folder}` in `{remote}`", hint="check what stands behind the `:`")
-        if not keep:
+        if step.get("commit_times"):
+            _stamp(inside, int(_git(["-C", top, "log", "-1", "--format=%ct", commit, "--"], remote)))
+        if not step.get("keep_git_dir"):
             trees.remove(f"{top}/.git")
         yield inside
     finally:
         layers.discard(root, staged)
+
+
+def _stamp(folder: str, seconds: int) -> None:
+    """Gives all that is in a folder, and itself, one time. Links are not followed: a repository may hold any."""
+    for parent, folders, names, descriptor in os.fwalk(folder, topdown=False, follow_symlinks=False):
+        for name in [*folders, *names]:
+            os.utime(name, (seconds, seconds), dir_fd=descriptor, follow_symlinks=False)
+        if parent == folder:
+            os.utime(descriptor, (seconds, seconds))
 
 
 def _git(arguments: list[str], remote: str) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # Inputs of a COPY that are no files; a file of such a name is listed as `./NAME`.
 _OPTIONS = frozenset(
-    "target sources from --chown --chmod --link --parents --exclude --unpack --keep-git-dir --checksum".split()
+    "target sources from --chown --chmod --link --parents --exclude --unpack --keep-git-dir --checksum "
+    "--submodules --commit-times".split()
 )
 # What stands before the name of an input that is neither: a heredoc, an address.
 _OTHERS = ("<<", "url ", "git ")
@@ -160,7 +161,7 @@ def _copy(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
     result["target"] = target
     if "mode" in step or "chmod" in step:
         result["--chmod"] = step.get("chmod") or f"{step['mode']:o}"
-    for key in ("link", "parents", "unpack", "keep_git_dir"):
+    for key in ("link", "parents", "unpack", "keep_git_dir", "submodules", "commit_times"):
         if key in step:
             result[f"--{key.replace('_', '-')}"] = json.dumps(step.get(key))
     return {**result, **_owner(step)}

@@ -82,6 +82,10 @@ def _remote(make: Make, paths: list[str], result: dict[str, Any]) -> list[str]:
             if checksum and found.checksum and checksum != found.checksum:
                 raise BadSyntax(f"`--checksum` contradicts the address `{path}`", "say it once")
             checksum = found.checksum or checksum
+            if not found.submodules:
+                result["submodules"] = False
+            if found.commit_times:
+                result["commit_times"] = True
         elif names.is_url(path):
             result.setdefault("urls", []).append(path)
         else:

@@ -9,7 +9,7 @@ from stackpy_runtime.dockerfile.words import BadSyntax
 
 Kind = Literal["text", "switch", "list"]
 
-# What BuildKit 0.20 and later accept, labs included but `RUN --device`, which needs devices that no build has here.
+# What BuildKit 0.20 and later accept, labs included.
 KNOWN: dict[str, dict[str, Kind]] = {
     "from": {"platform": "text"},
     "run": {"mount": "list", "network": "text", "security": "text"},
@@ -39,6 +39,14 @@ KNOWN: dict[str, dict[str, Kind]] = {
     },
 }
 
+# What it accepts too and no build has here: why, and what to do.
+REFUSED = {
+    ("run", "device"): (
+        "a build step gets no device of the host: the image would depend on it, and no ID could say so",
+        "take `--device` away, and do what needs it in a container of the image",
+    ),
+}
+
 CHOICES = {("run", "network"): ("default", "none", "host"), ("run", "security"): ("sandbox", "insecure")}
 
 
@@ -56,6 +64,9 @@ def parse(kind: str, keyword: str, words: list[str]) -> Flags:
     result = Flags({}, {}, {})
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
+        if (kind, name) in REFUSED:
+            reason, hint = REFUSED[kind, name]
+            raise BadSyntax(f"`--{name}`: {reason}", hint)
         if name not in known:
             flags = [f"--{each}" for each in known]
             hint = meant(f"--{name}", flags) if flags else f"{keyword} has no flags"

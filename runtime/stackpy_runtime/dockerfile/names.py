@@ -22,6 +22,7 @@ _HEX_ID = re.compile(r"[a-f0-9]{64}")
 _SCP = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:(?!//)[^?#]*(?:\?[^#]*)?(?:#.*)?", re.DOTALL)
 _URL = re.compile(r"([a-z]+)://[^/?#]*([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL | re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SWITCHES = ("keep-git-dir", "submodules", "fetch-by-commit")
 
 SIGNALS = (
     "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV STKFLT STOP SYS "
@@ -39,11 +40,14 @@ class Git(NamedTuple):
     """A git source of ADD.
 
     address: repository with `#ref:subfolder` where those are given
+    commit_times: files get the time of the commit, instead of that of the checkout
     """
 
     address: str
     checksum: str
     keep_git_dir: bool | None
+    submodules: bool = True
+    commit_times: bool = False
 
 
 def is_url(source: str) -> bool:
@@ -73,25 +77,45 @@ def git(source: str) -> Git:
         if name in options:
             raise BadSyntax(f"`{name}` stands twice in the address of the repository", "keep one of them")
         options[name] = value
-    known = ["ref", "tag", "branch", "subdir", "checksum", "commit", "keep-git-dir"]
+    known = ["ref", "tag", "branch", "subdir", "checksum", "commit", *_SWITCHES, "mtime"]
     for name in options:
         if name not in known:
             raise BadSyntax(f"the address of a repository cannot say `{name}`", meant(name, known))
-        if not options[name] and name != "keep-git-dir":
+        if not options[name] and name not in _SWITCHES:
             raise BadSyntax(f"`{name}` has no value in the address of the repository", f"write `{name}=…`")
+    switches = {name: _switch(name, options[name]) for name in _SWITCHES if name in options}
+    times = options.get("mtime", "checkout")
+    if times not in ("checkout", "commit"):
+        raise BadSyntax(f"`mtime` of a repository cannot be `{times}`", "it is `checkout` or `commit`")
     refs = [ref] if ref else []
     refs += [options["ref"]] if "ref" in options else []
-    refs += [f"refs/tags/{options['tag']}"] if "tag" in options else []
-    refs += [f"refs/heads/{options['branch']}"] if "branch" in options else []
+    for name, beginning in (("tag", "refs/tags/"), ("branch", "refs/heads/")):
+        if name in options:
+            refs.append(beginning + options[name].removeprefix(beginning))
     folders = [each for each in (folder, options.get("subdir", "")) if each]
     if len(set(refs)) > 1 or len(set(folders)) > 1:
         raise BadSyntax("the address of the repository contradicts itself", "say ref and folder once")
-    keep = options.get("keep-git-dir")
     address = remote
     if refs or folders:
         address += f"#{refs[0] if refs else ''}" + (f":{folders[0]}" if folders else "")
     checksum = options.get("checksum") or options.get("commit", "")
-    return Git(address, checksum, None if keep is None else keep.lower() not in ("0", "f", "false"))
+    # A commit is always asked for by itself first, so that `fetch-by-commit` changes nothing.
+    return Git(
+        address,
+        checksum,
+        switches.get("keep-git-dir"),
+        switches.get("submodules", True),
+        commit_times=times == "commit",
+    )
+
+
+def _switch(name: str, text: str) -> bool:
+    """What an option of an address says; without a value it is on. Go's strconv.ParseBool."""
+    if text in ("", "1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise BadSyntax(f"`{name}` of a repository cannot be `{text}`", "it is `true` or `false`")
 
 
 def checksum(text: str, *, of_git: bool) -> None:

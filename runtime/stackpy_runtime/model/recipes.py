@@ -32,6 +32,7 @@ class BuildOptions(TypedDict, total=False):
     no_cache: bool  # runs every step again
     secrets: dict[str, bytes]  # values by ID, for mounts of type secret
     ssh: dict[str, str]  # agent sockets by ID, absolute paths, for mounts of type ssh
+    ssh_keys: dict[str, list[str]]  # beside them: files of private keys by ID, absolute paths
     allow: list[str]  # "security.insecure", "network.host"
     on_failure: Literal["", "shell"]  # "shell": one where a RUN step failed, on the caller's terminal
     cache_from: list[str]  # where other hosts have brought theirs: absolute folders, and docker://reference
@@ -111,6 +112,8 @@ class Step(TypedDict):
     parents: NotRequired[bool]  # copy, add
     checksum: NotRequired[str]  # add: "sha256:…" of a URL, a commit of a git repository
     keep_git_dir: NotRequired[bool]  # add
+    submodules: NotRequired[bool]  # add, git; absent: they come along
+    commit_times: NotRequired[bool]  # add, git: files have the time of the commit
     unpack: NotRequired[bool]  # add; absent: local archives are unpacked, those of URLs are not
     mode: NotRequired[int]  # copy (--chmod), file
     content: NotRequired[str]  # file: base64

@@ -77,7 +77,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
     options = {
         "no_cache": arguments.no_cache,
         "secrets": build_options.secrets(arguments.secret),
-        "ssh": build_options.agents(arguments.ssh),
+        **build_options.agents(arguments.ssh),
         "allow": build_options.allowed(arguments.allow),
         "cache_from": build_options.cache_places("--cache-from", arguments.cache_from),
         "cache_to": build_options.cache_places("--cache-to", arguments.cache_to),
@@ -164,7 +164,7 @@ def _make(
         print(made["id"])
     if not arguments.verify:
         return 0
-    again = {key: value for key, value in options.items() if key in ("secrets", "ssh", "allow")}
+    again = {key: value for key, value in options.items() if key in ("secrets", "ssh", "ssh_keys", "allow")}
     return build_results.verify(context, arguments, [build_results.Again("", source, again)])
 
 
@@ -180,7 +180,12 @@ COMMAND = Command(
         Option("--build-arg", metavar="KEY[=VALUE]", many=True, help="the value of an ARG"),
         Option("--build-context", metavar="NAME=PLACE", many=True, help="a folder or docker-image:// for --from"),
         Option("--secret", metavar="id=ID[,src=FILE]", many=True, help="a secret for RUN --mount=type=secret"),
-        Option("--ssh", metavar="ID[=SOCKET]", many=True, help="an agent for RUN --mount=type=ssh: `default`"),
+        Option(
+            "--ssh",
+            metavar="ID[=SOCKET|KEY,KEY]",
+            many=True,
+            help="an agent or keys for RUN --mount=type=ssh: `default`",
+        ),
         Option("--label", metavar="KEY=VALUE", many=True, help="a label of the image"),
         Option("--no-cache", help="run every step again"),
         Option(
