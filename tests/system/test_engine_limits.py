@@ -93,7 +93,7 @@ def test_limits_are_set_and_updated_in_place(lab: Lab) -> None:
     lab.engine.update(name, {"mem_limit": None, "cpus": None, "pids_limit": None})
     assert _values(lab, name) == {"memory": "max", "cpu": "max", "pids": "max"}
     assert lab.state(name)["pid"] == pid
-    for wrong in ({"mem_limit": 1}, {"cpus": -1.0}, {"pids_limit": -1}, {"nothing": 1}, {"cpus": "x"}):
+    for wrong in ({"mem_limit": 1}, {"cpus": -1.0}, {"pids_limit": -2}, {"nothing": 1}, {"cpus": "x"}):
         with pytest.raises(EngineError):
             lab.engine.update(name, wrong)
     assert _values(lab, name) == {"memory": "max", "cpu": "max", "pids": "max"}
@@ -117,11 +117,141 @@ def test_what_takes_too_much_memory_is_killed_and_said_so(lab: Lab) -> None:
     lab.engine.wait(name)
     state = lab.state(name)
     assert (state["exit_code"], state["oom_killed"], lab.log(name)) == (137, True, "")
+    assert state["ending"]["cause"] == "out-of-memory"
+    assert state["ending"]["memory_limit"] == 48 << 20 >= state["ending"]["memory_peak"] > 40 << 20
     fine = lab.up(["python3", "-c", "x = bytearray(16 << 20); print(len(x))"], mem_limit=48 << 20)
     lab.engine.wait(fine)
     assert (lab.state(fine)["exit_code"], lab.state(fine)["oom_killed"]) == (0, False)
     with pytest.raises(EngineError, match="out of memory"):
         lab.engine.await_state(name, "completed", 5)
+
+
+FORKS = """
+import os, signal
+children = []
+try:
+    while len(children) < 100:
+        if not (child := os.fork()):
+            signal.pause()
+        children.append(child)
+except BlockingIOError:
+    pass
+print(len(children))
+for child in children:
+    os.kill(child, 9)
+"""
+
+
+def test_limits_hold_for_processes_of_exec(lab: Lab) -> None:
+    name = lab.up(
+        ["sleep", "600"],
+        init=True,
+        mem_limit=48 << 20,
+        pids_limit=20,
+        cpuset="0",
+        ulimits={"nofile": {"soft": 40, "hard": 50}},
+    )
+    assert int(lab.exec(name, "python3", "-c", FORKS).out) < 20
+    assert "no further process" in lab.exec(lab.up(["sleep", "600"], pids_limit=1), "true").err
+    assert "Cpus_allowed_list:\t0\n" in lab.exec(name, "cat", "/proc/self/status").out
+    assert lab.exec(name, "sh", "-c", "ulimit -Sn; ulimit -Hn").out.split() == ["40", "50"]
+    assert lab.exec(name, "python3", "-c", "x = bytearray(200 << 20)").code == 137
+    lab.engine.stop(name, 0)
+    assert lab.state(name)["oom_killed"]
+
+
+def _file(lab: Lab, name: str, controller: str, file: str) -> str:
+    """A file of a container's control group on version 1."""
+    pid = lab.state(name)["pid"]
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            layout = cgroups.layout()
+            mount = {**layout.mounts, **layout.rare}[controller]
+            return Path(f"{mount}{path}/{file}").read_text().strip()
+    raise AssertionError(controller)
+
+
+@pytest.mark.skipif(cgroups.layout().version == 2, reason="the files are those of version 1")
+def test_every_limit_is_set_changed_and_taken_away_while_it_runs(lab: Lab) -> None:
+    device = min(f"/dev/{name}" for name in os.listdir("/sys/block"))
+    number = (Path("/sys/block") / device[5:] / "dev").read_text().strip()
+    first = {
+        "mem_limit": 64 << 20, "memswap_limit": 96 << 20, "mem_reservation": 32 << 20, "mem_swappiness": 7,
+        "cpu_period": 50000, "cpu_quota": 20000, "cpu_shares": 200, "cpuset": "0", "cpu_rt_runtime": 5000,
+        "blkio_config": {"weight": 300, "device_write_iops": [{"path": device, "rate": 100}]},
+        "oom_kill_disable": True,
+    }  # fmt: skip
+    name = lab.up(["sleep", "600"], **first)
+    pid = lab.state(name)["pid"]
+
+    def values() -> list[str]:
+        return [
+            _file(lab, name, "memory", "memory.limit_in_bytes"),
+            _file(lab, name, "memory", "memory.memsw.limit_in_bytes"),
+            _file(lab, name, "memory", "memory.soft_limit_in_bytes"),
+            _file(lab, name, "memory", "memory.swappiness"),
+            _file(lab, name, "memory", "memory.oom_control").split()[1],
+            _file(lab, name, "cpu", "cpu.cfs_period_us"),
+            _file(lab, name, "cpu", "cpu.cfs_quota_us"),
+            _file(lab, name, "cpu", "cpu.shares"),
+            _file(lab, name, "cpu", "cpu.rt_runtime_us"),
+            _file(lab, name, "cpuset", "cpuset.cpus"),
+            _file(lab, name, "blkio", "blkio.bfq.weight"),
+            _file(lab, name, "blkio", "blkio.throttle.write_iops_device"),
+        ]
+
+    as_asked = [str(64 << 20), str(96 << 20), str(32 << 20), "7", "1", "50000", "20000", "200", "5000", "0"]
+    assert values() == [*as_asked, "300", f"{number} 100"]
+    lab.engine.update(
+        name,
+        {
+            "mem_limit": 128 << 20, "memswap_limit": -1, "cpu_quota": None, "cpu_period": None, "cpus": 0.5,
+            "blkio_config": {"weight": 400}, "oom_kill_disable": None, "mem_swappiness": None,
+        },
+    )  # fmt: skip
+    now = values()
+    assert (now[0], int(now[1]) > 1 << 60, now[4:7], now[10:]) == (
+        str(128 << 20), True, ["0", "100000", "50000"], ["400", ""]
+    )  # fmt: skip
+    with pytest.raises(EngineError, match="cpuset"):
+        lab.engine.update(name, {"cpus": 0.25, "cpuset": "0-2147483647"})
+    assert values() == now
+    lab.engine.update(name, dict.fromkeys([*first, "cpus"]))
+    lifted = values()
+    everywhere = Path(cgroups.layout().rare["cpuset"], "cpuset.cpus").read_text().strip()
+    assert [int(value) > 1 << 60 for value in lifted[:3]] == [True] * 3
+    assert lifted[5:] == ["100000", "-1", "1024", "0", everywhere, "100", ""]
+    assert lab.state(name)["pid"] == pid
+
+
+def test_a_limit_that_the_kernel_refuses_changes_nothing(lab: Lab) -> None:
+    hold = "x = bytearray(60 << 20); print(len(x), flush=True); import time; time.sleep(600)"
+    name = lab.up(["python3", "-c", hold], mem_limit=128 << 20, cpus=1.0)
+    lab.said(name, str(60 << 20))
+    with pytest.raises(EngineError, match="use"):
+        lab.engine.update(name, {"cpus": 0.5, "mem_limit": 16 << 20})
+    assert _values(lab, name) == {"memory": str(128 << 20), "cpu": "100000", "pids": "max"}
+    assert lab.engine.container(name)["config"]["mem_limit"] == 128 << 20
+    assert lab.state(name)["status"] == "running"
+
+
+def test_a_group_of_the_users_holds_its_containers_together(lab: Lab) -> None:
+    name = lab.up(["sleep", "600"], cgroup_parent="/stackpy-test-parent", pids_limit=30)
+    try:
+        folder = Path(next(iter(cgroups.layout().mounts.values())), "stackpy-test-parent")
+        (group,) = [path for path in _group(lab, name).values() if "stackpy-test-parent" in str(path)][:1]
+        assert group.parent.parent == folder
+        assert lab.exec(name, "sh", "-c", "echo hi").out == "hi\n"
+        lab.kill("supervisor")
+        lab.engine.update(name, {"pids_limit": 31})
+        assert _values(lab, name)["pids"] == "31"
+        lab.engine.remove(name, force=True)
+        wait_for(lambda: not [one for one in folder.iterdir() if one.is_dir()], "the end of our group")
+    finally:
+        for mount in {*cgroups.layout().mounts.values(), *cgroups.layout().rare.values()}:
+            if os.path.isdir(f"{mount}/stackpy-test-parent"):
+                os.rmdir(f"{mount}/stackpy-test-parent")
 
 
 def test_a_limit_below_what_a_start_takes_is_refused(lab: Lab) -> None:

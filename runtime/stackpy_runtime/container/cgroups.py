@@ -13,31 +13,37 @@ import signal
 import time
 from typing import NamedTuple
 
+from stackpy_runtime.container import limits as rules
+from stackpy_runtime.container.limit_refusals import devices, explained, not_offered
+from stackpy_runtime.container.limits import Write
 from stackpy_runtime.errors import KernelError, Unsupported
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy_runtime.container.limits import Setting
+    from stackpy_runtime.model import Limits
+
 CONTROLLERS = ("memory", "cpu", "pids", "freezer", "devices")
-PERIOD = 100_000  # µs, the kernel's default
+# Those of version 1 that a container is in only when it has a limit of theirs: joining each takes an RCU grace period.
+RARE = ("cpuset", "blkio")
 _FREEZING = 10.0  # seconds that processes have to stand still: one in a system call of a dead disk never does
 
 
 class Layout(NamedTuple):
-    """Where this host's hierarchies are mounted: version 2 has one, under ""."""
+    """Where this host's hierarchies are mounted: version 2 has one, under "".
+
+    rare: those of version 1 that few containers are in
+    """
 
     version: int
     mounts: dict[str, str]
-
-
-class Limits(NamedTuple):
-    """Bytes, CPUs, processes; 0: none."""
-
-    memory: int = 0
-    cpus: float = 0.0
-    pids: int = 0
+    rare: dict[str, str] = {}
 
 
 def parse_mountinfo(text: str) -> Layout:
     """The layout that a /proc/PID/mountinfo describes (proc_pid_mountinfo(5))."""
     first: dict[str, str] = {}
+    rare: dict[str, str] = {}
     unified = ""
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
@@ -50,8 +56,10 @@ def parse_mountinfo(text: str) -> Layout:
             for option in kind[2].split(","):
                 if option in CONTROLLERS:
                     first.setdefault(option, fields[4])
+                elif option in RARE:
+                    rare.setdefault(option, fields[4])
     if first:
-        return Layout(1, first)
+        return Layout(1, first, rare)
     return Layout(2, {"": unified} if unified else {})
 
 
@@ -83,43 +91,24 @@ def _read(path: str) -> str:
         return ""
 
 
-def settings(version: int, limits: Limits) -> dict[str, list[tuple[str, str]]]:
-    """The files to write, in order, by controller ("" on version 2)."""
-    quota = max(1000, round(limits.cpus * PERIOD)) if limits.cpus else 0
-    if version == 2:
-        return {
-            "": [
-                ("memory.max", str(limits.memory) if limits.memory else "max"),
-                ("memory.swap.max", "0" if limits.memory else "max"),
-                ("cpu.max", f"{quota or 'max'} {PERIOD}"),
-                ("pids.max", str(limits.pids) if limits.pids else "max"),
-            ]
-        }
-    return {
-        "memory": [
-            # The limit with swap may not be below the one without: lift it first, then set both.
-            ("memory.memsw.limit_in_bytes", "-1"),
-            ("memory.limit_in_bytes", str(limits.memory) if limits.memory else "-1"),
-            *([("memory.memsw.limit_in_bytes", str(limits.memory))] if limits.memory else []),
-        ],
-        "cpu": [("cpu.cfs_period_us", str(PERIOD)), ("cpu.cfs_quota_us", str(quota or -1))],
-        "pids": [("pids.max", str(limits.pids) if limits.pids else "max")],
-    }
-
-
-def parent_name(root: str) -> str:
-    """The group of an engine root, in which its containers' groups are."""
+def parent_name(root: str, above: str = "") -> str:
+    """The group of an engine root, in which its containers' groups are; `above`: the group that it is in."""
     # Here, since the keeper imports this module and must stay small: hashlib brings OpenSSL along.
     import hashlib
 
-    return f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+    own = f"stackpy-{hashlib.sha256(root.encode()).hexdigest()[:8]}"
+    return f"{above.strip('/')}/{own}" if above.strip("/") else own
 
 
-def remove_parent(root: str) -> None:
-    """Removes an engine root's own group when no container's is left in it."""
-    for mount in dict.fromkeys(layout().mounts.values()):
+def _every_mount() -> list[str]:
+    return list(dict.fromkeys([*layout().mounts.values(), *layout().rare.values()]))
+
+
+def remove_parent(name: str) -> None:
+    """Removes an engine root's own group, whose `parent_name` it is, when no container's is left in it."""
+    for mount in _every_mount():
         try:
-            os.rmdir(f"{mount}/{parent_name(root)}")
+            os.rmdir(f"{mount}/{name}")
         except OSError:
             # Not there, or another container is in it.
             pass
@@ -128,27 +117,38 @@ def remove_parent(root: str) -> None:
 def of_process(root: str, pid: int) -> Group | None:
     """The group of an engine root that a process is in (proc_pid_cgroup(5))."""
     parent = parent_name(root)
-    start = f"/{parent}/"
+    found: dict[str, tuple[str, str]] = {}
     for line in _read(f"/proc/{pid}/cgroup").splitlines():
-        path = line.split(":", 2)[2]
-        if path.startswith(start):
-            return Group(parent, path.removeprefix(start).split("/")[0])
-    return None
+        _, controllers, path = line.split(":", 2)
+        above, here, below = path.partition(f"/{parent}/")
+        if here:
+            place = (f"{above.strip('/')}/{parent}".strip("/"), below.split("/")[0])
+            found.update(dict.fromkeys(controllers.split(","), place))
+    if not found:
+        return None
+    above, name = next(iter(found.values()))
+    group = Group(above, name)
+    group.rare = {controller for controller in RARE if controller in found}
+    return group
 
 
-def sweep(root: str, kept: set[str]) -> None:
-    """Removes the groups of an engine root that no container of ours is in, with what still runs in them."""
-    parent = parent_name(root)
-    for mount in dict.fromkeys(layout().mounts.values()):
-        try:
-            names = [entry.name for entry in os.scandir(f"{mount}/{parent}") if entry.is_dir()]
-        except FileNotFoundError:
-            continue
-        for name in names:
-            group = Group(parent, name)
-            if group.name not in kept:
-                group.kill()
-                group.remove()
+def sweep(root: str, kept: set[str], above: tuple[str, ...] = ()) -> None:
+    """Removes the groups of an engine root that no container of ours is in, with what still runs in them.
+
+    above: other groups that the root's own may be in
+    """
+    for parent in dict.fromkeys([parent_name(root), *(parent_name(root, one) for one in above)]):
+        for mount in _every_mount():
+            try:
+                names = [entry.name for entry in os.scandir(f"{mount}/{parent}") if entry.is_dir()]
+            except FileNotFoundError:
+                continue
+            for name in names:
+                group = Group(parent, name)
+                if group.name not in kept:
+                    group.look()
+                    group.kill()
+                    group.remove()
 
 
 class Group:
@@ -160,56 +160,131 @@ class Group:
             raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
         self.parent = parent
         self.name = f"{self.parent}/{name}"
+        self.rare: set[str] = set()  # controllers of version 1 that it is in besides
+
+    def look(self) -> None:
+        """Finds out which of the rare controllers it is in."""
+        rare = self.layout.rare.items()
+        self.rare = {controller for controller, mount in rare if os.path.isdir(f"{mount}/{self.name}")}
 
     def paths(self) -> dict[str, str]:
         """The group's folder by controller; the same folder stands once where controllers share a mount."""
-        return {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
+        paths = {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
+        return paths | {controller: f"{self.layout.rare[controller]}/{self.name}" for controller in sorted(self.rare)}
 
-    def create(self, limits: Limits) -> list[str]:
-        """Makes the group with its limits; returns the files into which its processes write themselves."""
+    def create(self) -> list[str]:
+        """Makes the group, without limits; returns the files into which its processes write themselves."""
         paths = self.paths()
         for path in dict.fromkeys(paths.values()):
-            try:
-                os.mkdir(path)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                self._create_parent(os.path.dirname(path))
-                os.mkdir(path)
-        self.limit(limits, fresh=True)
+            self._make(path)
         if self.layout.version == 1 and "devices" in paths:
             self._allow_devices(paths["devices"])
         return [f"{path}/cgroup.procs" for path in dict.fromkeys(paths.values())]
 
-    def _create_parent(self, path: str) -> None:
-        os.makedirs(path, exist_ok=True)
-        if self.layout.version == 2:
-            for folder in (os.path.dirname(path), path):
-                for controller in ("memory", "cpu", "pids"):
-                    try:
-                        _write(f"{folder}/cgroup.subtree_control", f"+{controller}")
-                    except KernelError:
-                        # Not delegated to us or not built in: a limit that needs it fails in `limit`, by name.
-                        pass
+    def _make(self, path: str) -> None:
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if self.layout.version == 2:
+                self._hand_down("memory", "cpu", "pids")
+            os.mkdir(path)
 
-    def limit(self, limits: Limits, *, fresh: bool = False) -> None:
-        """Sets the limits now; raises Unsupported for one whose controller this host does not offer."""
-        nothing = settings(self.layout.version, Limits())
-        paths = self.paths()
-        for controller, files in settings(self.layout.version, limits).items():
-            for name, value in files:
-                wanted = (name, value) not in nothing.get(controller, [])
-                if fresh and not wanted:
-                    continue
-                path = f"{paths.get(controller, '')}/{name}"
-                if not os.path.exists(path):
-                    # Swap accounting may be off while memory is on: then there is no swap to limit.
-                    if wanted and "sw" not in name.split(".", 1)[1]:
-                        raise Unsupported(
-                            f"this host's cgroups cannot limit {name.split('.')[0]}", hint="stackpy system check"
-                        )
-                    continue
-                _write(path, value)
+    def _hand_down(self, *controllers: str) -> None:
+        """Version 2: offers controllers to the group, all the way from the top."""
+        above = self.layout.mounts[""]
+        for part in ["", *self.parent.split("/")]:
+            above = f"{above}/{part}" if part else above
+            for controller in controllers:
+                try:
+                    _write(f"{above}/cgroup.subtree_control", f"+{controller}")
+                except KernelError:
+                    # Not delegated to us or not built in: a limit that needs it fails in `limit`, by name.
+                    pass
+
+    def limit(self, limits: Limits, before: Limits | None = None) -> None:
+        """Sets the limits now, in place of those `before`; raises Unsupported for one that this host does not offer."""
+        numbers = {**devices(before or {}), **devices(limits)}
+        old, new = (rules.settings(self.layout.version, one, numbers) for one in (before or {}, limits))
+        for name, setting in old.items():
+            if name not in new:
+                self._apply(setting, undo=True)
+        for name, setting in new.items():
+            if setting != old.get(name):
+                self._apply(setting)
+
+    def _apply(self, setting: Setting, *, undo: bool = False) -> None:
+        controller, first = setting.controller, setting.writes[0].file
+        if self.layout.version == 2:
+            folder = self.paths()[""]
+            if not os.path.exists(f"{folder}/{first}") and not undo:
+                self._hand_down(first.split(".")[0])
+        else:
+            if controller in self.layout.rare and controller not in self.rare:
+                self._join(controller)
+            folder = self.paths().get(controller, "")
+        if first.startswith("cpu.rt_") and not undo:
+            self._grant_realtime(folder, setting)
+        forms = ((setting.writes, setting.undo), setting.instead)
+        writes, undone = forms[1] if forms[1][0] and not os.path.exists(f"{folder}/{first}") else forms[0]
+        for write in undone if undo else writes:
+            self._set(folder, write, wanted=not undo)
+
+    def _grant_realtime(self, folder: str, setting: Setting) -> None:
+        """Gives the root's own group as much real-time time as its containers have together: a new group has none."""
+        above, own = os.path.split(folder)
+        period, runtime = (int(write.value) for write in setting.writes[1:])
+        share = runtime / period
+        for entry in os.scandir(above):
+            if entry.is_dir() and entry.name != own:
+                used, each = (_read(f"{entry.path}/cpu.rt_{name}_us").strip() for name in ("runtime", "period"))
+                share += int(used) / int(each) if used.isdigit() and each.isdigit() else 0.0
+        whole = f"{above}/cpu.rt_period_us"
+        if os.path.exists(whole):
+            wanted = -int(-share * int(_read(whole)) // 1)
+            granted = Write("cpu.rt_runtime_us", str(wanted))
+            self._set(above, granted, wanted=True)
+
+    def _set(self, folder: str, write: Write, *, wanted: bool) -> None:
+        path = f"{folder}/{write.file}"
+        if not os.path.exists(path):
+            # Swap accounting may be off while memory is on: then there is no swap to limit.
+            if wanted and not write.optional:
+                raise not_offered(write.file)
+            return
+        value = write.value
+        if value == rules.INHERITED:
+            value = _read(f"{os.path.dirname(folder)}/{write.file}").strip()
+        try:
+            _write(path, value)
+        except KernelError as error:
+            raise explained(error, write, folder) from None
+
+    def _join(self, controller: str) -> None:
+        """Version 1: takes the group, with all its processes, into one more hierarchy."""
+        folder = f"{self.layout.rare[controller]}/{self.name}"
+        self._make(folder)
+        if controller == "cpuset":
+            # Without processors and memory nobody may join; a new group has neither (cgroup-v1/cpusets.rst).
+            above = self.layout.rare[controller]
+            for part in self.name.split("/"):
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    if not _read(f"{above}/{part}/{file}").strip():
+                        _write(f"{above}/{part}/{file}", _read(f"{above}/{file}").strip())
+                above = f"{above}/{part}"
+        moved: set[int] = set()
+        # What is forked meanwhile is where its parent was at that moment.
+        while left := [pid for pid in self.processes() if pid not in moved]:
+            for pid in left:
+                moved.add(pid)
+                try:
+                    _write(f"{folder}/cgroup.procs", str(pid))
+                except KernelError as error:
+                    if error.errno != errno.ESRCH:
+                        raise
+        self.rare.add(controller)
 
     def _allow_devices(self, path: str) -> None:
         """Only the devices that every container has (Docker's default list)."""
@@ -278,6 +353,16 @@ class Group:
         name = "memory.peak" if self.layout.version == 2 else "memory.max_usage_in_bytes"
         text = _read(f"{self.paths().get('' if self.layout.version == 2 else 'memory', '')}/{name}").strip()
         return int(text) if text.isdigit() else 0
+
+    def anonymous_memory(self) -> int:
+        """Bytes that its processes use and that no file has: what cannot be given back without swap."""
+        path = self.paths().get("" if self.layout.version == 2 else "memory", "")
+        key = "anon" if self.layout.version == 2 else "total_rss"
+        for line in _read(f"{path}/memory.stat").splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value)
+        return 0
 
     def remove(self) -> bool:
         """Removes the group; False while a process of it is still dying."""

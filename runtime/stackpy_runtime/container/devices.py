@@ -63,8 +63,17 @@ def make_dev() -> Dev:
         "devpts", {"newinstance": None, "ptmxmode": "0666", "mode": "0620", "gid": "5"}, _GUARD
     )
     queues = mounts.new_mount("mqueue", {}, _GUARD | mounts.MOUNT_ATTR_NODEV)
-    shared = mounts.new_mount("tmpfs", {"mode": "1777", "size": str(SHM_SIZE)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
-    return Dev(device, terminals, queues, shared)
+    return Dev(device, terminals, queues, _shared(SHM_SIZE))
+
+
+def resized(dev: Dev, size: int) -> Dev:
+    """The same with another size of /dev/shm, in bytes."""
+    os.close(dev.shared)
+    return dev._replace(shared=_shared(size))
+
+
+def _shared(size: int) -> int:
+    return mounts.new_mount("tmpfs", {"mode": "1777", "size": str(size)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
 
 
 def mount_dev(root: int, dev: Dev, nodes: dict[str, int], *, tty: bool) -> int:

@@ -14,6 +14,7 @@ import stat
 import termios
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stackpy_runtime.container import ulimits
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
 from stackpy_runtime.linux import files, mounts, processes
 
@@ -115,6 +116,7 @@ class Ready(NamedTuple):
     identity: users.Identity
     environment: dict[str, str]
     filter: bytes
+    program: int = -1  # descriptor of what to execute instead of the command, which it is given as arguments
 
 
 def become(identity: users.Identity) -> None:
@@ -274,8 +276,13 @@ def execute(ready: Ready, channel: Channel) -> None:
     """Gives up every right that the plan does not grant and executes; reports why when that fails."""
     process = ready.process
     _restrict(ready)
+    if ulimits_ := process.get("ulimits"):
+        # The last: what was done up to here may need more than they allow.
+        ulimits.set_own(ulimits_)
     vector = process["argv"]
     try:
+        if ready.program >= 0:
+            os.execve(ready.program, ["init", *vector], ready.environment)
         os.execvpe(vector[0], vector, ready.environment)
     except FileNotFoundError:
         near = "" if "/" not in vector[0] else "; its interpreter or loader may be missing"

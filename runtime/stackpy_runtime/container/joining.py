@@ -6,6 +6,7 @@ trace it or look at /proc/PID/fd (CVE-2016-9962), and holds nothing of the host 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from typing import TYPE_CHECKING, NotRequired, TypedDict
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from stackpy_runtime.container import users
 from stackpy_runtime.container.devices import open_terminal
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
-from stackpy_runtime.container.sandbox import identify, join_cgroups, read_file
+from stackpy_runtime.container.sandbox import identify, join_cgroups, prepare_limits, read_file
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
 
@@ -76,11 +77,17 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     kinds = plan.get("kinds", _KINDS | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
     try:
         join_cgroups(plan["cgroups"])
+        prepare_limits(process, "self")
         namespaces.setns(target, kinds)
         pid = os.fork()
-    except OSError:
+    except OSError as error:
         if _has_ended(target):
             raise Conflict(f"container {plan['name']} is not running") from None
+        if error.errno == errno.EAGAIN:
+            raise Conflict(
+                f"container {plan['name']} may have no further process",
+                hint="raise its pids_limit, or init=True where it leaves ended ones behind",
+            ) from None
         raise
     os.close(target)
     if pid:
@@ -90,7 +97,7 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     become(users.Identity(0, 0, (), "/"))
     os.setsid()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    identity = identify(root, process["user"])
+    identity = identify(root, process)
     console = -1
     if process["tty"]:
         device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)

@@ -12,7 +12,7 @@ from stackpy_runtime.container import security
 from stackpy_runtime.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount
+    from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount, Ulimit
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_SIZE = 64 << 20
@@ -36,7 +36,7 @@ class MountPlan(TypedDict):
     content: NotRequired[str]  # memory: base64
     owner: NotRequired[list[int]]  # memory: user and group inside
     mode: NotRequired[int]  # memory
-    executable: NotRequired[bool]  # memory
+    executable: NotRequired[bool]  # memory; tmpfs: absent, as for build steps, is yes
 
 
 class FilePlan(TypedDict):
@@ -74,6 +74,9 @@ class ProcessPlan(TypedDict):
     capabilities: list[str]
     tty: bool
     filter: str  # file with the compiled seccomp program, "" for none
+    groups: NotRequired[list[str]]  # further ones, by name or number
+    ulimits: NotRequired[dict[str, Ulimit]]
+    score: NotRequired[int]  # of the out-of-memory killer
     sets: NotRequired[CapabilitySets]  # in place of `capabilities`
     new_privileges: NotRequired[bool]  # set-id programs and file capabilities may add rights
     umask: NotRequired[int]  # absent: 0o022
@@ -100,6 +103,9 @@ class SandboxPlan(TypedDict):
     scratch: str  # a folder of the host to mount on while the root is put together
     process: ProcessPlan
     container: NotRequired[str]
+    domainname: NotRequired[str]
+    shm_size: NotRequired[int]
+    init: NotRequired[bool]
 
 
 def argv(config: ContainerConfig, image: ImageConfig) -> list[str]:
@@ -149,14 +155,13 @@ def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
     source, ids = "", "container"
     if mount["type"] == "tmpfs":
         options["mode"] = f"{mount.get('mode', 0o1777):o}"
-        if "size" in mount:
-            options["size"] = str(mount["size"])
+        options |= {key: str(mount[key]) for key in ("size", "uid", "gid") if key in mount}
     elif mount["type"] == "volume":
         source = volume_folders[mount["source"]]
     else:
         source = mount["source"]
         ids = "container" if mount.get("owner") == "plain" else "owner"
-    return {
+    plan: MountPlan = {
         "kind": mount["type"],
         "source": source,
         "target": check_target(mount["target"]),
@@ -165,6 +170,9 @@ def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
         "options": options,
         "fill": mount["type"] == "volume" and not mount.get("nocopy", False),
     }
+    if mount["type"] == "tmpfs" and not mount.get("executable", False):
+        plan["executable"] = False
+    return plan
 
 
 def mounts(config: ContainerConfig, volume_folders: dict[str, str]) -> list[MountPlan]:
@@ -180,7 +188,7 @@ def mounts(config: ContainerConfig, volume_folders: dict[str, str]) -> list[Moun
 
 def process(config: ContainerConfig, image: ImageConfig, hostname: str, filter_: str) -> ProcessPlan:
     """The container's first process."""
-    return {
+    plan: ProcessPlan = {
         "argv": argv(config, image),
         "environment": environment(config, image, hostname),
         "working_dir": config.get("working_dir") or image.get("WorkingDir") or "/",
@@ -189,6 +197,13 @@ def process(config: ContainerConfig, image: ImageConfig, hostname: str, filter_:
         "tty": config.get("tty", False),
         "filter": filter_,
     }
+    if "group_add" in config:
+        plan["groups"] = config["group_add"]
+    if "ulimits" in config:
+        plan["ulimits"] = config["ulimits"]
+    if "oom_score_adj" in config:
+        plan["score"] = config["oom_score_adj"]
+    return plan
 
 
 def bind_map(first: int, inside: int, outside: int) -> list[tuple[int, int, int]]:

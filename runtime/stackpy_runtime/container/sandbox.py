@@ -16,8 +16,8 @@ import os
 import socket
 import stat
 
-from stackpy_runtime.container import devices, parts, procfs, rootfs, users
-from stackpy_runtime.container.cgroups import Group, Limits
+from stackpy_runtime.container import devices, init_process, parts, procfs, rootfs, ulimits, users
+from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.execution import execute, prepare_process
 from stackpy_runtime.container.plan import bind_map
 from stackpy_runtime.container.standby import ROOT, Handed, fork_first, hand_over
@@ -28,8 +28,10 @@ from stackpy_runtime.linux.title import set_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from stackpy_runtime.container.execution import Channel
-    from stackpy_runtime.container.plan import FilePlan, MountPlan, SandboxPlan
+    from stackpy_runtime.container.plan import FilePlan, MountPlan, ProcessPlan, SandboxPlan
     from stackpy_runtime.container.standby import StandBy, Standing
 
 O_DIR = os.O_PATH | os.O_DIRECTORY
@@ -41,7 +43,7 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
     The plan, and with it the descriptors for the standard streams, comes through the channel once there is one.
     """
     try:
-        join_cgroups(Group(stand_by["parent"], stand_by["group"]).create(Limits()))
+        join_cgroups(Group(stand_by["parent"], stand_by["group"]).create())
         whole = [(0, stand_by["first_id"], 65536)]
         owners = namespaces.user_namespace(whole, whole)
 
@@ -54,6 +56,7 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
             first.let_go()
             first = fork_first(owners, channel, announce, _inside, own_network=False)
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
+        prepare_limits(plan["process"], first.pid)
         hand_over(first.line, _outside(plan, stand_by["first_id"], owners, channel, stdio))
         os.write(announce, f"{first.pid}\n".encode())
     except BaseException as error:
@@ -69,7 +72,7 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     root = rootfs.overlay(plan["lowers"], plan["writable"], owners, first, plan["scratch"], volatile=plan["volatile"])
     if not plan["volatile"]:
         channel.send({"at": "root"}, (root,))
-    identity = identify(root, process["user"])
+    identity = identify(root, process)
     for descriptor in stdio[1:]:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.fchown(descriptor, first + identity.user, first + identity.group)
@@ -116,11 +119,14 @@ def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
     system = next(given) if plan["network"] == "host" else -1
     groups = [(name, next(given)) for name in plan["cgroup_view"] if name]
     socket.sethostname(plan["hostname"])
+    if domain := plan.get("domainname"):
+        namespaces.set_domain_name(domain)
     mounts.move_mount(root, libc.AT_FDCWD, ROOT)
     os.close(root)
     top = os.open(ROOT, O_DIR | os.O_CLOEXEC)
     kernel = procfs.mount_views(top, standing.views, system, groups, plan["cgroup_view"])
-    console = devices.mount_dev(top, standing.dev, standing.nodes, tty=process["tty"])
+    dev = devices.resized(standing.dev, plan["shm_size"]) if "shm_size" in plan else standing.dev
+    console = devices.mount_dev(top, dev, standing.nodes, tty=process["tty"])
     procfs.mask(top, kernel, plan["masked"])
     procfs.lock(kernel, plan["locked"])
     for mount, source in zip(plan["mounts"], sources, strict=True):
@@ -138,7 +144,7 @@ def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
     os.chdir("/")
     ready = prepare_process(process, identity, stdio, console, channel, values["filter"], with_console=True)
     channel.wait()
-    execute(ready, channel)
+    execute(init_process.beneath(ready) if plan.get("init") else ready, channel)
 
 
 def join_cgroups(files_: list[str]) -> None:
@@ -165,9 +171,29 @@ def read_inside(root: int, path: str, limit: int = 1 << 20) -> str:
         os.close(descriptor)
 
 
-def identify(root: int, user: str) -> users.Identity:
-    """Whom `user` means in the image."""
-    return users.resolve(user, read_inside(root, "/etc/passwd"), read_inside(root, "/etc/group"))
+def identify(root: int, process: ProcessPlan) -> users.Identity:
+    """Whom a process's user and groups mean in the image."""
+    passwd, group = read_inside(root, "/etc/passwd"), read_inside(root, "/etc/group")
+    return users.resolve(process["user"], passwd, group, tuple(process.get("groups", ())))
+
+
+def prepare_limits(process: ProcessPlan, pid: int | Literal["self"]) -> None:
+    """Does for a process what only the host's rights allow: a higher limit, a lower score."""
+    if ulimits_ := process.get("ulimits"):
+        ulimits.raise_hard(ulimits_, 0 if pid == "self" else pid)
+    if "score" in process:
+        set_score(process["score"], pid)
+
+
+def set_score(score: int, pid: int | Literal["self"]) -> None:
+    """Sets the score of the out-of-memory killer (proc_pid_oom_score_adj(5))."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(score))
+    except PermissionError:
+        raise InvalidConfig(
+            f"oom_score_adj {score} is lower than the engine may give", hint="it needs CAP_SYS_RESOURCE for that"
+        ) from None
 
 
 def read_file(path: str) -> bytes:
@@ -270,6 +296,8 @@ def _attach(root: int, mount: MountPlan, source: int) -> None:
     attributes = mounts.MOUNT_ATTR_RDONLY if mount["read_only"] else 0
     if mount["kind"] == "tmpfs":
         guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
+        if not mount.get("executable", True):
+            guard |= mounts.MOUNT_ATTR_NOEXEC
         source = mounts.new_mount("tmpfs", dict(mount["options"]), attributes | guard)
     elif attributes:
         mounts.mount_setattr(source, set_=attributes, recursive=mount["kind"] == "bind")

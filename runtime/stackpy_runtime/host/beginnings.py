@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from stackpy_runtime.container import cgroups, plan, ranges, seccomp, security
+from stackpy_runtime.container import plan, ranges, seccomp, security
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
 from stackpy_runtime.host.skeleton import lowers
@@ -29,14 +29,10 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.networking import Networking
     from stackpy_runtime.host.spares import Spare
+    from stackpy_runtime.model import Limits
     from stackpy_runtime.store.store import Store
 
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
-
-
-def limits(config: Any) -> cgroups.Limits:
-    """A configuration's limits for its control group."""
-    return cgroups.Limits(config.get("mem_limit") or 0, float(config.get("cpus") or 0.0), config.get("pids_limit") or 0)
 
 
 class Beginnings:
@@ -135,6 +131,9 @@ class Beginnings:
             "scratch": f"{self.store.root.run}/mnt",
             "process": process,
         }
+        for key in ("domainname", "shm_size", "init"):
+            if key in config:
+                sandbox[key] = config[key]
         live.open_recorder()
         tty = config.get("tty", False)
         null = -1
@@ -146,7 +145,7 @@ class Beginnings:
             else:
                 streams = live.open_output()
                 self.keeper.hold(f"io/{live.id}", streams)
-            self.enter(live, sandbox, limits(config), -1 if tty else stdin, streams, before)
+            self.enter(live, sandbox, config, -1 if tty else stdin, streams, before)
         finally:
             for descriptor in streams:
                 os.close(descriptor)
@@ -184,16 +183,16 @@ class Beginnings:
         self,
         live: Live,
         sandbox: plan.SandboxPlan,
-        bounds: cgroups.Limits,
+        bounds: Limits,
         stdin: int,
         streams: list[int],
         before: Callable[[], None] | None = None,
     ) -> None:
         """Gives the plan to a process that stands by, and does our part when it says how far it is."""
         for last in (False, False, True):
-            spare = self.spares.take()
+            spare = self.spares.take(live.config.get("cgroup_parent", ""))
             live.group, live.first_id = spare.group, spare.first_id
-            live.group.limit(bounds, fresh=True)
+            live.group.limit(bounds)
             sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
             self.keeper.assign(spare.token, live.id)
             if self._hand_over(
@@ -234,10 +233,22 @@ class Beginnings:
                     os.set_blocking(live.terminal, False)
                     self.keeper.hold(f"io/{live.id}", [live.terminal])
                 elif message["at"] == "ready":
+                    if wanted := live.config.get("sysctls"):
+                        self._set_sysctls(live, wanted)
                     if before:
                         before()
                     self.networking.publish(live)
                     ours.send(b"g")
+
+    def _set_sysctls(self, live: Live, wanted: dict[str, str]) -> None:
+        """Once its networks are there, since some of the settings are those of their interfaces."""
+        from stackpy_runtime.container import sysctls
+
+        with self.announced:
+            self.announced.wait_for(lambda: live.id in self.started, 30.0)
+            _, _, pidfd = self.started.get(live.id, (0, 0, -1))
+        if pidfd >= 0:
+            sysctls.write(wanted, pidfd, live.first_id)
 
     def _hand_over(self, spare: Spare, document: dict[str, Any], descriptors: list[int]) -> bool:
         """Sends a document through a memory file, since a message has no room for it; False when nobody is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -14,7 +15,6 @@ from stackpy_runtime.container.stopping import signal_name
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import captured, checks, creation, hooks
-from stackpy_runtime.host.beginnings import limits
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.probes import Watch
 from stackpy_runtime.store import trees
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stackpy_runtime.container.cgroups import Group
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.model import Asked, ContainerConfig, Health
 
@@ -149,11 +150,29 @@ class Containers:
             creation.check(config, self.store.image(live.container["image_id"]))
             restart.check(config.get("restart", "no"))
             if live.pid and live.group:
-                live.group.limit(limits(config))
+                self._limit(live, live.group, config)
             self.store.update_container(live.id, config=config)
             with live.changed:
                 live.config = live.container["config"] = config
                 live.changed.notify_all()
+
+    def _limit(self, live: Live, group: Group, config: ContainerConfig) -> None:
+        """Sets the limits of a container that runs; where one is refused all are as they were."""
+        memory = config.get("mem_limit") or 0
+        if memory and group.layout.version == 2 and "memswap_limit" not in config:
+            # There the kernel would kill at once what is above a new limit; version 1 refuses it.
+            used = group.anonymous_memory()
+            if used > memory:
+                raise InvalidConfig(
+                    f"its processes use {used} bytes of memory, more than a limit of {memory}",
+                    hint="stop some of them, or choose a higher limit",
+                )
+        try:
+            group.limit(config, live.config)
+        except EngineError:
+            with contextlib.suppress(EngineError):
+                group.limit(live.config, config)
+            raise
 
     def rename(self, live: Live, name: str) -> None:
         """Gives a container another name."""

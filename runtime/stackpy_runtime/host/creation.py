@@ -8,7 +8,7 @@ import re
 import time
 
 from stackpy_runtime import labels, volume
-from stackpy_runtime.container import plan, restart, security, state
+from stackpy_runtime.container import plan, resources, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.host import checks
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 # The network of containers that name none, made when the first needs it and removed after the last.
 BRIDGE = "bridge"
-SMALLEST_MEMORY = 6 << 20
 
 
 def random_name() -> str:
@@ -58,14 +57,7 @@ def check(config: ContainerConfig, image: Image) -> None:
             "it has times of a health check, but neither it nor its image has one",
             hint="say what is asked: a command, http or tcp",
         )
-    memory = config.get("mem_limit", 0)
-    if memory and memory < SMALLEST_MEMORY:
-        raise InvalidConfig(f"a memory limit of {memory} bytes is below 6 MiB", hint="no program starts in less")
-    cpus = config.get("cpus", 0.0)
-    if not 0 <= cpus <= (os.cpu_count() or 1):
-        raise InvalidConfig(f"cpus {cpus} is not between 0 and the {os.cpu_count()} of this host")
-    if config.get("pids_limit", 0) < 0:
-        raise InvalidConfig("pids_limit is negative", hint="leave it out for no limit")
+    resources.check(config)
     if config.get("network_mode") and config.get("networks"):
         raise InvalidConfig(f"network_mode {config.get('network_mode')} and networks exclude each other")
     if config.get("network_mode") and config.get("ports"):

@@ -11,6 +11,7 @@ import threading
 
 from stackpy_runtime import labels
 from stackpy_runtime.container import crashes, ending, health, logs
+from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.errors import EngineError, NotFound
 
 TYPE_CHECKING = False
@@ -117,3 +118,6 @@ class Endings:
         group.kill()
         if not group.remove():
             self._again(pause, lambda: self.remove_group(group, min(pause * 2, 1.0)))
+        elif "/" in group.parent:
+            # In a group of the user's, which stays: ours in it goes with the last container.
+            remove_parent(group.parent)

@@ -12,7 +12,7 @@ import threading
 import time
 from functools import partial
 
-from stackpy_runtime.container import cgroups, ending, plan, ranges, restart, state
+from stackpy_runtime.container import ending, plan, ranges, restart, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import (
@@ -154,7 +154,7 @@ class Lifecycle:
         with live.changed:
             live.launching = True
         try:
-            self.beginnings.enter(live, sandbox, cgroups.Limits(), given, [output, output])
+            self.beginnings.enter(live, sandbox, {}, given, [output, output])
             self.beginnings.take_up(live)
         except BaseException:
             self._release(live)

@@ -28,7 +28,7 @@ RESOLVER = "127.0.0.11"
 class Networking:
     """What Lifecycle asks of the network room, for one container at a time."""
 
-    def __init__(self, store: Store, keeper: KeeperLink, serve_dns: Callable[[str, Any, Any], None]) -> None:
+    def __init__(self, store: Store, keeper: KeeperLink, serve_dns: Callable[[str, Any, Any, list[str]], None]) -> None:
         self.store, self.keeper, self.names = store, keeper, Names()
         self.manager = NetworkManager(store, hold=self._hold, release=self._release)
         self.serve_dns = serve_dns
@@ -80,7 +80,7 @@ class Networking:
             self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
         datagrams, stream = self.manager.prepare_dns(namespace)
         self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
-        self.serve_dns(live.id, datagrams, stream)
+        self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))
         live.container["networks"] = endpoints
         self._write_hosts(live, endpoints)
         if live.container["image_id"]:
@@ -138,7 +138,7 @@ class Networking:
                 self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
         if len(held) == 2:
             datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
-            self.serve_dns(live.id, datagrams, stream)
+            self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))
         elif endpoints:
             # The keeper has died, and its descriptors with it.
             namespace = os.open(f"/proc/{live.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -147,12 +147,16 @@ class Networking:
             finally:
                 os.close(namespace)
             self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
-            self.serve_dns(live.id, datagrams, stream)
+            self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))
 
     def write_etc(self, live: Live, hostname: str) -> dict[str, str]:
         """Writes hosts, hostname and resolv.conf of a container; returns target → file."""
         folder = f"{live.folder}/etc"
-        contents = {"hostname": f"{hostname}\n", "hosts": hosts(hostname, []), "resolv.conf": self._resolver(live)}
+        contents = {
+            "hostname": f"{hostname}\n",
+            "hosts": self._hosts(live, {}, hostname),
+            "resolv.conf": self._resolver(live),
+        }
         for name, text in contents.items():
             with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
@@ -160,18 +164,42 @@ class Networking:
         return {name: f"{folder}/{name}" for name in contents}
 
     def _resolver(self, live: Live) -> str:
-        mode = live.config.get("network_mode")
+        mode, config = live.config.get("network_mode"), live.config
+        given = config.get("dns", [])
         if mode == "host":
             try:
                 with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-                    return file.read()
+                    text = file.read()
             except OSError:
-                return ""
-        return "" if mode == "none" else f"nameserver {RESOLVER}\noptions ndots:0\n"
+                text = ""
+        else:
+            text = "" if mode == "none" else f"nameserver {RESOLVER}\noptions ndots:0\n"
+            # The server in between asks those given; without one they are asked by the container.
+            given = given if mode == "none" else []
+        return resolver(text, given, config.get("dns_search", []), config.get("dns_opt", []))
+
+    def _hosts(self, live: Live, endpoints: dict[str, EndpointInfo], hostname: str) -> str:
+        config = live.config
+        if domain := config.get("domainname"):
+            hostname = f"{hostname}.{domain}\t{hostname}"
+        addresses = [info["ip_address"] for info in endpoints.values()]
+        extra = []
+        for name, given in config.get("extra_hosts", {}).items():
+            for address in given:
+                if address == "host-gateway":
+                    address = self._gateway(live, endpoints)
+                if address:
+                    extra.append(f"{address}\t{name}")
+        return hosts(hostname, addresses, extra)
+
+    def _gateway(self, live: Live, endpoints: dict[str, EndpointInfo]) -> str:
+        """The host's address as a container sees it; "" while it is on no network yet."""
+        if live.config.get("network_mode") == "host":
+            return "127.0.0.1"
+        return next((info["gateway"] for info in endpoints.values()), "")
 
     def _write_hosts(self, live: Live, endpoints: dict[str, EndpointInfo]) -> None:
-        hostname = live.config.get("hostname") or live.id[:12]
-        text = hosts(hostname, [info["ip_address"] for info in endpoints.values()])
+        text = self._hosts(live, endpoints, live.config.get("hostname") or live.id[:12])
         # In place: the file is a bind mount inside.
         with open(f"{live.folder}/etc/hosts", "w", encoding="utf-8") as file:
             file.write(text)
@@ -187,8 +215,28 @@ class Networking:
                 self.manager.remove(network)
 
 
-def hosts(hostname: str, addresses: list[str]) -> str:
-    """The text of /etc/hosts."""
+def hosts(hostname: str, addresses: list[str], extra: list[str]) -> str:
+    """The text of /etc/hosts. extra: further lines"""
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     lines += [f"{address}\t{hostname}" for address in addresses] or [f"127.0.1.1\t{hostname}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *extra]) + "\n"
+
+
+def resolver(text: str, servers: list[str], search: list[str], options: list[str]) -> str:
+    """A resolv.conf with other servers, search domains and options, where any are given (resolv.conf(5)).
+
+    search: `.` alone is none
+    """
+    if not (servers or search or options):
+        return text
+    kept = []
+    for line in text.splitlines():
+        word = (line.split() or [""])[0]
+        if not ((word == "nameserver" and servers) or (word in ("search", "domain") and search)):
+            kept.append(line)
+    kept += [f"nameserver {server}" for server in servers]
+    if search and search != ["."]:
+        kept.append(f"search {' '.join(search)}")
+    if options:
+        kept.append(f"options {' '.join(options)}")
+    return "\n".join(kept) + "\n"

@@ -11,14 +11,13 @@ import msgspec
 
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.model import ContainerConfig, NetworkConfig
+from stackpy_runtime.model import ContainerConfig, Limits, NetworkConfig
 
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
 _one_at_a_time = threading.Lock()
 UPDATABLE = (
-    "mem_limit", "cpus", "pids_limit", "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy",
-    "pre_stop",
+    *get_type_hints(Limits), "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
 )  # fmt: skip
 
 

@@ -33,9 +33,9 @@ PATIENCE = 30.0
 class Spare:
     """One process that stands by, or is about to: its group, its range of host IDs, and the line to it."""
 
-    def __init__(self, root: str, keeper: KeeperLink) -> None:
+    def __init__(self, root: str, keeper: KeeperLink, above: str = "") -> None:
         self.token = os.urandom(16).hex()
-        self.group = Group(parent_name(root), self.token)
+        self.group = Group(parent_name(root, above), self.token)
         self.standing = False
         self.network = -1  # its network namespace, once it stands; close it with `release_network`
         self.first_id = ranges.acquire()
@@ -101,13 +101,13 @@ class Spares:
         self.closed = False
         threading.Thread(target=self._fill, daemon=True).start()
 
-    def take(self) -> Spare:
-        """One of them, or a new one when all are taken."""
+    def take(self, above: str = "") -> Spare:
+        """One of them, or a new one when all are taken, or it is to be in a group of the user's, `above`."""
         with self.lock:
             self.last_taken = time.monotonic()
-            spare = self.ready.pop(0) if self.ready else None
+            spare = self.ready.pop(0) if self.ready and not above else None
         self.wanted.set()
-        spare = spare or Spare(self.root, self.keeper)
+        spare = spare or Spare(self.root, self.keeper, above)
         try:
             spare.await_standing()
         except BaseException:

@@ -71,9 +71,9 @@ class Supervisor:
         """Runs `action` in the loop's thread after a while; the answer has `cancel`, safe from any thread."""
         return Timer(self.loop, seconds, action)
 
-    def serve_dns(self, container: str, datagrams: Any, stream: Any) -> None:
+    def serve_dns(self, container: str, datagrams: Any, stream: Any, servers: list[str]) -> None:
         """Answers a container's DNS questions from now on."""
-        self.loop.call_soon_threadsafe(self.dns.serve, container, datagrams, stream)
+        self.loop.call_soon_threadsafe(self.dns.serve, container, datagrams, stream, servers)
 
     def stop_dns(self, container: str) -> None:
         """Stops answering them."""
@@ -185,8 +185,12 @@ class Supervisor:
         for live in ended:
             # It tells whether memory was short, until the end is taken into account.
             if name := live.state.get("group"):
-                live.group = cgroups.Group(cgroups.parent_name(self.store.root.path), name)
-        cgroups.sweep(self.store.root.path, {live.group.name for live in (*runs, *ended) if live.group})
+                parent = cgroups.parent_name(self.store.root.path, live.config.get("cgroup_parent", ""))
+                live.group = cgroups.Group(parent, name)
+                live.group.look()
+        above = {live.config.get("cgroup_parent", "") for live in known.values()} - {""}
+        kept = {live.group.name for live in (*runs, *ended) if live.group}
+        cgroups.sweep(self.store.root.path, kept, tuple(above))
         published = [entry for live in runs if (entry := self.networking.publication(live))]
         ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
         # Even without a network: it finishes a removal that was cut short.
@@ -289,7 +293,7 @@ class Supervisor:
         elif time.monotonic() - self.idle_since > (IDLE_TIDIED if self.service.tidied else IDLE):
             self.lifecycle.beginnings.spares.close()
             self.networking.tidy()
-            cgroups.remove_parent(self.store.root.path)
+            cgroups.remove_parent(cgroups.parent_name(self.store.root.path))
             self.keeper.send({"op": "quit"})
             os._exit(0)
         self.loop.call_later(TICK, self._tick)

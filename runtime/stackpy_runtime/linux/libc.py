@@ -21,8 +21,8 @@ AT_EMPTY_PATH = 0x1000
 
 # Older numbers differ by architecture; what is not listed is an architecture nobody has tried.
 _NUMBERS = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "rt_sigaction": 13},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "rt_sigaction": 134},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "rt_sigaction": 13, "setresuid": 117},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "rt_sigaction": 134, "setresuid": 147},
 }
 
 

@@ -59,6 +59,13 @@ def entered(descriptor: int, kind: int) -> Iterator[None]:
         os.close(home)
 
 
+def set_domain_name(name: str) -> None:
+    """setdomainname(2) of the UTS namespace."""
+    encoded = name.encode()
+    if libc.setdomainname(encoded, len(encoded)):
+        raise failure(f"setdomainname {name}")
+
+
 def map_text(mapping: IdMap) -> str:
     """The text of a uid_map or gid_map file."""
     return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in mapping)

@@ -57,6 +57,12 @@ def set_filesystem_ids(user: int, group: int) -> None:
             raise failure(f"{call.__name__} {wanted}", 1)
 
 
+def set_thread_user(user: int) -> None:
+    """setresuid(2) for the effective ID of the calling thread alone: the C library would change all threads."""
+    if syscall(number("setresuid"), -1, user, -1) < 0:
+        raise failure(f"setresuid euid={user}")
+
+
 def capability_mask(names: list[str]) -> int:
     """The bits of capabilities by name, without CAP_."""
     return sum(1 << CAPABILITIES.index(name) for name in names)

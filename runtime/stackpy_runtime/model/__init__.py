@@ -56,6 +56,13 @@ from stackpy_runtime.model.recipes import (
     Step,
     Unlike,
 )
+from stackpy_runtime.model.resources import (
+    Blkio,
+    DeviceRate,
+    DeviceWeight,
+    Limits,
+    Ulimit,
+)
 from stackpy_runtime.model.usage import (
     CacheUsage,
     ContainerUsage,
@@ -68,6 +75,7 @@ __all__ = [
     "Asked",
     "Attachment",
     "Base",
+    "Blkio",
     "BuildOptions",
     "CacheUsage",
     "Check",
@@ -76,6 +84,8 @@ __all__ = [
     "ContainerState",
     "ContainerUsage",
     "Crash",
+    "DeviceRate",
+    "DeviceWeight",
     "Difference",
     "DiskUsage",
     "Ending",
@@ -93,6 +103,7 @@ __all__ = [
     "ImageSource",
     "ImageUsage",
     "InlineFile",
+    "Limits",
     "LogLine",
     "Mount",
     "Network",
@@ -108,6 +119,7 @@ __all__ = [
     "SecretMount",
     "Status",
     "Step",
+    "Ulimit",
     "Unlike",
     "Volume",
     "VolumeUsage",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from stackpy_runtime.model.lives import Asked, Ending, Hook
+from stackpy_runtime.model.resources import Surroundings
 
 Status = Literal["created", "running", "restarting", "exited"]
 Health = Literal["", "starting", "healthy", "unhealthy"]
@@ -28,6 +29,9 @@ class Mount(TypedDict):
     read_only: bool
     size: NotRequired[int]  # tmpfs, bytes
     mode: NotRequired[int]  # tmpfs
+    uid: NotRequired[int]  # tmpfs
+    gid: NotRequired[int]  # tmpfs
+    executable: NotRequired[bool]  # tmpfs: programs in it may be run
     owner: NotRequired[Literal["container", "plain"]]  # bind: whose files they are inside
     nocopy: NotRequired[bool]  # volume: do not fill an empty one from the image
 
@@ -86,7 +90,7 @@ class Attachment(TypedDict):
     ipv4_address: NotRequired[str]
 
 
-class ContainerConfig(TypedDict):
+class ContainerConfig(Surroundings):
     """All that a container is made of; what is absent comes from the image, then from the engine's defaults."""
 
     name: str
@@ -98,9 +102,6 @@ class ContainerConfig(TypedDict):
     user: NotRequired[str]
     hostname: NotRequired[str]
     labels: NotRequired[dict[str, str]]
-    mem_limit: NotRequired[int]
-    cpus: NotRequired[float]
-    pids_limit: NotRequired[int]
     network_mode: NotRequired[Literal["none", "host"]]  # absent: the networks below
     networks: NotRequired[dict[str, Attachment]]
     ports: NotRequired[list[PortBinding]]

@@ -15,7 +15,7 @@ from stackpy_runtime.network.upstream import Upstream
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
     from stackpy_runtime.network.answers import Lookup, Question, Reverse
@@ -30,8 +30,10 @@ _BURST = 64  # questions read from one socket before others have their turn
 class _Client:
     """One container: its sockets and what it waits for."""
 
-    def __init__(self, container_id: str, datagrams: socket.socket, stream: socket.socket) -> None:
-        self.id, self.datagrams, self.stream = container_id, datagrams, stream
+    def __init__(
+        self, container_id: str, datagrams: socket.socket, stream: socket.socket, servers: Sequence[str]
+    ) -> None:
+        self.id, self.datagrams, self.stream, self.servers = container_id, datagrams, stream, servers
         self.tasks: set[asyncio.Task[None]] = set()
         self.pending = self.streams = 0
 
@@ -52,10 +54,13 @@ class DnsServer:
         self._clients: dict[str, _Client] = {}
         self._turn = self._pending = 0
 
-    def serve(self, container_id: str, udp: socket.socket, tcp: socket.socket) -> None:
-        """Answers what comes through a container's sockets (tcp: listening) from now on; takes the sockets over."""
+    def serve(self, container_id: str, udp: socket.socket, tcp: socket.socket, servers: Sequence[str] = ()) -> None:
+        """Answers what comes through a container's sockets (tcp: listening) from now on; takes the sockets over.
+
+        servers: to ask for this container instead of the host's resolvers
+        """
         self.stop(container_id)
-        client = self._clients[container_id] = _Client(container_id, udp, tcp)
+        client = self._clients[container_id] = _Client(container_id, udp, tcp, servers)
         loop = asyncio.get_running_loop()
         for channel in (udp, tcp):
             channel.setblocking(False)
@@ -172,7 +177,7 @@ class DnsServer:
         client.pending += 1
         self._pending += 1
         try:
-            answer = await self._upstream.ask(data, stream=stream)
+            answer = await self._upstream.ask(data, stream=stream, servers=client.servers)
         finally:
             client.pending -= 1
             self._pending -= 1

@@ -13,6 +13,10 @@ import secrets
 import socket
 from typing import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 RESOLV_CONF = "/etc/resolv.conf"
 PORT = 53
 _MAX_SERVERS = 3  # MAXNS of resolv.h
@@ -69,15 +73,18 @@ class Upstream:
         self._read: tuple[int, int, int] | None = None
         self._settings = settings("")
 
-    async def ask(self, query: bytes, *, stream: bool) -> bytes | None:
-        """The answer to a container's query, with the query's ID; None when no resolver gave one."""
+    async def ask(self, query: bytes, *, stream: bool, servers: Sequence[str] = ()) -> bytes | None:
+        """The answer to a container's query, with the query's ID; None when no resolver gave one.
+
+        servers: to ask instead of the host's resolvers
+        """
         current = self._current()
         last: bytes | None = None
         asked = question(query)
         if not asked:
             return None
         for _ in range(current.attempts):
-            for server in current.servers:
+            for server in servers or current.servers:
                 identity = secrets.token_bytes(2)
                 asking = (self._over_tcp if stream else self._over_udp)(server, identity + query[2:], asked)
                 try:

@@ -1,0 +1,91 @@
+"""Whether this host can give a container what its configuration asks for: when one is made, and when one is planned."""
+
+from __future__ import annotations
+
+import re
+
+from stackpy_runtime.container import sysctls, ulimits
+from stackpy_runtime.errors import InvalidConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.model.resources import Surroundings
+
+_LIMITS = (
+    "mem_limit memswap_limit mem_reservation mem_swappiness oom_kill_disable cpus cpu_shares cpu_period cpu_quota "
+    "cpu_rt_period cpu_rt_runtime cpuset cpuset_mems pids_limit blkio_config"
+).split()
+GATEWAY = "host-gateway"
+_SMALLEST_SHARED_MEMORY = 4096
+_DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_.])?")
+
+
+def check(config: Surroundings) -> None:
+    """Raises InvalidConfig for what makes no sense or is more than this host has, Unsupported for what it lacks."""
+    if any(key in config for key in _LIMITS):
+        from stackpy_runtime.container import limit_checks
+
+        limit_checks.check(config)
+    ulimits.check(config.get("ulimits", {}))
+    shared: Any = config  # with the fields that say whose namespaces it is in
+    sysctls.check(
+        config.get("sysctls", {}),
+        own_network=shared.get("network_mode") in (None, "none"),
+        own_ipc=shared.get("ipc") in (None, "private", "shareable", "none"),
+    )
+    if "oom_score_adj" in config:
+        _check_score(config["oom_score_adj"])
+    if config.get("shm_size", _SMALLEST_SHARED_MEMORY) < _SMALLEST_SHARED_MEMORY:
+        raise InvalidConfig(f"shm_size {config['shm_size']} is less than {_SMALLEST_SHARED_MEMORY} bytes")
+    _check_names(config)
+    if above := config.get("cgroup_parent"):
+        parts = above.strip("/").split("/")
+        if any(part in ("", ".", "..") for part in parts) or len(above) > 255 or not above.isprintable():
+            raise InvalidConfig(f"cgroup_parent `{above}` is not the path of a control group", hint="such as /build")
+
+
+def _check_score(score: int) -> None:
+    if not -1000 <= score <= 1000:
+        raise InvalidConfig(f"oom_score_adj {score} is not between -1000 and 1000")
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        own = int(file.read())
+    if score < own and not ulimits.may_raise():
+        raise InvalidConfig(
+            f"oom_score_adj {score} is lower than the engine's own, {own}, which this host allows at least",
+            hint="it takes CAP_SYS_RESOURCE to give less",
+        )
+
+
+def _check_names(config: Surroundings) -> None:
+    domain = config.get("domainname", "")
+    if domain and not _DOMAIN.fullmatch(domain):
+        raise InvalidConfig(f"domainname `{domain[:70]}` is not a domain", hint="at most 63 letters, digits, `-`, `.`")
+    for name, addresses in config.get("extra_hosts", {}).items():
+        if not name or any(letter.isspace() or letter in "#\0" for letter in name):
+            raise InvalidConfig(f"extra_hosts: `{name}` is not a host name")
+        for address in addresses:
+            if address != GATEWAY and not is_address(address):
+                raise InvalidConfig(
+                    f"extra_hosts: `{address}` of {name} is not an IP address", hint="or write host-gateway"
+                )
+    for server in config.get("dns", ()):
+        if not is_address(server):
+            raise InvalidConfig(f"dns: `{server}` is not an IP address")
+    for word in (*config.get("dns_search", ()), *config.get("dns_opt", ())):
+        if not word or any(letter.isspace() or letter == "#" for letter in word):
+            raise InvalidConfig(f"dns_search and dns_opt: `{word}` is not one word")
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
