@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy_runtime.host.client import Client
-    from stackpy_runtime.model import Container, ContainerConfig, Crash, HealthLog, LogLine
+    from stackpy_runtime.model import Container, ContainerConfig, Crash, Event, HealthLog, LogLine
     from stackpy_runtime.store.store import Store
 
     Condition = Literal["started", "healthy", "completed"]
@@ -74,7 +74,7 @@ class ContainerVerbs:
 
             try:
                 # The store says `running` until the last line is in the log, whatever the process does.
-                return self.store.container(container["id"])["state"]["status"] in ("running", "restarting")
+                return self.store.container(container["id"])["state"]["status"] in ("running", "paused", "restarting")
             except NotFound:
                 return False
 
@@ -104,6 +104,16 @@ class ContainerVerbs:
 
         crashes.forget(self.store.root.path, stack)
 
+    def events(self, *, since: int | None = None, until: int | None = None, follow: bool = True) -> Iterator[Event]:
+        """What happens to all that the engine holds from now on, or from `since` on as far as it is kept.
+
+        since, until: nanoseconds since the epoch; without `until` and with `follow` it never ends
+        """
+        from stackpy_runtime.store import event_log
+
+        root = self.store.root
+        return event_log.follow(root, since, until) if follow else event_log.read(root, since or 0, until)
+
     def create(self, config: ContainerConfig) -> str:
         """Makes a container; returns its ID."""
         return str(self.client.call("create", {"config": config}))
@@ -127,6 +137,14 @@ class ContainerVerbs:
     def kill(self, reference: str, signal: str = "KILL") -> None:
         """Sends a signal to a container's first process."""
         self.client.call("kill", {"container": reference, "signal": signal})
+
+    def pause(self, reference: str) -> None:
+        """Has a container that runs stand still; raises Conflict where it does not run, or is paused already."""
+        self.client.call("pause", {"container": reference})
+
+    def unpause(self, reference: str) -> None:
+        """Has a paused container go on; raises Conflict where it is not paused."""
+        self.client.call("unpause", {"container": reference})
 
     def remove(self, reference: str, force: bool = False, volumes: bool = False) -> None:
         """Removes a container that does not run; `force`: kills it first; `volumes`: its anonymous volumes too."""

@@ -200,7 +200,7 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
         with explained(store):
             self._pull_bases(plain, progress)
             with cache:
-                return build(
+                image = build(
                     store,
                     plain,
                     recipe,
@@ -211,6 +211,9 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
                     progress=progress,
                     options=options,
                 )
+        for tag in tags:
+            self._tell("tag", image, tag)
+        return image
 
     def carry_cache(
         self,
@@ -269,13 +272,20 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
         """Gives an image another name; raises InvalidConfig for what is no reference."""
         from stackpy_runtime.image import references  # its grammar is compiled only where a name is given
 
-        self.store.tag(str(references.parse(name)), self.store.image(reference)["id"])
+        given = str(references.parse(name))
+        self.store.tag(given, self.store.image(reference)["id"])
+        self._tell("tag", self.store.image(given), given)
 
     def remove_image(self, reference: str, force: bool = False) -> list[str]:
         """Takes a name away, and the image when it was its last and no container uses it; returns a line for each."""
         from stackpy_runtime.store import pruning
 
-        return pruning.image(self.store, reference, force=force)
+        image = self.store.image(reference)
+        lines = pruning.image(self.store, reference, force=force)
+        for line in lines:
+            done, _, name = line.partition(": ")
+            self._tell("delete" if done == "deleted" else "untag", image, name)
+        return lines
 
     # --- networks, volumes, secrets ----------------------------------------------------------------------------------
 

@@ -38,6 +38,12 @@ class ImageVerbs:
         def _writable(self) -> Store:
             """The store, created when there is none."""
 
+    def _tell(self, action: str, image: Image, name: str = "") -> None:
+        """Notes what has happened to an image. name: the reference that it was done with"""
+        from stackpy_runtime.store import event_log
+
+        event_log.record(self.store.root, event_log.of_image(image, action, name))
+
     def save_images(
         self,
         names: Sequence[str],
@@ -56,6 +62,8 @@ class ImageVerbs:
         from stackpy_runtime.image import saving
 
         saving.save(self.store, names, out, form=form, called=called, progress=progress)
+        for name in names:
+            self._tell("save", self.store.image(name), name)
 
     def save_layout(
         self,
@@ -109,12 +117,16 @@ class ImageVerbs:
 
         store = self._writable()
         if path != "-":
-            return archive.load_all(store, path, progress)
-        from stackpy_runtime.image.spooling import spooled
+            loaded = archive.load_all(store, path, progress)
+        else:
+            from stackpy_runtime.image.spooling import spooled
 
-        # An archive is read back and forth: what is at its end says what the rest is.
-        with spooled(store.root, 0) as name:
-            return archive.load_all(store, name, progress)
+            # An archive is read back and forth: what is at its end says what the rest is.
+            with spooled(store.root, 0) as name:
+                loaded = archive.load_all(store, name, progress)
+        for image in loaded:
+            self._tell("load", image)
+        return loaded
 
     def import_image(
         self,
@@ -140,7 +152,7 @@ class ImageVerbs:
         store = self._writable()
 
         def make(name: str) -> Image:
-            return snapshots.import_tar(
+            image = snapshots.import_tar(
                 store,
                 name,
                 reference=reference,
@@ -148,6 +160,8 @@ class ImageVerbs:
                 message=message,
                 platform=platform,
             )
+            self._tell("import", image, reference)
+            return image
 
         if path != "-":
             return make(path)
@@ -157,8 +171,11 @@ class ImageVerbs:
     def export_container(self, reference: str, out: Sink) -> None:
         """Writes the tree of a container, without what is mounted in it, as one tar; raises NotFound."""
         from stackpy_runtime.build import snapshots
+        from stackpy_runtime.store import event_log
 
-        snapshots.export(self.store, self.store.container(reference), out)
+        container = self.store.container(reference)
+        snapshots.export(self.store, container, out)
+        event_log.record(self.store.root, event_log.of_container(container, "export"))
 
     def differences(self, reference: str) -> list[Difference]:
         """What a container has added, changed and deleted in its image's tree, by path; raises NotFound."""
@@ -188,9 +205,10 @@ class ImageVerbs:
 
         from stackpy_runtime.build import snapshots
         from stackpy_runtime.host.stillness import still
+        from stackpy_runtime.store import event_log
 
         found = self.container(container)
-        return snapshots.commit(
+        image = snapshots.commit(
             self._writable(),
             found,
             still(self.client, found) if pause else nullcontext(),
@@ -199,6 +217,9 @@ class ImageVerbs:
             message=message,
             author=author,
         )
+        about = {"comment": message, "imageID": image["id"], "imageRef": reference}
+        event_log.record(self.store.root, event_log.of_container(found, "commit", **about))
+        return image
 
     # --- the disk ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +242,10 @@ class ImageVerbs:
         from stackpy_runtime.image.describing import asked
         from stackpy_runtime.store import pruning
 
-        return pruning.images(self._writable(), every=every, matches=asked(until, labels))
+        pruned = pruning.images(self._writable(), every=every, matches=asked(until, labels))
+        for image in pruned.images:
+            self._tell("delete", image)
+        return pruned
 
     def prune_cache(self, *, keep: int = 0, until: float = float("inf"), mounts: bool = True) -> list[CacheUsage]:
         """Removes what was used longest ago from the build cache, until at most `keep` bytes are in it.

@@ -34,6 +34,9 @@ class RegistryVerbs:
         def store(self) -> Store:
             """The store, for reading."""
 
+        def _tell(self, action: str, image: Image, name: str = "") -> None:
+            """Notes what has happened to an image."""
+
         def _writable(self) -> Store:
             """The store, created when there is none."""
 
@@ -97,7 +100,9 @@ class RegistryVerbs:
             except NotFound:
                 pass
         asked = parsed._replace(digest=digest) if digest else parsed
-        return pulling.pull(store, self._registry, asked, name=str(parsed), platform=platform, progress=progress)
+        image = pulling.pull(store, self._registry, asked, name=str(parsed), platform=platform, progress=progress)
+        self._tell("pull", image, str(parsed))
+        return image
 
     def push(self, image: str, reference: str = "", *, progress: Report | None = None) -> str:
         """Gives an image to a registry, where `reference` (or, without it, `image`) names it then.
@@ -108,7 +113,10 @@ class RegistryVerbs:
         from stackpy_runtime.image.registry import pushing
 
         target = references.parse(reference or image)
-        return pushing.push(self.store, self._registry, self.store.image(image), target, progress=progress)
+        found = self.store.image(image)
+        digest = pushing.push(self.store, self._registry, found, target, progress=progress)
+        self._tell("push", found, str(target))
+        return digest
 
     def look_up(self, reference: str, *, platform: str = "") -> dict[str, Any]:
         """What a registry has under a reference: {id, digest, index, size}; downloads no layer.

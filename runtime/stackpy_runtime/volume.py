@@ -11,7 +11,7 @@ import re
 import time
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.store import layers
+from stackpy_runtime.store import event_log, layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
     except OSError as error:
         raise EngineError(f"cannot create `{path}`: {(error.strerror or str(error)).lower()}") from None
     store.insert_volume(volume)
+    event_log.record(store.root, event_log.event("volume", "create", name, {"driver": "local"}))
     return volume
 
 
@@ -79,3 +80,4 @@ def remove(store: Store, name: str) -> None:
         layers.discard(store.root, staged)
         raise
     layers.discard(store.root, staged)
+    event_log.record(store.root, event_log.event("volume", "destroy", name, {"driver": "local"}))

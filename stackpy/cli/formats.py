@@ -8,7 +8,7 @@ from stackpy.cli.options import FORMATS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from stackpy.cli.context import Context
@@ -93,6 +93,31 @@ def print_templated(template: str, rows: Sequence[Mapping[str, Any]], heads: Map
     for line in aligned([line.split("\t") for line in (head, *lines)]):
         print(line)
     return 0
+
+
+def line_writer(
+    context: Context,
+    form: str | None,
+    text: Callable[[Mapping[str, Any]], str],
+    fields: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> Callable[[Mapping[str, Any]], str]:
+    """What writes a document of a stream as a line: as `text` does, as JSON, or as a template says of its `fields`."""
+    template = chosen(context, form)
+    if template:
+        from stackpy.render.go_templates import Struct, Template
+
+        parsed = Template(template.replace("\\t", "\t").replace("\\n", "\n"))
+        return lambda document: parsed.render(Struct(fields(document)))
+    if not context.json:
+        return text
+    import json
+
+    return lambda document: json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """The values of `--filter`, KEY=VALUE each."""
+    return [(key, value) for key, _, value in (text.partition("=") for text in texts)]
 
 
 def aligned(rows: Sequence[Sequence[str]], least: int = 10, space: int = 3) -> list[str]:

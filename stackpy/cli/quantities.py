@@ -11,22 +11,27 @@ def seconds(text: str) -> float:
     return duration(f"{text}s" if bare else text)
 
 
-def moment(text: str) -> str:
-    """A point in time as RFC 3339 in UTC: a date, a Unix time, or how long ago ("10m")."""
+def instant(text: str) -> float:
+    """A point in time as seconds since the epoch: a date, a Unix time, or how long ago ("10m")."""
     import time
-    from datetime import UTC, datetime  # 2 ms, for --since and --until only
+    from datetime import datetime  # 2 ms, for --since and --until only
 
     try:
         ago = seconds(text)
     except ValueError:
         try:
-            stamp = datetime.fromisoformat(text).timestamp()  # without a zone it is local time, as docker takes it
+            return datetime.fromisoformat(text).timestamp()  # without a zone it is local time, as docker takes it
         except ValueError:
             raise ValueError("neither a date nor a duration") from None
-    else:
-        unix = ago > 1e8 and text[-1].isdigit()  # as docker takes it
-        stamp = ago if unix else time.time() - ago
-    return datetime.fromtimestamp(stamp, UTC).isoformat().replace("+00:00", "Z")
+    unix = ago > 1e8 and text[-1].isdigit()  # as docker takes it
+    return ago if unix else time.time() - ago
+
+
+def moment(text: str) -> str:
+    """The same as RFC 3339 in UTC with microseconds: the engine's own form, which is compared with it as text."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(instant(text), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def tail(text: str) -> int | None:

@@ -111,6 +111,14 @@ class ContainerEngine(Protocol):
     ) -> Iterator[dict[str, Any]]:
         """Lines: {time, stream, text}, oldest first."""
 
+    def events(
+        self, filters: Sequence[tuple[str, str]], *, since: int | None, until: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """What happens, in Docker's shape: from `since` on or from now on, until `until` or for ever.
+
+        filters: (key, value); since, until: nanoseconds since the epoch. Raises ValueError for a filter of no meaning.
+        """
+
     def create(self, config: dict[str, Any]) -> str:
         """Creates a container from an engine configuration; returns its ID."""
 
@@ -138,6 +146,12 @@ class ContainerEngine(Protocol):
 
     def restart(self, name: str, timeout: float | None) -> None:
         """Stops and starts it."""
+
+    def pause(self, name: str) -> None:
+        """Has it stand still until `unpause`."""
+
+    def unpause(self, name: str) -> None:
+        """Has a paused one go on."""
 
     def kill(self, name: str, signal: str) -> None:
         """Sends a signal."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     Document = Mapping[str, Any]
     Row = dict[str, Any]
 
-_ACTIVE = ("running", "restarting")
+_ACTIVE = ("running", "paused", "restarting")
 
 
 def summary(usage: Document) -> list[Row]:

@@ -138,13 +138,22 @@ def volume(document: Document) -> dict[str, Any]:
     }
 
 
+def event(document: Document) -> dict[str, Any]:
+    """Docker's event, with the fields of its older API in front, which scripts still read."""
+    attributes = document["Actor"]["Attributes"]
+    old = {"status": document["Action"], "id": document["Actor"]["ID"]}
+    if document["Type"] not in ("container", "image"):
+        return dict(document)
+    return {**old, **({"from": attributes["image"]} if document["Type"] == "container" else {}), **document}
+
+
 def _state(state: Document, health: Document | None, crash: Document | None) -> dict[str, Any]:
     """Docker's, with what Docker does not say: `Ending`, why the last run ended, and `LastCrash`."""
     status = state["status"]
     shown: dict[str, Any] = {
         "Status": status,
-        "Running": status in ("running", "restarting"),
-        "Paused": False,
+        "Running": status in ("running", "paused", "restarting"),
+        "Paused": status == "paused",
         "Restarting": status == "restarting",
         "OOMKilled": state["oom_killed"],
         "Dead": False,
@@ -311,7 +320,7 @@ def _mount(mount: Document, volumes: Mapping[str, Document]) -> dict[str, Any]:
 
 def _network_settings(document: Document, config: Document, defaults: Document) -> dict[str, Any]:
     ports: dict[str, Any] = dict.fromkeys(defaults.get("ExposedPorts") or ())
-    if document["state"]["status"] == "running":
+    if document["state"]["status"] in ("running", "paused"):
         ports.update(_bindings(config))
     endpoints = document["networks"]
     first = next(iter(endpoints.values()), None)

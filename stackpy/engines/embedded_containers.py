@@ -9,7 +9,7 @@ from stackpy.engines.facade import Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from stackpy_runtime.engine import Engine
@@ -34,7 +34,7 @@ class EmbeddedContainers:
 
         engine = self._engine
         found = [
-            one for one in engine.containers(stack) if every or one["state"]["status"] in ("running", "restarting")
+            one for one in engine.containers(stack) if every or one["state"]["status"] not in ("created", "exited")
         ]
         return listings.containers(found, {image["id"]: image for image in engine.images()}, time.time())
 
@@ -65,6 +65,15 @@ class EmbeddedContainers:
         """See ContainerEngine."""
         lines: Iterator[Any] = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
         return lines
+
+    def events(self, filters: Sequence[tuple[str, str]], *, since: int | None, until: int | None) -> Iterator[Document]:
+        """See ContainerEngine."""
+        from stackpy.engines import documents
+        from stackpy.engines.event_filters import accepting
+
+        accepts = accepting(filters)
+        happening = self._engine.events(since=since, until=until)
+        return (documents.event(event) for event in happening if accepts(event))
 
     def create(self, config: Document) -> str:
         """See ContainerEngine."""
@@ -103,6 +112,14 @@ class EmbeddedContainers:
     def restart(self, name: str, timeout: float | None) -> None:
         """See ContainerEngine."""
         self._engine.restart(name, timeout)
+
+    def pause(self, name: str) -> None:
+        """See ContainerEngine."""
+        self._engine.pause(name)
+
+    def unpause(self, name: str) -> None:
+        """See ContainerEngine."""
+        self._engine.unpause(name)
 
     def kill(self, name: str, signal: str) -> None:
         """See ContainerEngine."""

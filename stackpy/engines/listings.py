@@ -68,6 +68,8 @@ def status(state: Document, now: float) -> str:
     if kind == "created":
         return "Created"
     code = "unknown" if state["exit_code"] is None else state["exit_code"]
+    if kind == "paused":
+        return f"Up {period(now - seconds(state['started_at']))} (Paused)"
     if kind == "running":
         health = {"": "", "starting": " (health: starting)"}.get(state["health"], f" ({state['health']})")
         return f"Up {period(now - seconds(state['started_at']))}{health}"
@@ -83,7 +85,7 @@ _PLAIN_ENDS = ("exit", "stopped")
 
 def reason(state: Document) -> str:
     """Why a container does not run, or is not healthy; "" where there is nothing to say."""
-    if state["status"] == "running":
+    if state["status"] in ("running", "paused"):
         return str(state["error"]) if state["health"] == "unhealthy" else ""
     return str(state["ending"]["text"]) if state.get("ending") and state["status"] != "created" else str(state["error"])
 

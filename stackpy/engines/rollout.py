@@ -168,11 +168,12 @@ class Rollout:
 
     def _starter(self, document: Document) -> Callable[[], None]:
         def start() -> None:
+            paused = document["state"]["status"] == "paused"
             try:
-                self.engine.start(document["name"])
+                (self.engine.unpause if paused else self.engine.start)(document["name"])
             except StackpyError as error:
                 raise explained(self.engine, document["name"], error) from error
-            self._say("output", f"{document['name']} started")
+            self._say("output", f"{document['name']} {'goes on' if paused else 'started'}")
 
         return start
 
@@ -225,7 +226,10 @@ class Rollout:
         config = self._config(1)
         name = str(config["name"])
         present = self.existing.get(1)
-        if present is None or not _alive(present) or not same(present["config"], config):
+        unchanged = present is not None and same(present["config"], config)
+        if present is not None and unchanged and present["state"]["status"] == "paused":
+            self._starter(present)()
+        elif present is None or not _alive(present) or not unchanged:
             if present is not None:
                 self._remover(present)()
             self._up(config)

@@ -50,7 +50,7 @@ def _held(observed: Observed, draft: Draft) -> Iterator[tuple[tuple[str, Any], s
         if draft.replicas and replica.index not in draft.replicas:
             continue
         yield ("name", f"{observed.name}-{replica.index}"), ""
-        if replica.status in ("running", "restarting"):
+        if replica.status in ("running", "paused", "restarting"):
             yield from _ports(replica.live)
     if observed.kind == "network" and observed.live.get("subnet"):
         yield ("subnet", ""), observed.live["subnet"]

@@ -59,7 +59,7 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
             continue
         if shallow:
             work.setdefault(Action.UPDATE, {})[index] = shallow
-        if replica.status in ("created", "exited"):
+        if replica.status in ("created", "paused", "exited"):
             why = reasons.not_running(replica, "running", several=wanted > 1)
             work.setdefault(Action.START, {})[index] = [why]
     for index in existing:
@@ -78,7 +78,7 @@ def job(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Dra
     # what it was attached to is no reason to run a finished job again
     deep, shallow = _differences(spec, last, around._replace(renewed={}))
     why = deep + shallow
-    if not why and (last.status == "created" or (last.status == "exited" and last.exit_code != 0)):
+    if not why and (last.status in ("created", "paused") or (last.status == "exited" and last.exit_code != 0)):
         why = [reasons.not_running(last, "completed", several=False)]
     return [Draft("job", spec.name, Action.RUN, why)] if why else []
 

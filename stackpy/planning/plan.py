@@ -129,7 +129,7 @@ class Replica(NamedTuple):
     index: int  # type: ignore[assignment]  # the word for it; nobody searches a replica with tuple.index
     id: str
     name: str
-    status: str  # created running restarting exited
+    status: str  # created running paused restarting exited
     health: str  # "" starting healthy unhealthy
     exit_code: int | None
     ended: float  # seconds since it ended; 0 while it runs

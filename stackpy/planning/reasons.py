@@ -112,6 +112,8 @@ def not_running(replica: Replica, new: str, several: bool) -> Reason:
     subject = f"replica {replica.index}" if several else "it"
     if replica.status == "created":
         text = f"{subject} was created but never started"
+    elif replica.status == "paused":
+        text = f"{subject} is paused"
     elif replica.exit_code is None:
         text = f"{subject} ended{_when(replica)}, its exit code is unknown"
     else:

@@ -193,6 +193,11 @@ class FakeEngine:
     def forget_crashes(self, stack: str) -> None:
         self.done.append(("forget", stack))
 
+    def unpause(self, reference: str) -> None:
+        document = self._one(reference)
+        self._do("unpause", document["name"])
+        document["state"] |= {"status": "running"}
+
     def end(self, name: str) -> None:
         """A container's process ends by itself."""
         self.held[name]["state"] |= {"status": "exited", "exit_code": 143, "finished_at": NOW}

@@ -34,14 +34,19 @@ def test_seconds_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
-        ("2026-01-31T12:00:00+02:00", "2026-01-31T10:00:00Z"),
-        ("1767225600", "2026-01-01T00:00:00Z"),
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31T12:00:00+02:00", "2026-01-31T10:00:00.000000Z"),
+        ("1767225600", "2026-01-01T00:00:00.000000Z"),
         ("1767225600.5", "2026-01-01T00:00:00.500000Z"),
     ],
 )
 def test_moment(text: str, expected: str) -> None:
     assert moment(text) == expected
+
+
+def test_moments_compare_as_text_with_the_times_of_a_log() -> None:
+    half = "2026-01-31T12:00:00.500000Z"
+    assert moment("2026-01-31T12:00:00Z") < half < moment("2026-01-31T12:00:01Z")
 
 
 def test_moment_ago() -> None:

@@ -73,7 +73,7 @@ def test_filters_are_dockers() -> None:
         "",
         [("a", None, True), ("b", "c=d", True), ("e", None, False)],
     )
-    assert prune._filters(["until=2020-01-01T00:00:00Z"])[0] == OLD
+    assert prune._filters(["until=2020-01-01T00:00:00Z"])[0] == "2020-01-01T00:00:00.000000Z"
 
 
 @pytest.mark.parametrize("text", ["dangling=true", "until", "until=", "until=soon", "label=", "=x"])

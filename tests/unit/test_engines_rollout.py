@@ -127,6 +127,13 @@ def test_starting_and_deleting_act_on_the_chosen_replicas() -> None:
     assert perform(engine, Action.DELETE, wanted) == []
 
 
+def test_a_paused_replica_goes_on_and_is_not_started() -> None:
+    engine, wanted = FakeEngine(), desired({"replicas": 2})
+    perform(engine, Action.CREATE, wanted)
+    engine.held["shop-web-2"]["state"] |= {"status": "paused"}
+    assert perform(engine, Action.START, wanted) == ["unpause shop-web-2"]
+
+
 @pytest.mark.parametrize("verb", ["up", "start"])
 def test_a_failed_start_shows_the_last_lines(verb: str) -> None:
     engine, wanted = FakeEngine(), desired()

@@ -309,11 +309,16 @@ class Group:
                 if error.errno != errno.ENOENT:
                     raise
             return
-        for pid in self.processes():
+        pids = self.processes()
+        for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        freezer = f"{self.paths().get('freezer', '')}/freezer.state"
+        # Version 1 delivers no signal, not even this one, to what stands still (cgroup-v1/freezer-subsystem.rst).
+        if pids and _read(freezer).strip() != "THAWED" and os.path.exists(freezer):
+            _write(freezer, "THAWED")
 
     def freeze(self, frozen: bool) -> None:
         """Stops every process of the group where it is, and returns when they stand; or has them go on.

@@ -53,7 +53,7 @@ def is_alive(pid: int, start: int, boot: str) -> bool:
 
 def live(stored: ContainerState, folder: str) -> ContainerState:
     """The state now. `folder`: the container's, with the keeper's files."""
-    if stored["status"] not in ("running", "created"):
+    if stored["status"] not in ("running", "paused", "created"):
         return stored
     pid, start, boot = stored["pid"], stored.get("pid_start", 0), stored.get("boot", "")
     if stored["status"] == "created":
@@ -62,7 +62,8 @@ def live(stored: ContainerState, folder: str) -> ContainerState:
             return stored
         pid, start, boot = process["pid"], process["start"], process["boot"]
     if is_alive(pid, start, boot):
-        return {**stored, "status": "running", "pid": pid, "pid_start": start, "boot": boot}
+        now: ContainerState = {**stored, "pid": pid, "pid_start": start, "boot": boot}
+        return now if stored["status"] == "paused" else {**now, "status": "running"}
     from stackpy_runtime.container import ending  # an end that is not in the index is rare
 
     ended = read_document(f"{folder}/exit")

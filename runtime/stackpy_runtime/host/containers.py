@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import sys
 import threading
 import time
 
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import logs, restart, state
-from stackpy_runtime.container.stopping import signal_name
+from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import captured, checks, creation, hooks
+from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.pausing import is_paused
 from stackpy_runtime.host.probes import Watch
-from stackpy_runtime.store import trees
+from stackpy_runtime.store import event_log, trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Containers:
         live = Live(self.store.root.path, container, checks.of_container(self.store, container))
         with self.lifecycle.lock:
             self.lifecycle.lives[live.id] = live
+        event_log.record(self.store.root, of_container(live, "create"))
         return live
 
     def up(self, config: ContainerConfig) -> Live:
@@ -61,6 +65,7 @@ class Containers:
         with live.verb:
             self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by})
             self.lifecycle.start(live)
+        event_log.record(self.store.root, of_container(live, "restart"))
 
     def kill(self, live: Live, number: int, by: str = "", verb: str = "kill") -> None:
         """Sends a signal; one that ends the container is a user's stop.
@@ -75,7 +80,13 @@ class Containers:
             if number == 9:
                 live.state["stopped"] = True
                 self.store.update_container(live.id, state=live.state)
-        live.signal(number)
+        configured = live.config.get("stop_signal")
+        if is_paused(live) and number != signal.SIGKILL and configured and number != signal_number(configured):
+            # Docker's rule: only what may end it has a paused container go on.
+            live.signal(number)
+            event_log.record(self.store.root, of_container(live, "kill", signal=str(number)))
+            return
+        self.lifecycle.signal(live, number)
 
     def remove(self, live: Live, *, force: bool, volumes: bool, grace: float | None = 0, by: str = "") -> None:
         """Removes a container and what is its own.
@@ -87,7 +98,9 @@ class Containers:
             self.lifecycle.settle(live)
         if (live.pid or live.state["status"] == "restarting") and not force:
             raise Conflict(
-                "it is running", subject=f"container {live.name}", hint="stop it first, or remove it by force"
+                "it is paused" if is_paused(live) else "it is running",
+                subject=f"container {live.name}",
+                hint="stop it first, or remove it by force",
             )
         live.removed = True
         if live.launching or live.hook:
@@ -105,6 +118,7 @@ class Containers:
             with live.changed:
                 live.state = {**live.state, "status": "exited"}
                 live.changed.notify_all()
+            event_log.record(self.store.root, of_container(live, "destroy"))
             self._throw_away(live.folder)
             if volumes:
                 self._remove_anonymous(live)
@@ -155,6 +169,7 @@ class Containers:
             with live.changed:
                 live.config = live.container["config"] = config
                 live.changed.notify_all()
+        event_log.record(self.store.root, of_container(live, "update"))
 
     def _limit(self, live: Live, group: Group, config: ContainerConfig) -> None:
         """Sets the limits of a container that runs; where one is refused all are as they were."""
@@ -179,8 +194,16 @@ class Containers:
         if not creation.NAME.fullmatch(name):
             raise InvalidConfig(f"`{name}` is not a container name")
         with live.verb:
-            self.store.update_container(live.id, name=name)
-            live.name = live.container["name"] = live.config["name"] = name
+            old = live.name
+            if name == old:
+                raise InvalidConfig("that is its name already", subject=f"container {old}")
+            config: ContainerConfig = {**live.config, "name": name}
+            self.store.update_container(live.id, name=name, config=config)
+            with live.changed:
+                live.config = live.container["config"] = config
+                live.name = live.container["name"] = name
+            self.lifecycle.networking.rename(live)
+        event_log.record(self.store.root, of_container(live, "rename", oldName=f"/{old}"))
 
     def wait(self, live: Live) -> int:
         """Waits for the next end; returns its exit code (125 when nobody knows it)."""
@@ -203,6 +226,7 @@ class Containers:
                 return now["status"] == "exited" and now["exit_code"] == 0
             if condition == "healthy" and live.probe is not None:
                 return now["status"] == "running" and now["health"] == "healthy"
+            # Paused counts as not running: `depends_on` waits until it goes on.
             return now["status"] == "running"
 
         def lost() -> bool:
@@ -256,6 +280,7 @@ class Containers:
                 self.store.update_container(live.id, state=live.state)
             live.changed.notify_all()
             pid = live.pid
+        event_log.record(self.store.root, of_container(live, f"health_status: {health}"))
         if health == "unhealthy" and live.config.get("on_unhealthy", "none") != "none":
             # Not in the thread that checks: it waits for the end that this brings about.
             threading.Thread(target=self.lifecycle.unhealthy, args=(live, pid, text), daemon=True).start()

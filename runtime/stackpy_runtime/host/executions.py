@@ -6,6 +6,7 @@ import os
 
 from stackpy_runtime.container import plan, security
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.host.pausing import is_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def join_plan(
         pid, start = process_of or (live.pid, live.start)
     if not pid:
         raise Conflict("it is not running", subject=f"container {live.name}", hint=f"stackpy start {live.name}")
+    if is_paused(live):
+        raise Conflict(
+            "it is paused", subject=f"container {live.name}", hint=f"`stackpy unpause {live.name}` has it go on"
+        )
     of = live.container["image_id"]
     image: ImageConfig = lifecycle.store.image(of)["config"] if of else {}  # a build step has none
     config = live.config

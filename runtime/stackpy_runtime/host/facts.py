@@ -21,12 +21,13 @@ _ACTIVE = ("running", "restarting")
 def facts(store: Store, containers: list[Container]) -> dict[str, Any]:
     """The document; `containers` as they are now. Starts and creates nothing."""
     running = sum(container["state"]["status"] in _ACTIVE for container in containers)
+    paused = sum(container["state"]["status"] == "paused" for container in containers)
     layout = cgroups.layout()
     return {
         "Containers": len(containers),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": len(containers) - running,
+        "ContainersPaused": paused,
+        "ContainersStopped": len(containers) - running - paused,
         "Images": len(store.images()),
         "Driver": "overlayfs",
         "DriverStatus": [["Layers of archives", _layers(store)]],

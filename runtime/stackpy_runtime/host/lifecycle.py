@@ -24,7 +24,10 @@ from stackpy_runtime.errors import (
 from stackpy_runtime.host import checks, hooks
 from stackpy_runtime.host.beginnings import Beginnings
 from stackpy_runtime.host.endings import Endings
+from stackpy_runtime.host.events import of_container, of_networks, of_volumes
 from stackpy_runtime.host.live import Ended, Live
+from stackpy_runtime.host.pausing import is_paused, resume
+from stackpy_runtime.store import event_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.networking import Networking
-    from stackpy_runtime.model import Asked, ContainerState
+    from stackpy_runtime.model import Asked, ContainerState, Event
     from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
@@ -120,6 +123,10 @@ class Lifecycle:
                 raise Conflict("it is being removed", subject=f"container {live.name}")
             self.settle(live)
             self._cancel_restart(live)
+            if is_paused(live):
+                raise Conflict(
+                    "it is paused", subject=f"container {live.name}", hint=f"`stackpy unpause {live.name}` has it go on"
+                )
             if live.pid:
                 return
             with live.changed:
@@ -133,6 +140,11 @@ class Lifecycle:
                 with self.turns:
                     self.beginnings.launch(live, stdin, before)
                     self.watch(live)
+                self._tell(
+                    *of_networks(live, "connect", live.attached),
+                    *of_volumes(live, "mount"),
+                    of_container(live, "start"),
+                )
             except BaseException as error:
                 self._fail(live, error)
                 raise
@@ -192,6 +204,7 @@ class Lifecycle:
         self._release(live)
         self.endings.record(live, live.state)
         self.endings.keep_crash(live, live.state)
+        self._tell(of_container(live, "die", exitCode=str(code), error=str(error)))
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -211,6 +224,7 @@ class Lifecycle:
     def _finish(self, live: Live, end: Ended, ran: float) -> None:
         live.pump(last=True)
         why, memory = self.endings.explain(live, end, self.beginnings.boot)
+        attached = live.attached
         self._release(live)
         again = not live.removed and restart.wanted(
             live.config.get("restart", "no"),
@@ -238,9 +252,20 @@ class Lifecycle:
             live.pause = restart.pause(live.pause, ran) if again else 0.0
             if again:
                 live.restart_timer = self.later(live.pause, lambda: self._restart(live))
+            if live.container["image_id"]:
+                # Before whoever waits for the end goes on, and may remove it.
+                self._tell(
+                    *([of_container(live, "oom")] if memory.kills else []),
+                    of_container(live, "die", **_how(end.code, ran), reason=why["text"]),
+                    *of_networks(live, "disconnect", attached),
+                    *of_volumes(live, "unmount"),
+                )
             live.changed.notify_all()
         if ending.is_crash(why, end.code):
             self.endings.keep_crash(live, ended)
+
+    def _tell(self, *events: Event) -> None:
+        event_log.record(self.store.root, *events)
 
     def _restart(self, live: Live) -> None:
         """Called in the loop's thread when a restart is due."""
@@ -330,14 +355,17 @@ class Lifecycle:
 
         pid = live.pid
         grace = live.config.get("stop_grace_period", 10.0) if timeout is None else timeout
+        if live.config.get("pre_stop"):
+            resume(self.store, live)
         if grace > 0 and live.config.get("pre_stop") and (problem := hooks.before_stop(self, live, grace)):
             live.note(f"{problem}\n".encode())
         wanted = self.stop_signal(live)
         how = f"stopped by {signal_name(wanted)}"
         unusual: Asked = {**asked}
         if wanted != signal.SIGKILL and grace > 0 and can_take(pid, wanted):
-            live.signal(wanted)
+            self.signal(live, wanted)
             if live.wait_until(lambda: live.pid != pid, grace):
+                self._tell(of_container(live, "stop"))
                 return how
             how = f"killed: it did not end within {grace:g} s of {signal_name(wanted)}"
             unusual["how"] = how
@@ -348,13 +376,20 @@ class Lifecycle:
             if live.pid == pid:
                 if asked["verb"] not in ("health", "hook"):
                     live.state = {**live.state, "asked": {**unusual, "signal": "SIGKILL"}}
-                live.signal(signal.SIGKILL)
+                self.signal(live, signal.SIGKILL)
         if not live.wait_until(lambda: live.pid != pid, KILL_WAIT):
             if live.group:
                 live.group.kill()
             if not live.wait_until(lambda: live.pid != pid, KILL_WAIT):
                 raise EngineError("it does not end even by SIGKILL", subject=f"container {live.name}")
+        self._tell(of_container(live, "stop"))
         return f"{how}; to have it end by itself: {unusual['hint']}" if "hint" in unusual else how
+
+    def signal(self, live: Live, number: int) -> None:
+        """Sends a signal to a container's first process, which goes on for it where it was paused."""
+        live.signal(number)
+        self._tell(of_container(live, "kill", signal=str(number)))
+        resume(self.store, live)
 
     def stop_signal(self, live: Live) -> int:
         """The container's stop signal: its own, the image's, or SIGTERM."""
@@ -371,3 +406,8 @@ class Lifecycle:
         with live.changed:
             if live.terminal >= 0:
                 fcntl.ioctl(live.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _how(code: int | None, ran: float) -> dict[str, str]:
+    """The attributes of a container's end. ran: seconds"""
+    return {**({} if code is None else {"exitCode": str(code)}), "execDuration": str(int(ran))}

@@ -50,6 +50,7 @@ class Live:
         self.hook = ""  # the execution of the hook that a start waits for
         self.interrupted = False  # that hook is not wanted any more
         self.first_id = 0
+        self.attached: dict[str, str] = {}  # IDs of the networks that it is on, by name
         self.sources: list[int] = []  # FIFOs, or one terminal
         self.terminal = -1
         self.root_mount = -1  # its root file system, so that the flush to disk at its end holds up nobody

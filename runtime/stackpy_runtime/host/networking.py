@@ -76,8 +76,8 @@ class Networking:
         for index, (network, attachment) in enumerate(pairs):
             network, info = self._attach_one(live, namespace, network, attachment, f"eth{index}")
             endpoints[network["name"]] = info
-            names = [live.name, live.id[:12], *attachment["aliases"]]
-            self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
+            live.attached = {**live.attached, network["name"]: network["id"]}
+            self._register(live, network, attachment, info)
         datagrams, stream = self.manager.prepare_dns(namespace)
         self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
         self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))
@@ -86,6 +86,19 @@ class Networking:
         if live.container["image_id"]:
             # A build step has no row.
             self.store.update_container(live.id, networks=endpoints)
+
+    def _register(self, live: Live, network: Network, attachment: Attachment, info: EndpointInfo) -> None:
+        names = [live.name, live.id[:12], *attachment["aliases"]]
+        self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
+
+    def rename(self, live: Live) -> None:
+        """Has a container that runs be found under the name that it has now, and no longer under the old one."""
+        endpoints = live.container["networks"]
+        if endpoints:
+            self.names.remove(live.id)
+            for network, attachment in self.attachments(live):
+                if info := endpoints.get(network["name"]):
+                    self._register(live, network, attachment, info)
 
     def _attach_one(
         self, live: Live, namespace: int, network: Network, attachment: Attachment, link: str
@@ -126,6 +139,7 @@ class Networking:
             self.keeper.release(f"dns/{live.id}")
             self.names.remove(live.id)
             live.container["networks"] = {}
+        live.attached = {}
         self.manager.detach(live.id)
 
     def adopt(self, live: Live, held: list[int]) -> None:
@@ -134,8 +148,8 @@ class Networking:
         for network, attachment in self.attachments(live):
             info = endpoints.get(network["name"])
             if info:
-                names = [live.name, live.id[:12], *attachment["aliases"]]
-                self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
+                live.attached = {**live.attached, network["name"]: network["id"]}
+                self._register(live, network, attachment, info)
         if len(held) == 2:
             datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
             self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))

@@ -141,12 +141,19 @@ class Watch:
             now = Progress(known, 0 if known == "starting" else self.log["failing_streak"])
             pause, due = FIRST_PAUSE, start + self._interval(now, 0.0)
             while not live.wait_until(lambda: live.pid != pid, max(0.0, pause)):
+                if self._stands():
+                    # Nobody could answer; its time goes on where it stopped, as Docker's does.
+                    live.wait_until(lambda: live.pid != pid or not self._stands())
+                    due, pause = time.monotonic() + probe["interval"], probe["interval"]
+                    continue
                 moment = time.monotonic()
                 counts = moment >= due
                 began = time.time()
                 verdict = self.ask(network)
                 if live.pid != pid:
                     return
+                if self._stands():
+                    continue
                 age = moment - start
                 before, now = now, judge(now, verdict, probe, age, counts=counts)
                 self._record(verdict, began, now.failures)
@@ -172,6 +179,9 @@ class Watch:
         }
         self.log = health.added(self.log, result, streak)
         health.write(self.live.folder, self.log)
+
+    def _stands(self) -> bool:
+        return self.live.state["status"] == "paused"
 
     def _interval(self, now: Progress, age: float) -> float:
         starting = now.health == "starting" and age < self.probe["start_period"]

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
-from stackpy_runtime.host import executions, peers, requests, secret_values, steps
+from stackpy_runtime.host import executions, pausing, peers, requests, secret_values, steps
 from stackpy_runtime.host.attaching import Attachment
 from stackpy_runtime.host.beginnings import NEVER_BEGAN
 from stackpy_runtime.host.containers import now
+from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.wire import Closed, Connection, close_all
+from stackpy_runtime.store import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.containers import Containers
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.networking import Networking
+    from stackpy_runtime.model import Event
 
 Arguments = dict[str, Any]
 # Operations that may end a container: who has asked is kept with how it ended.
@@ -82,6 +85,8 @@ class Service:
             "update": lambda a: self.containers.update(
                 self.lifecycle.live(a["container"]), requests.changes(a["changes"])
             ),
+            "pause": lambda a: pausing.pause(self.store, self.lifecycle.live(a["container"])),
+            "unpause": lambda a: pausing.unpause(self.store, self.lifecycle.live(a["container"])),
             "rename": lambda a: self.containers.rename(self.lifecycle.live(a["container"]), a["name"]),
             "await": self.await_state,
             "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
@@ -229,7 +234,8 @@ class Service:
         """
         live = self.lifecycle.live(arguments["container"])
         with live.verb:
-            group = live.group if live.pid else None
+            # One that is paused stands already, and shall go on standing.
+            group = live.group if live.pid and not pausing.is_paused(live) else None
             if group is not None:
                 group.freeze(True)
             try:
@@ -264,6 +270,12 @@ class Service:
             else:
                 stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
             spawned = executions.spawn(self.lifecycle, joining, channel, stdin, streams)
+        if live.container["image_id"]:
+            line = " ".join(arguments["argv"])
+            self._tell(
+                of_container(live, f"exec_create: {line}", execID=spawned),
+                of_container(live, f"exec_start: {line}", execID=spawned),
+            )
         # Our copies must go now: the client reads its pipes until nobody has them open.
         close_all(descriptors)
         descriptors.clear()
@@ -273,4 +285,9 @@ class Service:
             executions.forget(self.lifecycle, spawned)
         if code == NEVER_BEGAN:
             raise Conflict("it is not running any more", subject=f"container {live.name}")
+        if live.container["image_id"]:
+            self._tell(of_container(live, "exec_die", execID=spawned, exitCode=str(code)))
         return {"exit_code": code}
+
+    def _tell(self, *events: Event) -> None:
+        event_log.record(self.store.root, *events)

@@ -17,7 +17,7 @@ class still:
         self._connection: Connection | None = None
 
     def __enter__(self) -> None:
-        if self._container["state"]["status"] not in ("running", "restarting"):
+        if self._container["state"]["status"] not in ("running", "paused", "restarting"):
             return
         self._connection = self._client.request("still", {"container": self._container["id"]})
         try:

@@ -16,7 +16,7 @@ import time
 
 from stackpy_runtime.container import cgroups, ranges, restart, state
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host import checks, launch
+from stackpy_runtime.host import checks, launch, pausing
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
@@ -172,9 +172,9 @@ class Supervisor:
         runs, ended, sleeping = [], [], []
         for live in known.values():
             stored, live.state = live.state, state.live(live.state, live.folder)
-            if live.state["status"] == "running":
+            if live.state["status"] in ("running", "paused"):
                 runs.append(live)
-            elif stored["status"] in ("running", "restarting") or live.state["status"] != stored["status"]:
+            elif stored["status"] in ("running", "paused", "restarting") or live.state["status"] != stored["status"]:
                 ended.append(live)
             elif stored["status"] == "exited" and stored.get("boot", boot) != boot:
                 policy, stopped = live.config.get("restart", "no"), stored.get("stopped", False)
@@ -217,7 +217,7 @@ class Supervisor:
             live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
             live.born = time.monotonic()
             live.group = cgroups.of_process(self.store.root.path, pid)
-            self._thaw(live)
+            pausing.restored(live)
             live.open_recorder()
             if live.config.get("tty"):
                 if output:
@@ -248,15 +248,6 @@ class Supervisor:
         number = -code if code is not None and code < 0 else 0
         ended = Ended(128 + number if number else code, time.time(), number)
         self.lifecycle.heard_exit("container", live.id, ended)
-
-    def _thaw(self, live: Live) -> None:
-        """Has a container go on that a supervisor before this one kept still when it died."""
-        try:
-            if live.group is not None:
-                live.group.freeze(False)
-        except EngineError:
-            # A host without a freezer has frozen none.
-            pass
 
     def _adopt_ended(self, live: Live) -> None:
         """Finishes what nobody was there to finish, and starts again what its policy says."""

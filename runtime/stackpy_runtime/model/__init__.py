@@ -22,6 +22,7 @@ from stackpy_runtime.model.containers import (
     SecretMount,
     Status,
 )
+from stackpy_runtime.model.events import Actor, Event
 from stackpy_runtime.model.images import (
     Healthcheck,
     History,
@@ -72,6 +73,7 @@ from stackpy_runtime.model.usage import (
 )
 
 __all__ = [
+    "Actor",
     "Asked",
     "Attachment",
     "Base",
@@ -90,6 +92,7 @@ __all__ = [
     "DiskUsage",
     "Ending",
     "EndpointInfo",
+    "Event",
     "FileContent",
     "Health",
     "HealthLog",

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from stackpy_runtime.model.lives import Asked, Ending, Hook
 from stackpy_runtime.model.resources import Surroundings
 
-Status = Literal["created", "running", "restarting", "exited"]
+Status = Literal["created", "running", "paused", "restarting", "exited"]
 Health = Literal["", "starting", "healthy", "unhealthy"]
 
 

@@ -21,6 +21,7 @@ from stackpy_runtime.network import bridges, endpoints, forwarding, names, redir
 from stackpy_runtime.network.firewall import Firewall, Publication
 from stackpy_runtime.network.publishing import Hold, Publisher, Release, Sockets, check
 from stackpy_runtime.network.rules import Bridge, Key, Port, Target
+from stackpy_runtime.store import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,6 +93,7 @@ class NetworkManager:
         except BaseException:
             self.remove(network)
             raise
+        event_log.record(self._store.root, event_log.of_network(network, "create"))
         return network
 
     def ensure(self, network: Network) -> None:
@@ -118,6 +120,7 @@ class NetworkManager:
         self._locks.pop(network["id"], None)
         from stackpy_runtime.network import coexistence
 
+        event_log.record(self._store.root, event_log.of_network(network, "destroy"))
         coexistence.leave_zone(network["bridge"])
         self._settle(known)
 

@@ -81,6 +81,11 @@ class Root:
         """Lock files."""
         return f"{self.path}/locks"
 
+    @property
+    def events(self) -> str:
+        """What has happened here: the newer of two files; the older has `.1` behind its name."""
+        return f"{self.path}/events"
+
     def exists(self) -> bool:
         """Whether an engine has been here."""
         return os.path.exists(self.database)
