@@ -130,10 +130,11 @@ class RegistryVerbs:
 
     def registry_digest(self, reference: str, *, platform: str = "") -> str:
         """The digest of the manifest that a reference names in its registry, for a platform; raises NotFound."""
+        from stackpy_runtime import platforms
         from stackpy_runtime.image import references
-        from stackpy_runtime.image.registry import choosing, looking
+        from stackpy_runtime.image.registry import looking
 
-        found = looking.find(self._registry, references.parse(reference), choosing.parse(platform))
+        found = looking.find(self._registry, references.parse(reference), platforms.parse(platform))
         return found.manifest.digest
 
     def published_digest(self, reference: str) -> str:
@@ -176,6 +177,13 @@ class RegistryVerbs:
         wanted = dict.fromkeys(_images(source))
         return [(reference, platform) for reference, platform in wanted if self._held(reference, platform) is None]
 
+    def base_references(self, source: ImageSource) -> list[tuple[str, str]]:
+        """The images that a source stands on or takes files from, with the platforms that are asked for.
+
+        Dockerfiles in it are read.
+        """
+        return list(dict.fromkeys(_images(self._plain(source))))
+
     def bases(self, source: ImageSource) -> list[dict[str, Any]]:
         """The images that a source takes from registries: {reference, platform, runs_on, digest, missing, differs}.
 
@@ -188,14 +196,14 @@ class RegistryVerbs:
         plain = resolved[1] if resolved is not None and resolved[0] is source else self._plain(source)
         found = []
         for reference, platform in dict.fromkeys(_images(plain)):
-            from stackpy_runtime.image.registry import choosing  # many images stand on none of a registry
+            from stackpy_runtime import platforms  # many images stand on none of a registry
 
             pinned, image = self._pin(reference, platform), self._held(reference, platform)
             if image is None:
                 digest = pinned or self._look_up(reference, platform).manifest.digest
             else:
                 digest = image.get("manifest", "") if image.get("origins") else ""
-            row = {"reference": reference, "platform": platform, "runs_on": str(choosing.parse(platform))}
+            row = {"reference": reference, "platform": platform, "runs_on": str(platforms.parse(platform))}
             differs = image is None and bool(pinned) and self._named(reference) is not None
             found.append({**row, "digest": digest, "missing": image is None, "differs": differs})
         return found
@@ -219,16 +227,19 @@ class RegistryVerbs:
     def _pin(self, reference: str, platform: str) -> str:
         if not self.pins or "@" in reference:
             return ""
-        from stackpy_runtime.image.registry import choosing
+        from stackpy_runtime import platforms
         from stackpy_runtime.store.images import with_tag
 
         found = self.pins.get(reference) or self.pins.get(with_tag(reference)) or {}
-        wanted = choosing.parse(platform)
-        return found.get(str(wanted)) or found.get(f"{wanted.os}/{wanted.architecture}", "")
+        wanted = platforms.parse(platform)
+        plain = f"{wanted.os}/{wanted.architecture}"
+        # The last is how files of earlier versions have arm64.
+        return next((found[name] for name in (str(wanted), plain, f"{plain}/v8") if name in found), "")
 
     def _look_up(self, reference: str, platform: str) -> Found:
+        from stackpy_runtime import platforms
         from stackpy_runtime.image import references
-        from stackpy_runtime.image.registry import choosing, looking
+        from stackpy_runtime.image.registry import looking
 
         known = self.__dict__.setdefault("_found", {})
         key = (reference, platform)
@@ -236,20 +247,21 @@ class RegistryVerbs:
             parsed = references.parse(reference)
             pin = self._pin(reference, platform)
             asked = parsed._replace(digest=pin) if pin else parsed
-            known[key] = looking.find(self._registry, asked, choosing.parse(platform))
+            known[key] = looking.find(self._registry, asked, platforms.parse(platform))
         found: Found = known[key]
         return found
 
     def _remote_config(self, base: Base) -> ImageConfig:
         """The configuration of an image that the store lacks, from its registry."""
+        from stackpy_runtime import platforms
         from stackpy_runtime.image import manifests
-        from stackpy_runtime.image.registry import choosing, looking
+        from stackpy_runtime.image.registry import looking
 
         platform = base.get("platform", "")
         found = self._look_up(base["reference"], platform)
         known = self.__dict__.setdefault("_configs", {})
         if found.image_id not in known:
-            wanted, limits = choosing.parse(platform), self._registry.limits
+            wanted, limits = platforms.parse(platform), self._registry.limits
             _, document = looking.configuration(found, wanted, asked=bool(platform), limits=limits)
             known[found.image_id] = manifests.image_config(document)
         config: ImageConfig = known[found.image_id]

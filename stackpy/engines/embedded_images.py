@@ -174,7 +174,7 @@ class EmbeddedImages:
     ) -> Document:
         """See ImageEngine."""
         engine = self._engine
-        for reference, platform in _bases(engine.read_dockerfile(source["base"]).source) if pull else ():
+        for reference, platform in engine.base_references(source) if pull else ():
             engine.pull(reference, platform=platform, policy="always", progress=report)
         recipe = engine.resolve(source)
         made: Document = engine.build(source, recipe, key=key, tags=tags, labels={}, progress=report, options=options)
@@ -285,16 +285,3 @@ class EmbeddedImages:
             "cache": cache,
             "freed": freed + images["freed"] + sum(row["size"] for row in cache),
         }
-
-
-def _bases(source: Document) -> list[tuple[str, str]]:
-    """The images of registries that an image stands on or takes files from, with their platforms."""
-    found: dict[tuple[str, str], None] = {}
-    for stage in (source, *source.get("stages", {}).values()):
-        if stage["base"]["kind"] == "image":
-            found[stage["base"]["reference"], stage["base"].get("platform", "")] = None
-        for step in stage["steps"]:
-            for place in (step, *step.get("mounts", ())):
-                if "from_image" in place:
-                    found[place["from_image"], ""] = None
-    return list(found)

@@ -18,7 +18,7 @@ import pytest
 
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.engine import Engine
-from stackpy_runtime.image.registry.choosing import machine
+from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import layers
 from tests import stand_ins
 from tests.build_lab import listing

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy_runtime.dockerfile import names, platforms, quantities
+from stackpy_runtime import platforms
+from stackpy_runtime.dockerfile import names, quantities
 from stackpy_runtime.dockerfile.expansion import BadWord, expand
-from stackpy_runtime.dockerfile.platforms import Platform
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.platforms import Platform
 
 ENVIRONMENT = {"A": "one", "EMPTY": "", "PATH": "/usr/local/bin/x.tar.gz", "V": "12.5.1", "S": "a b  c", "Ω": "omega"}
 
@@ -175,7 +176,7 @@ PLATFORMS = {
 
 @pytest.mark.parametrize("text", PLATFORMS)
 def test_platforms(text: str) -> None:
-    found = platforms.parse(text, Platform("linux", "riscv64"))
+    found = platforms.named(text, Platform("linux", "riscv64"))
     assert (found and str(found)) == PLATFORMS[text]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stackpy_runtime import platforms
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image.manifests import Descriptor, Platform
 from stackpy_runtime.image.registry import auth, backoff, choosing, settings
@@ -157,18 +158,20 @@ def test_waits_grow_and_what_the_server_asks_for_counts() -> None:
         ("arm64", "linux/arm64"),
         ("linux/aarch64", "linux/arm64"),
         ("Linux/ARM/v7", "linux/arm/v7"),
-        ("linux", str(choosing.machine())),
-        ("", str(choosing.machine())),
+        ("linux/arm", "linux/arm/v7"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("linux", str(platforms.machine())),
+        ("", str(platforms.machine())),
     ],
 )
 def test_platforms(text: str, expected: str) -> None:
-    assert str(choosing.parse(text)) == expected
+    assert str(platforms.parse(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["windows/amd64", "linux/a/b/c", "linux/", "linux/a b", "/"])
 def test_what_is_no_platform(text: str) -> None:
     with pytest.raises(InvalidConfig):
-        choosing.parse(text)
+        platforms.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -193,10 +196,10 @@ def test_the_best_of_an_index_is_chosen(wanted: str, there: str, expected: str) 
         platform = Platform(architecture, system, variant[0] if variant else None)
         descriptors.append(Descriptor(text, 1, platform=platform))
     if expected:
-        assert choosing.choose(descriptors, choosing.parse(wanted)).digest == expected
+        assert choosing.choose(descriptors, platforms.parse(wanted)).digest == expected
         return
-    with pytest.raises(InvalidConfig, match=f"no image for {wanted}"):
-        choosing.choose(descriptors, choosing.parse(wanted))
+    with pytest.raises(InvalidConfig, match=f"no image for {platforms.parse(wanted)}"):
+        choosing.choose(descriptors, platforms.parse(wanted))
 
 
 def encoded(text: str) -> str:

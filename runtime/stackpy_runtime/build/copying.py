@@ -19,6 +19,8 @@ from stackpy_runtime.linux.files import pour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.build.context import Item, Source
     from stackpy_runtime.build.modes import Change
 
@@ -47,32 +49,33 @@ def owner(root: int, spec: str) -> Owner:
 
 def write_file(root: int, target: str, content: bytes, mode: int, who: Owner) -> None:
     """Writes one file at the absolute path `target` of the image, with its parents; raises InvalidConfig."""
-    folder, _ = tree.make_folders(root, posixpath.dirname(target), who)
-    os.close(folder)
-    folder, name = tree.locate(root, target)
-    try:
-        descriptor = tree.create(folder, name)
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            tree.finish(descriptor, who, mode, time.time_ns())
-        finally:
-            os.close(descriptor)
-    finally:
-        os.close(folder)
+
+    def fill(descriptor: int) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    _write(root, target, fill, mode, who, time.time_ns())
 
 
 def write_from(root: int, target: str, source: int, mode: int, who: Owner, mtime_ns: int) -> None:
     """Writes what a descriptor gives to the absolute path `target` of the image, with its parents."""
+
+    def fill(descriptor: int) -> None:
+        os.lseek(source, 0, os.SEEK_SET)
+        pour(source, descriptor)
+
+    _write(root, target, fill, mode, who, mtime_ns)
+
+
+def _write(root: int, target: str, fill: Callable[[int], None], mode: int, who: Owner, mtime_ns: int) -> None:
     folder, _ = tree.make_folders(root, posixpath.dirname(target), who)
     os.close(folder)
     folder, name = tree.locate(root, target)
     try:
         descriptor = tree.create(folder, name)
         try:
-            os.lseek(source, 0, os.SEEK_SET)
-            pour(source, descriptor)
+            fill(descriptor)
             tree.finish(descriptor, who, mode, mtime_ns)
         finally:
             os.close(descriptor)

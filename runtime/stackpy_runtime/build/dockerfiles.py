@@ -120,7 +120,7 @@ def _beside(path: str) -> str:
 
 
 def _host() -> str:
-    from stackpy_runtime.image.registry.choosing import machine
+    from stackpy_runtime.platforms import machine
 
     return f"linux/{machine().architecture}"
 

@@ -17,7 +17,6 @@ from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
 from stackpy_runtime.build.steps import Tree
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.model import (
     BuildOptions,
     Image,
@@ -27,6 +26,7 @@ from stackpy_runtime.model import (
     RunMount,
     Step,
 )
+from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import layers
 from stackpy_runtime.store.images import with_tag
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 
 from stackpy_runtime.errors import EngineError, KernelError, Unsupported
 from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.overlays import attached
+from stackpy_runtime.linux.threads import apart
 from stackpy_runtime.store import mounted
 
 # redirect_dir and metacopy off: an upper folder becomes a layer, whole in itself. volatile: without it the end of the
@@ -114,26 +114,9 @@ def _old(lowers: list[int], upper: list[int]) -> int:
         raise Unsupported(
             f"an image of {len(lowers)} layers is too deep for this kernel", hint="Linux 6.5 has no such limit"
         )
-    result: list[int] = []
-    failed: list[BaseException] = []
 
-    def work() -> None:
-        try:
-            unshare_current_folder()
-            os.chdir("/proc/thread-self/fd")
-            result.append(_create([("lowerdir", lowerdir), *_top(upper, "")]))
-        except BaseException as error:
-            failed.append(error)
+    def work() -> int:
+        os.chdir("/proc/thread-self/fd")
+        return _create([("lowerdir", lowerdir), *_top(upper, "")])
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return result[0]
-
-
-def unshare_current_folder() -> None:
-    """Gives the calling thread a current folder of its own; unshare(2) with CLONE_FS."""
-    if libc.libc.unshare(0x200):
-        raise libc.failure("unshare CLONE_FS")
+    return apart(work)

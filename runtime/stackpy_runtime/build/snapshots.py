@@ -19,9 +19,9 @@ from stackpy_runtime.errors import InvalidConfig, NotFound
 from stackpy_runtime.image import exporting, layer_tar, references
 from stackpy_runtime.image.blobs import Blob, Content
 from stackpy_runtime.image.limits import DEFAULT, Limits
-from stackpy_runtime.image.registry.choosing import machine
 from stackpy_runtime.image.spooling import temporary
 from stackpy_runtime.image.staging import Stager
+from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import blobs, digests, layers
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stackpy_runtime.dockerfile import names, platforms
+from stackpy_runtime import platforms
+from stackpy_runtime.dockerfile import names
 from stackpy_runtime.dockerfile.expansion import BadWord, Expanded, expand
 from stackpy_runtime.dockerfile.scope import nearest
 from stackpy_runtime.dockerfile.words import BadSyntax
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stackpy_runtime.dockerfile.checks import Checks
-    from stackpy_runtime.dockerfile.platforms import Platform
     from stackpy_runtime.dockerfile.problems import Problems
     from stackpy_runtime.dockerfile.stages import Stage, Stages
+    from stackpy_runtime.platforms import Platform
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
@@ -98,13 +99,13 @@ class Arguments:
         found = self._expanded(stage.platform, stage)
         if not found.text:
             raise BadSyntax(f"the platform `{stage.platform}` is empty", self._empty_hint(found))
-        made = platforms.parse(found.text, self._host)
+        made = platforms.named(found.text, self._host)
         if made is None:
             raise BadSyntax(f"`{found.text}` is no platform", "as in `linux/arm64`")
         if found.found == {"TARGETPLATFORM"} and not found.missing and found.text == self.values["TARGETPLATFORM"]:
             self._checks.warn("RedundantTargetPlatform", stage.line, stage.platform)
         constant = not found.found and not found.missing
-        if constant and made.system not in stage.name and made.machine not in stage.name:
+        if constant and made.os not in stage.name and made.architecture not in stage.name:
             self._checks.warn("FromPlatformFlagConstDisallowed", stage.line, found.text)
         return made
 
@@ -128,14 +129,14 @@ class Arguments:
 def _predefined(own: Platform, build: Platform, target: str) -> dict[str, str]:
     return {
         "BUILDPLATFORM": str(build),
-        "BUILDOS": build.system,
+        "BUILDOS": build.os,
         "BUILDOSVERSION": "",
-        "BUILDARCH": build.machine,
+        "BUILDARCH": build.architecture,
         "BUILDVARIANT": build.variant,
         "TARGETPLATFORM": str(own),
-        "TARGETOS": own.system,
+        "TARGETOS": own.os,
         "TARGETOSVERSION": "",
-        "TARGETARCH": own.machine,
+        "TARGETARCH": own.architecture,
         "TARGETVARIANT": own.variant,
         "TARGETSTAGE": target,
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import posixpath
 from typing import NamedTuple
 
+from stackpy_runtime import platforms
 from stackpy_runtime.dockerfile import checks as checking
-from stackpy_runtime.dockerfile import instructions, lines, names, platforms, stages, steps
+from stackpy_runtime.dockerfile import instructions, lines, names, stages, steps
 from stackpy_runtime.dockerfile.arguments import Arguments
 from stackpy_runtime.dockerfile.making import Build, Make
 from stackpy_runtime.dockerfile.problems import InvalidDockerfile, Problem, Problems, meant
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stackpy_runtime.dockerfile.instructions import Instruction
-    from stackpy_runtime.dockerfile.platforms import Platform
     from stackpy_runtime.dockerfile.stages import Stage, Stages
     from stackpy_runtime.model import Base, ImageConfig, ImageSource, Step
+    from stackpy_runtime.platforms import Platform
 
 _SCRATCH = "scratch"
 _IMAGE_CONTEXT = "docker-image://"
@@ -80,7 +81,7 @@ def compile(  # noqa: A001 — the word for it
         problems.refuse()
     stages.look(file, found, checks)
     host = platforms.normal(platforms.Platform(*(build_platform or platform).split("/")))
-    own = platforms.parse(platform, host)
+    own = platforms.named(platform, host)
     if own is None:
         raise InvalidConfig(f"`{platform}` is no platform", hint="as in `linux/arm64`")
     stage_name = target or found.stages[-1].name or "default"

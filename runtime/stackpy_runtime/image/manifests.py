@@ -14,8 +14,9 @@ import msgspec
 
 from stackpy_runtime.image import epochs
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
-from stackpy_runtime.image.registry.choosing import machine
+from stackpy_runtime.image.registry import choosing
 from stackpy_runtime.labels import RESERVED_PREFIX
+from stackpy_runtime.platforms import machine
 
 if TYPE_CHECKING:
     from stackpy_runtime.model import Healthcheck, History, ImageConfig
@@ -26,7 +27,6 @@ INDEX_TYPES = frozenset(
 MANIFEST_TYPES = frozenset(
     {"application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"}
 )
-_ATTESTATION = "vnd.docker.reference.type"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -170,21 +170,13 @@ def check_kind(data: bytes, descriptor: Descriptor) -> str:
 
 
 def choose(descriptors: list[Descriptor]) -> Descriptor:
-    """The one that is for this machine; raises InvalidConfig where none or several are."""
-    images = [one for one in descriptors if _ATTESTATION not in (one.annotations or {})]
-    if len(images) > 1:
-        architecture = machine().architecture
-        ours = [
-            one
-            for one in images
-            if one.platform is None or (one.platform.os in ("", "linux") and one.platform.architecture == architecture)
-        ]
-        if not ours:
-            found = sorted({f"{one.platform.os}/{one.platform.architecture}" for one in images if one.platform})
-            bad(f"it has no image for linux/{architecture}, only for {', '.join(found)[:200]}")
-        images = ours
+    """The one that is for this machine, or the only one; raises InvalidConfig where none or several are."""
+    images = choosing.without_attestations(descriptors)
     if not images:
         bad("it has no image")
+    if len(images) > 1:
+        wanted = machine()
+        images = choosing.best(images, wanted) or [choosing.choose(images, wanted)]
     if len({one.digest for one in images}) > 1:
         names = [full_name(one) or one.digest for one in images]
         bad(f"it has several images: {', '.join(names)[:400]}")

@@ -7,16 +7,15 @@ is made of them needs neither the names nor the thread any more.
 from __future__ import annotations
 
 import os
-import threading
 
 from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.namespaces import CLONE_NEWNS
+from stackpy_runtime.linux.threads import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_CLONE_FS = 0x200
 # A folder that every host has, hidden beneath a tmpfs for this thread alone.
 _MEETING_POINT = "/etc"
 
@@ -28,20 +27,16 @@ def attached(lowers: Sequence[int], staged: str, options: Mapping[str, str | Non
     staged: a folder with `upper` and `work` to write to, or ""
     options: more of overlayfs's; attributes: MOUNT_ATTR_*
     """
-    result: list[int] = []
-    failed: list[BaseException] = []
 
-    def work() -> None:
-        opened: list[int] = []
+    def work() -> int:
+        opened = -1
         try:
-            if libc.libc.unshare(_CLONE_FS | CLONE_NEWNS):
-                raise libc.failure("unshare CLONE_FS|CLONE_NEWNS")
             mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
             paths = {}
             if staged:
                 # Opened here: a folder counts as this namespace's by the mount that it is reached through.
-                opened.append(os.open(staged, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-                top = f"/proc/thread-self/fd/{opened[0]}"
+                opened = os.open(staged, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                top = f"/proc/thread-self/fd/{opened}"
                 paths = {"upperdir": f"{top}/upper", "workdir": f"{top}/work"}
             mounts.mount("tmpfs", _MEETING_POINT, "tmpfs", 0, "mode=755,size=1m")
             os.chdir(_MEETING_POINT)
@@ -49,16 +44,9 @@ def attached(lowers: Sequence[int], staged: str, options: Mapping[str, str | Non
                 os.mkdir(str(index))
                 mounts.move_mount(lower, libc.AT_FDCWD, str(index))
             lowerdir = ":".join(str(index) for index in range(len(lowers)))
-            result.append(mounts.new_mount("overlay", {"lowerdir": lowerdir, **paths, **options}, attributes))
-        except BaseException as error:
-            failed.append(error)
+            return mounts.new_mount("overlay", {"lowerdir": lowerdir, **paths, **options}, attributes)
         finally:
-            for descriptor in opened:
-                os.close(descriptor)
+            if opened >= 0:
+                os.close(opened)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return result[0]
+    return apart(work, CLONE_NEWNS)

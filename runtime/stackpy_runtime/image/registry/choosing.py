@@ -1,8 +1,7 @@
-"""Which image of an index is meant. Pure but for the machine's name."""
+"""Which image of an index is meant: in a registry, an archive or a layout. Pure."""
 
 from __future__ import annotations
 
-import os
 import re
 
 from stackpy_runtime.errors import InvalidConfig
@@ -10,56 +9,11 @@ from stackpy_runtime.errors import InvalidConfig
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.image.manifests import Configuration, Descriptor
+    from stackpy_runtime.platforms import Platform
 
-_MACHINES = {"x86_64": ("amd64", ""), "aarch64": ("arm64", "v8"), "armv7l": ("arm", "v7"), "i686": ("386", "")}
-_ALIASES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm"}
 # A 64-bit ARM's only variant is left out as often as not; later ones of amd64 are optional, and asked for by name.
 _IMPLIED = {"arm64": "v8", "amd64": "v1"}
 _ATTESTATION = "vnd.docker.reference.type"
-
-
-class Platform:
-    """What an image is for: `str` gives os/architecture[/variant]. Not a NamedTuple, since every plan comes by here."""
-
-    __slots__ = ("architecture", "os", "variant")
-
-    def __init__(self, os: str, architecture: str, variant: str = "") -> None:
-        self.os, self.architecture, self.variant = os, architecture, variant
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Platform) and str(other) == str(self)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-    def __repr__(self) -> str:
-        return f"<platform {self}>"
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
-
-
-def machine() -> Platform:
-    """This machine."""
-    name = os.uname().machine
-    return Platform("linux", *_MACHINES.get(name, (name, "")))
-
-
-def parse(text: str) -> Platform:
-    """What `--platform` says, "" meaning this machine; raises InvalidConfig for what is no platform, or not Linux."""
-    if not text:
-        return machine()
-    parts = text.lower().split("/")
-    if len(parts) == 1 and parts[0] != "linux":
-        parts = ["linux", *parts]
-    if len(parts) == 1:
-        return machine()
-    if len(parts) > 3 or not all(re.fullmatch("[a-z0-9_.-]+", part) for part in parts):
-        raise InvalidConfig(f"`{text}` is no platform", hint="as in linux/amd64 or linux/arm/v7")
-    if parts[0] != "linux":
-        raise InvalidConfig(f"`{text}`: this engine runs linux images alone")
-    architecture = _ALIASES.get(parts[1], parts[1])
-    return Platform("linux", architecture, parts[2] if len(parts) == 3 else "")
 
 
 def choose(descriptors: list[Descriptor], wanted: Platform) -> Descriptor:
@@ -67,18 +21,30 @@ def choose(descriptors: list[Descriptor], wanted: Platform) -> Descriptor:
 
     Of several variants the exact one is taken, else the best of those that run there.
     """
-    images = [one for one in descriptors if _ATTESTATION not in (one.annotations or {})]
-    best = max(images, key=lambda one: _rank(one, wanted), default=None)
-    if best is not None and _rank(best, wanted):
-        return best
+    images = without_attestations(descriptors)
+    found = best(images, wanted)
+    if found:
+        return found[0]
     from stackpy_runtime.image.limits import shown  # plans that pull nothing do without
 
-    found = sorted(
+    others = sorted(
         {"/".join(filter(None, (p.os, p.architecture, p.variant))) for one in images if (p := one.platform)} - {""}
     )
     raise InvalidConfig(
-        shown(f"it has no image for {wanted}" + (f", only for {', '.join(found)[:300]}" if found else ""))
+        shown(f"it has no image for {wanted}" + (f", only for {', '.join(others)[:300]}" if others else ""))
     )
+
+
+def without_attestations(descriptors: list[Descriptor]) -> list[Descriptor]:
+    """The images among the descriptors of an index."""
+    return [one for one in descriptors if _ATTESTATION not in (one.annotations or {})]
+
+
+def best(images: list[Descriptor], wanted: Platform) -> list[Descriptor]:
+    """Those that fit a platform equally, and better than all others; [] where none does."""
+    ranks = [_rank(one, wanted) for one in images]
+    top = max(ranks, default=0)
+    return [one for one, rank in zip(images, ranks, strict=True) if rank == top] if top else []
 
 
 def check(configuration: Configuration, wanted: Platform, *, asked: bool) -> None:

@@ -14,9 +14,9 @@ from stackpy_runtime.image.registry.transport import Broken
 if TYPE_CHECKING:
     from stackpy_runtime.image.limits import Limits
     from stackpy_runtime.image.references import Reference
-    from stackpy_runtime.image.registry.choosing import Platform
     from stackpy_runtime.image.registry.client import Client, Document
     from stackpy_runtime.image.registry.connections import Connections
+    from stackpy_runtime.platforms import Platform
 
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"

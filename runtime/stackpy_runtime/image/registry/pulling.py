@@ -13,11 +13,12 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from stackpy_runtime import platforms
 from stackpy_runtime.errors import EngineError, InvalidConfig, NotFound
 from stackpy_runtime.image import manifests
 from stackpy_runtime.image.blobs import Blob, Content, compression_of
 from stackpy_runtime.image.limits import bad
-from stackpy_runtime.image.registry import choosing, looking
+from stackpy_runtime.image.registry import looking
 from stackpy_runtime.image.registry.downloading import Ahead, Cancelled, Download
 from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.store import blobs, digests, layers, locks
@@ -56,7 +57,7 @@ def pull(
     Raises NotFound; EngineError for a registry that cannot be reached or refuses; InvalidConfig for an image that is
     damaged, lies or passes a limit, and then nothing of it stays.
     """
-    wanted = choosing.parse(platform)
+    wanted = platforms.parse(platform)
     found = looking.find(connections, reference, wanted)
     try:
         document, configuration = looking.configuration(found, wanted, asked=bool(platform), limits=connections.limits)
