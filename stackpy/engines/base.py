@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from stackpy.dsl.specs import Condition, Spec, StackSpec
+    from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Desired, Observation
 
@@ -140,6 +140,17 @@ class ContainerEngine(Protocol):
 
     def start(self, name: str) -> None:
         """Starts a stopped container."""
+
+    def meet(self, name: str, say: Callable[[str], None]) -> None:
+        """Starts what a container of a stack depends on, and waits for its conditions; `say` hears of it."""
+
+    def meet_all(
+        self, stack: str, address: str, dependencies: Sequence[Dependency], say: Callable[[str], None]
+    ) -> None:
+        """The same for a resource that has no container yet."""
+
+    def dependents(self, names: Sequence[str]) -> list[str]:
+        """The running containers that ask to be restarted with those of `names`."""
 
     def stop(self, name: str, timeout: float | None) -> None:
         """Stops it: its stop signal, then SIGKILL after the grace period (seconds)."""

@@ -9,9 +9,11 @@ from stackpy.engines.facade import Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from stackpy.dsl.specs import Dependency
+    from stackpy.engines.facade import Facade
     from stackpy_runtime.engine import Engine
 
     Document = dict[str, Any]
@@ -25,6 +27,10 @@ class EmbeddedContainers:
         @property
         def _engine(self) -> Engine:
             """The engine, its errors turned into ours."""
+
+        @property
+        def _facade(self) -> Facade:
+            """The same, with its documents typed as mappings."""
 
     def ps(self, stack: str | None, every: bool) -> list[Document]:
         """See ContainerEngine."""
@@ -104,6 +110,26 @@ class EmbeddedContainers:
     def start(self, name: str) -> None:
         """See ContainerEngine."""
         self._engine.start(name)
+
+    def meet(self, name: str, say: Callable[[str], None]) -> None:
+        """See ContainerEngine."""
+        from stackpy.engines import conditions
+
+        conditions.of_container(self._facade, name, say)
+
+    def meet_all(
+        self, stack: str, address: str, dependencies: Sequence[Dependency], say: Callable[[str], None]
+    ) -> None:
+        """See ContainerEngine."""
+        from stackpy.engines import conditions
+
+        conditions.meet(self._facade, stack, address, dependencies, say)
+
+    def dependents(self, names: Sequence[str]) -> list[str]:
+        """See ContainerEngine."""
+        from stackpy.engines import conditions
+
+        return conditions.dependents(self._facade, names)
 
     def stop(self, name: str, timeout: float | None) -> None:
         """See ContainerEngine."""

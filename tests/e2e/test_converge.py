@@ -19,6 +19,7 @@ from stackpy import Container, File, HealthCheck, Image, Job, Network, Secret, V
 
 tag = var("tag", default="one")
 image = Image.host("sh", "sleep", "cat", "true").cmd(["sleep", "1000"]).label(from_image="x").env(FROM_IMAGE="x")
+image = image.healthcheck(["true"])
 back = Network("back", internal=True, labels={"tag": tag})
 named = Network("named", subnet="10.213.77.0/24")
 data = Volume("data", labels={"tag": tag})
@@ -31,11 +32,15 @@ Container(
     volumes={data: "/data", "./": "/stack:ro"}, secrets=[password],
     files={"/etc/app": "text", "/etc/b": File("stack.py")},
     read_only=True, cap_drop=["ALL"], cap_add=["NET_BIND_SERVICE"], stop_grace_period="1s", replicas=2,
-    healthcheck=HealthCheck(["true"], interval=1), logging={"max_size": "1m", "max_file": 2},
-    depends_on=[migrate.completed],
+    healthcheck=HealthCheck(["true"], interval=1), logging={"max_size": "1m", "max_file": 2, "tag": "{{.Name}}"},
+    depends_on={"migrate": {"condition": "service_completed_successfully", "restart": True},
+                "ghost": {"condition": "service_started", "required": False}},
+    on_unhealthy="restart", pre_start=["true"], post_start=[{"command": "true", "environment": ["A=1"]}],
+    pre_stop=[{"command": ["true"], "user": "65534", "privileged": True}],
 )
 Container("plain", image=image, tty=True, stdin_open=True, volumes=[{"type": "tmpfs", "target": "/scratch"}])
-Container("alone", image=image, network_mode="none")
+Container("alone", image=image, network_mode="none", logging={"driver": "none"}, healthcheck={"disable": True})
+Container("timed", image=image, healthcheck={"interval": "1s"}, network_mode="none")
 """
 
 

@@ -161,7 +161,7 @@ def test_a_first_process_without_a_handler_is_not_waited_for(lab: Lab) -> None:
     started = time.monotonic()
     how = lab.engine.stop(name, 30)
     assert time.monotonic() - started < 5
-    assert how == "killed at once: its first process ignores SIGTERM"
+    assert how == ("killed at once: its first process has no handler for SIGTERM; to have it end by itself: init=True")
     assert lab.state(name)["exit_code"] == 137
 
 

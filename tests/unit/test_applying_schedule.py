@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from stackpy.applying.schedule import Schedule
 from stackpy.applying.workers import Workers
+from stackpy.dsl.specs import Dependency, Spec
 from stackpy.planning.plan import Action, Change, Plan
+from stackpy.problems import Location
 
 
 @st.composite
@@ -45,6 +47,26 @@ def test_every_change_ends(plan: Plan, failing: set[int], data: Any) -> None:
         expected = "skipped" if blocked else "failed" if number in failing else "done"
         assert schedule.results[number] == expected
         assert (change.address in schedule.blocked) is blocked
+
+
+def test_what_is_not_required_holds_nothing_up() -> None:
+    nowhere = Location("stack.py", 1)
+    dependencies = (Dependency("container.a", "healthy", False, False), Dependency("container.b", "started"))
+    specs = {
+        "container.a": Spec("container", "a", {}, (), nowhere),
+        "container.b": Spec("container", "b", {}, (), nowhere),
+        "container.c": Spec("container", "c", {}, dependencies, nowhere),
+    }
+    needs = ("container.a", "container.b")
+    changes = [Change(address, Action.CREATE, ()) for address in needs]
+    changes.append(Change("container.c", Action.CREATE, (), depends_on=needs))
+    schedule = Schedule(Plan("shop", "fake", 1, tuple(changes)), specs)
+    assert schedule.free() == [0, 1]
+    assert schedule.spare("container.a") == []
+    assert schedule.failed(0) == []
+    assert schedule.done(1) == [2]
+    assert schedule.waits(2) == {("container.b", "started")}
+    assert schedule.unmet(("container.b", "started")) == [2], "the other one is required"
 
 
 def test_workers_are_bounded_and_end() -> None:

@@ -24,7 +24,7 @@ COMMAND = Command(
     "Make a container from an image without starting it",
     run,
     details="It takes what `run` takes; `stackpy start` starts it.",
-    options=[option for option in OPTIONS if option.key != "detach"],
+    options=[option for option in OPTIONS if option.key not in ("detach", "no_deps")],
     arguments=ARGUMENTS,
     examples=[("stackpy create --name web -p 8080:80 shop/web", "then `stackpy start web`")],
 )

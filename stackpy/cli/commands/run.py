@@ -32,16 +32,21 @@ def run(context: Context, arguments: Any) -> int:
         raise
 
 
-def configuration(context: Context, arguments: Any) -> dict[str, Any]:
-    """The container that the flags ask for, like a resource of this folder's stack where the name is one's."""
+def configuration(context: Context, arguments: Any, *, meet: bool = False) -> dict[str, Any]:
+    """The container that the flags ask for, like a resource of this folder's stack where the name is one's.
+
+    meet: what that resource depends on runs when this returns
+    """
     from stackpy.cli.run_config import config
 
     asked = config(arguments)
-    return _like(context, arguments.image, asked) if _may_be_resource(arguments.image) else asked
+    if not _may_be_resource(arguments.image):
+        return asked
+    return _like(context, arguments.image, asked, meet=meet)
 
 
 def _run(context: Context, arguments: Any) -> int:
-    document = configuration(context, arguments)
+    document = configuration(context, arguments, meet=not arguments.no_deps)
     engine = context.engine()
     if arguments.detach:
         identifier = with_image(context, arguments, document, lambda: engine.create(document))
@@ -91,8 +96,11 @@ def _may_be_resource(name: str) -> bool:
     return not any(character in name for character in ":/@")
 
 
-def _like(context: Context, name: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """The configuration asked for, laid over that of the stack's container or job of this name where there is one."""
+def _like(context: Context, name: str, asked: dict[str, Any], *, meet: bool) -> dict[str, Any]:
+    """The configuration asked for, laid over that of the stack's container or job of this name where there is one.
+
+    meet: what that depends on runs when this returns
+    """
     if not context.stack_name():
         return asked
     try:
@@ -104,6 +112,11 @@ def _like(context: Context, name: str, asked: dict[str, Any]) -> dict[str, Any]:
     if not address:
         return asked
     engine = context.engine()
+    if meet:
+        from stackpy.cli import terminal
+
+        spec = project.stack.resources[address]
+        engine.meet_all(project.stack.name, address, spec.dependencies, terminal.note)
     own = engine.one_off(engine.resolve(project.stack, project.secrets), address)
     merged = {**own, **asked, "image": own["image"], "auto_remove": True}
     for key in ("environment", "labels", "networks"):
@@ -179,6 +192,7 @@ OPTIONS = [
         help="what is done with it when its health check fails: none (the default), restart or stop",
     ),
     Option("--no-healthcheck", help="not even the image's"),
+    Option("--no-deps", help="of a resource: neither start nor wait for what it depends on"),
 ]
 
 ARGUMENTS = [
@@ -192,7 +206,8 @@ COMMAND = Command(
     run,
     details=(
         "Inside a stack's folder a name of the stack wins: `run migrate` runs one more container like the job's, with\n"
-        "its image, networks, volumes, secrets and variables, but no published port; it is removed when it has ended."
+        "its image, networks, volumes, secrets and variables, but no published port; it is removed when it has ended.\n"
+        "What it depends on is started first, and its conditions are waited for."
     ),
     options=OPTIONS,
     arguments=ARGUMENTS,

@@ -2,7 +2,8 @@
 
 stack, generation         "shop", 4
 targets                   [] or addresses for --target
-[desired.ADDRESS]         fields of what the stack file declares; depends_on = {ADDRESS = condition}
+[desired.ADDRESS]         fields of what the stack file declares; depends_on = {ADDRESS = condition},
+                          or {ADDRESS = [condition, restart, required]}
 [before.ADDRESS]          fields that were applied; what exists is like that unless the next two say otherwise
 [live.ADDRESS]            fields that are different now; "absent" removes one
 [[replicas.ADDRESS]]      index, status, exit_code, ended, image, live of single replicas
@@ -10,6 +11,7 @@ targets                   [] or addresses for --target
 missing                   step texts whose result is not in the store
 [secrets] [secrets_before]  secret name → fingerprint
 [[pulls.ADDRESS]]         reference, text of what is to be pulled for an image
+[crashes]                 address → when and why it crashed
 [published]               reference → recipe of what address was pushed there, or any other text
 [tags]                    reference → recipe of what address it names, or any other text
 plan                      the plan's text
@@ -52,7 +54,7 @@ def desired(case: dict[str, Any]) -> Desired:
     specs = {}
     for address, fields in case.get("desired", {}).items():
         fields = dict(fields)
-        dependencies = tuple(Dependency(*pair) for pair in fields.pop("depends_on", {}).items())
+        dependencies = _dependencies(fields)
         kind, _, name = address.partition(".")
         if kind == "image":
             fields.setdefault("source", {"base": {"kind": "host"}, "steps": []})
@@ -63,6 +65,13 @@ def desired(case: dict[str, Any]) -> Desired:
         for address, wanted in case.get("pulls", {}).items()
     }
     return Desired(StackSpec(case.get("stack", "shop"), specs, {}, "/shop"), recipes, fingerprints, pulls)
+
+
+def _dependencies(fields: dict[str, Any]) -> tuple[Dependency, ...]:
+    given = fields.pop("depends_on", {})
+    return tuple(
+        Dependency(address, *(value if isinstance(value, list) else [value])) for address, value in given.items()
+    )
 
 
 def observation(case: dict[str, Any]) -> Observation:
@@ -80,13 +89,14 @@ def observation(case: dict[str, Any]) -> Observation:
         images=images,
         built=frozenset(step.id for image in images.values() for step in image.steps if step.text not in missing),
         tags={tag: wanted[of].id if of in wanted else of for tag, of in case.get("tags", {}).items()},
+        crashes=case.get("crashes", {}),
         published={tag: wanted[of].id if of in wanted else of for tag, of in case.get("published", {}).items()},
     )
 
 
 def _observed(case: dict[str, Any], address: str, applied: dict[str, Any], images: dict[str, Recipe]) -> Observed:
     kind, _, name = address.partition(".")
-    dependencies = tuple(Dependency(*pair) for pair in applied.pop("depends_on", {}).items())
+    dependencies = _dependencies(applied)
     live = _changed(applied, case.get("live", {}).get(address, {}))
     if kind == "secret":
         live = {"fingerprint": case["secrets_before"][name], "available": live.get("available", True)}
@@ -108,6 +118,7 @@ def _observed(case: dict[str, Any], address: str, applied: dict[str, Any], image
             exit_code=entry.get("exit_code", 0 if kind == "job" and "status" not in entry else None),
             ended=entry.get("ended", 0.0),
             image=entry.get("image", image),
+            why=entry.get("why", ""),
             live=_changed(live, entry.get("live", {})),
             applied=applied,
         )
