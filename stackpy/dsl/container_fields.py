@@ -5,8 +5,7 @@ What a field says of other resources becomes a `Use`, which assemble.py looks up
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl import (
     dependencies,
@@ -22,8 +21,8 @@ from stackpy.dsl import (
     values,
     variable_files,
 )
+from stackpy.dsl.alphabets import ALPHANUMERIC, NUMBER, Alphabet
 from stackpy.dsl.images import Image
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
 from stackpy.dsl.uses import Use
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.session import Place
 
-_RESTART = pattern(r"no|always|unless-stopped|on-failure(:[1-9]\d{0,5})?", re.ASCII)
-_SECRET_TARGET = pattern(r"[A-Za-z0-9_.-]+")
+_SECRET_TARGET = Alphabet(ALPHANUMERIC + "_.-")
 
 
 def _use(place: Place, kind: str, value: object, key: bool = False, **fields: Any) -> list[Use]:
@@ -169,7 +167,10 @@ def _ports(place: Place, value: object) -> list[tuple[Place, ports.Binding]]:
 
 
 def _restart(value: object) -> str:
-    if not isinstance(value, str) or not _RESTART.fullmatch(value):
+    word, colon, count = value.partition(":") if isinstance(value, str) else ("", "", "")
+    counts = word == "on-failure" and len(count) < 7 and NUMBER.fullmatch(count) and not count.startswith("0")
+    known = word in ("no", "always", "on-failure", "unless-stopped")
+    if not isinstance(value, str) or not known or (colon and not counts):
         names = ("no", "always", "on-failure", "unless-stopped")
         hint = 'write "no"' if value is False else meant(value, names) if isinstance(value, str) else ""
         raise wrong("`no`, `always`, `on-failure`, `on-failure:N` or `unless-stopped`", value, hint)

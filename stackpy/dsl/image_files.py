@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from stackpy.dsl import files, quantities, values
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
     from stackpy.dsl.files import Content, File, Template
     from stackpy.dsl.images import Image
 
-_GIT = pattern(r"(?:git|ssh)://.+|https?://[^?#]+\.git(?:[?#].*)?|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:(?!//).+", re.DOTALL)
-_URL = pattern(r"https?://[^\s/]+/?.*", re.DOTALL)
+_GIT = pattern(r"(?:git|ssh)://.+|https?://[^?#]+\.git(?:[?#].*)?|[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:(?!//).+", dot_all=True)
+_URL = pattern(r"https?://[^\s/]+/?.*", dot_all=True)
 _SYMBOLIC = pattern(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
 _CHECKSUM = pattern(r"sha256:[0-9a-f]{64}|[0-9a-f]{7,64}")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from stackpy.dsl import values
+from stackpy.dsl.alphabets import ALPHANUMERIC, DIGITS, LOWER, Alphabet
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, Invalid, wrong
 
@@ -12,23 +11,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PROGRAM = pattern(r"[A-Za-z0-9_.+-]+|/[^\0]+")
-_SUITE = pattern(r"(?:(debian|ubuntu):)?[a-z][a-z0-9-]*")
+_PROGRAM = Alphabet(ALPHANUMERIC + "_.+-")
+_SUITE = Alphabet(LOWER, LOWER + DIGITS + "-")
+_DISTRIBUTIONS = ("debian", "ubuntu")
+_PLAIN_PACKAGE = Alphabet(LOWER + DIGITS, LOWER + DIGITS + "+.-")
 _PACKAGE = pattern(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:[=/][A-Za-z0-9.+:~-]+)?")
-_PORT = pattern(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
-_PLAIN = pattern(r"[A-Za-z0-9_./:@%+,=-]+")
+_PORT = pattern(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", ascii_only=True)
+_PLAIN = Alphabet(ALPHANUMERIC + "_./:@%+,=-")
 
 
 def program(value: object) -> str:
     """A program's name on PATH, or its absolute path."""
-    if not isinstance(value, str) or not _PROGRAM.fullmatch(value):
+    if not isinstance(value, str) or not (_PROGRAM.fullmatch(value) or _is_path(value)):
         raise wrong("the name of a program or its absolute path", value)
     return value
 
 
+def _is_path(text: str) -> bool:
+    return len(text) > 1 and text.startswith("/") and "\0" not in text
+
+
 def suite(value: object) -> str:
     """A Debian or Ubuntu release with its distribution: "debian:bookworm"."""
-    if not isinstance(value, str) or not _SUITE.fullmatch(value):
+    distribution, colon, release = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not isinstance(value, str) or not _SUITE.fullmatch(release) or (colon and distribution not in _DISTRIBUTIONS):
         raise wrong('a release such as "debian:bookworm" or "ubuntu:noble"', value)
     return value if ":" in value else f"debian:{value}"
 
@@ -38,7 +44,7 @@ def packages(value: object) -> list[str]:
     names = values.words(value)
     complaints = Complaints()
     for index, name in enumerate(names):
-        if not _PACKAGE.fullmatch(name):
+        if not (len(name) > 1 and _PLAIN_PACKAGE.fullmatch(name)) and not _PACKAGE.fullmatch(name):
             complaints.add(wrong("the name of a Debian package", name), index)
     complaints.settle()
     return names

@@ -6,7 +6,7 @@ resolves it; `volume` holds a named volume's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl import quantities
 from stackpy.dsl.resources import Resource

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
-from stackpy.dsl.patterns import pattern
+from stackpy.dsl.alphabets import DIGITS, HEXADECIMAL, LETTERS, NUMBER, Alphabet
 from stackpy.dsl.values import Invalid, meant, one_of, wrong
 
 TYPE_CHECKING = False
@@ -14,11 +13,8 @@ if TYPE_CHECKING:
 
     Binding = dict[str, Any]
 
-_SHORT = pattern(
-    r"(?:(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[\]]*):)??(?:(?P<published>\d*(?:-\d+)?):)?"
-    r"(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>[a-zA-Z]+))?",
-    re.ASCII,
-)
+_PROTOCOL = Alphabet(LETTERS)
+_IPV6 = Alphabet(HEXADECIMAL + "ABCDEF:.")
 EXPECTED = 'a published port such as "8080:80", "127.0.0.1:8080:80/udp" or "8000-8002:9000-9002"'
 LONG_FIELDS = ("target", "published", "host_ip", "protocol")
 ANY = 0  # the engine takes a free port of the host
@@ -30,10 +26,33 @@ def binding(value: object) -> list[Binding]:
         return _long(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    match = _SHORT.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    parts = _short(value) if isinstance(value, str) else None
+    if parts is None:
         raise wrong(EXPECTED, value)
-    return _expand(match["host"] or "", match["published"] or "", match["target"], match["protocol"] or "tcp")
+    return _expand(*parts)
+
+
+def _short(text: str) -> tuple[str, str, str, str] | None:
+    """Host, published, target and protocol of `[HOST:][PUBLISHED:]TARGET[/PROTOCOL]`; None for what is none."""
+    ports, slash, protocol = text.partition("/")
+    before, _, target = ports.rpartition(":")
+    host, _, published = before.rpartition(":")
+    bracketed = before.startswith("[")
+    if (bracketed and before.endswith("]")) or (not host and not _is_range(published, open_=True)):
+        host, published = before, ""
+    valid = (
+        _is_range(target)
+        and _is_range(published, open_=True)
+        and (not slash or _PROTOCOL.fullmatch(protocol))
+        and (_IPV6.fullmatch(host[1:-1]) and host.endswith("]") if bracketed else not set(host) & set(":[]"))
+    )
+    return (host, published, target, protocol or "tcp") if valid else None
+
+
+def _is_range(text: str, *, open_: bool = False) -> bool:
+    """`80` or `80-82`; with open_ also nothing, or `-82`."""
+    first, dash, last = text.partition("-")
+    return (NUMBER.fullmatch(first) or (open_ and not first)) and (not dash or NUMBER.fullmatch(last))
 
 
 def _long(value: Mapping[Any, Any]) -> list[Binding]:
@@ -71,10 +90,9 @@ def _expand(host: str, published: str, target: str, protocol: object) -> list[Bi
 
 
 def _range(text: str) -> range:
-    match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text, re.ASCII)
-    first = int(match[1]) if match else 0
-    last = int(match[2]) if match and match[2] else first
-    if match is None or not 1 <= first <= last <= 65535:
+    begin, dash, end = text.partition("-")
+    first, last = (int(part) if NUMBER.fullmatch(part) and len(part) < 7 else 0 for part in (begin, end or begin))
+    if (dash and not end) or not 1 <= first <= last <= 65535:
         raise Invalid(f"has a port that is not from 1 to 65535, or a range that runs backwards: {text}")
     return range(first, last + 1)
 
@@ -82,8 +100,10 @@ def _range(text: str) -> range:
 def _address(host: str) -> str:
     if not host:
         return ""
-    match = re.fullmatch(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", host, re.ASCII)
-    if match is None or any(int(part) > 255 or part != str(int(part)) for part in match.groups()):
+    parts = host.split(".")
+    if len(parts) != 4 or any(part.strip(DIGITS) or not 0 < len(part) < 4 or part != str(int(part)) for part in parts):
+        raise Invalid(f"has a host address that is not an IPv4 address: {host}")
+    if any(int(part) > 255 for part in parts):
         raise Invalid(f"has a host address that is not an IPv4 address: {host}")
     return host
 

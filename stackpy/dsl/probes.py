@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl import quantities
+from stackpy.dsl.alphabets import ALPHANUMERIC, HEXADECIMAL, NUMBER, Alphabet
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.specs import DEFAULT_PROBE
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-_URL = pattern(r"http://(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(?:/[^\s#]*)?", re.ASCII)
+_HOST = Alphabet(ALPHANUMERIC + ".-")
+_IPV6 = Alphabet(HEXADECIMAL + "ABCDEF:.")
 _COMPOSE_FIELDS = ("test", *DEFAULT_PROBE, "disable")
 # Not even that of its image.
 _DISABLED = {"test": ["NONE"]}
@@ -126,10 +126,23 @@ def _test(value: object) -> list[str]:
 
 
 def _url(value: object) -> str:
-    match = _URL.fullmatch(value) if isinstance(value, str) else None
-    if match is None or (match[1] and not 1 <= int(match[1]) <= 65535):
+    if not isinstance(value, str) or not _is_url(value):
         raise wrong('a URL such as "http://localhost:8000/up"', value)
-    return str(value)
+    return value
+
+
+def _is_url(text: str) -> bool:
+    """`http://HOST[:PORT][/PATH]`, without a fragment."""
+    place, slash, path = text.removeprefix("http://").partition("/")
+    inner, bracket, after = place.removeprefix("[").partition("]")
+    if place.startswith("["):
+        known, port = bracket and _IPV6.fullmatch(inner) and after[:1] in ("", ":"), after
+    else:
+        host, colon, number = place.partition(":")
+        known, port = _HOST.fullmatch(host), colon + number
+    reachable = not port or (NUMBER.fullmatch(port[1:]) and len(port) < 7 and 1 <= int(port[1:]) <= 65535)
+    plain = not slash or ((path.split() == [path] or not path) and "#" not in path)
+    return bool(text.startswith("http://") and known and reachable and plain)
 
 
 _PARSERS: dict[str, Any] = {

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
-from stackpy.dsl.patterns import pattern
+from stackpy.dsl.alphabets import DIGITS, NUMBER, Alphabet, decimal
 from stackpy.dsl.values import Invalid, wrong
 
 # docker/go-units RAMInBytes: binary units, whatever their spelling
-_SIZE = pattern(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _SCALE = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 # Go's time.ParseDuration
-_DURATION = pattern(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)", re.ASCII)
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DIGITS = "0123456789."
+_OCTAL = Alphabet("01234567")
 
 SIZE = 'a size such as "256m" or "1.5gb", or a number of bytes'
 DURATION = 'a duration such as "1.5s" or "1m30s", or a number of seconds'
@@ -28,12 +24,15 @@ def size(value: object) -> int:
     """Bytes."""
     if _is_number(value) and 0 <= value < 2**63 and value == int(value):  # type: ignore[operator, call-overload]
         return int(value)  # type: ignore[call-overload, no-any-return]
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    text = text.removesuffix("b").removesuffix("i") if text.endswith("b") else text
+    unit = text[-1:] if text[-1:] in _SCALE else ""
+    number = text.removesuffix(unit).removesuffix(" ")
+    if not decimal(number):
         raise wrong(SIZE, value)
-    whole, _, fraction = match[1].partition(".")
+    whole, _, fraction = number.partition(".")
     # integers throughout: a float would lose bytes of large sizes
-    shift = _SCALE[match[2].lower()]
+    shift = _SCALE[unit]
     result = (int(whole) << shift) + ((int(fraction) << shift) // 10 ** len(fraction) if fraction else 0)
     if result >= 2**63:
         raise wrong("less than 8 EiB", value)
@@ -47,16 +46,17 @@ def duration(value: object) -> float:
     text = value.strip() if isinstance(value, str) else ""
     if text == "0":
         return 0.0
-    seconds, position = 0.0, 0
-    for match in _DURATION.finditer(text):
-        if match.start() != position:
+    seconds, rest = 0.0, text
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip(DIGITS + "."))]
+        after = rest[len(number) :]
+        unit = after[:2] if after[:2] in _UNITS else after[:1]
+        if unit not in _UNITS or number.count(".") > 1 or number in ("", "."):
             break
-        part = match[0]
-        number = part.rstrip("nuµmsh")
-        seconds += float(number) * _UNITS[part[len(number) :]]
-        position = match.end()
-    if not text or position != len(text):
-        hint = f'write "{text}s" or {text}' if text and not text.strip(_DIGITS) else ""
+        seconds += float(number) * _UNITS[unit]
+        rest = after[len(unit) :]
+    if not text or rest:
+        hint = f'write "{text}s" or {text}' if text and not text.strip(DIGITS + ".") else ""
         raise wrong(DURATION, value, hint)
     return round(seconds, 9)
 
@@ -72,7 +72,7 @@ def interval(value: object) -> float:
 def processors(value: object) -> float:
     """A number of processors: 0.5, "1.5"."""
     number: object = value
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):
+    if isinstance(value, str) and decimal(value):
         number = float(value)
     if not _is_number(number) or not 0 <= number < 100000:  # type: ignore[operator]
         raise wrong("a number of processors such as 0.5", value)
@@ -82,7 +82,7 @@ def processors(value: object) -> float:
 def whole(value: object, least: int = 0, most: int = 2**31 - 1) -> int:
     """A whole number within bounds; its decimal digits as text will do."""
     number: object = value
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value, re.ASCII):
+    if isinstance(value, str) and len(value) < 19 and NUMBER.fullmatch(value.removeprefix("-")):
         number = int(value)
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
         bounds = f"of at least {least}" if most == 2**31 - 1 else f"from {least} to {most}"
@@ -102,7 +102,7 @@ def processes(value: object) -> int:
 
 def mode(value: object) -> int:
     """Permission bits, as a number or as octal text."""
-    if isinstance(value, str) and re.fullmatch(r"(0o)?[0-7]{1,5}", value):
+    if isinstance(value, str) and _OCTAL.fullmatch(value.removeprefix("0o")) and len(value.removeprefix("0o")) < 6:
         number = int(value.removeprefix("0o"), 8)
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value

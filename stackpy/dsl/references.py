@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import re
-
+from stackpy.dsl.alphabets import DIGITS, LOWER, WORD, Alphabet
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import wrong
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::\d+)?/)?"
 _REFERENCE = pattern(
-    rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII
+    rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", ascii_only=True
 )
+_PLAIN = Alphabet(LOWER + DIGITS)
 EXPECTED = 'an image\'s name such as "postgres:16"'
 
 
 def reference(value: object) -> str:
     """A valid reference, as the user wrote it."""
+    if isinstance(value, str) and len(value) <= 512 and _is_plain(value):
+        return value
     if not isinstance(value, str) or len(value) > 512 or not _REFERENCE.fullmatch(value):
         lowered = value.lower() if isinstance(value, str) else ""
         hint = f'names are lower case: "{lowered}"' if lowered != value and _REFERENCE.fullmatch(lowered) else ""
         raise wrong(EXPECTED, value, hint)
     return value
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is a reference as most are, without a port and a digest: told without a pattern."""
+    name, colon, tag = text.partition(":")
+    words = name.replace("/", "-").replace(".", "-").split("-")
+    return all(_PLAIN.fullmatch(word) for word in words) and (not colon or (WORD.fullmatch(tag) and len(tag) <= 128))
 
 
 def tag(value: object) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
+from stackpy.dsl.alphabets import ALPHANUMERIC, DIGITS, LOWER, WORD, Alphabet
 from stackpy.dsl.patterns import pattern
 
 TYPE_CHECKING = False
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 _CONTROL = pattern(r"[\x00-\x1f\x7f]")
 _ADDRESS = pattern(r" at 0x[0-9a-f]+")
-_NAME = pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_STACK_NAME = pattern(r"[a-z0-9][a-z0-9_-]*")
-_HOSTNAME = pattern(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)(\.(?!-)[a-zA-Z0-9-]{1,63}(?<!-))*")
-_USER = pattern(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?)?")
-_VARIABLE = pattern(r"[^\s=\x00]+")
+_NAME = Alphabet(ALPHANUMERIC, ALPHANUMERIC + "_.-")
+_STACK_NAME = Alphabet(LOWER + DIGITS, LOWER + DIGITS + "_-")
+_LABEL = Alphabet(ALPHANUMERIC, ALPHANUMERIC + "-")
 
 
 class Invalid(ValueError):
@@ -142,21 +140,29 @@ def stack_name(value: object) -> str:
 
 def normal_stack_name(name: str) -> str:
     """A folder's name as a stack's: lower case, without what a stack's name cannot hold, as Compose does."""
-    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")[:63]
+    kept = "".join(character for character in name.lower() if character in LOWER + DIGITS + "_-")
+    return kept.lstrip("_-")[:63]
 
 
 def hostname(value: object) -> str:
     """A host name; RFC 1123, and as long as the engine takes it."""
-    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value) or len(value) > 63:
+    if not isinstance(value, str) or not _is_hostname(value):
         raise wrong("a host name of letters, digits, `-` and `.`", value)
     return value
+
+
+def _is_hostname(text: str) -> bool:
+    labels = text.split(".")
+    return len(text) <= 63 and all(_LABEL.fullmatch(label) and not label.endswith("-") for label in labels)
 
 
 def user(value: object) -> str:
     """USER, USER:GROUP, UID or UID:GID."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 - 1:
         return str(value)
-    if not isinstance(value, str) or not _USER.fullmatch(value):
+    # useradd(8): a name may end in `$`
+    parts = [part.removesuffix("$") for part in value.split(":")] if isinstance(value, str) else []
+    if not isinstance(value, str) or len(parts) > 2 or not all(WORD.fullmatch(part) for part in parts):
         raise wrong("a user's name or ID, alone or with `:` and a group", value)
     return value
 
@@ -236,6 +242,10 @@ def scalar(value: object) -> str:
     return value
 
 
+def _is_variable(name: str) -> bool:
+    return name.split() == [name] and "=" not in name and "\0" not in name
+
+
 def pairs(value: object, *, alone: Any) -> dict[str, Any]:
     """Compose's list or mapping form of variables and labels.
 
@@ -245,7 +255,7 @@ def pairs(value: object, *, alone: Any) -> dict[str, Any]:
     complaints = Complaints()
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
+            if not isinstance(key, str) or not _is_variable(key):
                 complaints.add(Invalid(f"has a name that is not valid: {show(key)}"))
                 continue
             try:
@@ -258,7 +268,7 @@ def pairs(value: object, *, alone: Any) -> dict[str, Any]:
         raise wrong("a mapping, or a list of `NAME=value`", value)
     for index, item in enumerate(value):
         key, equals, content = item.partition("=") if isinstance(item, str) else ("", "", "")
-        if not _VARIABLE.fullmatch(key) or "\0" in content:
+        if not _is_variable(key) or "\0" in content:
             complaints.add(wrong("`NAME=value`", item), index)
         else:
             result[key] = content if equals else alone

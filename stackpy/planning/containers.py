@@ -7,7 +7,7 @@ started. Replicas are judged one by one, since somebody may have changed or remo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.planning import dependencies, fields, reasons
 from stackpy.planning.draft import Draft

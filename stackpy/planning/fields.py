@@ -7,7 +7,7 @@ engine's default flattens to nothing, like an absent one, so that writing a defa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl.specs import DEFAULT_PROBE
 from stackpy.records import NamedTuple

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, show, stack_name
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 FILE = "stackpy.toml"
-_IPV4 = pattern(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
+_IPV4 = pattern(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", ascii_only=True)
 
 
 class Settings(NamedTuple):
@@ -78,6 +77,8 @@ def settings(folder: str = "", environment: str | None = None) -> Settings:
 
 
 def _refuse(path: str, text: str, message: str) -> NoReturn:
+    import re  # 6 ms; only what is wrong needs it
+
     match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)", message)
     line, column = (int(match[1]), int(match[2])) if match and match[1] else (max(1, len(text.splitlines())), 0)
     what = message[: match.start()] if match else message
@@ -204,6 +205,8 @@ class _Reader:
 
 def locate(file: str, lines: list[str], keys: tuple[str, ...]) -> Location:
     """The line that sets `keys`; tomllib tells no positions, so the usual ways of writing it are looked for."""
+    import re
+
     table: list[str] = []
     for number, line in enumerate(lines, 1):
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)

@@ -330,6 +330,7 @@ def test_a_load_imports_only_what_it_uses(tmp_path: Path) -> None:
 def test_settings_alone_import_hardly_any_of_the_dsl(tmp_path: Path) -> None:
     imported = imported_by(tmp_path, "from stackpy.project import settings; settings()")
     assert {name for name in imported if name.startswith("stackpy.dsl.")} == {
+        "stackpy.dsl.alphabets",
         "stackpy.dsl.patterns",
         "stackpy.dsl.values",
     }
