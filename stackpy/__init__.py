@@ -52,9 +52,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_module())
-    from importlib import import_module
-
-    value = getattr(import_module(f"stackpy.dsl.{_MODULES[name]}"), name)
+    # as importlib.import_module would, whose own import costs 0.4 ms
+    value = getattr(__import__(f"stackpy.dsl.{_MODULES[name]}", fromlist=[name]), name)
     globals()[name] = value
     return value
 

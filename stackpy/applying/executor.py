@@ -8,8 +8,7 @@ to settle has threads of its own, since nothing waits for it.
 from __future__ import annotations
 
 import time
-from functools import partial
-from queue import Empty, SimpleQueue
+from _queue import Empty, SimpleQueue
 
 from stackpy.applying.interrupts import Interrupts
 from stackpy.applying.outcome import Failure, Outcome, document
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from stackpy.applying.schedule import Wait
     from stackpy.engines.base import SecretValues, StackEngine
     from stackpy.engines.events import Report
-    from stackpy.planning.plan import Change, Plan
+    from stackpy.planning.plan import Plan
 
 DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy
 PARALLEL = 16  # changes at once
@@ -201,7 +200,7 @@ class _Run:
                 if wait not in self.asked:
                     self.asked.add(wait)
                     self.open_waits.add(wait)
-                    self.waiters.submit(self._task("waited", wait, partial(self._wait_for, wait)))
+                    self.waiters.submit(self._task("waited", wait, self._wait_for))
                 self.unsaid[self.plan.changes[number].address, wait] = time.monotonic() + PATIENCE
             if not waits:
                 self._begin(number)
@@ -210,7 +209,7 @@ class _Run:
         if self.interrupts.count or number in self.performing:
             return
         self.performing.add(number)
-        self.actors.submit(self._task("performed", number, partial(self._perform, self.plan.changes[number])))
+        self.actors.submit(self._task("performed", number, self._perform))
 
     def _performed(self, number: int, error: BaseException | None) -> None:
         self.performing.discard(number)
@@ -253,7 +252,7 @@ class _Run:
         if wait not in self.settling:
             self.settling.add(wait)
             self.unsaid[wait[0], wait] = time.monotonic() + PATIENCE
-            self.watchers.submit(self._task("settled", wait, partial(self._wait_for, wait)))
+            self.watchers.submit(self._task("settled", wait, self._wait_for))
 
     def _settled(self, wait: Wait, error: BaseException | None) -> None:
         self.settling.discard(wait)
@@ -306,18 +305,19 @@ class _Run:
 
     # --- the threads that act -------------------------------------------------------------------------------------
 
-    def _task(self, kind: Any, subject: Any, act: Callable[[], None]) -> Callable[[], None]:
+    def _task(self, kind: Any, subject: Any, act: Callable[[Any], None]) -> Callable[[], None]:
         def task() -> None:
             error: BaseException | None = None
             try:
-                act()
+                act(subject)
             except BaseException as caught:  # a thread must not die silently: whoever decides has to hear of it
                 error = caught
             self.messages.put(_Message(kind, subject, error))
 
         return task
 
-    def _perform(self, change: Change) -> None:
+    def _perform(self, number: int) -> None:
+        change = self.plan.changes[number]
         self.report(Event(change.address, "started", begun(change)))
         self.engine.perform(change, self.desired, self.secrets, self.plan.generation, self.report)
         self.report(Event(change.address, "done", ended(change)))

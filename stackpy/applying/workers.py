@@ -6,8 +6,8 @@ program up, which a second SIGINT must not wait for.
 
 from __future__ import annotations
 
-import threading
-from queue import SimpleQueue
+from _queue import SimpleQueue
+from _thread import allocate_lock, start_new_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Workers:
     def __init__(self, name: str, limit: int) -> None:
         self._name, self._limit = name, limit
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._threads = 0
         self._unfinished = 0
 
@@ -34,7 +34,7 @@ class Workers:
             self._threads += starts
         self._tasks.put(task)
         if starts:
-            threading.Thread(target=self._work, name=f"stackpy-{self._name}", daemon=True).start()
+            start_new_thread(self._work, ())
 
     def close(self) -> None:
         """Ends each thread after its task; tasks that have not begun are not dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 
 from stackpy.cli import terminal
 from stackpy.errors import StackpyError
@@ -103,6 +102,8 @@ def _carry_out(context: Context, act: Callable[[Report, Interrupts], Outcome]) -
 def progress(context: Context) -> AbstractContextManager[Report]:
     """Shows the events of an apply on stderr: live on a terminal, else a line each; nothing with --quiet."""
     if context.globals.quiet:
+        from contextlib import nullcontext
+
         return nullcontext(lambda event: None)
     from stackpy.render import progress as shown
 

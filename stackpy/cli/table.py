@@ -97,10 +97,9 @@ VERBS = tuple(dict.fromkeys(name.partition(" ")[0] for name in NAMES))
 
 def load(name: str) -> Command:
     """The command of that name, its module imported."""
-    from importlib import import_module
 
     module, attribute = next((m, a) for _, rows in GROUPS for n, m, a in rows if n == name)
-    command: Command = getattr(import_module(f"stackpy.cli.commands.{module}"), attribute)
+    command: Command = getattr(__import__(f"stackpy.cli.commands.{module}", fromlist=[attribute]), attribute)
     return command
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from stackpy.errors import StackpyError
+from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read(root: str, stack: str, number: int) -> dict[str, Any] | None:
     """A generation's document; None when it is not kept or was damaged."""
     try:
         with open(os.path.join(folder(root, stack), f"{number}.json"), encoding="utf-8") as file:
-            document = json.load(file)
+            document = json_text.loads(file.read())
     except FileNotFoundError:
         return None
     except ValueError:
@@ -72,7 +72,7 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any]) -> No
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, separators=(",", ":"))
+            file.write(json_text.dumps(document))
             file.flush()
             os.fsync(file.fileno())
         os.rename(aside, target)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from stackpy.dsl.specs import Dependency
+from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def users(labels: Mapping[str, str]) -> dict[str, str]:
 
 def dump(value: object) -> str:
     """A value as it stands in a label: compact JSON that is equal for equal values."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return json_text.dumps(value, sort_keys=True)
 
 
 def load(labels: Mapping[str, str], label: str, empty: Any) -> Any:
@@ -39,7 +38,7 @@ def load(labels: Mapping[str, str], label: str, empty: Any) -> Any:
     if not text:
         return empty
     try:
-        value = json.loads(text)
+        value = json_text.loads(text)
     except ValueError:
         return empty
     return value if isinstance(value, type(empty)) else empty

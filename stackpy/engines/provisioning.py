@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
@@ -173,7 +171,7 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
 
 def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:
     """Gives the engine a secret's value, or takes it away."""
-    name, present = _named(partial(_secret, engine), change, desired.stack.name)
+    name, present = _named(lambda name: _secret(engine, name), change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_secret(name))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import time
 
 from stackpy.engines.generations import ensure_folder
 from stackpy.errors import LockTimeout
+from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class StackLock:
             self._acquire()
             document = {"pid": os.getpid(), "command": self.command, "since": time.time()}
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(document).encode(), 0)
+            os.pwrite(self._descriptor, json_text.dumps(document).encode(), 0)
         except BaseException:
             self._close()
             raise
@@ -83,7 +83,7 @@ class StackLock:
     def holder(self) -> str:
         """Who holds the stack: `stackpy apply` (pid 12, since 10:31:07)."""
         try:
-            document = json.loads(os.pread(self._descriptor, 4096, 0))
+            document = json_text.loads(os.pread(self._descriptor, 4096, 0))
             since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
             return f"`{document['command']}` (pid {document['pid']}, since {since})"
         except (ValueError, KeyError, TypeError):

@@ -5,36 +5,56 @@ Observed state comes in through `Observation`, which an engine adapter fills; th
 
 from __future__ import annotations
 
-from enum import Enum
-
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Literal
+    from typing import Any, ClassVar, Literal
 
     from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
 
 
-class Action(Enum):
-    """What happens to a resource; the value is its symbol in a printed plan."""
+class Action:
+    """What happens to a resource: an enumeration, without the module `enum`, whose import costs 4 ms.
 
-    CREATE = "+"
-    UPDATE = "~"
-    REPLACE = "-/+"
-    START = "!"
-    RESTART = "!!"
-    DELETE = "-"
-    BUILD = "*"
-    PULL = "<"
-    PUSH = ">"
-    RUN = "@"
+    word: the action's name in the JSON plan; symbol: in a printed plan
+    """
 
-    @property
-    def word(self) -> str:
-        """The action's name in the JSON plan."""
-        return self.name.lower()
+    __slots__ = ("symbol", "word")
+
+    CREATE: ClassVar[Action]
+    UPDATE: ClassVar[Action]
+    REPLACE: ClassVar[Action]
+    START: ClassVar[Action]
+    RESTART: ClassVar[Action]
+    DELETE: ClassVar[Action]
+    BUILD: ClassVar[Action]
+    PULL: ClassVar[Action]
+    PUSH: ClassVar[Action]
+    RUN: ClassVar[Action]
+
+    def __init__(self, word: str, symbol: str) -> None:
+        self.word, self.symbol = word, symbol
+        setattr(Action, word.upper(), self)
+
+    def __repr__(self) -> str:
+        return f"Action.{self.word.upper()}"
+
+
+for _word, _symbol in {
+    "create": "+",
+    "update": "~",
+    "replace": "-/+",
+    "start": "!",
+    "restart": "!!",
+    "delete": "-",
+    "build": "*",
+    "pull": "<",
+    "push": ">",
+    "run": "@",
+}.items():
+    Action(_word, _symbol)
 
 
 class Reason(NamedTuple):

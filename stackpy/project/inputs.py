@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 
 from stackpy.dsl.calls import PACKAGE
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
@@ -94,38 +92,45 @@ def _importing() -> bool:
     return frame.f_code.co_filename.startswith("<frozen importlib")
 
 
-@contextmanager
-def recording(recorder: Recorder) -> Iterator[None]:
+class Recording:
     """Records what Python code reads until the block ends.
 
     An audit hook sees open(), io.open() and os.open() alike, in modules too; it cannot be removed again, so there is
     one for the process, which does nothing between loads.
     """
-    global _recorder, _hooked
-    if not _hooked:
-        sys.addaudithook(_hook)
-        _hooked = True
-    environ = os.environ
-    original = type(environ)
 
-    class Watched(original):  # type: ignore[valid-type, misc]
-        """os.environ, which tells what it is asked for."""
+    def __init__(self, recorder: Recorder) -> None:
+        self._own = recorder
 
+    def __enter__(self) -> None:
+        global _recorder, _hooked
+        if not _hooked:
+            sys.addaudithook(_hook)
+            _hooked = True
+        self._environ, self._original = os.environ, type(os.environ)
+        self._watched = _watched(self._original)
+        self._before, _recorder = _recorder, self._own
+        # others hold os.environ itself: changing its class reaches them, putting another object in its place would not
+        try:
+            self._environ.__class__ = self._watched
+        except TypeError:
+            pass  # somebody has put a plain dict there
+
+    def __exit__(self, *_: object) -> None:
+        global _recorder
+        if type(self._environ) is self._watched:
+            self._environ.__class__ = self._original
+        _recorder = self._before
+
+
+def _watched(original: Any) -> Any:
+    """The class of os.environ, which tells what it is asked for."""
+
+    class Watched(original):  # type: ignore[misc]
         def __getitem__(self, key: str) -> str:
             if _recorder is not None and isinstance(key, str):
                 _recorder.variables.add(key)
             value: str = super().__getitem__(key)
             return value
 
-    before, _recorder = _recorder, recorder
-    # others hold os.environ itself: changing its class reaches them, putting another object in its place would not
-    try:
-        environ.__class__ = Watched
-    except TypeError:
-        pass  # somebody has put a plain dict there
-    try:
-        yield
-    finally:
-        if type(environ) is Watched:
-            environ.__class__ = original  # type: ignore[assignment]
-        _recorder = before
+    return Watched

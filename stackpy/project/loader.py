@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
-from contextlib import contextmanager
-from types import ModuleType
 
 # not lazy: the stack file would import them while no byte code may be written
 from stackpy import pins
@@ -16,7 +13,7 @@ from stackpy.dsl.session import Session, activate
 from stackpy.dsl.values import normal_stack_name
 from stackpy.errors import StackFileError, StackpyError
 from stackpy.problems import Location
-from stackpy.project.inputs import Recorder, recording
+from stackpy.project.inputs import Recorder, Recording
 from stackpy.project.reading import FileReader
 from stackpy.project.secrets import SecretValues
 from stackpy.project.settings import FILE as SETTINGS_FILE
@@ -26,7 +23,7 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import CodeType
 
     from stackpy.dsl.specs import StackSpec
@@ -71,8 +68,14 @@ def load(
     path, chosen = _find(file, folder, environment, recorder)
     given = Given(chosen, sets or {}, recorder)
     session = Session(given.value, chosen.name)
-    with _without_collection():
+    # A load makes many objects that stay: looking for garbage among them costs a tenth of its time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
         return _load(path, chosen, session, given, recorder, name)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _find(file: str | None, folder: str, environment: str | None, recorder: Recorder) -> tuple[str, Settings]:
@@ -106,7 +109,7 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
     reader = FileReader(session, recorder)
     before = activate(session)
     try:
-        with _surroundings(os.path.dirname(path), recorder), recording(recorder):
+        with _Surroundings(os.path.dirname(path), recorder), Recording(recorder):
             try:
                 with open(path, "rb") as handle:
                     source = handle.read()
@@ -147,7 +150,7 @@ def _name(path: str, session: Session, default: str) -> str:
 
 
 def _run(code: CodeType, path: str) -> None:
-    module = ModuleType(MODULE)
+    module = type(sys)(MODULE)
     module.__file__ = path
     # dataclasses and pickle look a class's module up here
     sys.modules[MODULE] = module
@@ -175,46 +178,38 @@ def _problems(session: Session, path: str, source: bytes) -> list[Problem]:
     )
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """A load makes many objects that stay: looking for garbage among them costs a tenth of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def _surroundings(folder: str, recorder: Recorder) -> Iterator[None]:
+class _Surroundings:
     """What a stack file expects: modules beside it can be imported, and what it prints leaves stdout clean.
 
     Its modules are forgotten afterwards, so that the next load reads them anew, and no byte code is written: its
     time stamps have whole seconds, and a file saved twice within one would be taken for unchanged.
     """
-    known = set(sys.modules)
-    search, no_bytecode, stdout = list(sys.path), sys.dont_write_bytecode, sys.stdout
-    sys.path.insert(0, folder)
-    sys.dont_write_bytecode = True
-    importlib.invalidate_caches()
-    held = _redirect()
-    sys.stdout = sys.stderr
-    try:
-        yield
-    finally:
-        _restore(held)
-        sys.stdout = stdout
-        sys.path[:], sys.dont_write_bytecode = search, no_bytecode
-        for name in set(sys.modules) - known:
+
+    def __init__(self, folder: str, recorder: Recorder) -> None:
+        self._folder, self._recorder = folder, recorder
+
+    def __enter__(self) -> None:
+        self._known = set(sys.modules)
+        self._before = list(sys.path), sys.dont_write_bytecode, sys.stdout
+        sys.path.insert(0, self._folder)
+        sys.dont_write_bytecode = True
+        # what the folder held at an earlier load may be remembered: importlib.invalidate_caches does it for all of them
+        sys.path_importer_cache.pop(self._folder, None)
+        self._held = _redirect()
+        sys.stdout = sys.stderr
+
+    def __exit__(self, *_: object) -> None:
+        _restore(self._held)
+        sys.path[:], sys.dont_write_bytecode, sys.stdout = self._before
+        for name in set(sys.modules) - self._known:
             module = sys.modules[name]
             # a folder without __init__.py is a package that has no file of its own
             files = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", ()))
             if name == MODULE:
                 del sys.modules[name]
-            elif any(path and recorder.is_users(path) for path in files):
-                recorder.modules.update(os.path.abspath(path) for path in files if path and not os.path.isdir(path))
+            elif any(path and self._recorder.is_users(path) for path in files):
+                found = (os.path.abspath(path) for path in files if path and not os.path.isdir(path))
+                self._recorder.modules.update(found)
                 del sys.modules[name]
 
 

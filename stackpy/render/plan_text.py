@@ -98,7 +98,7 @@ def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> I
     cause = next((reason for reason in details if _is_cause(reason)), None)
     third = ""
     if action is Action.BUILD:
-        yield _Row(action.value, change.address, verb)
+        yield _Row(action.symbol, change.address, verb)
         # Of an image that is new all steps are.
         told = len(details) == len(change.reasons) and any(line.startswith("ran ") for line in change.steps)
         if change.address not in explained:
@@ -109,7 +109,7 @@ def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> I
     elif cause is not None:
         details.remove(cause)
         third = f"because {cause.text}" if cause.path != "state" else cause.text
-    yield _Row(action.value, change.address, verb, third)
+    yield _Row(action.symbol, change.address, verb, third)
     if cause is not None and cause.path == "image":
         image = next((builds[address] for address in change.depends_on if address in builds), None)
         if image is not None and image.address not in explained:

@@ -5,8 +5,8 @@ The live view begins only when an apply lasts: most are over before rich, which 
 
 from __future__ import annotations
 
-import threading
 import time
+from _thread import allocate_lock
 
 from stackpy.planning.quantities import printable
 from stackpy.records import NamedTuple
@@ -31,7 +31,7 @@ class LineProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._began: dict[str, float] = {}
 
     def __enter__(self) -> LineProgress:
@@ -66,6 +66,8 @@ class LiveProgress:
     """
 
     def __init__(self, stream: TextIO, *, colour: bool = True) -> None:
+        import threading  # 4 ms, and only a terminal has use of it
+
         self._stream, self._colour = stream, colour
         self._lock = threading.RLock()
         self._began: dict[str, float] = {}

@@ -142,7 +142,7 @@ def test_inputs_name_each_file(store: Store, context: Path) -> None:
         "src/pkg/one.py": f"644 {one}",
         "./target": f"644 {empty}",
         "target": "/app/",
-        "sources": '["src", "target"]',
+        "sources": '["src","target"]',
         "--chown": "web",
     }
     assert chmod == {

@@ -11,7 +11,7 @@ import errno
 import os
 import posixpath
 import stat
-from threading import Lock
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Stages that are built at the same time share contexts.
-_opening = Lock()
+_opening = allocate_lock()
 
 
 class Item(NamedTuple):

@@ -5,9 +5,9 @@ Nothing here knows of chains; recipe.py hashes these texts, and explanations nam
 
 from __future__ import annotations
 
-import json
 import posixpath
 
+from stackpy_runtime import json_text
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import sha256_hex
 
@@ -74,12 +74,12 @@ def inputs(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
     if kind == "expose":
         return {"ports": " ".join(sorted(port if "/" in port else f"{port}/tcp" for port in set(step["ports"])))}
     if kind == "volume":
-        return {"targets": json.dumps(step["targets"])}
+        return {"targets": json_text.dumps(step["targets"])}
     if kind == "healthcheck":
-        return {"healthcheck": json.dumps(step["healthcheck"], sort_keys=True)}
+        return {"healthcheck": json_text.dumps(step["healthcheck"], sort_keys=True)}
     if kind in ("stopsignal", "onbuild", "maintainer"):
         return {kind: step["value"]}
-    return {"argv": json.dumps(step["argv"])}
+    return {"argv": json_text.dumps(step["argv"])}
 
 
 def _target(config: ImageConfig, target: str) -> str:
@@ -102,7 +102,7 @@ def decoded(content: str) -> bytes:
 
 
 def _run(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
-    result = {"argv": json.dumps(step["argv"])}
+    result = {"argv": json_text.dumps(step["argv"])}
     if step.get("cache"):
         result["cache"] = " ".join(sorted(set(step["cache"])))
     for key, default in (("network", "default"), ("security", "sandbox")):
@@ -126,7 +126,7 @@ def _mount(step: Step, mount: RunMount, asking: Asking, result: dict[str, str]) 
         said.pop("from_stage", "")  # its name means nothing, what is in it does
         said["from"] = asking.origin(mount)
     name = mount_name(mount)
-    result[name] = json.dumps(said, sort_keys=True)
+    result[name] = json_text.dumps(said, sort_keys=True)
     shown = mount.get("from_context", "" if "from" in said else step.get("context", ""))
     if mount["type"] == "bind" and shown:
         whole: Any = {**step, "sources": [mount.get("source", ".")], "from_context": shown}
@@ -147,9 +147,9 @@ def _copy(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
     result: dict[str, str] = {}
     if "from_stage" in step or "from_image" in step:
         result["from"] = asking.origin(step)
-        result["sources"] = json.dumps(step.get("sources", []))
+        result["sources"] = json_text.dumps(step.get("sources", []))
         if step.get("exclude") or step.get("exclude_paths"):
-            result["--exclude"] = json.dumps([step.get("exclude", []), step.get("exclude_paths", [])])
+            result["--exclude"] = json_text.dumps([step.get("exclude", []), step.get("exclude_paths", [])])
     elif step.get("sources"):
         found = _context_files(step, asking, result)
         result = {**renamed(found or {}), **result}
@@ -163,7 +163,7 @@ def _copy(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
         result["--chmod"] = step.get("chmod") or f"{step['mode']:o}"
     for key in ("link", "parents", "unpack", "keep_git_dir", "submodules", "commit_times"):
         if key in step:
-            result[f"--{key.replace('_', '-')}"] = json.dumps(step.get(key))
+            result[f"--{key.replace('_', '-')}"] = json_text.dumps(step.get(key))
     return {**result, **_owner(step)}
 
 
@@ -187,7 +187,7 @@ def _context_files(step: Step, asking: Asking, result: dict[str, str] | None = N
             text = f"several sources are copied to `{step['target']}`, which must end with `/`"
             asking.problems.append((step["line"], text, f"write `{step['target']}/`"))
         # Folders give their contents and files themselves, so the same files may land differently.
-        result["sources"] = json.dumps([source.name for source in sources])
+        result["sources"] = json_text.dumps([source.name for source in sources])
     return item_inputs(sources, ignores_modes(step))
 
 

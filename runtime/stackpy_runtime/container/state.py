@@ -6,8 +6,7 @@ than the store's row whenever the supervisor was not there to hear of it.
 
 from __future__ import annotations
 
-import json
-
+from stackpy_runtime import json_text
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.linux.proc import boot_id, start_time
 
@@ -37,7 +36,7 @@ def read_document(path: str) -> dict[str, Any]:
     """A JSON file of the keeper; {} when it is not there or not whole."""
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            document = json_text.loads(file.read())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -6,10 +6,10 @@ reads three tables and ends, and each import more would be seen.
 
 from __future__ import annotations
 
-import json
 import os
-from threading import Lock, RLock, current_thread, local
+from _thread import RLock, _local, allocate_lock
 
+from stackpy_runtime import json_text
 from stackpy_runtime.errors import Conflict, Denied, EngineError
 from stackpy_runtime.store.root import Root
 from stackpy_runtime.store.schema import prepare
@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
-    from threading import Thread
     from typing import Any, TypeVar
 
     Row = tuple[Any, ...]
@@ -32,9 +31,18 @@ else:
 BUSY_SECONDS = 30.0
 
 
-class _Local(local):
-    connection: sqlite3.Connection | None = None
-    process = 0
+class _Held:
+    """A thread's connection; the thread's end, which is this object's, leaves it to another thread."""
+
+    def __init__(self, connection: sqlite3.Connection, left: list[sqlite3.Connection]) -> None:
+        self.connection, self.process, self._left = connection, os.getpid(), left
+
+    def __del__(self) -> None:
+        (self._left if self.process == os.getpid() else _parents).append(self.connection)
+
+
+class _Local(_local):
+    held: _Held | None = None
 
 
 # A forked child must neither use nor close its parent's connections: closing one would drop locks and could remove the
@@ -48,11 +56,13 @@ class Database:
     def __init__(self, root: Root | str, *, create: bool = False) -> None:
         self.root = Root(root) if isinstance(root, str) else root
         self._local = _Local()
-        self._open: dict[Thread, sqlite3.Connection] = {}
+        self._open: list[sqlite3.Connection] = []
+        # The supervisor has a thread for each request: the connections of those that have ended.
+        self._left: list[sqlite3.Connection] = []
         self._open_process = os.getpid()
         self._lock = RLock()
         # Threads of one process wait for each other here: SQLite's own waiting sleeps for milliseconds at a time.
-        self._writing = Lock()
+        self._writing = allocate_lock()
         if create:
             self.root.create()
             self._connection(create=True)
@@ -60,7 +70,7 @@ class Database:
     def close(self) -> None:
         """Closes the connections of all threads; the store may be used again afterwards."""
         with self._lock:
-            connections, self._open = list(self._open.values()), {}
+            connections, self._open, self._left = self._open, [], []
             if self._open_process != os.getpid():
                 _parents.extend(connections)
                 connections = []
@@ -70,13 +80,10 @@ class Database:
 
     def _connection(self, *, create: bool = False) -> sqlite3.Connection | None:
         """This thread's connection; None while the root has no database."""
-        mine = self._local
-        if mine.connection is not None:
-            if mine.process == os.getpid():
-                return mine.connection
-            _parents.append(mine.connection)
-            mine.connection = None
-        connection = self._left()
+        held = self._local.held
+        if held is not None and held.process == os.getpid():
+            return held.connection
+        connection = self._taken_over()
         if connection is None:
             path = self.root.database
             try:
@@ -85,21 +92,18 @@ class Database:
                 if not create and not _may_exist(path):
                     return None
                 raise _translated(error, path) from None
-        with self._lock:
-            self._open[current_thread()] = connection
-        mine.connection, mine.process = connection, os.getpid()
+            with self._lock:
+                self._open.append(connection)
+        self._local.held = _Held(connection, self._left)
         return connection
 
-    def _left(self) -> sqlite3.Connection | None:
-        """The connection of a thread that has ended: the supervisor has a thread for each request."""
+    def _taken_over(self) -> sqlite3.Connection | None:
+        """The connection of a thread that has ended."""
         with self._lock:
             if self._open_process != os.getpid():
-                _parents.extend(self._open.values())
-                self._open, self._open_process = {}, os.getpid()
-            for thread in self._open:
-                if not thread.is_alive():
-                    return self._open.pop(thread)
-        return None
+                _parents.extend(self._open)
+                self._open, self._left, self._open_process = [], [], os.getpid()
+            return self._left.pop() if self._left else None
 
     @staticmethod
     def _connect(path: str, create: bool) -> sqlite3.Connection:
@@ -181,12 +185,12 @@ class Database:
 
 def encode(document: object) -> str:
     """A document as the store's text; keeps the order of keys."""
-    return json.dumps(document, separators=(",", ":"))
+    return json_text.dumps(document)
 
 
 def decode(text: str) -> Any:
     """The document of a column."""
-    return json.loads(text)
+    return json_text.loads(text)
 
 
 def _may_exist(path: str) -> bool:

@@ -7,10 +7,10 @@ name in the file is for people only and decides nothing.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 
+from stackpy_runtime import json_text
 from stackpy_runtime.errors import Conflict, Denied, EngineError
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Lock:
 
     def _sign(self, descriptor: int) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = json.dumps({"pid": os.getpid(), "command": self._command, "since": since})
+        text = json_text.dumps({"pid": os.getpid(), "command": self._command, "since": since})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
 
@@ -117,7 +117,7 @@ def _take(descriptor: int) -> bool:
 def _holder(descriptor: int) -> str:
     """Who holds the lock, for people; it may be signing just now, or on its way out."""
     try:
-        document = json.loads(os.pread(descriptor, 4096, 0))
+        document = json_text.loads(os.pread(descriptor, 4096, 0))
         pid, command, since = int(document["pid"]), str(document["command"]), str(document["since"])
     except (ValueError, KeyError, TypeError):
         return "another process"
