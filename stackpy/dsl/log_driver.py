@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl import quantities
 from stackpy.dsl.patterns import pattern
@@ -47,7 +46,7 @@ def tag(value: object) -> str:
         if name not in _PLACEHOLDERS:
             known = " ".join(f"{{{{.{one}}}}}" for one in _PLACEHOLDERS)
             raise Invalid(f"has an unknown placeholder `{{{{.{name}}}}}`", f"there are {known}")
-    if "{{" in re.sub(_PLACEHOLDER.pattern, "", template):
+    if "{{" in _PLACEHOLDER.sub("", template):
         raise wrong('text with placeholders such as "{{.Name}}"', value)
     return template
 

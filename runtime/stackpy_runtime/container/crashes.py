@@ -6,10 +6,9 @@ their own state says, since nobody would look for them under another ID.
 
 from __future__ import annotations
 
-import json
 import os
 
-from stackpy_runtime import labels
+from stackpy_runtime import json_text, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def keep(root: str, own: Mapping[str, str], crash: Crash) -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = f"{folder}/{_file(own)}"
     with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(crash, file)
+        file.write(json_text.dumps(crash))
     os.rename(f"{path}.new", path)
 
 
@@ -75,7 +74,7 @@ def forget(root: str, stack: str) -> None:
 def _read(path: str) -> Crash | None:
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            document = json_text.loads(file.read())
     except (OSError, ValueError):
         return None
     if not isinstance(document, dict) or "ending" not in document:

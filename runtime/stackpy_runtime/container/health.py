@@ -5,8 +5,9 @@ Docker's State.Health: the last five results, 4,096 bytes of output of each.
 
 from __future__ import annotations
 
-import json
 import os
+
+from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def write(folder: str, log: HealthLog) -> None:
     """Keeps the log; a full disk costs nothing but the log."""
     try:
         with open(f"{folder}/health.new", "w", encoding="utf-8") as file:
-            json.dump(log, file)
+            file.write(json_text.dumps(log))
         os.rename(f"{folder}/health.new", f"{folder}/health")
     except OSError:
         return
@@ -40,7 +41,7 @@ def read(folder: str) -> HealthLog:
     """What is kept of a container's checks."""
     try:
         with open(f"{folder}/health", encoding="utf-8") as file:
-            log: HealthLog = json.load(file)
+            log: HealthLog = json_text.loads(file.read())
         return log if isinstance(log, dict) and "log" in log else empty()
     except (OSError, ValueError):
         return empty()

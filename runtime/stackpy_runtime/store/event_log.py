@@ -8,11 +8,10 @@ write(2) that O_APPEND keeps in one piece. Two files of bounded size: the older 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 
-from stackpy_runtime import labels
+from stackpy_runtime import json_text, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def of_network(network: Network, action: str) -> Event:
 def record(root: Root, *events: Event, most: int = MOST) -> None:
     """Appends events. One that cannot be written is lost: a full disk must not keep a container from starting."""
     path = root.events
-    lines = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in events).encode()
+    lines = "".join(json_text.dumps(each) + "\n" for each in events).encode()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -94,7 +93,7 @@ def _rotate(path: str, descriptor: int) -> None:
 def _parsed(line: bytes) -> Event | None:
     """The event of a line; None for what a crash of the host has left of one."""
     try:
-        document: Event = json.loads(line)
+        document: Event = json_text.loads(line)
         return document if "timeNano" in document else None
     except (ValueError, TypeError):
         return None
