@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,18 @@ from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import layers
-from tests import stand_ins
+from tests import dockerfile_lab, stand_ins
 from tests.build_lab import listing
 from tests.engine_lab import Lab
 
 pytestmark = pytest.mark.root
 
-FOLDER = Path(__file__).parents[1] / "dockerfiles"
-# What needs somebody else's servers, and what is only about warnings.
-OTHERS = {"add-everything", "checks"}
-NAMES = sorted(path.parent.name for path in FOLDER.glob("*/Dockerfile") if path.parent.name not in OTHERS)
-
 
 @pytest.fixture(scope="module")
 def base(lab_of_session: Lab) -> Iterator[int]:
-    """The stand-ins, under all their names; how many layers they have."""
-    engine = lab_of_session.engine
-    source = stand_ins.source()
-    image = engine.build(source, engine.resolve(source), key="", tags=[], labels={}, progress=lambda event: None)
-    for name in stand_ins.IMAGES:
-        engine.tag(image["id"], name)
-    yield len(image["layers"])
-    engine.remove_image(image["id"], force=True)
+    """The stand-ins; how many layers they have."""
+    with dockerfile_lab.bases(lab_of_session.engine) as image:
+        yield len(image["layers"])
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +42,14 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    path = str(tmp_path_factory.mktemp("agent") / "socket")
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
-        listening.listen()
+    with dockerfile_lab.agent(tmp_path_factory.mktemp("agent")) as path:
         yield path
 
 
 def built(engine: Engine, name: str, context: Path, agent: str, base: int) -> dict[str, Any]:
     """What comes of a Dockerfile: configuration, files above the base, output; `new` of a second build is empty."""
     said: list[Any] = []
-    contexts = {"shared": str(context)}
-    described: Any = {"kind": "dockerfile", "path": str(FOLDER / name / "Dockerfile"), "context": str(context)}
-    source: Any = {"base": {**described, "contexts": contexts}, "steps": []}
-    options: Any = {"secrets": {"aws": b"key", "TOKEN": b"word"}, "ssh": {"deploy": agent}}
-
-    def build() -> Any:
-        recipe = engine.resolve(source)
-        return engine.build(source, recipe, key="", tags=[], labels={}, progress=said.append, options=options)
-
-    image = build()
+    image = dockerfile_lab.build(engine, name, context, agent, said)
     above = (
         image["layers"][base:] if len(image["layers"]) >= base and _stands_on_base(image, engine) else image["layers"]
     )
@@ -82,7 +59,7 @@ def built(engine: Engine, name: str, context: Path, agent: str, base: int) -> di
             files = listing(view.root)
     output = "".join(event["text"] for event in said if event["kind"] == "output").splitlines()
     said.clear()
-    assert build()["id"] == image["id"]
+    assert dockerfile_lab.build(engine, name, context, agent, said)["id"] == image["id"]
     assert [event["text"] for event in said if event["kind"] == "step" and not event["cached"]] == []
     config = {key: value for key, value in image["config"].items() if value != {}}
     history = [
@@ -113,12 +90,12 @@ def _is_host_s(path: str) -> bool:
     return path.startswith(("dev", "proc", "sys")) or path in ("etc/hosts", "etc/resolv.conf", "etc/hostname")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", dockerfile_lab.NAMES)
 def test_a_dockerfile_as_people_write_them(
     name: str, lab_of_session: Lab, context: Path, agent: str, base: int
 ) -> None:
     found = built(lab_of_session.engine, name, context, agent, base)
-    expected = FOLDER / name / "built.json"
+    expected = dockerfile_lab.FOLDER / name / "built.json"
     if os.environ.get("STACKPY_REWRITE"):
         expected.write_text(json.dumps(found, indent=1) + "\n")
     assert found == json.loads(expected.read_text())

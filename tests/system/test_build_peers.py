@@ -1,21 +1,15 @@
-"""Dockerfiles that podman and we build: the same configuration, the same tree."""
+"""Dockerfiles that other engines and we build: the same configuration, the same tree."""
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
-from stackpy_runtime.build.merged import Merged
-from stackpy_runtime.store import layers
-from stackpy_runtime.store.store import Store
+from tests import peers_lab
 from tests.conftest import Cli, checked_out, clean_host
 
 pytestmark = pytest.mark.root
@@ -31,8 +25,8 @@ FILES = {
     ".dockerignore": "ignored.txt\nDockerfile*\n.dockerignore\n**/*.md\n",
 }
 
-# What RUN needs for itself, and containers get anyway.
-_OTHERS = {"dev", "proc", "sys", "run", "etc/hosts", "etc/resolv.conf", "etc/hostname", "etc/mtab"}
+# Places that were made for mounts, which older engines leave in the image.
+STUBS = {"b", "cache", "m", "t"}
 
 DOCKERFILES = {
     "configuration": """
@@ -98,45 +92,15 @@ DOCKERFILES = {
 }
 
 
-class Podman:
-    def __init__(self, place: Path, short: str) -> None:
-        self.place = place
-        self._options = ("--root", f"{place}/storage", "--runroot", short, "--storage-driver", "vfs")
-
-    def __call__(self, *words: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
-        done = subprocess.run(
-            ["podman", *self._options, *words], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout
-
-    def tree(self, image: str) -> dict[str, tuple[Any, ...]]:
-        """Path → kind and mode, owner, content or target."""
-        top = self("image", "mount", image).strip()
-        try:
-            return dict(walk(top))
-        finally:
-            self("image", "umount", image)
-
-
-def walk(top: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    for folder, folders, files in os.walk(top):
-        for name in (*folders, *files):
-            whole = os.path.join(folder, name)
-            path, status = os.path.relpath(whole, top), os.lstat(whole)
-            content: Any = None
-            if stat.S_ISLNK(status.st_mode):
-                content = os.readlink(whole)
-            elif stat.S_ISREG(status.st_mode):
-                content = Path(whole).read_bytes()
-            if path not in _OTHERS and path.split("/")[0] not in _OTHERS:
-                yield path, (oct(status.st_mode), status.st_uid, status.st_gid, content)
+class Surroundings(NamedTuple):
+    command: Cli
+    peers: dict[str, peers_lab.Peer]
+    context: Path
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, Podman, Path]]:
-    """Our command and podman, each with the image `base`; a folder with a context."""
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    """Our command and the peers, each with the image `base`; a folder with a context."""
     folder = tmp_path_factory.mktemp("peers")
     context = folder / "context"
     for name, text in FILES.items():
@@ -147,45 +111,31 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, Podman
         "from stackpy import Container, Image, Stack\nStack('peers')\n"
         "Container('x', image=Image.host('sh', 'cat', 'ls', 'mkdir', 'rm', 'id').tag('localhost/base:latest'))\n"
     )
-    # podman takes no run root whose path has more than 50 characters.
-    with tempfile.TemporaryDirectory() as short, clean_host(checked_out(folder / "root")) as command:
-        podman = Podman(folder, short)
+    with peers_lab.all_there_are(folder / "podman") as peers, clean_host(checked_out(folder / "root")) as command:
         command("build", cwd=folder)
         command("save", "-o", str(folder / "base.tar"), "localhost/base:latest")
-        podman("load", "-i", str(folder / "base.tar"))
-        yield command, podman, context
+        for peer in peers.values():
+            peer("load", "-i", str(folder / "base.tar"))
+        yield Surroundings(command, peers, context)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_same_as_podman(both: tuple[Cli, Podman, Path], name: str, tmp_path: Path) -> None:
-    command, podman, context = both
+@pytest.mark.parametrize("peer", peers_lab.NAMES)
+def test_same_as_a_peer(around: Surroundings, peer: str, name: str, tmp_path: Path) -> None:
+    command, other = around.command, around.peers[peer]
     lines = [line.strip() for line in DOCKERFILES[name].strip().splitlines()]
     text = "\n".join(["FROM localhost/base AS first", *lines]).replace("FROM base", "FROM localhost/base")
     file = tmp_path / "Dockerfile"
     file.write_text(text.replace("from=base", "from=localhost/base") + "\n")
-    options = ("-f", str(file), "--build-arg", "TWO=given")
-    command("build", *options, "-t", "localhost/ours:1", str(context))
-    podman(
-        "build", *options, "--format", "docker", "--isolation", "chroot", "--identity-label=false", "--layers=false",
-        "-t", "localhost/theirs:1", str(context),
-    )  # fmt: skip
+    options = ("-f", str(file), "--build-arg", "TWO=given", str(around.context))
+    command("build", "-t", "localhost/ours:1", *options)
+    other.build("localhost/theirs:1", *options)
     (ours,) = command.json("image", "inspect", "localhost/ours:1")
-    (theirs,) = json.loads(podman("image", "inspect", "localhost/theirs:1"))
-    assert configuration(ours) == configuration(theirs)
-    store = Store(str(command.root))
-    try:
-        image = store.image("localhost/ours:1")
-        with Merged([layers.folder(store.root, layer) for layer in image["layers"]]) as view:
-            tree = dict(walk(f"/proc/self/fd/{view.root}"))
-    finally:
-        store.close()
-    assert tree == podman.tree("localhost/theirs:1")
-
-
-def configuration(image: dict[str, Any]) -> dict[str, Any]:
-    """What an image says of its containers; what is empty is left out."""
-    config = {"Healthcheck": image.get("Healthcheck"), **image["Config"]}
-    found = {key: value for key, value in config.items() if value}
-    if "Env" in found:
-        found["Env"] = sorted(found["Env"])
-    return found
+    assert peers_lab.configuration(ours["Config"]) == other.config("localhost/theirs:1")
+    stubs = STUBS if name == "mounts" else set()
+    with (
+        peers_lab.ours(str(command.root), "localhost/ours:1") as mine,
+        other.mounted("localhost/theirs:1") as his,
+    ):
+        found = {path: seen for path, seen in peers_lab.tree(his).items() if path not in stubs}
+        assert peers_lab.tree(mine) == found

@@ -176,7 +176,7 @@ def test_two_roots_at_two_times_give_the_same_configuration(tmp_path: Path) -> N
         "os": "linux",
         "config": {
             "Cmd": ["/bin/true"],
-            "Env": ["B=2", "A=1"],
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "B=2", "A=1"],
             "Labels": {"a": "2", "z": "1"},
             "WorkingDir": "/srv",
         },

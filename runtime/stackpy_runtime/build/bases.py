@@ -43,7 +43,7 @@ def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
     Raises NotFound, or Conflict when the reference names another image than it did when the recipe was made.
     """
     if base["kind"] == "scratch":
-        return Ground([], {}, [], 0, epochs.of_build(None))
+        return Ground([], _with_path({}), [], 0, epochs.of_build(None))
     if base["kind"] == "image":
         image = store.image(step["inputs"]["image"])
         if not all(layers.exists(store.root, layer) for layer in image["layers"]):
@@ -52,8 +52,15 @@ def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
     return None
 
 
+def _with_path(config: ImageConfig) -> ImageConfig:
+    """A base's configuration as what is built on it begins with: there always is a PATH, as in BuildKit."""
+    if "PATH" in settings.environment(config):
+        return config
+    return {**config, "Env": [*config.get("Env", []), _PATH]}
+
+
 def _of_image(image: Image) -> Ground:
-    config = settings.inherited(image["config"])
+    config = _with_path(settings.inherited(image["config"]))
     epoch = epochs.of_build(image)
     return Ground(image["layers"], config, image["history"], image["size"], epoch, image["architecture"])
 
@@ -81,7 +88,7 @@ def made(store: Store, step: RecipeStep) -> Ground:
     epoch = epochs.of_build(None)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
     history: list[History] = [{"created": created, "created_by": step["text"], "empty_layer": False}]
-    return Ground([step["id"]], {"Env": [_PATH]}, history, layers.size(store.root, step["id"]), epoch)
+    return Ground([step["id"]], _with_path({}), history, layers.size(store.root, step["id"]), epoch)
 
 
 def load(store: Store, base: Base, step: RecipeStep, progress: Callable[[Progress], None]) -> Ground:
