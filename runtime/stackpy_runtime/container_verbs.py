@@ -171,18 +171,53 @@ class ContainerVerbs:
         self.client.call("await", {"container": reference, "condition": condition, "timeout": timeout})
         return self.container(reference)
 
-    def run(self, config: ContainerConfig, *, detach: bool, remove: bool) -> int:
+    def run(self, config: ContainerConfig, *, detach: bool, remove: bool, **attaching: Any) -> int | None:
         """Makes and starts a container, attached to the caller's standard streams unless `detach`.
 
-        Returns its exit code, 0 with `detach`. Raises ProcessFailed with Docker's 125, 126 or 127 when it cannot start.
+        attaching: as for `attach`; input is passed on where the configuration opens it
+
+        Returns its exit code, 0 with `detach`, None when the caller has left it by its keys. Raises ProcessFailed with
+        Docker's 125, 126 or 127 when it cannot start.
         """
         document: dict[str, Any] = {**config, **({"auto_remove": True} if remove else {})}
         if detach:
             self.client.call("up", {"config": document})
             return 0
-        from stackpy_runtime.host.streams import run
+        return self._attached("run", {"config": document}, **attaching)
 
-        return run(self.client, document)
+    def start_attached(self, reference: str, **attaching: Any) -> int | None:
+        """Starts a container attached to the caller's standard streams, as `attach` does."""
+        return self._attached("start", {"container": reference}, **attaching)
+
+    def attach(self, reference: str, **attaching: Any) -> int | None:
+        """Attaches the caller's standard streams to a container that runs, until it ends.
+
+        stdin: whether our input is passed on, where the container takes any
+        streams: of ("stdout", "stderr")
+        sig_proxy: whether signals go to the container, unless it has a terminal
+        detach_keys: what leaves it, on a terminal, as "ctrl-p,ctrl-q"
+
+        Returns its exit code, None when the caller has left it by its keys.
+        """
+        return self._attached("attach", {"container": reference}, **attaching)
+
+    def _attached(
+        self,
+        operation: str,
+        arguments: dict[str, Any],
+        *,
+        stdin: bool = True,
+        streams: tuple[str, ...] = ("stdout", "stderr"),
+        sig_proxy: bool = True,
+        detach_keys: str | None = None,
+    ) -> int | None:
+        from stackpy_runtime.host.attach_client import Attached
+        from stackpy_runtime.host.detaching import DEFAULT, sequence
+
+        keys = sequence(DEFAULT if detach_keys is None else detach_keys)
+        return Attached(self.client, stdin=stdin, streams=streams, proxy=sig_proxy, keys=keys).begin(
+            operation, arguments
+        )
 
     def exec(
         self,
@@ -194,19 +229,30 @@ class ContainerVerbs:
         environment: dict[str, str],
         working_dir: str,
         user: str,
-    ) -> int:
-        """Runs a process in a running container on the caller's standard streams; returns its exit code."""
-        from stackpy_runtime.host.streams import execute
+        privileged: bool = False,
+        detach: bool = False,
+        detach_keys: str | None = None,
+    ) -> int | None:
+        """Runs a process in a running container on the caller's standard streams; returns its exit code.
 
-        return execute(
-            self.client,
-            {
-                "container": reference,
-                "argv": argv,
-                "stdin": stdin,
-                "tty": tty,
-                "environment": environment,
-                "working_dir": working_dir,
-                "user": user,
-            },
-        )
+        privileged: with every capability that the container's user namespace has
+        detach: only begins it, with nothing on its streams; returns 0
+        detach_keys: what leaves it, on a terminal, as "ctrl-p,ctrl-q"; then None is returned
+
+        Raises ProcessFailed with Docker's 126 or 127 when it cannot begin.
+        """
+        from stackpy_runtime.host.detaching import DEFAULT, sequence
+        from stackpy_runtime.host.exec_client import execute
+
+        arguments = {
+            "container": reference,
+            "argv": argv,
+            "stdin": stdin,
+            "tty": tty,
+            "environment": environment,
+            "working_dir": working_dir,
+            "user": user,
+            "privileged": privileged,
+            "detach": detach,
+        }
+        return execute(self.client, arguments, sequence(DEFAULT if detach_keys is None else detach_keys))

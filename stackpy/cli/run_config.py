@@ -38,6 +38,7 @@ def config(arguments: Any) -> dict[str, Any]:
         "read_only": arguments.read_only or None,
         "tty": arguments.tty or None,
         "stdin_open": arguments.interactive or None,
+        "stdin_once": _stdin_once(arguments) or None,
         "auto_remove": arguments.rm or None,
     }
     document |= {key: value for key, value in values.items() if value is not None}
@@ -47,6 +48,12 @@ def config(arguments: Any) -> dict[str, Any]:
     _add_networks(document, arguments)
     _add_health(document, arguments)
     return document
+
+
+def _stdin_once(arguments: Any) -> bool:
+    """Whether its input ends with the client's, as with docker's attached mode."""
+    attached = not arguments.attach or "stdin" in arguments.attach
+    return bool(arguments.interactive and attached and not getattr(arguments, "detach", False))
 
 
 def _add_names(document: dict[str, Any], arguments: Any) -> None:

@@ -31,6 +31,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("logs", "logs", "COMMAND"),
             ("exec", "exec", "COMMAND"),
             ("run", "run", "COMMAND"),
+            ("attach", "attach", "COMMAND"),
             ("create", "create", "COMMAND"),
             ("start", "start", "COMMAND"),
             ("stop", "stop", "COMMAND"),

@@ -122,8 +122,21 @@ class ContainerEngine(Protocol):
     def create(self, config: dict[str, Any]) -> str:
         """Creates a container from an engine configuration; returns its ID."""
 
-    def run(self, config: dict[str, Any], *, detach: bool, remove: bool) -> int:
-        """Creates and starts a container; attached unless `detach` (prints nothing); returns its exit code."""
+    def run(
+        self, config: dict[str, Any], *, detach: bool, remove: bool, attaching: dict[str, Any] | None = None
+    ) -> int | None:
+        """Creates and starts a container; attached unless `detach` (prints nothing); returns its exit code.
+
+        attaching: as for `attach`
+        """
+
+    def attach(self, name: str, attaching: dict[str, Any], *, start: bool = False) -> int | None:
+        """Attaches our standard streams to a container that runs, or is started, until it ends; returns its exit code.
+
+        attaching: {stdin: bool, streams: of ("stdout", "stderr"), sig_proxy: bool, detach_keys: str}, none needed
+
+        None when its user has typed the keys that leave it running.
+        """
 
     def exec(
         self,
@@ -135,8 +148,16 @@ class ContainerEngine(Protocol):
         environment: dict[str, str],
         working_dir: str,
         user: str,
-    ) -> int:
-        """Runs a process in a running container on the caller's standard streams; returns its exit code."""
+        privileged: bool = False,
+        detach: bool = False,
+        detach_keys: str | None = None,
+    ) -> int | None:
+        """Runs a process in a running container on the caller's standard streams; returns its exit code.
+
+        privileged: with all capabilities of the container's user namespace
+        detach: only begins it; returns 0
+        detach_keys: what leaves it running, on a terminal; then None is returned
+        """
 
     def start(self, name: str) -> None:
         """Starts a stopped container."""

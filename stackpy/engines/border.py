@@ -22,7 +22,7 @@ READING = frozenset(
     "configure info".split()
 )
 # Their exit codes are those of what ran in the container, 126 and 127 included.
-RUNNING = frozenset({"run", "exec"})
+RUNNING = frozenset({"run", "exec", "attach", "start_attached"})
 
 
 class Border:

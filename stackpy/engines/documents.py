@@ -223,6 +223,7 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
         "User": config.get("user", defaults.get("User", "")),
         "Tty": config.get("tty", False),
         "OpenStdin": config.get("stdin_open", False),
+        "StdinOnce": config.get("stdin_once", False),
         "ExposedPorts": exposed,
         "Env": [f"{key}={value}" for key, value in environment.items()],
         "Cmd": _command(config, defaults) or None,

@@ -86,10 +86,14 @@ class EmbeddedContainers:
         checked: Any = config  # by the engine
         return self._engine.create(checked)
 
-    def run(self, config: Document, *, detach: bool, remove: bool) -> int:
+    def run(self, config: Document, *, detach: bool, remove: bool, attaching: Document | None = None) -> int | None:
         """See ContainerEngine."""
         checked: Any = config  # by the engine
-        return self._engine.run(checked, detach=detach, remove=remove)
+        return self._engine.run(checked, detach=detach, remove=remove, **(attaching or {}))
+
+    def attach(self, name: str, attaching: Document, *, start: bool = False) -> int | None:
+        """See ContainerEngine."""
+        return (self._engine.start_attached if start else self._engine.attach)(name, **attaching)
 
     def exec(
         self,
@@ -101,10 +105,22 @@ class EmbeddedContainers:
         environment: dict[str, str],
         working_dir: str,
         user: str,
-    ) -> int:
+        privileged: bool = False,
+        detach: bool = False,
+        detach_keys: str | None = None,
+    ) -> int | None:
         """See ContainerEngine."""
         return self._engine.exec(
-            name, argv, stdin=stdin, tty=tty, environment=environment, working_dir=working_dir, user=user
+            name,
+            argv,
+            stdin=stdin,
+            tty=tty,
+            environment=environment,
+            working_dir=working_dir,
+            user=user,
+            privileged=privileged,
+            detach=detach,
+            detach_keys=detach_keys,
         )
 
     def start(self, name: str) -> None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import pty
 import re
-import select
 import signal
 import struct
 import subprocess
 import termios
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from stackpy_runtime.errors import Conflict, EngineError
 from tests.engine_lab import Lab, wait_for
+from tests.terminal_lab import terminal, until
 
 pytestmark = pytest.mark.root
 
@@ -135,45 +132,6 @@ def test_exec_in_a_container_that_is_just_ending(lab: Lab) -> None:
                 outcome = str(error)
         assert "running" in outcome or outcome == "137", outcome
         lab.engine.remove(name, force=True)
-
-
-@contextmanager
-def terminal(lab: Lab, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command on a terminal of 40 rows and 100 columns; the controlling side is given."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    process = subprocess.Popen(
-        lab.command(*words),
-        env=lab.environment,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(slave)
-    try:
-        yield process, master
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
-
-
-def until(master: int, text: str, timeout: float = 20.0) -> str:
-    """What a terminal shows up to `text`."""
-    shown = b""
-    end = time.monotonic() + timeout
-    while text.encode() not in shown:
-        ready, _, _ = select.select([master], [], [], max(0.0, end - time.monotonic()))
-        assert ready, f"no `{text}` in {shown!r}"
-        try:
-            data = os.read(master, 65536)
-        except OSError:
-            data = b""
-        assert data, f"no `{text}` in {shown!r}"
-        shown += data
-    return shown.decode(errors="replace").replace("\r\n", "\n")
 
 
 SHELL = (

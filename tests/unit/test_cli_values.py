@@ -113,7 +113,7 @@ def run_config(line: str) -> dict[str, Any]:
     [
         ("x", {}),
         ("--rm -it --name n x sh", {
-            "name": "n", "auto_remove": True, "stdin_open": True, "tty": True, "command": ["sh"],
+            "name": "n", "auto_remove": True, "stdin_open": True, "stdin_once": True, "tty": True, "command": ["sh"],
         }),
         ("-e A=1 -e B=2 x", {"environment": {"A": "1", "B": "2"}}),
         ("-m 256m --cpus 0.5 --pids-limit 20 x", {"mem_limit": 268435456, "cpus": 0.5, "pids_limit": 20}),
@@ -127,6 +127,9 @@ def run_config(line: str) -> dict[str, Any]:
             {"type": "bind", "source": "/tmp", "target": "/host", "read_only": False},
             {"type": "tmpfs", "source": "", "target": "/cache", "read_only": False, "size": 1048576},
         ]}),
+        ("-d -i x", {"stdin_open": True}),
+        ("-i -a stdout x", {"stdin_open": True}),
+        ("-i -a stdin x", {"stdin_open": True, "stdin_once": True}),
         ("--network none x", {"network_mode": "none"}),
         ("--network back --network front --network-alias db x", {"networks": {
             "back": {"aliases": ["db"]}, "front": {"aliases": ["db"]},

@@ -101,6 +101,7 @@ def test_a_container_in_dockers_shape() -> None:
         ],
         "Config": {
             "Hostname": document["id"][:12], "Domainname": "", "User": "1000", "Tty": False, "OpenStdin": False,
+            "StdinOnce": False,
             "ExposedPorts": {"9000/tcp": {}, "80/tcp": {}}, "Env": ["PATH=/bin", "MODE=container", "EMPTY="],
             "Cmd": ["serve"], "Entrypoint": ["/bin/tini", "--"], "Image": "shop/web:latest", "Volumes": {},
             "WorkingDir": "/srv",

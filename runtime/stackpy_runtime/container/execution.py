@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import stat
+import struct
 import termios
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,6 +148,8 @@ def prepare_process(
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(process.get("umask", 0o022))
     if console >= 0:
+        if "size" in process:
+            set_size(console, *process["size"])
         stdio = [_terminal(console, channel, identity, with_console=with_console)] * 3
     elif stdio[0] < 0:
         stdio = [_open_null(), *stdio[1:]]
@@ -200,6 +203,13 @@ def _terminal(console: int, channel: Channel, identity: users.Identity, *, with_
     channel.send({"at": "terminal"}, (console,))
     os.close(console)
     return side
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    """The size of a terminal; what runs on it gets SIGWINCH when it changes."""
+    fcntl.ioctl(
+        terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(max(n, 0), 65535) for n in (rows, columns)), 0, 0)
+    )
 
 
 def _mount_console(side: int) -> None:

@@ -80,6 +80,7 @@ class ProcessPlan(TypedDict):
     sets: NotRequired[CapabilitySets]  # in place of `capabilities`
     new_privileges: NotRequired[bool]  # set-id programs and file capabilities may add rights
     umask: NotRequired[int]  # absent: 0o022
+    size: NotRequired[list[int]]  # rows and columns of its terminal
     descriptors: NotRequired[int]  # so many of those from 3 on are the program's
 
 

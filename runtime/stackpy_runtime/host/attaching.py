@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 
+from stackpy_runtime.container.logs import STREAMS
 from stackpy_runtime.container.stopping import signal_name
+from stackpy_runtime.errors import Conflict
+from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import MOST_BEHIND
-from stackpy_runtime.host.wire import MESSAGE, STDERR, STDIN, STDOUT, Closed, decoded
+from stackpy_runtime.host.pausing import is_paused
+from stackpy_runtime.host.wire import MESSAGE, STDERR, STDIN, STDOUT, Closed, close_all, decoded
+from stackpy_runtime.store import event_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from stackpy_runtime.host.containers import Containers
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.wire import Connection
     from stackpy_runtime.model import Asked
 
 MOST_AT_ONCE = 1 << 20
+_NEVER = 1 << 62  # where a stream is read on that the client has not asked for
 
 
 class Attachment:
-    """One attached client. Output is read from the spools at the client's own pace, so a slow one holds up nobody."""
+    """One attached client. Output is read from the spools at the client's own pace, so a slow one holds up nobody.
 
-    def __init__(self, lifecycle: Lifecycle, live: Live, connection: Connection) -> None:
-        self.lifecycle, self.live, self.connection = lifecycle, live, connection
+    wishes: `stdin`, `streams` and `size` (rows, columns) as the client has asked
+    """
+
+    def __init__(self, lifecycle: Lifecycle, live: Live, connection: Connection, wishes: dict[str, Any]) -> None:
+        self.lifecycle, self.live, self.connection, self.wishes = lifecycle, live, connection, wishes
+        self.tty = bool(live.config.get("tty"))
+        self.stdin = bool(wishes.get("stdin")) and bool(live.config.get("stdin_open"))
+        self.wanted = [name in wishes.get("streams", STREAMS) for name in STREAMS]
         self.offsets = [0, 0]
         self.spools: list[int] = []  # descriptors of our own: the recorder closes its when the container ends
-        self.stdin = -1
         self.gone = False
 
-    def begin(self, *, stdin: bool) -> int:
-        """Registers for the output; returns the container's end of stdin, the caller's to close, or -1."""
+    def begin(self, offsets: list[int] | None = None) -> None:
+        """Registers for the output, from now on or from `offsets`, and tells the client."""
         self.live.open_recorder()
         with self.live.changed:
             assert self.live.recorder
-            self.offsets[:] = [spool.end for spool in self.live.recorder.spools]
+            ends = [spool.end for spool in self.live.recorder.spools]
+            starts = ends if offsets is None else [min(*pair) for pair in zip(offsets, ends, strict=True)]
+            self.offsets[:] = [start if wanted else _NEVER for start, wanted in zip(starts, self.wanted, strict=True)]
             self.spools = [os.dup(spool.descriptor) for spool in self.live.recorder.spools]
             self.live.readers[self] = self.offsets
-        if not stdin or self.live.config.get("tty"):
-            return -1
-        theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
-        # A process of any user may open it again as /dev/stdin; nobody else can reach it.
-        os.fchmod(theirs, 0o666)
-        return theirs
+        said = {"container": self.live.id, "tty": self.tty, "stdin": self.stdin, "offsets": starts}
+        self.connection.send({"attached": said})
+        if offsets is None:
+            event_log.record(self.lifecycle.store.root, of_container(self.live, "attach"))
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns of the client's terminal."""
+        rows, columns = self.wishes.get("size") or (0, 0)
+        return (int(rows), int(columns)) if rows and columns else None
 
     def listen(self) -> None:
         """Reads what the client sends, in a thread of its own, until it goes."""
@@ -55,28 +74,35 @@ class Attachment:
         try:
             while True:
                 kind, payload, descriptors = self.connection.receive_raw()
-                for descriptor in descriptors:
-                    os.close(descriptor)
+                close_all(descriptors)
                 if kind == STDIN:
                     self._input(payload)
                 elif kind == MESSAGE:
                     self._control(payload)
         except (Closed, OSError):
-            self.gone = True
-            self._close_stdin()
+            # Docker closes it as well (StdinOnce): what reads it ends when nobody is there who could say more.
+            self._input(b"")
+            with self.live.changed:
+                self.gone = True
+                self.live.changed.notify_all()
 
     def _input(self, payload: bytes) -> None:
-        if not payload:
-            self._close_stdin()
+        live = self.live
+        if not self.stdin:
             return
-        target = self.live.terminal if self.live.config.get("tty") else self.stdin
+        if not payload:
+            if live.config.get("stdin_once") and not self.tty:
+                self.lifecycle.endings.close_stdin(live)
+            return
         view = memoryview(payload)
-        while view and target >= 0:
+        while view:
+            with live.changed:
+                target = os.dup(live.terminal if self.tty else live.stdin) if self._takes_input() else -1
+            if target < 0:
+                return
             try:
                 view = view[os.write(target, view) :]
             except BlockingIOError:
-                import select
-
                 # Not select(2): it knows no descriptor above 1023.
                 room = select.poll()
                 room.register(target, select.POLLOUT)
@@ -84,11 +110,12 @@ class Attachment:
             except OSError:
                 # Nobody reads it any more.
                 return
+            finally:
+                os.close(target)
 
-    def _close_stdin(self) -> None:
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
+    def _takes_input(self) -> bool:
+        live = self.live
+        return (live.terminal if self.tty else live.stdin) >= 0
 
     def _control(self, payload: bytes) -> None:
         message: dict[str, Any] = decoded(payload)
@@ -119,13 +146,15 @@ class Attachment:
         except OSError:
             self.gone = True
         finally:
-            with live.changed:
-                live.readers.pop(self, None)
-            self._let_on()
-            for descriptor in self.spools:
-                os.close(descriptor)
-            self.spools = []
-            self._close_stdin()
+            self.end()
+
+    def end(self) -> None:
+        """Gives the spools back."""
+        with self.live.changed:
+            self.live.readers.pop(self, None)
+        self._let_on()
+        close_all(self.spools)
+        self.spools = []
 
     def _let_on(self) -> None:
         """Has the output read again that was left alone because of us."""
@@ -151,3 +180,71 @@ class Attachment:
                 self.offsets[index] += len(data)
                 parts.append((kind, data))
         return parts
+
+
+def run(
+    lifecycle: Lifecycle, containers: Containers, connection: Connection, live: Live, wishes: dict[str, Any]
+) -> dict[str, Any]:
+    """Starts a container that was just made with the client on its streams; answers with its exit code."""
+    attachment = Attachment(lifecycle, live, connection, wishes)
+    try:
+        attachment.begin()
+        lifecycle.start(live, attachment.size)
+    except BaseException:
+        attachment.end()
+        if live.config.get("auto_remove"):
+            containers.remove(live, force=True, volumes=True)
+        raise
+    return _attend(lifecycle, attachment)
+
+
+def start(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict[str, Any]) -> dict[str, Any]:
+    """Starts a container, or leaves one that runs as it is, with the client on its streams."""
+    attachment = Attachment(lifecycle, live, connection, wishes)
+    try:
+        attachment.begin()
+        lifecycle.start(live, attachment.size)
+    except BaseException:
+        attachment.end()
+        raise
+    return _attend(lifecycle, attachment)
+
+
+def attach(
+    lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict[str, Any], offsets: list[int] | None
+) -> dict[str, Any]:
+    """Puts a client on the streams of a container that runs.
+
+    offsets: where each stream is to be read on, of a client that another supervisor has served; then the container may
+    have ended
+    """
+    with live.changed:
+        status = "running" if live.pid or live.launching else live.state["status"]
+    subject = f"container {live.name}"
+    if offsets is None and status == "restarting":
+        raise Conflict("it is between two starts", subject=subject, hint="wait until it runs again")
+    if offsets is None and is_paused(live):
+        raise Conflict("it is paused", subject=subject, hint=f"`stackpy unpause {live.name}` has it go on")
+    if offsets is None and status != "running":
+        raise Conflict("it is not running", subject=subject, hint=f"stackpy start -a {live.name}")
+    attachment = Attachment(lifecycle, live, connection, wishes)
+    attachment.begin(offsets)
+    if attachment.tty and attachment.size and offsets is None:
+        # A program that draws does so when the size changes, and the client has an empty screen now.
+        rows, columns = attachment.size
+        lifecycle.resize(live, rows + 1, columns + 1)
+        lifecycle.resize(live, rows, columns)
+    return _attend(lifecycle, attachment)
+
+
+def _attend(lifecycle: Lifecycle, attachment: Attachment) -> dict[str, Any]:
+    live = attachment.live
+    attachment.listen()
+    attachment.forward()
+    if live.config.get("auto_remove") and not attachment.gone:
+        live.wait_until(lambda: live.removed and live.id not in lifecycle.lives, 30.0)
+        with live.verb:
+            # Its anonymous volumes have gone as well when it is free.
+            pass
+    code = live.state["exit_code"]
+    return {"id": live.id, "exit_code": 125 if code is None else code}

@@ -14,10 +14,12 @@ import threading
 import time
 
 from stackpy_runtime.container import plan, ranges, seccomp, security
+from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
+from stackpy_runtime.host.wire import close_all
 from stackpy_runtime.linux.proc import boot_id
 
 TYPE_CHECKING = False
@@ -62,8 +64,10 @@ class Beginnings:
     def heard_execution_exit(self, reference: str, code: int | None) -> None:
         """A process of exec has ended."""
         with self.announced:
-            self.executions[reference] = code
-            self.announced.notify_all()
+            # One that nobody waits for any more, or that another supervisor has started, is nobody's.
+            if reference in self.executions:
+                self.executions[reference] = code
+                self.announced.notify_all()
 
     def take_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int, int]:
         """What the keeper announced for a reference."""
@@ -84,9 +88,10 @@ class Beginnings:
         with self.announced:
             return self.started.pop(reference, (0, 0, -1))[2]
 
-    def launch(self, live: Live, stdin: int, before: Callable[[], None] | None = None) -> None:
+    def launch(self, live: Live, size: tuple[int, int] | None = None, before: Callable[[], None] | None = None) -> None:
         """Starts a container in a process that stands by; raises what the process says it failed at.
 
+        size: rows and columns of its terminal
         before: what is done when the sandbox stands and its program is not executed yet
         """
         config = live.config
@@ -135,20 +140,21 @@ class Beginnings:
             if key in config:
                 sandbox[key] = config[key]
         live.open_recorder()
-        tty = config.get("tty", False)
-        null = -1
+        stdin = -1
         streams: list[int] = []
         try:
-            if tty:
+            if config.get("tty"):
                 null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
                 streams = [null, os.dup(null)]
             else:
                 streams = live.open_output()
                 self.keeper.hold(f"io/{live.id}", streams)
-            self.enter(live, sandbox, config, -1 if tty else stdin, streams, before)
+                if config.get("stdin_open"):
+                    stdin = live.open_stdin()
+                    self.keeper.hold(f"stdin/{live.id}", [live.stdin])
+            self.enter(live, sandbox, config, stdin, streams, size, before)
         finally:
-            for descriptor in streams:
-                os.close(descriptor)
+            close_all([*streams, *([stdin] if stdin >= 0 else [])])
         self.take_up(live)
 
     def take_up(self, live: Live) -> None:
@@ -186,6 +192,7 @@ class Beginnings:
         bounds: Limits,
         stdin: int,
         streams: list[int],
+        size: tuple[int, int] | None = None,
         before: Callable[[], None] | None = None,
     ) -> None:
         """Gives the plan to a process that stands by, and does our part when it says how far it is."""
@@ -231,6 +238,8 @@ class Beginnings:
                     with live.changed:
                         live.terminal = descriptors[0]
                     os.set_blocking(live.terminal, False)
+                    if size:
+                        set_size(live.terminal, *size)
                     self.keeper.hold(f"io/{live.id}", [live.terminal])
                 elif message["at"] == "ready":
                     if wanted := live.config.get("sysctls"):

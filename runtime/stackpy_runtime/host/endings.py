@@ -103,6 +103,14 @@ class Endings:
             live.close_output()
             live.close_recorder()
             self.keeper.release(f"io/{live.id}")
+            self.close_stdin(live)
+
+    def close_stdin(self, live: Live) -> None:
+        """Lets a container see the end of its standard input."""
+        with live.changed:
+            if live.stdin >= 0:
+                live.close_stdin()
+                self.keeper.release(f"stdin/{live.id}")
 
     def _drain(self, live: Live) -> None:
         with live.changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from stackpy_runtime.container import plan, security
@@ -10,6 +11,8 @@ from stackpy_runtime.host.pausing import is_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stackpy_runtime.container.joining import JoinPlan
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.live import Live
@@ -30,7 +33,7 @@ def join_plan(
 ) -> JoinPlan:
     """What to start; Conflict when the container does not run.
 
-    privileged: with every capability of the container's user namespace, and without a seccomp filter
+    privileged: with every capability of the container's user namespace; what seccomp allows goes by them
     process_of: PID and start of its first process, where that is not executed yet
     """
     with live.changed:
@@ -45,14 +48,14 @@ def join_plan(
     image: ImageConfig = lifecycle.store.image(of)["config"] if of else {}  # a build step has none
     config = live.config
     hostname = config.get("hostname") or live.id[:12]
-    capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
+    added = ["ALL"] if privileged else config.get("cap_add", [])
+    capabilities = security.capabilities(added, [] if privileged else config.get("cap_drop", []))
     group = live.group
     cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(group.paths().values())] if group else []
     process = plan.process(
         {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.beginnings.filter(capabilities)
     )
-    if privileged:
-        process["capabilities"], process["filter"] = sorted(security.capabilities(["ALL"], [])), ""
+    process["capabilities"] = sorted(capabilities)
     process["tty"] = tty
     process["environment"].update(environment or {})
     if tty:
@@ -96,3 +99,9 @@ def forget(lifecycle: Lifecycle, reference: str) -> None:
         _, _, pidfd = beginnings.started.pop(reference, (0, 0, -1))
     if pidfd >= 0:
         os.close(pidfd)
+
+
+def said(data: bytes) -> dict[str, Any]:
+    """A message of a process that is not yet executed."""
+    message: dict[str, Any] = json.loads(data)
+    return message

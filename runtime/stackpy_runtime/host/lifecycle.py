@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
 import signal
-import struct
-import termios
 import threading
 import time
 from functools import partial
 
 from stackpy_runtime.container import ending, plan, ranges, restart, state
+from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import (
@@ -113,9 +111,10 @@ class Lifecycle:
 
     # --- start -------------------------------------------------------------------------------------------------------
 
-    def start(self, live: Live, stdin: int = -1, *, again: bool = False) -> None:
+    def start(self, live: Live, size: tuple[int, int] | None = None, *, again: bool = False) -> None:
         """Starts a container; raises ProcessFailed with Docker's exit codes when its command cannot be executed.
 
+        size: rows and columns of its terminal from the beginning
         again: its restart policy does
         """
         with live.verb:
@@ -138,7 +137,7 @@ class Lifecycle:
             before = partial(hooks.before_start, self, live) if live.config.get("pre_start") else None
             try:
                 with self.turns:
-                    self.beginnings.launch(live, stdin, before)
+                    self.beginnings.launch(live, size, before)
                     self.watch(live)
                 self._tell(
                     *of_networks(live, "connect", live.attached),
@@ -405,7 +404,7 @@ class Lifecycle:
         """Sets the size of a container's terminal."""
         with live.changed:
             if live.terminal >= 0:
-                fcntl.ioctl(live.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+                set_size(live.terminal, rows, columns)
 
 
 def _how(code: int | None, ran: float) -> dict[str, str]:

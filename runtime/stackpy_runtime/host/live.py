@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.container.logs import DEFAULT_MAX_FILE, DEFAULT_MAX_SIZE, STREAMS, Recorder
@@ -53,9 +54,11 @@ class Live:
         self.attached: dict[str, str] = {}  # IDs of the networks that it is on, by name
         self.sources: list[int] = []  # FIFOs, or one terminal
         self.terminal = -1
+        self.stdin = -1  # our end of its standard input, which the keeper holds too
         self.root_mount = -1  # its root file system, so that the flush to disk at its end holds up nobody
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
+        self.resumable = 0.0  # until when a client may come back that an earlier supervisor has served
         self.held = False  # waits for an attached client
         self.refused = False  # by a full disk: output waits in the FIFOs
         self.unfinished: set[str] = set()  # what of its end is still to be done
@@ -82,6 +85,23 @@ class Live:
         """Opens our end of FIFOs that are there already."""
         with self.changed:
             self.sources = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in self.fifos]
+
+    def open_stdin(self) -> int:
+        """Makes the pipe of its standard input; returns the container's end, the caller's to close."""
+        with self.changed:
+            theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
+            # Ours alone: each end of a pipe has flags of its own.
+            os.set_blocking(self.stdin, False)
+        # A process of any user may open it again as /dev/stdin; nobody else can reach it.
+        os.fchmod(theirs, 0o666)
+        return theirs
+
+    def close_stdin(self) -> None:
+        """Closes our end of its standard input."""
+        with self.changed:
+            if self.stdin >= 0:
+                os.close(self.stdin)
+                self.stdin = -1
 
     def open_recorder(self) -> None:
         """Opens log and spools."""
@@ -123,14 +143,24 @@ class Live:
 
     def _kept(self, index: int) -> int:
         assert self.recorder
+        if self.resumable and time.monotonic() < self.resumable:
+            return 0
+        return self._taken(index)
+
+    def _taken(self, index: int) -> int:
+        assert self.recorder
         return min((offsets[index] for offsets in self.readers.values()), default=self.recorder.spools[index].end)
+
+    def keep_for_resuming(self, seconds: float) -> None:
+        """Leaves the spools whole for a while: a client may come back who has not been sent all of them."""
+        self.resumable = time.monotonic() + seconds
 
     def behind(self) -> int:
         """Bytes that the slowest attached client has yet to be sent."""
         with self.changed:
             if self.recorder is None:
                 return 0
-            return max(spool.end - self._kept(index) for index, spool in enumerate(self.recorder.spools))
+            return max(spool.end - self._taken(index) for index, spool in enumerate(self.recorder.spools))
 
     def pump(self, *, last: bool = False) -> bool:
         """Moves what has been written into spools and log.

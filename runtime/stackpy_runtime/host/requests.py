@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import threading
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -119,7 +119,20 @@ def execution(document: Any) -> None:
     for field, kind in kinds.items():
         _convert(document.get(field) or kind(), kind, f"exec.{field}")
         _no_nul(document.get(field), f"exec.{field}")
+    for field in ("stdin", "tty", "privileged", "detach"):
+        _convert(document.get(field, False), bool, f"exec.{field}")
+    if not document.get("argv"):
+        raise InvalidConfig("no command to execute")
     _environment(document.get("environment") or {})
+
+
+def attachment(document: Any) -> dict[str, Any]:
+    """What a client wants of a container's streams."""
+    _known(document, ("stdin", "streams", "size"), "attachment")
+    kinds = {"stdin": bool, "streams": list[Literal["stdout", "stderr"]], "size": tuple[int, int]}
+    return {
+        field: _convert(document[field], kind, f"attach.{field}") for field, kind in kinds.items() if field in document
+    }
 
 
 def network(document: Any) -> NetworkConfig:

@@ -1,13 +1,12 @@
 """What clients may ask of the supervisor: one thread for each connection, one request after the other on it.
 
 A request is {"op": NAME, "args": {…}} with descriptors where the operation says so; the answer {"ok": RESULT} or
-{"error": {…}}. `run` sends output as frames before its answer.
+{"error": {…}}. With `attach` among the arguments, output comes as frames before the answer.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import errno
 import os
 import sys
@@ -18,11 +17,8 @@ from typing import TYPE_CHECKING, Any
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
-from stackpy_runtime.host import executions, pausing, peers, requests, secret_values, steps
-from stackpy_runtime.host.attaching import Attachment
-from stackpy_runtime.host.beginnings import NEVER_BEGAN
+from stackpy_runtime.host import attaching, execs, pausing, peers, requests, secret_values, steps
 from stackpy_runtime.host.containers import now
-from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 from stackpy_runtime.store import event_log
 
@@ -143,10 +139,10 @@ class Service:
         """The result of one request."""
         operation, arguments = request["op"], request.get("args", {})
         self.tidied = False
-        if operation == "run":
-            return self.run(connection, arguments)
+        if "attach" in arguments:
+            return self.attended(connection, operation, arguments)
         if operation == "exec":
-            return self.exec(arguments, descriptors)
+            return execs.serve(self.lifecycle, connection, arguments, descriptors)
         if operation == "step":
             return steps.run(self.lifecycle, connection, arguments, descriptors)
         if operation == "still":
@@ -201,31 +197,16 @@ class Service:
             raise Conflict(f"it is in use by {', '.join(users)}", subject=f"secret {arguments['name']}")
         secret_values.remove(self.store, arguments["name"])
 
-    def run(self, connection: Connection, arguments: Arguments) -> dict[str, Any]:
-        """Creates and starts a container with the client on its streams; answers with its exit code."""
-        live = self.containers.create(requests.container(arguments["config"]))
-        attachment = Attachment(self.lifecycle, live, connection)
-        stdin = attachment.begin(stdin=live.config.get("stdin_open", False))
-        try:
-            self.lifecycle.start(live, stdin)
-        except EngineError:
-            if live.config.get("auto_remove"):
-                self.containers.remove(live, force=True, volumes=True)
-            raise
-        finally:
-            if stdin >= 0:
-                os.close(stdin)
-        if size := arguments.get("size"):
-            self.lifecycle.resize(live, *size)
-        attachment.listen()
-        attachment.forward()
-        if live.config.get("auto_remove"):
-            live.wait_until(lambda: live.removed and live.id not in self.lifecycle.lives, 30.0)
-            with live.verb:
-                # Its anonymous volumes have gone as well when it is free.
-                pass
-        code = live.state["exit_code"]
-        return {"id": live.id, "exit_code": 125 if code is None else code}
+    def attended(self, connection: Connection, operation: str, arguments: Arguments) -> dict[str, Any]:
+        """`run`, `start` or `attach` with the client on the container's streams; answers with its exit code."""
+        wishes = requests.attachment(arguments["attach"])
+        if operation == "run":
+            live = self.containers.create(requests.container(arguments["config"]))
+            return attaching.run(self.lifecycle, self.containers, connection, live, wishes)
+        live = self.lifecycle.live(arguments["container"])
+        if operation == "start":
+            return attaching.start(self.lifecycle, connection, live, wishes)
+        return attaching.attach(self.lifecycle, connection, live, wishes, arguments.get("offsets"))
 
     def keep_still(self, connection: Connection, arguments: Arguments) -> bool:
         """Freezes a container for as long as the client stays, so that what is read of it is of one moment.
@@ -245,49 +226,6 @@ class Service:
                 if group is not None:
                     group.freeze(False)
         return True
-
-    def exec(self, arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
-        """Starts a process in a container. descriptors: channel, and without a terminal stdin, stdout, stderr."""
-        requests.execution(arguments)
-        reference = arguments["container"]
-        live = steps.running(self.lifecycle, reference) or self.lifecycle.live(reference)
-        tty = bool(arguments.get("tty"))
-        joining = executions.join_plan(
-            self.lifecycle,
-            live,
-            arguments["argv"],
-            tty=tty,
-            environment=arguments.get("environment"),
-            working_dir=arguments.get("working_dir", ""),
-            user=arguments.get("user", ""),
-        )
-        channel, *streams = descriptors
-        with contextlib.ExitStack() as stack:
-            if tty:
-                null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-                stack.callback(os.close, null)
-                stdin, streams = -1, [null, null]
-            else:
-                stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
-            spawned = executions.spawn(self.lifecycle, joining, channel, stdin, streams)
-        if live.container["image_id"]:
-            line = " ".join(arguments["argv"])
-            self._tell(
-                of_container(live, f"exec_create: {line}", execID=spawned),
-                of_container(live, f"exec_start: {line}", execID=spawned),
-            )
-        # Our copies must go now: the client reads its pipes until nobody has them open.
-        close_all(descriptors)
-        descriptors.clear()
-        try:
-            code = executions.wait(self.lifecycle, spawned)
-        finally:
-            executions.forget(self.lifecycle, spawned)
-        if code == NEVER_BEGAN:
-            raise Conflict("it is not running any more", subject=f"container {live.name}")
-        if live.container["image_id"]:
-            self._tell(of_container(live, "exec_die", execID=spawned, exitCode=str(code)))
-        return {"exit_code": code}
 
     def _tell(self, *events: Event) -> None:
         event_log.record(self.store.root, *events)

@@ -44,7 +44,7 @@ def _arguments(step: StepRun) -> dict[str, Any]:
 
 def _shell(client: Client, step: StepRun) -> int:
     """A shell where the step would run, on our terminal. The step itself is a shell that waits for input meanwhile."""
-    from stackpy_runtime.host.streams import execute
+    from stackpy_runtime.host.exec_client import execute
 
     identity = os.urandom(32).hex()
     arguments = {**_arguments(step), "argv": [step.shell], "identity": identity}
@@ -75,7 +75,7 @@ def _shell(client: Client, step: StepRun) -> int:
             os.close(writing)
             writing = -1
             client.result(connection)
-            return code
+            return code or 0
         finally:
             connection.close()
     finally:

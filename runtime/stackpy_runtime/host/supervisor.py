@@ -16,7 +16,7 @@ import time
 
 from stackpy_runtime.container import cgroups, ranges, restart, state
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host import checks, launch, pausing
+from stackpy_runtime.host import checks, execs, launch, pausing
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
@@ -46,6 +46,8 @@ TICK = 0.5
 # Between two collections, while containers keep us from leaving: each start has one of its own.
 COLLECTION = 3600.0
 REFUSING = 1.0
+# In which a client that has lost the supervisor before us comes back.
+RESUMING = 10.0
 
 
 class Supervisor:
@@ -124,8 +126,9 @@ class Supervisor:
             # The keeper has died. Containers run on; a new pair of processes adopts them. A terminal whose other side
             # nobody has hangs up.
             lives = list(self.lifecycle.lives.values())
-            terminals = {f"io/{live.id}": live.terminal for live in lives if live.terminal >= 0}
-            launch.start(self.store.root.path, LISTENER, terminals)
+            held = {f"io/{live.id}": live.terminal for live in lives if live.terminal >= 0}
+            held |= {f"stdin/{live.id}": live.stdin for live in lives if live.stdin >= 0}
+            launch.start(self.store.root.path, LISTENER, held)
             os._exit(1)
 
     # --- clients ------------------------------------------------------------------------------------------------------
@@ -181,7 +184,7 @@ class Supervisor:
                 if restart.after_reboot(policy, stopped=stopped):
                     sleeping.append(live)
         for live in runs:
-            self._adopt_running(live, held.get(f"dns/{live.id}", []), held.get(f"io/{live.id}", []), live.id in ours)
+            self._adopt_running(live, held, live.id in ours)
         for live in ended:
             # It tells whether memory was short, until the end is taken into account.
             if name := live.state.get("group"):
@@ -202,10 +205,36 @@ class Supervisor:
             threading.Thread(target=self._wake, args=(live,), daemon=True).start()
         for name, descriptors in held.items():
             kind, _, owner = name.partition("/")
-            if not (kind == "dns" and owner in known and known[owner] in runs):
+            if kind == "exec":
+                execs.keep_terminal(self.keeper, owner, descriptors[0])
+            elif not (kind == "dns" and owner in known and known[owner] in runs):
                 close_all(descriptors)
 
-    def _adopt_running(self, live: Live, dns: list[int], output: list[int], is_child: bool) -> None:
+    def _adopt_streams(self, live: Live, output: list[int], stdin: list[int]) -> None:
+        """Takes up what the keeper has held of a container's streams."""
+        with live.changed:
+            live.open_recorder()
+            live.keep_for_resuming(RESUMING)
+            if live.config.get("tty"):
+                if output:
+                    live.terminal = os.dup(output[0])
+                    os.set_blocking(live.terminal, False)
+                return
+            live.reopen_output()
+            if stdin:
+                live.stdin = os.dup(stdin[0])
+                os.set_blocking(live.stdin, False)
+                if live.config.get("stdin_once"):
+                    # The client that it would have ended with may have gone while nobody was here.
+                    self.later(RESUMING, lambda: self._end_unattended(live))
+
+    def _end_unattended(self, live: Live) -> None:
+        with live.changed:
+            attended = bool(live.readers)
+        if not attended:
+            self.lifecycle.endings.close_stdin(live)
+
+    def _adopt_running(self, live: Live, held: dict[str, list[int]], is_child: bool) -> None:
         pid = live.state["pid"]
         try:
             pidfd = os.pidfd_open(pid)
@@ -218,13 +247,7 @@ class Supervisor:
             live.born = time.monotonic()
             live.group = cgroups.of_process(self.store.root.path, pid)
             pausing.restored(live)
-            live.open_recorder()
-            if live.config.get("tty"):
-                if output:
-                    live.terminal = os.dup(output[0])
-                    os.set_blocking(live.terminal, False)
-            else:
-                live.reopen_output()
+        self._adopt_streams(live, held.get(f"io/{live.id}", []), held.get(f"stdin/{live.id}", []))
         live.first_id = ranges.of_process(pid)
         if live.first_id:
             # The one before may have been killed before it noted whose the range is.
@@ -234,7 +257,7 @@ class Supervisor:
         except EngineError as error:
             # A full disk is no reason to leave a container alone; the index says enough to find it again.
             print(error, file=sys.stderr)
-        self.networking.adopt(live, dns)
+        self.networking.adopt(live, held.get(f"dns/{live.id}", []))
         self.watch(live)
         if not is_child:
             self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd, pid)

@@ -111,6 +111,7 @@ class ContainerConfig(Surroundings):
     read_only: NotRequired[bool]
     tty: NotRequired[bool]
     stdin_open: NotRequired[bool]
+    stdin_once: NotRequired[bool]  # its standard input ends with the first client that was attached to it
     cap_add: NotRequired[list[str]]
     cap_drop: NotRequired[list[str]]
     stop_signal: NotRequired[str]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import naming
+from stackpy.cli import naming, terminal_options
 from stackpy.cli.environment import merged
 from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.cli.terminal_options import LEFT
 from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
@@ -24,9 +25,9 @@ def refuse_tty_without_terminal(interactive: bool, tty: bool) -> None:
 
 def run(context: Context, arguments: Any) -> int:
     """Runs the process on our own streams."""
-    refuse_tty_without_terminal(arguments.interactive, arguments.tty)
+    refuse_tty_without_terminal(arguments.interactive, arguments.tty and not arguments.detach)
     name = naming.one(context, arguments.container)
-    return context.engine().exec(
+    code = context.engine().exec(
         name,
         arguments.command,
         stdin=arguments.interactive,
@@ -34,7 +35,14 @@ def run(context: Context, arguments: Any) -> int:
         environment=merged(arguments.env, arguments.env_file),
         working_dir=arguments.workdir or "",
         user=arguments.user or "",
+        privileged=arguments.privileged,
+        detach=arguments.detach,
+        detach_keys=arguments.detach_keys,
     )
+    if code is None:
+        print(LEFT, file=sys.stderr)
+        return 1
+    return code
 
 
 COMMAND = Command(
@@ -42,11 +50,14 @@ COMMAND = Command(
     "Run a command in a running container",
     run,
     options=[
+        Option("-d", "--detach", help="only begin it, with nothing on its streams"),
+        terminal_options.DETACH_KEYS,
         Option("-i", "--interactive", help="pass standard input on"),
         Option("-t", "--tty", help="give it a terminal"),
         Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),
         Option("--env-file", metavar="FILE", many=True, help="environment variables, a line each", words="file"),
         Option("-w", "--workdir", metavar="DIR", help="where it starts"),
+        Option("--privileged", help="with every capability that the container's user namespace has"),
         Option("-u", "--user", metavar="USER[:GROUP]", help="who it runs as"),
     ],
     arguments=[

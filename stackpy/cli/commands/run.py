@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.cli import terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
@@ -46,6 +47,8 @@ def configuration(context: Context, arguments: Any, *, meet: bool = False) -> di
 
 
 def _run(context: Context, arguments: Any) -> int:
+    if arguments.detach and arguments.attach:
+        raise UsageError("`-d` and `-a` exclude each other", hint="leave one of them away")
     document = configuration(context, arguments, meet=not arguments.no_deps)
     engine = context.engine()
     if arguments.detach:
@@ -53,7 +56,14 @@ def _run(context: Context, arguments: Any) -> int:
         engine.start(identifier)
         print(identifier)
         return 0
-    return with_image(context, arguments, document, lambda: engine.run(document, detach=False, remove=arguments.rm))
+    wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
+    code = with_image(
+        context,
+        arguments,
+        document,
+        lambda: engine.run(document, detach=False, remove=arguments.rm, attaching=wishes),
+    )
+    return 0 if code is None else code  # None: left by its keys, and it goes on
 
 
 def with_image(context: Context, arguments: Any, document: dict[str, Any], make: Callable[[], T]) -> T:
@@ -131,6 +141,9 @@ OPTIONS = [
     Option("-d", "--detach", help="leave it running and print its ID"),
     Option("-i", "--interactive", help="pass standard input on"),
     Option("-t", "--tty", help="give it a terminal"),
+    terminal_options.ATTACH,
+    terminal_options.SIG_PROXY,
+    terminal_options.DETACH_KEYS,
     Option("--rm", help="remove it when it has ended"),
     Option("--name", metavar="NAME", help="its name (default: one made up)"),
     Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),

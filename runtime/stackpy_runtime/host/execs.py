@@ -1,0 +1,164 @@
+"""`exec` for clients: the supervisor's part is to have the process forked, and to tell how it ended.
+
+Standard streams, or the controlling side of a terminal, are the client's own; what the process says before it executes
+goes straight to it through the channel that it has given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+
+from stackpy_runtime.errors import Conflict, from_wire
+from stackpy_runtime.host import executions, requests, steps
+from stackpy_runtime.host.beginnings import NEVER_BEGAN
+from stackpy_runtime.host.events import of_container
+from stackpy_runtime.host.wire import Closed, close_all
+from stackpy_runtime.store import event_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stackpy_runtime.container.joining import JoinPlan
+    from stackpy_runtime.host.keeper_link import KeeperLink
+    from stackpy_runtime.host.lifecycle import Lifecycle
+    from stackpy_runtime.host.live import Live
+    from stackpy_runtime.host.wire import Connection
+
+LEFT = -2  # in place of an exit code: the client has left the process, which goes on
+
+
+def serve(
+    lifecycle: Lifecycle, connection: Connection, arguments: dict[str, Any], descriptors: list[int]
+) -> dict[str, Any]:
+    """Starts a process in a container and answers with its exit code.
+
+    descriptors: channel, and without a terminal stdin, stdout, stderr; none for a process that is `detach`ed
+    """
+    requests.execution(arguments)
+    reference = arguments["container"]
+    live = steps.running(lifecycle, reference) or lifecycle.live(reference)
+    tty = bool(arguments.get("tty"))
+    joining = executions.join_plan(
+        lifecycle,
+        live,
+        arguments["argv"],
+        tty=tty,
+        environment=arguments.get("environment"),
+        working_dir=arguments.get("working_dir", ""),
+        user=arguments.get("user", ""),
+        privileged=arguments.get("privileged", False),
+    )
+    if size := arguments.get("size"):
+        joining["process"]["size"] = [int(number) for number in size]
+    if arguments.get("detach"):
+        return _detached(lifecycle, live, joining)
+    channel, *streams = descriptors
+    with contextlib.ExitStack() as stack:
+        if tty:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, null)
+            stdin, streams = -1, [null, null]
+        else:
+            stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
+        spawned = executions.spawn(lifecycle, joining, channel, stdin, streams)
+    _begun(lifecycle, live, arguments["argv"], spawned)
+    # Our copies must go now: the client reads its pipes until nobody has them open.
+    close_all(descriptors)
+    descriptors.clear()
+    if tty:
+        threading.Thread(target=_listen, args=(lifecycle, connection, spawned), daemon=True).start()
+    try:
+        code = executions.wait(lifecycle, spawned)
+    finally:
+        executions.forget(lifecycle, spawned)
+    if code == NEVER_BEGAN:
+        raise Conflict("it is not running any more", subject=f"container {live.name}")
+    if code == LEFT:
+        _tell(lifecycle, live, "exec_detach", execID=spawned)
+    else:
+        _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
+    return {"exit_code": code}
+
+
+def _begun(lifecycle: Lifecycle, live: Live, argv: list[str], spawned: str) -> None:
+    line = " ".join(argv)
+    for what in ("exec_create", "exec_start"):
+        _tell(lifecycle, live, f"{what}: {line}", execID=spawned)
+
+
+def _tell(lifecycle: Lifecycle, live: Live, what: str, **attributes: str) -> None:
+    if live.container["image_id"]:
+        # Not of a build's step, which is no container that anybody knows.
+        event_log.record(lifecycle.store.root, of_container(live, what, **attributes))
+
+
+def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan) -> dict[str, Any]:
+    """Answers once the process executes; what it writes goes nowhere. Raises what has kept it from that."""
+    terminal = -1
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        spawned = executions.spawn(lifecycle, joining, theirs.fileno(), -1, [null, null])
+    finally:
+        theirs.close()
+        os.close(null)
+    with ours:
+        while True:
+            data, given, _, _ = socket.recv_fds(ours, 1 << 16, 1)
+            if not data:
+                break
+            [terminal] = given or [terminal]
+            message = executions.said(data)
+            if "error" in message:
+                executions.forget(lifecycle, spawned)
+                raise from_wire(message["error"])
+    if terminal >= 0:
+        keep_terminal(lifecycle.keeper, spawned, terminal)
+    _begun(lifecycle, live, joining["process"]["argv"], spawned)
+    threading.Thread(target=_outlive, args=(lifecycle, live, spawned), daemon=True).start()
+    return {"exit_code": 0}
+
+
+def _outlive(lifecycle: Lifecycle, live: Live, spawned: str) -> None:
+    code = executions.wait(lifecycle, spawned)
+    executions.forget(lifecycle, spawned)
+    _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
+
+
+def _listen(lifecycle: Lifecycle, connection: Connection, spawned: str) -> None:
+    """Takes the terminal over from a client that leaves its process running."""
+    try:
+        message, descriptors = connection.receive()
+    except (Closed, OSError):
+        # It has the answer, or has died: then its terminal has hung up.
+        return
+    if not message.get("keep") or len(descriptors) != 1:
+        close_all(descriptors)
+        return
+    keep_terminal(lifecycle.keeper, spawned, descriptors[0])
+    beginnings = lifecycle.beginnings
+    with beginnings.announced:
+        if beginnings.executions.get(spawned, 0) is None:
+            beginnings.executions[spawned] = LEFT
+            beginnings.announced.notify_all()
+
+
+def keep_terminal(keeper: KeeperLink, spawned: str, terminal: int) -> None:
+    """Reads a terminal whose user has left until nobody has its other side any more; so does whoever comes after us."""
+    keeper.hold(f"exec/{spawned}", [terminal])
+
+    def drain() -> None:
+        try:
+            while os.read(terminal, 65536):
+                pass
+        except OSError:
+            # EIO: it has ended.
+            pass
+        os.close(terminal)
+        keeper.release(f"exec/{spawned}")
+
+    threading.Thread(target=drain, daemon=True).start()
