@@ -126,13 +126,16 @@ class ContainerVerbs:
         """Makes and starts a container in one round trip; returns its ID."""
         return str(self.client.call("up", {"config": config}))
 
-    def stop(self, reference: str, timeout: float | None = None) -> str:
-        """Stops a container: its stop signal, SIGKILL after `timeout` seconds; returns how it went, in words."""
-        return str(self.client.call("stop", {"container": reference, "timeout": timeout}))
+    def stop(self, reference: str, timeout: float | None = None, signal: str = "") -> str:
+        """Stops a container: its stop signal, SIGKILL after `timeout` seconds; returns how it went, in words.
 
-    def restart(self, reference: str, timeout: float | None = None) -> None:
-        """Stops and starts a container."""
-        self.client.call("restart", {"container": reference, "timeout": timeout})
+        timeout: negative is for ever, None is the container's; signal: another than the container's own
+        """
+        return str(self.client.call("stop", {"container": reference, "timeout": timeout, "signal": signal}))
+
+    def restart(self, reference: str, timeout: float | None = None, signal: str = "") -> None:
+        """Stops and starts a container; the arguments as of `stop`."""
+        self.client.call("restart", {"container": reference, "timeout": timeout, "signal": signal})
 
     def kill(self, reference: str, signal: str = "KILL") -> None:
         """Sends a signal to a container's first process."""
@@ -154,9 +157,18 @@ class ContainerVerbs:
         """Stops a container and removes it: `stop` and `remove` in one round trip, as `up` is `create` and `start`."""
         self.client.call("down", {"container": reference})
 
-    def wait(self, reference: str) -> int:
-        """Waits until a container has ended; returns its exit code."""
-        return int(self.client.call("wait", {"container": reference}))
+    def wait(self, reference: str, condition: str = "not-running") -> int:
+        """Waits until a container has ended; returns its exit code, 0 where it never ran.
+
+        condition: Docker's "not-running"; "next-exit", which one that has ended does not meet; or "removed"
+        """
+        return int(self.client.call("wait", {"container": reference, "condition": condition}))
+
+    def container_size(self, reference: str) -> int:
+        """Bytes on disk of what a container has written into its tree."""
+        from stackpy_runtime.store import usage
+
+        return usage.allocated(f"{self.store.root.containers}/{self.store.container(reference)['id']}/upper")
 
     def update(self, reference: str, changes: dict[str, Any]) -> None:
         """Changes limits, restart policy, labels and how it is stopped in place; None takes one away."""

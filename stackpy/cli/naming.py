@@ -43,10 +43,18 @@ def one(context: Context, name: str) -> str:
     return next((each for each in found if each in running), found[0])
 
 
-def for_each(context: Context, names: Sequence[str], action: Callable[[str], object], *, say: bool = True) -> int:
+def for_each(
+    context: Context,
+    names: Sequence[str],
+    action: Callable[[str], object],
+    *,
+    say: bool = True,
+    missing_fails: bool = True,
+) -> int:
     """Acts on all containers that the names mean, at once, since each may take a grace period; 1 if one failed.
 
     say: print the word that the user typed once it is done, as docker does
+    missing_fails: a name that means nothing is a failure, not just said
     """
     failed = False
     targets: list[tuple[str, list[str]]] = []
@@ -55,7 +63,7 @@ def for_each(context: Context, names: Sequence[str], action: Callable[[str], obj
             targets.append((name, containers(context, name)))
         except StackpyError as error:
             print_error(error.message, error.hint)
-            failed = True
+            failed = failed or missing_fails or not isinstance(error, Unknown)
     everyone = list(dict.fromkeys(container for _, found in targets for container in found))
     errors = _at_once(everyone, action)
     for name, found in targets:

@@ -6,7 +6,7 @@ Every method may be called from several threads at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,8 +97,15 @@ class StackEngine(Protocol):
 class ContainerEngine(Protocol):
     """What the container, network and volume commands need; documents have Docker's or DESIGN's shapes."""
 
-    def ps(self, stack: str | None, every: bool) -> list[dict[str, Any]]:
-        """Rows of `ps --format json`."""
+    def ps(
+        self, stack: str | None, every: bool, filters: Sequence[tuple[str, str]] = (), *, size: bool = False
+    ) -> list[dict[str, Any]]:
+        """Rows of `ps --format json`.
+
+        every: also those that do not run; filters: (key, value) of container_filters.py; size: measures them too
+
+        Raises ValueError for a filter of no meaning.
+        """
 
     def find(self, name: str, stack: str | None) -> list[str]:
         """Names of containers that `name` means: `web`, `web.2`, `container.web`, a container's name or ID prefix."""
@@ -173,11 +180,17 @@ class ContainerEngine(Protocol):
     def dependents(self, names: Sequence[str]) -> list[str]:
         """The running containers that ask to be restarted with those of `names`."""
 
-    def stop(self, name: str, timeout: float | None) -> None:
-        """Stops it: its stop signal, then SIGKILL after the grace period (seconds)."""
+    def stop(self, name: str, timeout: float | None, signal: str = "") -> None:
+        """Stops it: its stop signal (or `signal`), then SIGKILL after the grace period (seconds; negative: never)."""
 
-    def restart(self, name: str, timeout: float | None) -> None:
+    def restart(self, name: str, timeout: float | None, signal: str = "") -> None:
         """Stops and starts it."""
+
+    def rename(self, name: str, new: str) -> None:
+        """Gives it another name."""
+
+    def update(self, name: str, changes: dict[str, Any]) -> None:
+        """Changes limits and restart policy in place: field → value, None to take it away."""
 
     def pause(self, name: str) -> None:
         """Has it stand still until `unpause`."""
@@ -191,8 +204,11 @@ class ContainerEngine(Protocol):
     def remove(self, name: str, force: bool, volumes: bool) -> None:
         """Removes a container that does not run; with `force` kills it first."""
 
-    def wait_exit(self, name: str) -> int:
-        """Waits until it has exited; returns its exit code."""
+    def wait_exit(self, name: str, condition: str = "not-running") -> int:
+        """Waits until it has exited; returns its exit code. condition: not-running, next-exit or removed"""
+
+    def wait_until(self, name: str, condition: Literal["started", "healthy"]) -> None:
+        """Waits until it runs, or its health check passes; raises StackpyError when that cannot come any more."""
 
     def networks(self) -> list[dict[str, Any]]:
         """Rows of `network ls --format json`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stackpy.engines import labels
+from stackpy.engines.listings import networks_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def _network(value: str, around: Surroundings) -> Test:
     by_id = {str(each["name"]) for each in around.networks() if value and str(each["id"]).startswith(value)}
 
     def test(document: Document) -> bool:
-        config = document["config"]
-        own = {*config.get("networks", ()), *document["networks"], *filter(None, [config.get("network_mode")])}
+        own = {*networks_of(document["config"]), *document["networks"]}
         return value in own or bool(own & by_id)
 
     return test

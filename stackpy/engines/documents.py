@@ -38,12 +38,12 @@ def container(
     crash: the last of what it is a replica of
     """
     config, defaults = document["config"], (image or {}).get("config", {})
-    argv = [*_entrypoint(config, defaults), *_command(config, defaults)]
+    words = argv(config, defaults)
     return {
         "Id": document["id"],
         "Created": document["created"],
-        "Path": argv[0] if argv else "",
-        "Args": argv[1:],
+        "Path": words[0] if words else "",
+        "Args": words[1:],
         "State": _state(document["state"], health, crash),
         "Image": document["image_id"],
         "Name": f"/{document['name']}",
@@ -197,6 +197,11 @@ def _ending(ending: Document) -> dict[str, Any]:
     shown = {"Cause": ending["cause"], "Text": ending["text"], "Hint": ending["hint"]}
     names = {"signal": "Signal", "memory_limit": "MemoryLimit", "memory_peak": "MemoryPeak"}
     return {**shown, **{name: ending[key] for key, name in names.items() if key in ending}}
+
+
+def argv(config: Document, defaults: Document) -> list[str]:
+    """What a container executes. defaults: its image's configuration"""
+    return [*_entrypoint(config, defaults), *_command(config, defaults)]
 
 
 def _entrypoint(config: Document, defaults: Document) -> list[str]:

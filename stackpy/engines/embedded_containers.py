@@ -10,7 +10,7 @@ from stackpy.engines.facade import Missing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
     from stackpy.dsl.specs import Dependency
     from stackpy.engines.facade import Facade
@@ -32,17 +32,30 @@ class EmbeddedContainers:
         def _facade(self) -> Facade:
             """The same, with its documents typed as mappings."""
 
-    def ps(self, stack: str | None, every: bool) -> list[Document]:
+    def ps(
+        self, stack: str | None, every: bool, filters: Sequence[tuple[str, str]] = (), *, size: bool = False
+    ) -> list[Document]:
         """See ContainerEngine."""
         import time
 
         from stackpy.engines import listings
 
         engine = self._engine
-        found = [
-            one for one in engine.containers(stack) if every or one["state"]["status"] not in ("created", "exited")
-        ]
-        return listings.containers(found, {image["id"]: image for image in engine.images()}, time.time())
+        everyone: Sequence[Any] = engine.containers(stack)
+        images = engine.images()
+        if filters:
+            from stackpy.engines.container_filters import Surroundings, matching
+
+            everyone = matching(Surroundings(everyone, lambda: images, engine.networks), filters)
+        found = [one for one in everyone if every or one["state"]["status"] not in ("created", "exited")]
+        rows = listings.containers(found, {image["id"]: image for image in images}, time.time())
+        if size:
+            below = {image["id"]: image["size"] for image in images}
+            made_of = {one["id"]: one["image_id"] for one in found}
+            for row in rows:
+                row["size_rw"] = engine.container_size(row["id"])
+                row["size_root_fs"] = row["size_rw"] + below.get(made_of[row["id"]], 0)
+        return rows
 
     def find(self, name: str, stack: str | None) -> list[str]:
         """See ContainerEngine."""
@@ -147,13 +160,21 @@ class EmbeddedContainers:
 
         return conditions.dependents(self._facade, names)
 
-    def stop(self, name: str, timeout: float | None) -> None:
+    def stop(self, name: str, timeout: float | None, signal: str = "") -> None:
         """See ContainerEngine."""
-        self._engine.stop(name, timeout)
+        self._engine.stop(name, timeout, signal)
 
-    def restart(self, name: str, timeout: float | None) -> None:
+    def restart(self, name: str, timeout: float | None, signal: str = "") -> None:
         """See ContainerEngine."""
-        self._engine.restart(name, timeout)
+        self._engine.restart(name, timeout, signal)
+
+    def rename(self, name: str, new: str) -> None:
+        """See ContainerEngine."""
+        self._engine.rename(name, new)
+
+    def update(self, name: str, changes: Document) -> None:
+        """See ContainerEngine."""
+        self._engine.update(name, changes)
 
     def pause(self, name: str) -> None:
         """See ContainerEngine."""
@@ -171,9 +192,13 @@ class EmbeddedContainers:
         """See ContainerEngine."""
         self._engine.remove(name, force=force, volumes=volumes)
 
-    def wait_exit(self, name: str) -> int:
+    def wait_exit(self, name: str, condition: str = "not-running") -> int:
         """See ContainerEngine."""
-        return self._engine.wait(name)
+        return self._engine.wait(name, condition)
+
+    def wait_until(self, name: str, condition: Literal["started", "healthy"]) -> None:
+        """See ContainerEngine."""
+        self._engine.await_state(name, condition)
 
     # --- networks, volumes ----------------------------------------------------------------------------------------
 

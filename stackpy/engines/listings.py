@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.engines import labels
+from stackpy.engines.documents import argv
 from stackpy.engines.observation import seconds
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _UNITS = ((1, "second"), (60, "minute"), (3600, "hour"), (86400, "day"), (604800, "week"), (2592000, "month"))
 _YEAR = 31536000
+# Labels that hold documents of ours for the planner; what they say is shown otherwise.
+_DOCUMENTS = (labels.SPEC, labels.DEPENDENCIES, labels.SECRETS, labels.RECIPE)
 _SHORTEST_ID_PREFIX = 2  # one digit matches a sixteenth of all containers, and names of one letter are common
 
 
@@ -46,9 +49,19 @@ def _container(document: Document, images: Mapping[str, Document], now: float) -
         "resource": own.get(labels.RESOURCE),
         "replica": int(replica) if replica.isascii() and replica.isdigit() else None,
         "ports": [dict(port) for port in config.get("ports", ())],
-        "networks": list(config.get("networks", {})),
+        "networks": networks_of(config),
+        "command": argv(config, images.get(document["image_id"], {}).get("config", {})),
+        "mounts": [mount["source"] or mount["target"] for mount in config.get("mounts", ())],
+        "volumes": sum(mount["type"] == "volume" for mount in config.get("mounts", ())),
+        "labels": {key: value for key, value in own.items() if key not in _DOCUMENTS},
         "created": document["created"],
     }
+
+
+def networks_of(config: Document) -> list[str]:
+    """The names of the networks that a container is on when it runs, as docker shows them."""
+    mode = config.get("network_mode")
+    return [mode] if mode else list(config.get("networks", {})) or ["bridge"]
 
 
 def _image_name(document: Document, images: Mapping[str, Document]) -> str:

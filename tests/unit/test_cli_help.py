@@ -46,7 +46,7 @@ NAMES = {
         ("w", ["watch", "wait"]),
         ("--ro", ["--root"]),
         ("--format ", ["text", "json"]),
-        ("--format json p", ["plan", "ps", "pause", "pull", "push"]),
+        ("--format json p", ["plan", "ps", "pause", "port", "pull", "push"]),
         ("-f ", [":file"]),
         ("--root ", [":folder"]),
         ("image in", ["inspect"]),

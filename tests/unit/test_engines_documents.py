@@ -217,12 +217,16 @@ def test_rows_of_ps() -> None:
             "status": "Up 1 minute (healthy)", "health": "healthy", "exit_code": None, "reason": "", "stack": "shop",
             "resource": "container.web", "replica": 2,
             "ports": [{"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"}],
-            "networks": ["shop_back"], "created": NOW,
+            "networks": ["shop_back"], "command": ["/bin/tini", "--", "serve"], "mounts": ["shop_data", "/src", "/tmp"],
+            "volumes": 1, "created": NOW, "labels": {
+                "stackpy.stack": "shop", "stackpy.resource": "container.web", "stackpy.replica": "2",
+            },
         },
         {
             "id": alone["id"], "name": "alone", "image": "sha256:9", "state": "exited",
             "status": "Exited (3) 1 minute ago", "health": "", "exit_code": 3, "reason": "", "stack": None,
-            "resource": None, "replica": None, "ports": [], "networks": [], "created": NOW,
+            "resource": None, "replica": None, "ports": [], "networks": ["bridge"], "command": [], "mounts": [],
+            "volumes": 0, "labels": {}, "created": NOW,
         },
     ]  # fmt: skip
 

@@ -58,12 +58,12 @@ class Containers:
         self.lifecycle.start(live)
         return live
 
-    def restart(self, live: Live, timeout: float | None, by: str = "") -> None:
-        """Stops and starts."""
+    def restart(self, live: Live, timeout: float | None, by: str = "", number: int = 0) -> None:
+        """Stops and starts; the arguments as of Lifecycle.stop."""
         if live.launching or live.hook:
             hooks.interrupt(self.lifecycle, live)
         with live.verb:
-            self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by})
+            self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by}, number)
             self.lifecycle.start(live)
         event_log.record(self.store.root, of_container(live, "restart"))
 
@@ -205,16 +205,32 @@ class Containers:
             self.lifecycle.networking.rename(live)
         event_log.record(self.store.root, of_container(live, "rename", oldName=f"/{old}"))
 
-    def wait(self, live: Live) -> int:
-        """Waits for the next end; returns its exit code (125 when nobody knows it)."""
+    def wait(self, live: Live, condition: str = "not-running") -> int:
+        """Waits as Docker's conditions say; returns the exit code: 125 when nobody knows it, 0 where it never ran.
+
+        condition: not-running, next-exit (also of one that has ended), or removed
+        """
         self.settle(live)
-        live.wait_until(lambda: live.removed or live.state["status"] in ("exited", "created"))
+        before = live.state["finished_at"]
+
+        def over() -> bool:
+            if condition == "removed":
+                return live.removed and live.id not in self.lifecycle.lives
+            if condition == "next-exit":
+                return live.removed or live.state["finished_at"] not in ("", before)
+            return live.removed or live.state["status"] in ("exited", "created")
+
+        if condition not in ("not-running", "next-exit", "removed"):
+            raise InvalidConfig(f"`{condition}` is nothing to wait for", hint="not-running, next-exit or removed")
+        live.wait_until(over)
         code = live.state["exit_code"]
+        if code is None and live.state["status"] == "created":
+            return 0
         return 125 if code is None else code
 
     def settle(self, live: Live) -> None:
         """Takes into account an end that the supervisor has not seen itself."""
-        if not live.pid and not live.launching and live.state["status"] == "running":
+        if not live.pid and not live.launching and live.state["status"] in ("running", "paused"):
             live.state = state.live(live.state, live.folder)
 
     def await_state(self, live: Live, condition: str, timeout: float | None) -> None:

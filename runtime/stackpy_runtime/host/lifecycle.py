@@ -312,8 +312,11 @@ class Lifecycle:
 
     # --- stop --------------------------------------------------------------------------------------------------------
 
-    def stop(self, live: Live, timeout: float | None = None, asked: Asked | None = None) -> str:
-        """Stops a container: its stop signal, and SIGKILL after `timeout` seconds; returns how it went, for people."""
+    def stop(self, live: Live, timeout: float | None = None, asked: Asked | None = None, number: int = 0) -> str:
+        """Stops a container: its stop signal, and SIGKILL after `timeout` seconds; returns how it went, for people.
+
+        timeout: negative is for ever; number: of another signal than the container's own
+        """
         if live.launching or live.hook:
             hooks.interrupt(self, live)
         with live.verb:
@@ -329,7 +332,7 @@ class Lifecycle:
                     return "it was not running"
                 live.state = {**live.state, "stopped": True, "asked": asked}
                 self.store.update_container(live.id, state=live.state)
-            return self._end(live, timeout, asked)
+            return self._end(live, timeout, asked, number)
 
     def unhealthy(self, live: Live, pid: int, text: str) -> None:
         """Ends a container whose health check fails, for its `on_unhealthy`; `pid`: of the run that was checked."""
@@ -348,7 +351,7 @@ class Lifecycle:
                 self.store.update_container(live.id, state=live.state)
             self._end(live, None, asked)
 
-    def _end(self, live: Live, timeout: float | None, asked: Asked) -> str:
+    def _end(self, live: Live, timeout: float | None, asked: Asked, number: int = 0) -> str:
         """Ends the first process of a container that runs, and waits until it has."""
         from stackpy_runtime.container.stopping import can_take, remedy
 
@@ -356,19 +359,19 @@ class Lifecycle:
         grace = live.config.get("stop_grace_period", 10.0) if timeout is None else timeout
         if live.config.get("pre_stop"):
             resume(self.store, live)
-        if grace > 0 and live.config.get("pre_stop") and (problem := hooks.before_stop(self, live, grace)):
+        if grace and live.config.get("pre_stop") and (problem := hooks.before_stop(self, live, grace)):
             live.note(f"{problem}\n".encode())
-        wanted = self.stop_signal(live)
+        wanted = number or self.stop_signal(live)
         how = f"stopped by {signal_name(wanted)}"
         unusual: Asked = {**asked}
-        if wanted != signal.SIGKILL and grace > 0 and can_take(pid, wanted):
+        if wanted != signal.SIGKILL and grace and can_take(pid, wanted):
             self.signal(live, wanted)
-            if live.wait_until(lambda: live.pid != pid, grace):
+            if live.wait_until(lambda: live.pid != pid, grace if grace > 0 else None):
                 self._tell(of_container(live, "stop"))
                 return how
             how = f"killed: it did not end within {grace:g} s of {signal_name(wanted)}"
             unusual["how"] = how
-        elif wanted != signal.SIGKILL and grace > 0:
+        elif wanted != signal.SIGKILL and grace:
             how = f"killed at once: its first process has no handler for {signal_name(wanted)}"
             unusual["how"], unusual["hint"] = how, remedy(pid, wanted)
         with live.changed:

@@ -35,6 +35,11 @@ Arguments = dict[str, Any]
 ENDING = ("stop", "restart", "kill", "remove", "down")
 
 
+def _signal(arguments: Arguments) -> int:
+    """The number of the signal that was asked for, 0 for none."""
+    return signal_number(arguments["signal"]) if arguments.get("signal") else 0
+
+
 def note_failure() -> None:
     """Writes the trace of the current exception into our log, if the disk lets us."""
     try:
@@ -67,17 +72,19 @@ class Service:
             "up": lambda a: self.containers.up(requests.container(a["config"])).id,
             "start": lambda a: self.lifecycle.start(self.lifecycle.live(a["container"])),
             "stop": lambda a: self.lifecycle.stop(
-                self.lifecycle.live(a["container"]), a.get("timeout"), {"verb": "stop", "by": a["by"]}
+                self.lifecycle.live(a["container"]), a.get("timeout"), {"verb": "stop", "by": a["by"]}, _signal(a)
             ),
             "restart": lambda a: self.containers.restart(
-                self.lifecycle.live(a["container"]), a.get("timeout"), a["by"]
+                self.lifecycle.live(a["container"]), a.get("timeout"), a["by"], _signal(a)
             ),
             "kill": lambda a: self.containers.kill(
                 self.lifecycle.live(a["container"]), signal_number(a["signal"]), a["by"]
             ),
             "remove": self.remove,
             "down": self.down,
-            "wait": lambda a: self.containers.wait(self.lifecycle.live(a["container"])),
+            "wait": lambda a: self.containers.wait(
+                self.lifecycle.live(a["container"]), a.get("condition", "not-running")
+            ),
             "update": lambda a: self.containers.update(
                 self.lifecycle.live(a["container"]), requests.changes(a["changes"])
             ),

@@ -16,7 +16,11 @@ def run(context: Context, arguments: Any) -> int:
     """Removes each container."""
     engine = context.engine()
     return naming.for_each(
-        context, arguments.container, lambda name: engine.remove(name, arguments.force, arguments.volumes)
+        context,
+        arguments.container,
+        lambda name: engine.remove(name, arguments.force, arguments.volumes),
+        # Docker's rule: what is not there cannot be in the way of whoever forces.
+        missing_fails=not arguments.force,
     )
 
 
@@ -25,7 +29,7 @@ COMMAND = Command(
     "Remove containers",
     run,
     options=[
-        Option("-f", "--force", help="kill those that run"),
+        Option("-f", "--force", help="kill those that run; one that is not there is no failure"),
         Option("-v", "--volumes", help="remove their anonymous volumes too"),
     ],
     arguments=[Argument("CONTAINER", help="a resource, name or ID", many=True, words="container")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import naming
+from stackpy.cli.commands.kill import signal_name
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
 
@@ -12,22 +13,38 @@ if TYPE_CHECKING:
 
     from stackpy.cli.context import Context
 
+
+def grace(text: str) -> float:
+    """Seconds; docker's -1 is as long as it takes."""
+    return -1.0 if text == "-1" else seconds(text)
+
+
 TIME = Option(
-    "-t", "--time", metavar="SECONDS", convert=seconds, help="grace period before SIGKILL (default: the container's)"
+    "-t",
+    "--time",
+    "--timeout",
+    metavar="SECONDS",
+    convert=grace,
+    help="grace period before SIGKILL, -1 without one (default: the container's)",
+)
+SIGNAL = Option(
+    "-s", "--signal", metavar="SIGNAL", convert=signal_name, default="", help="another than its stop signal"
 )
 
 
 def run(context: Context, arguments: Any) -> int:
     """Stops each container."""
     engine = context.engine()
-    return naming.for_each(context, arguments.container, lambda name: engine.stop(name, arguments.time))
+    return naming.for_each(
+        context, arguments.container, lambda name: engine.stop(name, arguments.timeout, arguments.signal)
+    )
 
 
 COMMAND = Command(
     "stop",
     "Stop containers: their stop signal, then SIGKILL",
     run,
-    options=[TIME],
+    options=[TIME, SIGNAL],
     arguments=[Argument("CONTAINER", help="a resource, name or ID", many=True, words="container")],
     examples=[
         ("stackpy stop web", "every replica of `web`"),
