@@ -68,6 +68,12 @@ def fill(source: int, target: int) -> bool:
         os.close(target)
 
 
+def copy(source: int, target: int) -> None:
+    """Copies the folder of the descriptor `source` into the empty one of `target`, which nobody else knows yet."""
+    _Copy(target).folder(source, target)
+    _dress(source, target, os.fstat(source))
+
+
 class _Copy:
     """Copies one tree; remembers where it has put files with several names."""
 

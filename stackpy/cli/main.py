@@ -31,8 +31,15 @@ def main() -> NoReturn:
 
     # Most commands end before collecting would pay; what goes on for long still collects, later.
     gc.set_threshold(50_000, 20, 20)
-    context = Context(options.Globals())
-    code = run(sys.argv[1:], context)
+    _end(run(sys.argv[1:], Context(options.Globals())))
+
+
+def oci() -> NoReturn:
+    """The program `stackpy-oci`: `stackpy oci`, for callers that want the path of a runtime."""
+    _end(run(["oci", *sys.argv[1:]], Context(options.Globals())))
+
+
+def _end(code: int) -> NoReturn:
     # Nothing is left to finalize, which would take as long as a fork does: what is on disk was closed or is a database
     # that any end leaves whole.
     for stream in (sys.stdout, sys.stderr):

@@ -88,6 +88,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("system df", "system", "DF"),
             ("system prune", "prune", "SYSTEM"),
             ("builder prune", "prune", "BUILDER"),
+            ("oci", "oci", "COMMAND"),
             ("completion", "completion", "COMMAND"),
             ("version", "version", "COMMAND"),
         ),

@@ -20,6 +20,8 @@ from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
 from stackpy_runtime.linux import files, mounts, processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.container import users
     from stackpy_runtime.container.plan import CapabilitySets, ProcessPlan
 
@@ -65,6 +67,10 @@ class Channel:
     def descriptors(self) -> list[int]:
         """All that it needs until execve."""
         return [self.fileno()]
+
+    def hand_on(self, listener: int) -> None:
+        """Takes the listener of a filter that asks an agent; here no plan has one."""
+        os.close(listener)
 
     def send(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         """Sends a message with descriptors."""
@@ -164,9 +170,10 @@ def prepare_process(
         os.closerange(first, keep)
         first = max(first, keep + 1)
     processes.close_on_exec_from(passed)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # The engine's own is raised; programs that close or poll all that they might have want the usual one.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
+    if not process.get("callers_limits"):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        # The engine's own is raised; programs that close or poll all that they might have want the usual one.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
     environment = dict(process["environment"])
     environment.setdefault("HOME", identity.home)
     _change_folder(process["working_dir"], identity)
@@ -217,7 +224,12 @@ def _mount_console(side: int) -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
     try:
-        os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o620, dir_fd=device))
+        try:
+            os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o620, dir_fd=device))
+        except FileExistsError:
+            # A bundle's own /dev may hold one. It is covered, whatever it is; a link would be followed.
+            if stat.S_ISLNK(os.stat("console", dir_fd=device, follow_symlinks=False).st_mode):
+                raise InvalidConfig("the container's /dev/console is a link: refused") from None
         mount = mounts.open_tree(side, "")
         mounts.move_mount(mount, device, "console")
         os.close(mount)
@@ -261,17 +273,25 @@ def _sets(process: ProcessPlan, identity: users.Identity) -> CapabilitySets:
     return {"bounding": names, "permitted": held, "effective": held, "inheritable": [], "ambient": []}
 
 
-def _restrict(ready: Ready) -> None:
+def _install_filter(ready: Ready, channel: Channel) -> None:
+    if ready.filter:
+        listener = processes.install_filter(ready.filter, ready.process.get("filter_flags", 0))
+        if listener:
+            channel.hand_on(listener)
+
+
+def _restrict(ready: Ready, channel: Channel, last: Callable[[], None] | None) -> None:
     """Gives up every right that the plan does not grant."""
     process, identity = ready.process, ready.identity
     sets = _sets(process, identity)
     mask = processes.capability_mask
-    if not process.get("new_privileges"):
+    sealed = not process.get("new_privileges")
+    if sealed:
         processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
     processes.drop_bounding(mask(sets["bounding"]))
-    if ready.filter:
+    if not sealed:
         # Without no_new_privs it takes CAP_SYS_ADMIN, so not later.
-        processes.install_filter(ready.filter)
+        _install_filter(ready, channel)
     if sets["ambient"] or (sets["permitted"] and identity.user):
         processes.prctl(processes.PR_SET_KEEPCAPS, 1)
     # Still privileged inside the container until here: changing IDs needs SETUID and SETGID, which may not be granted.
@@ -279,13 +299,22 @@ def _restrict(ready: Ready) -> None:
     processes.set_capabilities(mask(sets["effective"]), mask(sets["permitted"]), mask(sets["inheritable"]))
     processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_CLEAR_ALL)
     for name in sets["ambient"]:
-        processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_RAISE, processes.CAPABILITIES.index(name))
+        number = processes.CAPABILITIES.index(name)
+        processes.prctl(processes.PR_CAP_AMBIENT, processes.PR_CAP_AMBIENT_RAISE, number)
+    if last:
+        last()
+    if sealed:
+        # As late as can be: a filter may refuse what was done until here.
+        _install_filter(ready, channel)
 
 
-def execute(ready: Ready, channel: Channel) -> None:
-    """Gives up every right that the plan does not grant and executes; reports why when that fails."""
+def execute(ready: Ready, channel: Channel, last: Callable[[], None] | None = None) -> None:
+    """Gives up every right that the plan does not grant and executes; reports why when that fails.
+
+    last: done with the program's rights, before the system calls are filtered
+    """
     process = ready.process
-    _restrict(ready)
+    _restrict(ready, channel, last)
     if ulimits_ := process.get("ulimits"):
         # The last: what was done up to here may need more than they allow.
         ulimits.set_own(ulimits_)

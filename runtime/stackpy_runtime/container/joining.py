@@ -63,8 +63,11 @@ def _has_ended(pidfd: int) -> bool:
     return bool(gone.poll(ENDING))
 
 
-def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
-    process = plan["process"]
+def enter(plan: JoinPlan, announce: int) -> None:
+    """Moves into the container; goes on there as root, in a fork whose PID `announce` is told.
+
+    Raises Conflict when the container has ended.
+    """
     try:
         target = os.pidfd_open(plan["pid"])
     except ProcessLookupError:
@@ -72,13 +75,13 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     # The pidfd is of the right process if that one is still there after it was opened.
     if proc.start_time(plan["pid"]) != plan["start"]:
         raise Conflict(f"container {plan['name']} is not running")
-    filter_ = read_file(process["filter"]) if process["filter"] else b""
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     kinds = plan.get("kinds", _KINDS | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
     try:
         join_cgroups(plan["cgroups"])
-        prepare_limits(process, "self")
-        namespaces.setns(target, kinds)
+        prepare_limits(plan["process"], "self")
+        if kinds:
+            namespaces.setns(target, kinds)
         pid = os.fork()
     except OSError as error:
         if _has_ended(target):
@@ -96,6 +99,12 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
     os.close(announce)
     become(users.Identity(0, 0, (), "/"))
     os.setsid()
+
+
+def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
+    process = plan["process"]
+    filter_ = read_file(process["filter"]) if process["filter"] else b""
+    enter(plan, announce)
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     identity = identify(root, process)
     console = -1

@@ -78,9 +78,11 @@ class ProcessPlan(TypedDict):
     ulimits: NotRequired[dict[str, Ulimit]]
     score: NotRequired[int]  # of the out-of-memory killer
     sets: NotRequired[CapabilitySets]  # in place of `capabilities`
+    filter_flags: NotRequired[int]  # SECCOMP_FILTER_FLAG_…
     new_privileges: NotRequired[bool]  # set-id programs and file capabilities may add rights
     umask: NotRequired[int]  # absent: 0o022
     size: NotRequired[list[int]]  # rows and columns of its terminal
+    callers_limits: NotRequired[bool]  # resource limits stay as whoever starts it has them
     descriptors: NotRequired[int]  # so many of those from 3 on are the program's
 
 

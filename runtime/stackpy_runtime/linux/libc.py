@@ -21,8 +21,26 @@ AT_EMPTY_PATH = 0x1000
 
 # Older numbers differ by architecture; what is not listed is an architecture nobody has tried.
 _NUMBERS = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "rt_sigaction": 13, "setresuid": 117},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "rt_sigaction": 134, "setresuid": 147},
+    "x86_64": {
+        "pivot_root": 155,
+        "seccomp": 317,
+        "rt_sigaction": 13,
+        "setresuid": 117,
+        "keyctl": 250,
+        "ioprio_set": 251,
+        "sched_setattr": 314,
+        "bpf": 321,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "seccomp": 277,
+        "rt_sigaction": 134,
+        "setresuid": 147,
+        "keyctl": 219,
+        "ioprio_set": 30,
+        "sched_setattr": 274,
+        "bpf": 280,
+    },
 }
 
 

@@ -110,15 +110,21 @@ def default_signals() -> None:
             libc.syscall(ctypes.c_long(number("rt_sigaction")), ctypes.c_long(signal), action, None, ctypes.c_long(8))
 
 
-def install_filter(program: bytes) -> None:
-    """Installs a seccomp filter, an array of struct sock_filter, on the calling thread; no_new_privs must be set."""
+def install_filter(program: bytes, flags: int = 0) -> int:
+    """Installs a seccomp filter, an array of struct sock_filter, on the calling thread.
+
+    It takes no_new_privs or CAP_SYS_ADMIN. flags: SECCOMP_FILTER_FLAG_…; returns the listener that NEW_LISTENER asks
+    for, else 0.
+    """
 
     class sock_fprog(ctypes.Structure):
         _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
     block = sock_fprog(len(program) // 8, program)
-    if syscall(number("seccomp"), 1, 0, block) < 0:  # SECCOMP_SET_MODE_FILTER
-        raise failure("seccomp SECCOMP_SET_MODE_FILTER")
+    result = syscall(number("seccomp"), 1, flags, block)  # SECCOMP_SET_MODE_FILTER
+    if result < 0:
+        raise failure(f"seccomp SECCOMP_SET_MODE_FILTER flags={flags:#x}")
+    return result
 
 
 class pidfd_info(ctypes.Structure):

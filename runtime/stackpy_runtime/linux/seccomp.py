@@ -11,8 +11,10 @@ from stackpy_runtime.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ACT_ALLOW = 0x7FFF0000
-CMP_LT, CMP_EQ, CMP_GT, CMP_MASKED_EQ = 2, 4, 6, 7
+ACT_KILL_THREAD, ACT_TRAP, ACT_NOTIFY, ACT_TRACE, ACT_LOG, ACT_ALLOW, ACT_KILL_PROCESS = (
+    0x00000000, 0x00030000, 0x7FC00000, 0x7FF00000, 0x7FFC0000, 0x7FFF0000, 0x80000000,
+)  # fmt: skip
+CMP_NE, CMP_LT, CMP_LE, CMP_EQ, CMP_GE, CMP_GT, CMP_MASKED_EQ = 1, 2, 3, 4, 5, 6, 7
 _CTL_OPTIMIZE = 8
 _ARCH_NATIVE, _ARCH_X86, _ARCH_X32 = 0, 0x40000003, 0x4000003E
 
@@ -59,17 +61,33 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def compile_filter(default: int, rules: Iterable[Rule]) -> bytes:
+def _usual_architectures() -> tuple[int, ...]:
+    return (_ARCH_X86, _ARCH_X32) if os.uname().machine == "x86_64" else ()
+
+
+def _numbers(library: ctypes.CDLL, names: Iterable[str]) -> list[int]:
+    library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
+    result = []
+    for name in names:
+        number = int(library.seccomp_arch_resolve_name(name.encode()))
+        if not number:
+            raise Unsupported(f"this libseccomp does not know the architecture {name}")
+        result.append(number)
+    return result
+
+
+def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[str] | None = None) -> bytes:
     """The filter as an array of struct sock_filter; names that this libseccomp does not know are left out.
 
     Leaving one out is safe: an unknown call gets the default action.
+    architectures: those besides this machine's own, as libseccomp names them; None: the usual ones
     """
     library = _library()
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(default)))
     if not context:
         raise Unsupported("libseccomp refused the default action")
     try:
-        for extra in (_ARCH_X86, _ARCH_X32) if os.uname().machine == "x86_64" else ():
+        for extra in _usual_architectures() if architectures is None else _numbers(library, architectures):
             library.seccomp_arch_add(context, ctypes.c_uint32(extra))
         library.seccomp_attr_set(context, _CTL_OPTIMIZE, ctypes.c_uint32(2))
         for rule in rules:

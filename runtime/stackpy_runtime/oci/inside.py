@@ -1,0 +1,538 @@
+"""The first process of a bundle's container: puts its root together, waits to be started, executes.
+
+It is forked with what outside.py has opened. Its mount namespace is a copy of the host's, since hooks of the host run
+in it before the root is exchanged; nothing that is mounted here reaches the host. Targets are opened once, as seen from
+the container's root, and acted on as descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+from stackpy_runtime.container import users
+from stackpy_runtime.container.devices import LINKS, open_terminal
+from stackpy_runtime.container.execution import NOT_FOUND, ExecFailed, execute, prepare_process
+from stackpy_runtime.container.sandbox import read_inside
+from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
+from stackpy_runtime.filling import copy
+from stackpy_runtime.linux import files, libc, mounts, namespaces, scheduling
+from stackpy_runtime.linux.title import set_title
+from stackpy_runtime.oci import hooks
+
+if TYPE_CHECKING:
+    from stackpy_runtime.oci.line import Line
+    from stackpy_runtime.oci.outside import Opened
+    from stackpy_runtime.oci.plan import BundleMount, BundlePlan, Device, Program
+
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+# What lxcfs and its like show in place of the kernel's own: the only mounts that procfs takes.
+PROC_FILES = (
+    "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid "
+    "sys/crypto/fips_enabled"
+).split()
+
+
+def run(plan: BundlePlan, opened: Opened, line: Line) -> None:
+    """From the new namespaces to the program; never returns."""
+    set_title(f"stackpy-init {plan['id']}")
+    if not plan["no_session"]:
+        scheduling.new_session_keyring(f"_ses.{plan['id']}")
+    # What is unmounted here later must stay on the host; what the host mounts meanwhile may come.
+    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    if plan["spaces"]["new"] & namespaces.CLONE_NEWNET:
+        _bring_up_loopback()
+    if plan["hostname"]:
+        socket.sethostname(plan["hostname"])
+    if plan["domainname"]:
+        namespaces.set_domain_name(plan["domainname"])
+    # The first stage has changed into the folder of the root with the host's rights, which this process lacks.
+    mounts.move_mount(opened.root, libc.AT_FDCWD, ".")
+    top = opened.root
+    state = line.ask("namespaces")
+    _set_kernel(plan["sysctl"])
+    _mount_all(plan, opened, top)
+    _make_devices(plan, opened, top)
+    for path in plan["masked"]:
+        _mask(top, path)
+    for path in plan["locked"]:
+        _lock(top, path)
+    program = plan["program"]
+    if program:
+        _make_folder(top, program["plan"]["working_dir"])
+    hooks.call_all(plan["hooks"].get("createContainer", []), state["state"])
+    console = _console(top, program)
+    _exchange_root(plan, top)
+    if program is None:
+        line.wait()
+        raise InvalidConfig("process is missing in config.json: there is nothing to start")
+    execute_program(program, plan, line, console)
+
+
+def execute_program(program: Program, plan: BundlePlan, line: Line, console: int) -> None:
+    """In the container's root: all that stands between here and the program. For `exec` as well."""
+    filter_ = plan["filter"]
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    user, group, further, _ = program["identity"]
+    identity = users.Identity(user, group, further, _home(root, user))
+    check_program(root, program)
+    os.close(root)
+    if program["apparmor"] or program["label"]:
+        # Mounted by us and seen by nobody else: what is written to it cannot go elsewhere (CVE-2025-52881).
+        line.kept.append(mounts.new_mount("proc", {}))
+    process = program["plan"]
+    if filter_:
+        process["filter_flags"] = filter_["flags"]
+    ready = prepare_process(
+        process,
+        identity,
+        [0, 1, 2],
+        console,
+        line,
+        filter_["program"] if filter_ else b"",
+        with_console=line.listener >= 0,
+    )
+    line.wait()
+    state = line.told.get("state", "")
+
+    def last() -> None:
+        hooks.call_all(plan["hooks"].get("startContainer", []), state, inherit=False)
+        _label(program, line.kept)
+        if program["personality"] is not None:
+            scheduling.set_personality(program["personality"])
+
+    execute(ready, line, last)
+
+
+def _label(program: Program, kept: list[int]) -> None:
+    for name, value in (("apparmor/exec", program["apparmor"]), ("exec", program["label"])):
+        if value:
+            text = f"exec {value}" if name.startswith("apparmor") else value
+            path = f"{os.getpid()}/task/{os.getpid()}/attr/{name}"
+            descriptor = files.open_beneath(kept[-1], path, os.O_WRONLY)
+            try:
+                os.write(descriptor, text.encode())
+            finally:
+                os.close(descriptor)
+
+
+def _home(root: int, user: int) -> str:
+    for row in read_inside(root, "/etc/passwd").splitlines():
+        fields = row.split(":")
+        if len(fields) > 5 and fields[2] == str(user) and fields[5]:
+            return fields[5]
+    return "/"
+
+
+def check_program(root: int, program: Program) -> None:
+    """Raises ExecFailed, before anybody waits to start it, for a program that is not there."""
+    plan = program["plan"]
+    name = plan["argv"][0]
+    if "/" in name:
+        # Relative ones are looked for when the working folder is known, by execve.
+        if name.startswith("/") and not _exists(root, name):
+            raise ExecFailed(f'exec: "{name}": no such file or directory', NOT_FOUND)
+        return
+    path = plan["environment"].get("PATH", os.defpath)
+    if not any(_exists(root, f"{folder}/{name}") for folder in path.split(":") if folder.startswith("/")):
+        raise ExecFailed(
+            f'exec: "{name}": executable file not found in $PATH: no such file or directory',
+            NOT_FOUND,
+            "check process.args and the PATH of process.env",
+        )
+
+
+def _exists(root: int, path: str) -> bool:
+    try:
+        os.close(files.open_in_root(root, path, os.O_PATH))
+    except KernelError as error:
+        # A magic link of /proc is none of our business here: execve follows it in the container.
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return True
+
+
+def _bring_up_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        request = struct.pack("16sH22x", b"lo", 0)
+        flags = struct.unpack("16sH22x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
+
+
+def _set_kernel(values: dict[str, str]) -> None:
+    """Sets sysctls through a procfs of our own, which nothing of the container can stand in for."""
+    if not values:
+        return
+    proc = mounts.new_mount("proc", {})
+    try:
+        for path, value in values.items():
+            try:
+                descriptor = files.open_beneath(proc, f"sys/{path}", os.O_WRONLY)
+                try:
+                    os.write(descriptor, value.encode())
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                raise InvalidConfig(f"linux.sysctl: {path.replace('/', '.')}={value}: {reason}") from None
+    finally:
+        os.close(proc)
+
+
+def target(root: int, path: str, *, folder: bool, kind: str = "") -> int:
+    """A descriptor of a mount's target, made when it is missing.
+
+    Links of the container are resolved inside it. Nothing but PROC_FILES is mounted into procfs, and procfs and sysfs
+    on no link: a false tree there would get what is meant for the kernel (CVE-2019-16884).
+    """
+    descriptor = -1
+    if kind in ("proc", "sysfs"):
+        try:
+            descriptor = files.open_beneath(root, path.strip("/") or ".", os.O_PATH | os.O_DIRECTORY)
+        except KernelError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise InvalidConfig(f"{path} is not a folder: {kind} is not mounted on a link") from None
+            if error.errno != errno.ENOENT:
+                raise
+    try:
+        if descriptor < 0:
+            descriptor = files.open_in_root(root, path, os.O_PATH)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        descriptor = _make(root, path, folder=folder)
+    if files.file_system_type(descriptor) == files.PROC_SUPER_MAGIC:
+        normal = os.path.normpath(path)
+        if not (kind == "proc" and normal == "/proc") and normal.removeprefix("/proc/") not in PROC_FILES:
+            os.close(descriptor)
+            raise InvalidConfig(f"{path} leads into /proc, where nothing may be mounted")
+    return descriptor
+
+
+def _make(root: int, path: str, *, folder: bool) -> int:
+    if folder:
+        return files.make_folders(root, path)
+    parent = files.make_folders(root, os.path.dirname(path))
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(os.path.basename(path), flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        # A dangling link: opening it again tells.
+        pass
+    finally:
+        os.close(parent)
+    return files.open_in_root(root, path, os.O_PATH)
+
+
+def _is_folder(descriptor: int) -> bool:
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+def _mount_all(plan: BundlePlan, opened: Opened, top: int) -> None:
+    for mount, source in zip(plan["mounts"], opened.sources, strict=True):
+        try:
+            _mount(plan, mount, source, opened, top)
+        except OSError as error:
+            reason = str(error) if isinstance(error, EngineError) else (error.strerror or str(error)).lower()
+            raise KernelError(f"{mount['where']} `{mount['target']}`: {reason}", errno=error.errno or 0) from None
+        except EngineError as error:
+            error.message = f"{mount['where']} `{mount['target']}`: {error.message}"
+            raise
+
+
+def _mount(plan: BundlePlan, mount: BundleMount, source: int, opened: Opened, top: int) -> None:
+    kind = mount["kind"]
+    folder = source < 0 or _is_folder(source)
+    point = target(top, mount["target"], folder=folder, kind=mount["type"] if kind == "inside" else "")
+    try:
+        if kind == "remount":
+            attributes = mount["top"]
+            mounts.mount_setattr(point, set_=attributes["set"], clear=attributes["clear"])
+            return
+        if _is_folder(point) != folder:
+            raise InvalidConfig(
+                "a folder cannot be mounted on a file" if folder else "a file cannot be mounted on a folder"
+            )
+        if kind == "inside":
+            source = _new(plan, mount, point)
+        elif kind == "cgroup":
+            source = _new_groups(plan, mount, opened)
+        mounts.move_mount(source, point, "")
+        if kind == "cgroup":
+            _show_groups(mount, opened, source)
+        if kind != "bind":
+            _finish(mount, source)
+        os.close(source)
+    finally:
+        os.close(point)
+
+
+def _new(plan: BundlePlan, mount: BundleMount, point: int) -> int:
+    options = dict(mount["options"])
+    if mount["source"]:
+        options["source"] = mount["source"]  # what /proc/mounts shows
+    if plan["mount_label"] and mount["type"] in ("tmpfs", "mqueue", "devpts"):
+        options["context"] = plan["mount_label"]
+    attributes = mount["top"]["set"]
+    if not mount["copy_up"]:
+        return mounts.new_mount(mount["type"], options, attributes)
+    source = mounts.new_mount("tmpfs", options, attributes & ~mounts.MOUNT_ATTR_RDONLY)
+    covered = files.open_beneath(point, ".", os.O_RDONLY | os.O_DIRECTORY)
+    written = files.open_beneath(source, ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        copy(covered, written)
+    finally:
+        os.close(covered)
+        os.close(written)
+    if attributes & mounts.MOUNT_ATTR_RDONLY:
+        mounts.mount_setattr(source, set_=mounts.MOUNT_ATTR_RDONLY)
+    return source
+
+
+def _new_groups(plan: BundlePlan, mount: BundleMount, opened: Opened) -> int:
+    """The container's own control group in each hierarchy; version 2 has one."""
+    attributes = mount["top"]["set"]
+    if [name for name, _ in opened.groups] == [""]:
+        if plan["spaces"]["new"] & namespaces.CLONE_NEWCGROUP:
+            os.close(opened.groups[0][1])
+            return mounts.new_mount("cgroup2", {}, attributes)
+        mounts.mount_setattr(opened.groups[0][1], set_=attributes)
+        return opened.groups[0][1]
+    guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+    return mounts.new_mount("tmpfs", {"mode": "755", "size": "64k"}, guard)
+
+
+def _show_groups(mount: BundleMount, opened: Opened, top: int) -> None:
+    """Version 1: a folder for each hierarchy, and a link for each controller of one that has several."""
+    if [name for name, _ in opened.groups] == [""]:
+        return
+    for name, group in opened.groups:
+        os.mkdir(name, 0o755, dir_fd=top)
+        mounts.mount_setattr(group, set_=mount["top"]["set"])
+        mounts.move_mount(group, top, name)
+        os.close(group)
+        for controller in name.split(",") if "," in name else []:
+            os.symlink(name, controller, dir_fd=top)
+    if mount["top"]["set"] & mounts.MOUNT_ATTR_RDONLY:
+        mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)
+
+
+def _finish(mount: BundleMount, source: int) -> None:
+    whole, top = mount["whole"], mount["top"]
+    if whole["set"] or whole["clear"]:
+        mounts.mount_setattr(source, set_=whole["set"], clear=whole["clear"], recursive=True)
+    if top["clear"] and mount["kind"] != "cgroup":
+        mounts.mount_setattr(source, set_=top["set"], clear=top["clear"])
+    for kind, deep in mount["propagation"]:
+        mounts.mount_setattr(source, propagation=kind, recursive=deep)
+
+
+def _make_devices(plan: BundlePlan, opened: Opened, top: int) -> None:
+    # A /dev that is the host's own is left as it is.
+    if any(mount["kind"] == "bind" and os.path.normpath(mount["target"]) == "/dev" for mount in plan["mounts"]):
+        return
+    for device in plan["devices"]:
+        try:
+            _make_device(device, opened.nodes.get(device["path"], -1), top)
+        except OSError as error:
+            reason = str(error) if isinstance(error, EngineError) else (error.strerror or str(error)).lower()
+            raise KernelError(f"{device['where']} `{device['path']}`: {reason}", errno=error.errno or 0) from None
+    folder = files.open_beneath(top, "dev", os.O_PATH | os.O_DIRECTORY)
+    try:
+        for name, link in LINKS.items():
+            if name == "core" and _missing(top, "proc/kcore"):
+                continue
+            if name == "ptmx":
+                # The host's multiplexer in its place would make terminals of the host's.
+                _remove(name, folder)
+            elif link.startswith("/proc") and _missing(top, "proc/self"):
+                continue
+            try:
+                os.symlink(link, name, dir_fd=folder)
+            except FileExistsError:
+                pass
+    finally:
+        os.close(folder)
+
+
+def _missing(top: int, path: str) -> bool:
+    try:
+        os.close(files.open_beneath(top, path, os.O_PATH | os.O_NOFOLLOW))
+    except KernelError as error:
+        return error.errno == errno.ENOENT
+    return False
+
+
+def _remove(name: str, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise libc.failure(f"replace /dev/{name}", error.errno) from None
+
+
+def _make_device(device: Device, bound: int, top: int) -> None:
+    """Makes a node, or binds the host's, in a folder that no link leads to (CVE-2025-31133)."""
+    above, name = os.path.split(device["path"])
+    parent = _plain_folder(top, above)
+    try:
+        if bound >= 0:
+            try:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+            except FileExistsError:
+                pass
+            point = files.open_beneath(parent, name, os.O_PATH)
+            mounts.move_mount(bound, point, "")
+            os.close(point)
+            os.close(bound)
+            return
+        kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
+        try:
+            os.mknod(name, kind | device["mode"], device["number"], dir_fd=parent)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != device["number"]:
+                _remove_node(name, parent)
+                os.mknod(name, kind | device["mode"], device["number"], dir_fd=parent)
+        node = files.openat2(parent, name, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            # Of the node that was made, whatever has its name by now.
+            os.chown(f"/proc/self/fd/{node}", device["user"], device["group"])
+            os.chmod(f"/proc/self/fd/{node}", device["mode"])
+        finally:
+            os.close(node)
+    finally:
+        os.close(parent)
+
+
+def _remove_node(name: str, parent: int) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except OSError as error:
+        raise libc.failure(f"replace {name}", error.errno) from None
+
+
+def _plain_folder(top: int, path: str) -> int:
+    """A descriptor of a folder whose path has no link in it; what is missing is made."""
+    current = files.open_beneath(top, ".", os.O_PATH | os.O_DIRECTORY)
+    for part in [part for part in path.split("/") if part]:
+        try:
+            os.mkdir(part, 0o755, dir_fd=current)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EROFS):
+                os.close(current)
+                raise libc.failure(f"mkdir {path}", error.errno) from None
+        try:
+            following = files.open_beneath(current, part, os.O_PATH | os.O_DIRECTORY)
+        except KernelError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise InvalidConfig(f"{path} is a link or a file in the container's root: refused") from None
+            raise
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def _mask(top: int, path: str) -> None:
+    """Hides a path: the host's null device over a file, an empty read-only folder over a folder."""
+    point = _opened(top, path)
+    if point < 0:
+        return
+    if _is_folder(point):
+        cover = mounts.new_mount(
+            "tmpfs", {"size": "4k", "mode": "555"}, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID
+        )
+    else:
+        # Of the host, whose tree this process still sees, not of the container.
+        cover = mounts.open_tree(libc.AT_FDCWD, "/dev/null")
+        status = os.fstat(cover)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+            raise InvalidConfig("/dev/null of this host is not the null device")
+    mounts.move_mount(cover, point, "")
+    os.close(cover)
+    os.close(point)
+
+
+def _lock(top: int, path: str) -> None:
+    """Makes a path read-only, with all that is mounted below."""
+    point = _opened(top, path)
+    if point < 0:
+        return
+    clone = mounts.open_tree(point, "", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)
+    mounts.mount_setattr(clone, set_=mounts.MOUNT_ATTR_RDONLY, recursive=True)
+    mounts.move_mount(clone, point, "")
+    os.close(clone)
+    os.close(point)
+
+
+def _opened(top: int, path: str) -> int:
+    if not path.startswith("/"):
+        raise InvalidConfig(f"linux.maskedPaths and linux.readonlyPaths: `{path}` is not absolute")
+    try:
+        return files.open_in_root(top, path, os.O_PATH)
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            return -1
+        raise
+
+
+def _make_folder(top: int, path: str) -> None:
+    """Makes the working folder where it is missing, while the root can still be written."""
+    try:
+        os.close(files.open_in_root(top, path, os.O_PATH))
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            os.close(files.make_folders(top, path))
+
+
+def _console(top: int, program: Program | None) -> int:
+    """The controlling side of a new terminal of the container's own devpts; -1 without one."""
+    if not program or not program["plan"]["tty"]:
+        return -1
+    device = files.open_beneath(top, "dev", os.O_PATH | os.O_DIRECTORY)
+    try:
+        return sized(open_terminal(device), program)
+    except KernelError as error:
+        raise InvalidConfig(f"process.terminal needs a devpts on /dev/pts among the mounts: {error}") from None
+    finally:
+        os.close(device)
+
+
+def open_console(program: Program) -> int:
+    """The same for a process that has joined the container: its root is the caller's."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _console(root, program)
+    finally:
+        os.close(root)
+
+
+def sized(console: int, program: Program) -> int:
+    """The terminal with the size that is asked for."""
+    if program["console_size"]:
+        fcntl.ioctl(console, termios.TIOCSWINSZ, struct.pack("HHHH", *program["console_size"], 0, 0))
+    return console
+
+
+def _exchange_root(plan: BundlePlan, top: int) -> None:
+    os.fchdir(top)
+    if plan["no_pivot"]:
+        # For hosts whose root is the kernel's initial ramdisk: it cannot be exchanged, only covered.
+        mounts.mount(".", "/", None, mounts.MS_MOVE)
+        os.chroot(".")
+    else:
+        mounts.pivot_root(".", ".")
+        mounts.umount(".")
+    os.chdir("/")
+    if plan["propagation"] in (mounts.MS_SHARED, mounts.MS_UNBINDABLE):
+        mounts.mount(None, "/", None, plan["propagation"])
+    if plan["read_only"]:
+        mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)
+    os.close(top)

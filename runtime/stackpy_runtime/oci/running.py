@@ -1,0 +1,114 @@
+"""run, and exec in the foreground: the container's output is the caller's, and so is its exit code."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+import tty
+from typing import TYPE_CHECKING
+
+from stackpy_runtime.linux import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+PIECE = 1 << 16
+
+
+def adopt() -> None:
+    """Has the processes that are about to be forked come to us when their parents have ended."""
+    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+
+
+def attend(pid: int, console: int) -> int:
+    """Waits for a process that has come to us; its exit code, 128+n for signal n.
+
+    console: the controlling side of its terminal, or -1 where it has our own standard streams
+    """
+    pidfd = os.pidfd_open(pid)
+    for number in _FORWARDED:
+        signal.signal(number, lambda got, _: _forward(pidfd, got))
+    restore = _raw(console)
+    try:
+        if console >= 0:
+            _carry(console, pidfd)
+        while True:
+            try:
+                status = os.waitpid(pid, 0)[1]
+                break
+            except InterruptedError:
+                continue
+    finally:
+        restore()
+        os.close(pidfd)
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _forward(pidfd: int, number: int) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass
+
+
+def _raw(console: int) -> Callable[[], None]:
+    """Hands our terminal's keys and size over to the container's; returns what undoes that."""
+    if console < 0 or not os.isatty(0):
+        return lambda: None
+    before = termios.tcgetattr(0)
+
+    def resize(*_: object) -> None:
+        size = fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(console, termios.TIOCSWINSZ, size)
+
+    if struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8))[0]:
+        resize()
+    signal.signal(signal.SIGWINCH, resize)
+    tty.setraw(0)
+    return lambda: termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _carry(console: int, pidfd: int) -> None:
+    """Carries what is typed to the terminal and what it shows to our output, until nothing more is shown."""
+    line = select.poll()
+    line.register(console, select.POLLIN)
+    line.register(pidfd, select.POLLIN)
+    line.register(0, select.POLLIN)
+    ended = False
+    while True:
+        ready = {descriptor for descriptor, _ in line.poll(100 if ended else None)}
+        if pidfd in ready:
+            ended = True
+            line.unregister(pidfd)
+        if console in ready:
+            try:
+                data = os.read(console, PIECE)
+            except OSError as error:
+                # EIO: nobody has the other side open any more.
+                if error.errno != errno.EIO:
+                    raise
+                data = b""
+            if not data:
+                return
+            write_all(1, data)
+        elif ended:
+            return
+        if 0 in ready:
+            data = os.read(0, PIECE)
+            if data:
+                write_all(console, data)
+            else:
+                line.unregister(0)
+                write_all(console, b"\x04")  # the end of what is typed, as terminals know it
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it."""
+    while data:
+        data = data[os.write(descriptor, data) :]
