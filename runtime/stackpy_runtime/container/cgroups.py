@@ -14,13 +14,18 @@ import time
 from typing import NamedTuple
 
 from stackpy_runtime.container import limits as rules
+from stackpy_runtime.container.device_rules import DEFAULT, on_version_1
 from stackpy_runtime.container.limit_refusals import devices, explained, not_offered
 from stackpy_runtime.container.limits import Write
 from stackpy_runtime.errors import KernelError, Unsupported
+from stackpy_runtime.linux.bpf import filter_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stackpy_runtime.container.limits import Setting
+    from stackpy_runtime.linux.bpf import DeviceRule
     from stackpy_runtime.model import Limits
 
 CONTROLLERS = ("memory", "cpu", "pids", "freezer", "devices")
@@ -177,8 +182,8 @@ class Group:
         paths = self.paths()
         for path in dict.fromkeys(paths.values()):
             self._make(path)
-        if self.layout.version == 1 and "devices" in paths:
-            self._allow_devices(paths["devices"])
+        if self.layout.version == 2 or "devices" in paths:
+            self._permit_usual_devices()
         return [f"{path}/cgroup.procs" for path in dict.fromkeys(paths.values())]
 
     def _make(self, path: str) -> None:
@@ -286,14 +291,28 @@ class Group:
                         raise
         self.rare.add(controller)
 
-    def _allow_devices(self, path: str) -> None:
-        """Only the devices that every container has (Docker's default list)."""
+    def permit_devices(self, permitted: Sequence[DeviceRule]) -> None:
+        """Allows these devices and no others; raises KernelError where that cannot be enforced."""
+        if self.layout.version == 2:
+            filter_devices(self.paths()[""], permitted)
+            return
+        path = self.paths().get("devices", "")
+        if not path:
+            raise Unsupported("this host's cgroups cannot tell devices apart", hint="stackpy system check")
         _write(f"{path}/devices.deny", "a")
-        for rule in (
-            "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
-            "c 5:2 rwm", "c 136:* rwm",
-        ):  # fmt: skip
-            _write(f"{path}/devices.allow", rule)
+        for rule in permitted:
+            for line in on_version_1(rule):
+                _write(f"{path}/devices.allow", line)
+
+    def _permit_usual_devices(self) -> None:
+        """The devices that every container has."""
+        try:
+            self.permit_devices(DEFAULT)
+        except KernelError:
+            # Of version 2, a kernel without the filter: a container in a user namespace of its own can neither make
+            # device nodes nor open the host's, and others are refused (host/confining.py).
+            if self.layout.version == 1:
+                raise
 
     def processes(self) -> list[int]:
         """PIDs of the processes in the group, as this host counts them."""

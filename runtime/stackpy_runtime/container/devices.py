@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig, Unsupported
 from stackpy_runtime.linux import files, libc, mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.container.plan import NodePlan
 
 # include/uapi/linux/major.h and Documentation/admin-guide/devices.txt
 NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -23,6 +28,7 @@ LINKS = {
     "core": "/proc/kcore",
 }
 SHM_SIZE = 64 << 20
+LAST_ID = 65535  # of those that a container has
 _GUARD = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
 
 
@@ -93,11 +99,53 @@ def mount_dev(root: int, dev: Dev, nodes: dict[str, int], *, tty: bool) -> int:
             mounts.move_mount(node, device, name)
             os.close(node)
         for name, mount in (("pts", dev.terminals), ("mqueue", dev.queues), ("shm", dev.shared)):
+            if mount < 0:
+                os.rmdir(name, dir_fd=device)
+                continue
             mounts.move_mount(mount, device, name)
             os.close(mount)
         return open_terminal(device) if tty else -1
     finally:
         os.close(device)
+
+
+def make_nodes(nodes: list[NodePlan], first: int, clone: Callable[[int, str], int]) -> list[int]:
+    """Detached mounts of device nodes, made with the host's rights: root of the container owns them.
+
+    A node of the host's own /dev would be nobody's in a user namespace, and its mode would keep root out.
+    first: the host ID of the container's root; clone: a detached mount of what lies in a detached one
+    """
+    # Not of the container's user namespace: on a file system of that, no device can be opened.
+    top = mounts.new_mount("tmpfs", {"mode": "755", "size": "64k"}, _GUARD)
+    try:
+        result = []
+        for index, node in enumerate(nodes):
+            os.mknod(str(index), node["kind"] | 0o600, node["number"], dir_fd=top)
+            os.chown(str(index), first, first + (node["group"] if node["group"] <= LAST_ID else 0), dir_fd=top)
+            os.chmod(str(index), node["mode"], dir_fd=top)
+            result.append(clone(top, str(index)))
+        return result
+    finally:
+        os.close(top)
+
+
+def make_own_nodes(device: int, nodes: list[NodePlan]) -> None:
+    """Makes device nodes in the container's /dev, of which `device` is a descriptor; those that it has stay.
+
+    Only for a container in the host's user namespace, where nodes can be made.
+    """
+    for node in nodes:
+        parent = files.make_folders(device, os.path.dirname(node["target"].removeprefix("/dev/")))
+        try:
+            name = os.path.basename(node["target"])
+            os.mknod(name, node["kind"] | 0o600, node["number"], dir_fd=parent)
+            os.chown(name, 0, node["group"], dir_fd=parent)
+            os.chmod(name, node["mode"], dir_fd=parent)
+        except FileExistsError:
+            # One of the standard nodes.
+            pass
+        finally:
+            os.close(parent)
 
 
 def open_terminal(device: int) -> int:

@@ -177,7 +177,31 @@ def prepare_process(
     environment = dict(process["environment"])
     environment.setdefault("HOME", identity.home)
     _change_folder(process["working_dir"], identity)
+    if "apparmor" in process:
+        _set_attribute("apparmor/exec", f"exec {process['apparmor']}", f"AppArmor profile `{process['apparmor']}`")
+    if "label" in process:
+        _set_attribute("exec", process["label"], f"SELinux label `{process['label']}`")
     return Ready(process, identity, environment, filter_)
+
+
+def _set_attribute(name: str, value: str, what: str) -> None:
+    """Tells the security module what the program to come is; only to procfs itself (CVE-2019-16884, CVE-2025-52881)."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = files.open_in_root(root, f"proc/thread-self/attr/{name}", os.O_WRONLY)
+        try:
+            if files.file_system_type(descriptor) != files.PROC_SUPER_MAGIC:
+                raise InvalidConfig("the container's /proc is not procfs: refused")
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if isinstance(error, InvalidConfig):
+            raise
+        text = os.strerror(error.errno or 0).lower()
+        raise InvalidConfig(f"{what} cannot be used: {text}", hint="is it loaded?") from None
+    finally:
+        os.close(root)
 
 
 def _open_null() -> int:

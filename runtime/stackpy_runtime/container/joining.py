@@ -15,6 +15,7 @@ from stackpy_runtime.container import users
 from stackpy_runtime.container.devices import open_terminal
 from stackpy_runtime.container.execution import Channel, become, execute, prepare_process
 from stackpy_runtime.container.sandbox import identify, join_cgroups, prepare_limits, read_file
+from stackpy_runtime.container.standby import KEYRING
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
 
@@ -98,6 +99,8 @@ def enter(plan: JoinPlan, announce: int) -> None:
         os._exit(0)
     os.close(announce)
     become(users.Identity(0, 0, (), "/"))
+    # Of the container, and only where its user namespace is nobody else's: names are the namespace's.
+    processes.join_session_keyring("" if "kinds" in plan else KEYRING)
     os.setsid()
 
 

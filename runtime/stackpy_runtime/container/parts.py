@@ -34,7 +34,7 @@ def opened(mount: MountPlan, owners: int, first: int, scratch: str) -> int:
     if mount["kind"] == "layers":
         top = rootfs.overlay(mount["lowers"], mount["source"], owners, first, scratch, volatile=True)
         try:
-            result = _part(top, mount["within"], scratch)
+            result = part(top, mount["within"], scratch)
         finally:
             os.close(top)
         mounts.mount_setattr(result, set_=_GUARD)
@@ -42,7 +42,7 @@ def opened(mount: MountPlan, owners: int, first: int, scratch: str) -> int:
     folder, name = os.path.split(mount["source"]) if mount["kind"] == "socket" else (mount["source"], mount["within"])
     top = os.open(folder, _FOLDER)
     try:
-        result = _part(top, name, scratch)
+        result = part(top, name, scratch)
     finally:
         os.close(top)
     mounts.mount_setattr(result, set_=_GUARD)
@@ -50,8 +50,8 @@ def opened(mount: MountPlan, owners: int, first: int, scratch: str) -> int:
     return result
 
 
-def _part(top: int, path: str, scratch: str) -> int:
-    """A detached mount of what lies at `path` in the folder `top`."""
+def part(top: int, path: str, scratch: str) -> int:
+    """A detached mount of what lies at `path` in the folder `top`; `scratch` as for `opened`."""
     try:
         return _clone(top, path)
     except KernelError as error:
@@ -87,6 +87,6 @@ def _memory(mount: MountPlan, first: int, scratch: str) -> int:
             user, group = mount.get("owner", [0, 0])
             os.fchown(descriptor, first + user, first + group)
             os.fchmod(descriptor, mount.get("mode", 0o400))
-        return _part(top, "file", scratch)
+        return part(top, "file", scratch)
     finally:
         os.close(top)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
-from stackpy_runtime.container import security
+from stackpy_runtime.container import confinement
 from stackpy_runtime.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -83,7 +83,27 @@ class ProcessPlan(TypedDict):
     umask: NotRequired[int]  # absent: 0o022
     size: NotRequired[list[int]]  # rows and columns of its terminal
     callers_limits: NotRequired[bool]  # resource limits stay as whoever starts it has them
+    apparmor: NotRequired[str]  # the AppArmor profile that the program runs under
+    label: NotRequired[str]  # its SELinux label
     descriptors: NotRequired[int]  # so many of those from 3 on are the program's
+
+
+class SpacesPlan(TypedDict):
+    """The namespaces of a container that shares some, in place of those that stand by."""
+
+    users: Literal["own", "host", "joined"]  # the user namespace
+    new: int  # CLONE_NEW… of those made for it
+    joined: list[list[int]]  # PID and start (clock ticks after boot) of a container's PID 1, and CLONE_NEW…
+
+
+class NodePlan(TypedDict):
+    """A device node to show at `target`."""
+
+    target: str
+    kind: int  # S_IFCHR | S_IFBLK
+    number: int
+    mode: int
+    group: int  # inside, the same number as on the host
 
 
 class SandboxPlan(TypedDict):
@@ -93,7 +113,7 @@ class SandboxPlan(TypedDict):
     lowers: list[str]  # bottom first
     writable: str  # holds upper/ and work/
     hostname: str
-    network: Literal["own", "host"]
+    network: Literal["own", "host", "shared"]  # shared: with another container
     read_only: bool
     volatile: bool  # what it writes need not outlive a power cut: its layer is thrown away, or flushed by a build
     mounts: list[MountPlan]
@@ -109,6 +129,13 @@ class SandboxPlan(TypedDict):
     domainname: NotRequired[str]
     shm_size: NotRequired[int]
     init: NotRequired[bool]
+    spaces: NotRequired[SpacesPlan]
+    first_id: NotRequired[int]  # of its host IDs, where they are not those of the range that stands by
+    nodes: NotRequired[list[NodePlan]]
+    own_nodes: NotRequired[list[NodePlan]]  # likewise, and made by a container that may do so itself
+    devices: NotRequired[list[str]]  # folders of mounts whose device nodes may be opened
+    open_kernel: NotRequired[bool]  # /sys and its control groups can be written, binds keep devices and set-id files
+    shared_memory: NotRequired[str]  # host folder to show as /dev/shm; "" for none at all
 
 
 def argv(config: ContainerConfig, image: ImageConfig) -> list[str]:
@@ -191,22 +218,24 @@ def mounts(config: ContainerConfig, volume_folders: dict[str, str]) -> list[Moun
 
 def process(config: ContainerConfig, image: ImageConfig, hostname: str, filter_: str) -> ProcessPlan:
     """The container's first process."""
-    plan: ProcessPlan = {
+    result: ProcessPlan = {
         "argv": argv(config, image),
         "environment": environment(config, image, hostname),
         "working_dir": config.get("working_dir") or image.get("WorkingDir") or "/",
         "user": config.get("user", image.get("User", "")),
-        "capabilities": sorted(security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))),
+        "capabilities": sorted(confinement.capabilities(config)),
         "tty": config.get("tty", False),
         "filter": filter_,
     }
     if "group_add" in config:
-        plan["groups"] = config["group_add"]
+        result["groups"] = config["group_add"]
     if "ulimits" in config:
-        plan["ulimits"] = config["ulimits"]
+        result["ulimits"] = config["ulimits"]
     if "oom_score_adj" in config:
-        plan["score"] = config["oom_score_adj"]
-    return plan
+        result["score"] = config["oom_score_adj"]
+    if config.get("security_opt") or config.get("privileged"):
+        confinement.grant(config, result)
+    return result
 
 
 def bind_map(first: int, inside: int, outside: int) -> list[tuple[int, int, int]]:

@@ -44,17 +44,17 @@ class Views(NamedTuple):
     system: int
 
 
-def make_views(*, own_network: bool) -> Views:
+def make_views(*, own_network: bool, system: bool | None = None, writable: bool = False) -> Views:
     """Makes them, in the container's namespaces; the kernel does so only where the host's can be seen.
 
-    It makes sysfs only for the owner of the network namespace.
+    own_network: the network namespace is a new one
+    system: whether sysfs can be made, which takes the owner of the network namespace; None: as `own_network`
+    writable: sysfs is
     """
     proc = mounts.new_mount("proc", {}, _GUARD)
     if files.file_system_type(proc) != files.PROC_SUPER_MAGIC:
         raise InvalidConfig("what is to be mounted on /proc is not procfs: refused")
-    if not own_network:
-        return Views(proc, -1)
-    for name, value in SYSCTLS.items():
+    for name, value in SYSCTLS.items() if own_network else ():
         descriptor = files.open_beneath(proc, f"sys/{name}", os.O_WRONLY)
         try:
             if files.file_system_type(descriptor) != files.PROC_SUPER_MAGIC:
@@ -62,26 +62,35 @@ def make_views(*, own_network: bool) -> Views:
             os.write(descriptor, value.encode())
         finally:
             os.close(descriptor)
-    return Views(proc, mounts.new_mount("sysfs", {}, _GUARD | mounts.MOUNT_ATTR_RDONLY))
+    if not (own_network if system is None else system):
+        return Views(proc, -1)
+    return Views(proc, mounts.new_mount("sysfs", {}, _GUARD | (0 if writable else mounts.MOUNT_ATTR_RDONLY)))
 
 
 def mount_views(
-    root: int, made: Views, host_sys: int, groups: list[tuple[str, int]], view: dict[str, str]
+    root: int,
+    made: Views,
+    host_sys: int,
+    groups: list[tuple[str, int]],
+    view: dict[str, str],
+    *,
+    writable: bool = False,
 ) -> dict[str, int]:
     """Mounts /proc, /sys and /sys/fs/cgroup; returns descriptors of the first two, by path.
 
     host_sys: detached mount of the host's /sys where the network namespace is the host's, else -1
     groups: host folders of version 1 controllers to show
+    writable: /sys/fs/cgroup is
     """
     proc = _cover(root, "proc", made.proc)
     if host_sys >= 0:
         mounts.mount_setattr(host_sys, set_=_GUARD | mounts.MOUNT_ATTR_RDONLY, recursive=True)
     system = _cover(root, "sys", made.system if host_sys < 0 else host_sys)
-    _mount_cgroups(system, groups, view)
+    _mount_cgroups(system, groups, view, 0 if writable else mounts.MOUNT_ATTR_RDONLY)
     return {"/proc": proc, "/sys": system}
 
 
-def _mount_cgroups(system: int, groups: list[tuple[str, int]], view: dict[str, str]) -> None:
+def _mount_cgroups(system: int, groups: list[tuple[str, int]], view: dict[str, str], lock: int) -> None:
     try:
         target = files.open_beneath(system, "fs/cgroup", os.O_PATH | os.O_DIRECTORY)
     except KernelError:
@@ -89,7 +98,10 @@ def _mount_cgroups(system: int, groups: list[tuple[str, int]], view: dict[str, s
         return
     try:
         if "" in view:
-            mount = mounts.new_mount("cgroup2", {}, _GUARD | mounts.MOUNT_ATTR_RDONLY)
+            # A folder of the host where the control group namespace is the host's.
+            mount = groups[0][1] if groups else mounts.new_mount("cgroup2", {}, _GUARD | lock)
+            if groups:
+                mounts.mount_setattr(mount, set_=_GUARD | lock)
             mounts.move_mount(mount, target, "")
             os.close(mount)
             return
@@ -98,7 +110,7 @@ def _mount_cgroups(system: int, groups: list[tuple[str, int]], view: dict[str, s
             os.mkdir(name, 0o755, dir_fd=top)
         mounts.move_mount(top, target, "")
         for name, mount in groups:
-            mounts.mount_setattr(mount, set_=_GUARD | mounts.MOUNT_ATTR_RDONLY)
+            mounts.mount_setattr(mount, set_=_GUARD | lock)
             mounts.move_mount(mount, top, name)
             os.close(mount)
         mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)

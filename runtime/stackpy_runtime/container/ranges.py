@@ -4,6 +4,9 @@ A range is held while its container runs, by a file under /run/stackpy/ranges th
 disk stay plain, so a container may get another range at its next start. Who takes over the file of a dead holder must
 not lose it to that holder's own release, which may come later: two containers would share their IDs. So each taking has
 a token of its own, and taking and releasing have turns on the whole host.
+
+A container that shares a namespace with another is in the other's user namespace, and may outlive it: it is noted in a
+line of its own, `+PID START`, and the range is free when nobody is left.
 """
 
 from __future__ import annotations
@@ -56,24 +59,32 @@ def _turn() -> Iterator[None]:
 
 
 def _is_stale(text: str) -> bool:
-    """Whether the holder's engine and container are both gone, or the host has rebooted since."""
+    """Whether the holder's engine and container and all that share it are gone, or the host has rebooted since."""
     boot, _, rest = text.partition("\n")
-    pid, _, started = rest.partition("\n")[0].partition(" ")
     if boot and boot != boot_id():
         return True
+    return _is_gone(rest.partition("\n")[0]) and not _sharing(text)
+
+
+def _is_gone(holder: str) -> bool:
+    pid, _, started = holder.partition(" ")
     # a process that ended before `bind` could look has the start time of none: 0
     return pid.isdigit() and started.isdigit() and (not int(started) or start_time(int(pid)) != int(started))
 
 
+def _sharing(text: str) -> list[str]:
+    """The lines of those that share the range and are still there."""
+    return [line for line in text.splitlines() if line.startswith("+") and not _is_gone(line[1:])]
+
+
 def _token(text: str) -> str:
-    return text.partition("\n")[2].partition("\n")[2].strip()
+    lines = text.splitlines()
+    return lines[2].strip() if len(lines) > 2 and not lines[2].startswith("+") else ""
 
 
-def _write(first: int, pid: int, token: str) -> None:
-    aside = f"{FOLDER}/.{first}.{token}"
-    with open(aside, "w", encoding="ascii") as file:
-        file.write(f"{boot_id()}\n{pid} {start_time(pid)}\n{token}")
-    os.rename(aside, f"{FOLDER}/{first}")
+def _write(first: int, pid: int, token: str, sharing: list[str]) -> None:
+    """`pid` 0: the holder has ended, those who share it have not."""
+    _replace(first, [boot_id(), f"{pid} {start_time(pid) if pid else 0}", token, *sharing])
 
 
 def acquire() -> int:
@@ -91,15 +102,47 @@ def acquire() -> int:
             if os.path.exists(path) and not _is_stale(_read(path)):
                 continue
             token = os.urandom(8).hex()
-            _write(first, os.getpid(), token)
+            _write(first, os.getpid(), token, [])
             _held[first] = token
             return first
     raise Conflict("all host ID ranges for user namespaces are taken", hint=f"see {FOLDER}")
 
 
-def bind(first: int, pid: int) -> None:
-    """Ties the range to a container's process: it is free once that process is gone."""
-    _write(first, pid, _held.get(first) or os.urandom(8).hex())
+def bind(first: int, pid: int, *, again: bool = False) -> None:
+    """Ties the range to a container's process: it is free once that process is gone.
+
+    again: it has been tied before, and others may share it by now
+    """
+    sharing = _sharing(_read(f"{FOLDER}/{first}")) if again else []
+    _write(first, pid, _held.get(first) or os.urandom(8).hex(), sharing)
+
+
+def share(first: int, pid: int) -> None:
+    """Notes that a process is in the range of a container, or about to start another one there."""
+    with _turn():
+        path = f"{FOLDER}/{first}"
+        lines = _read(path).splitlines() or [boot_id(), "0 0", os.urandom(8).hex()]
+        _replace(first, [*lines, f"+{pid} {start_time(pid)}"])
+
+
+def leave(first: int, pid: int) -> None:
+    """Takes that back; the range is given back when nobody else is in it."""
+    with _turn():
+        path = f"{FOLDER}/{first}"
+        lines = _read(path).splitlines()
+        own = next((line for line in lines if line.startswith(f"+{pid} ")), "")
+        if own:
+            lines.remove(own)
+            _replace(first, lines)
+        if lines and first not in _held and _is_stale("\n".join(lines)):
+            os.unlink(path)
+
+
+def _replace(first: int, lines: list[str]) -> None:
+    aside = f"{FOLDER}/.{first}.{os.urandom(8).hex()}"
+    with open(aside, "w", encoding="ascii") as file:
+        file.write("\n".join(lines))
+    os.rename(aside, f"{FOLDER}/{first}")
 
 
 def of_process(pid: int) -> int:
@@ -116,4 +159,7 @@ def release(first: int) -> None:
         text = _read(path)
         # a range that an earlier supervisor took is known by its holder alone, which has ended
         if text and (_token(text) == token or _is_stale(text)):
-            os.unlink(path)
+            if sharing := _sharing(text):
+                _write(first, 0, os.urandom(8).hex(), sharing)
+            else:
+                os.unlink(path)

@@ -27,9 +27,13 @@ OPTIONS = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
 
 
 def idmapped_clone(path: str, users: int) -> int:
-    """A detached clone of the mount at `path`, or of a layer by its index, seen through the user namespace `users`."""
+    """A detached clone of the mount at `path`, or of a layer by its index, seen through the user namespace `users`.
+
+    users: a descriptor, or -1 for the host's, where IDs are what they are
+    """
     descriptor = mounted.clone(path)
-    mounts.mount_setattr(descriptor, users=users)
+    if users >= 0:
+        mounts.mount_setattr(descriptor, users=users)
     return descriptor
 
 

@@ -20,10 +20,10 @@ from stackpy_runtime.container import devices, init_process, parts, procfs, root
 from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.execution import execute, prepare_process
 from stackpy_runtime.container.plan import bind_map
-from stackpy_runtime.container.standby import ROOT, Handed, fork_first, hand_over
-from stackpy_runtime.errors import InvalidConfig, KernelError
+from stackpy_runtime.container.standby import ROOT, Handed, Spaces, fork_first, hand_over
+from stackpy_runtime.errors import Conflict, InvalidConfig, KernelError
 from stackpy_runtime.filling import fill, wants_filling
-from stackpy_runtime.linux import files, libc, mounts, namespaces
+from stackpy_runtime.linux import files, libc, mounts, namespaces, proc
 from stackpy_runtime.linux.title import set_title
 
 TYPE_CHECKING = False
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.container.execution import Channel
     from stackpy_runtime.container.plan import FilePlan, MountPlan, ProcessPlan, SandboxPlan
-    from stackpy_runtime.container.standby import StandBy, Standing
+    from stackpy_runtime.container.standby import First, StandBy, Standing
 
 O_DIR = os.O_PATH | os.O_DIRECTORY
+# Of /proc/PID/ns, by CLONE_NEW…
+_NAMESPACE_FILES = {namespaces.CLONE_NEWNET: "net", namespaces.CLONE_NEWPID: "pid", namespaces.CLONE_NEWIPC: "ipc"}
 
 
 def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
@@ -52,16 +54,63 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
         document, descriptors = channel.receive()
         plan: SandboxPlan = document["plan"]
         set_title(f"stackpy-init {plan['name']}")
-        if plan["network"] == "host":
+        first_id = plan.get("first_id", stand_by["first_id"])
+        if "spaces" in plan:
+            first.let_go()
+            owners, first = _shared_spaces(plan, owners, channel, announce)
+        elif plan["network"] == "host":
             first.let_go()
             first = fork_first(owners, channel, announce, _inside, own_network=False)
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
         prepare_limits(plan["process"], first.pid)
-        hand_over(first.line, _outside(plan, stand_by["first_id"], owners, channel, stdio))
+        hand_over(first.line, _outside(plan, first_id, owners, channel, stdio))
         os.write(announce, f"{first.pid}\n".encode())
     except BaseException as error:
         channel.fail(error)
     os._exit(0)
+
+
+def _shared_spaces(plan: SandboxPlan, owners: int, channel: Channel, announce: int) -> tuple[int, First]:
+    """Forks PID 1 into the namespaces that the plan names; with the user namespace that it is in, -1 for the host's.
+
+    owners: the user namespace that stood by
+    """
+    spaces = plan["spaces"]
+    joined: list[tuple[int, int]] = []
+    if spaces["users"] == "host":
+        owners = -1
+    for pid, start, kind in spaces["joined"]:
+        try:
+            descriptor = os.open(f"/proc/{pid}/ns/{_NAMESPACE_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+            users_ = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            raise Conflict("the container whose namespace it shares has ended") from None
+        if proc.start_time(pid) != start:
+            raise Conflict("the container whose namespace it shares has ended")
+        joined.append((descriptor, kind))
+        if spaces["users"] == "joined":
+            if len(joined) > 1 and not os.path.sameopenfile(owners, users_):
+                raise InvalidConfig("two containers whose namespaces it shares have different user namespaces")
+            owners = users_
+    if owners >= 0 and os.path.samestat(os.fstat(owners), os.stat("/proc/self/ns/user")):
+        # That container uses the host's.
+        owners = -1
+    own = bool(spaces["new"] & namespaces.CLONE_NEWNET)
+    first = fork_first(
+        owners,
+        channel,
+        announce,
+        _inside,
+        own_network=own,
+        spaces=Spaces(spaces["new"], tuple(joined)),
+        system=plan["network"] != "host" or owners < 0,
+        writable=plan.get("open_kernel", False),
+    )
+    for descriptor, _ in joined:
+        os.close(descriptor)
+    if own:
+        channel.send({"at": "network"}, (first.network,))
+    return owners, first
 
 
 def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: list[int]) -> Handed:
@@ -79,7 +128,7 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     sources = [
         parts.opened(mount, owners, first, plan["scratch"])
         if mount["kind"] in parts.KINDS
-        else _source(mount, root, owners, first, identity)
+        else _source(mount, root, owners, first, identity, _guard(plan, mount))
         for mount in plan["mounts"]
     ]
     etc = [rootfs.idmapped_clone(source, owners) for source in plan["etc"].values()]
@@ -88,10 +137,13 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     # For the container's own network the kernel mounts sysfs anew; the host's is shown as it is.
     system = (
         [mounts.open_tree(libc.AT_FDCWD, "/sys", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)]
-        if plan["network"] == "host"
+        if plan["network"] == "host" and owners >= 0
         else []
     )
-    groups = [mounts.open_tree(libc.AT_FDCWD, source) for name, source in plan["cgroup_view"].items() if name]
+    groups = [mounts.open_tree(libc.AT_FDCWD, source) for source in plan["cgroup_view"].values() if source]
+    nodes = plan.get("nodes", [])
+    shown = devices.make_nodes(nodes, first, lambda top, name: parts.part(top, name, plan["scratch"])) if nodes else []
+    shared = [mounts.open_tree(libc.AT_FDCWD, path)] if (path := plan.get("shared_memory")) else []
     values = {
         "plan": plan,
         "identity": tuple(identity),
@@ -99,10 +151,11 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
         "filter": read_file(process["filter"]) if process["filter"] else b"",
         "made inside": [source < 0 for source in sources],
         "stdin": stdio[0] >= 0,
+        "system": bool(system),
     }
     given = [descriptor for descriptor in stdio if descriptor >= 0]
     opened = [source for source in sources if source >= 0]
-    return Handed(values, [root, *given, *opened, *etc, *vault, *system, *groups])
+    return Handed(values, [root, *given, *opened, *etc, *vault, *system, *groups, *shown, *shared])
 
 
 def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
@@ -116,19 +169,31 @@ def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
     sources = [-1 if inside else next(given) for inside in values["made inside"]]
     etc = [(target, next(given)) for target in plan["etc"]]
     vault = next(given) if plan["secrets"] else -1
-    system = next(given) if plan["network"] == "host" else -1
-    groups = [(name, next(given)) for name in plan["cgroup_view"] if name]
-    socket.sethostname(plan["hostname"])
+    system = next(given) if values["system"] else -1
+    groups = [(name, next(given)) for name, source in plan["cgroup_view"].items() if source]
+    nodes = [(node["target"], next(given)) for node in plan.get("nodes", ())]
+    dev = devices.resized(standing.dev, plan["shm_size"]) if "shm_size" in plan else standing.dev
+    if "shared_memory" in plan:
+        os.close(dev.shared)
+        dev = dev._replace(shared=next(given) if plan["shared_memory"] else -1)
+    if plan["hostname"]:
+        socket.sethostname(plan["hostname"])
     if domain := plan.get("domainname"):
         namespaces.set_domain_name(domain)
     mounts.move_mount(root, libc.AT_FDCWD, ROOT)
     os.close(root)
     top = os.open(ROOT, O_DIR | os.O_CLOEXEC)
-    kernel = procfs.mount_views(top, standing.views, system, groups, plan["cgroup_view"])
-    dev = devices.resized(standing.dev, plan["shm_size"]) if "shm_size" in plan else standing.dev
+    writable = plan.get("open_kernel", False)
+    kernel = procfs.mount_views(top, standing.views, system, groups, plan["cgroup_view"], writable=writable)
     console = devices.mount_dev(top, dev, standing.nodes, tty=process["tty"])
     procfs.mask(top, kernel, plan["masked"])
     procfs.lock(kernel, plan["locked"])
+    if plan.get("own_nodes"):
+        device = files.open_beneath(top, "dev", O_DIR)
+        devices.make_own_nodes(device, plan["own_nodes"])
+        os.close(device)
+    for target, node in nodes:
+        _place(top, target, node)
     for mount, source in zip(plan["mounts"], sources, strict=True):
         _attach(top, mount, source)
     for target, source in etc:
@@ -202,7 +267,18 @@ def read_file(path: str) -> bytes:
         return file.read()
 
 
-def _source(mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity) -> int:
+def _guard(plan: SandboxPlan, mount: MountPlan) -> int:
+    """What a mount may not bring along: privileges and devices of the host."""
+    if plan.get("open_kernel"):
+        return 0
+    guard = mounts.MOUNT_ATTR_NODEV | (mounts.MOUNT_ATTR_NOSUID if mount["kind"] == "bind" else 0)
+    if mount["kind"] == "bind" and plan.get("devices") and f"{mount['source']}/".startswith("/dev/"):
+        # Its control group says which of the devices there may be used.
+        guard &= ~mounts.MOUNT_ATTR_NODEV
+    return guard
+
+
+def _source(mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity, guard: int) -> int:
     """The detached mount of a volume or bind; -1 for a tmpfs, which is made inside."""
     if mount["kind"] == "tmpfs":
         return -1
@@ -217,21 +293,22 @@ def _source(mount: MountPlan, root: int, owners: int, first: int, identity: user
     recursive = mounts.AT_RECURSIVE if mount["kind"] == "bind" else 0
     descriptor = mounts.open_tree(opened, "", mounts.OPEN_TREE_CLONE | recursive)
     os.close(opened)
-    # Nothing that is mounted into a container may bring privileges or devices of the host along.
-    guard = mounts.MOUNT_ATTR_NODEV | (mounts.MOUNT_ATTR_NOSUID if mount["kind"] == "bind" else 0)
-    mounts.mount_setattr(descriptor, set_=guard, recursive=bool(recursive))
+    if guard:
+        mounts.mount_setattr(descriptor, set_=guard, recursive=bool(recursive))
     mapping = owners
-    if mount["ids"] == "owner":
+    same = owners < 0 and (identity.user, identity.group) == (status.st_uid, status.st_gid)
+    if mount["ids"] == "owner" and not same:
         mapping = namespaces.user_namespace(
             bind_map(first, identity.user, status.st_uid), bind_map(first, identity.group, status.st_gid)
         )
     try:
-        mounts.mount_setattr(descriptor, users=mapping, recursive=bool(recursive))
+        if mapping >= 0:
+            mounts.mount_setattr(descriptor, users=mapping, recursive=bool(recursive))
     except KernelError as error:
         if error.errno != errno.EINVAL or mount["kind"] == "volume":
             raise
         # A file system below without idmapped mounts: the bind shows plain IDs, which inside are nobody's.
-    if mapping is not owners:
+    if mapping not in (owners, -1):
         os.close(mapping)
     if mount["fill"] and wants_filling(source):
         _fill(root, mount["target"], descriptor, first)

@@ -122,22 +122,27 @@ def rules(capabilities: frozenset[str]) -> list[Rule]:
 
 
 @functools.lru_cache(maxsize=32)
-def program(capabilities: frozenset[str]) -> bytes:
-    """The compiled filter, once per set of capabilities and process."""
+def program(capabilities: frozenset[str], profile: str = "") -> bytes:
+    """The compiled filter, once per process, set of capabilities and profile (JSON, "" for the default)."""
     unknown = capabilities - set(CAPABILITIES)
     assert not unknown, unknown
-    return seccomp.compile_filter(act_errno(errno.ENOSYS), rules(capabilities))
+    if not profile:
+        return seccomp.compile_filter(act_errno(errno.ENOSYS), rules(capabilities))
+    from stackpy_runtime.container import seccomp_profile
+
+    found = seccomp_profile.read(profile, capabilities, seccomp_profile.this_host())
+    return seccomp.compile_filter(found.default, found.rules, found.architectures)
 
 
-def written(folder: str, capabilities: frozenset[str]) -> str:
+def written(folder: str, capabilities: frozenset[str], profile: str = "") -> str:
     """The path of a file in `folder` with the compiled filter; written when it is not there."""
     import hashlib
 
-    key = hashlib.sha256(" ".join(sorted(capabilities)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join([*sorted(capabilities), profile]).encode()).hexdigest()[:16]
     path = f"{folder}/seccomp-{key}"
     if not os.path.exists(path):
         aside = f"{path}.{threading.get_ident()}"
         with open(aside, "wb") as file:
-            file.write(program(capabilities))
+            file.write(program(capabilities, profile))
         os.rename(aside, path)
     return path

@@ -17,7 +17,7 @@ from stackpy_runtime.container.execution import ENGINE_FAILED, become
 from stackpy_runtime.container.procfs import make_views
 from stackpy_runtime.container.users import Identity
 from stackpy_runtime.errors import KernelError
-from stackpy_runtime.linux import libc, mounts, namespaces
+from stackpy_runtime.linux import libc, mounts, namespaces, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ _KINDS = (
 # Any folder that every host has serves to attach a new root for the moment before pivot_root; not one that proc or
 # sysfs would have to be "fully visible" beneath.
 _MEETING_POINT = "/etc"
+KEYRING = "_ses"  # the session keyring of a container whose user namespace is its own; names are the namespace's
 ROOT = "/root"  # where PID 1 that stands by puts the container's root, for the moment before pivot_root
 
 
@@ -103,21 +104,33 @@ def fork_first(
     inside: Callable[[Standing, Handed, Channel], None],
     *,
     own_network: bool,
+    spaces: Spaces | None = None,
+    system: bool | None = None,
+    writable: bool = False,
 ) -> First:
     """Forks PID 1 of a new container, in the user namespace `owners` and new namespaces of the other kinds.
 
+    owners: -1 for the host's
     inside: what it does once it is told; never returns
+    spaces: the namespaces, in place of new ones of all kinds
+    system, writable: of its /sys (procfs.make_views)
     """
     # With the host's rights: the clones of these mounts are the host's.
     nodes = open_host_nodes()
 
     def stand(line: socket.socket) -> None:
-        standing = Standing(make_views(own_network=own_network), make_dev(), nodes)
+        if owners < 0:
+            # A mount namespace of the host's user namespace has its mounts shared with it.
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+        views = make_views(own_network=own_network, system=system, writable=writable)
+        standing = Standing(views, make_dev(), nodes)
+        # Found again by what `exec` starts there, where others of its user namespace have theirs.
+        processes.join_session_keyring("" if spaces else KEYRING)
         _leave_host()
         inside(standing, _take_over(line), channel)
 
     kinds = _KINDS | (namespaces.CLONE_NEWNET if own_network else 0)
-    first = fork_beneath(owners, Spaces(kinds), channel, announce, stand)
+    first = fork_beneath(owners, spaces or Spaces(kinds), channel, announce, stand)
     for node in nodes.values():
         os.close(node)
     return first
@@ -159,6 +172,9 @@ def fork_beneath(
                 os._exit(0)
             for descriptor in network:
                 os.close(descriptor)
+            if spaces.joined:
+                # Processes of others are in the same namespaces: none may look into this one (CVE-2016-9962).
+                processes.prctl(processes.PR_SET_DUMPABLE, 0)
             os.setsid()
             body(theirs)
         except BaseException as error:

@@ -68,9 +68,23 @@ def remedy(pid: int, number: int) -> str:
     return f"init=True, or stop_signal={others[0]}, for which it has a handler" if others else "init=True"
 
 
+def _is_first(pid: int) -> bool:
+    """Whether a process is PID 1 of its namespace: the one of a container that shares another's is not."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("NSpid:"):
+                    return line.split()[-1] == "1"
+    except OSError:
+        pass
+    return True
+
+
 def can_take(pid: int, number: int) -> bool:
     """Whether any thread of a process takes the signal; True when /proc does not tell."""
     waiting = _RT_SIGTIMEDWAIT.get(platform.machine())
+    if not _is_first(pid):
+        return True
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:

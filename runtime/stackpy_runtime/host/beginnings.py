@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 
-from stackpy_runtime.container import plan, ranges, seccomp, security
+from stackpy_runtime.container import confinement, plan, ranges, seccomp, security
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.networking import Networking
     from stackpy_runtime.host.spares import Spare
-    from stackpy_runtime.model import Limits
+    from stackpy_runtime.model import ContainerConfig, Limits
     from stackpy_runtime.store.store import Store
 
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
@@ -97,13 +97,17 @@ class Beginnings:
         config = live.config
         image = self.store.image(live.container["image_id"])
         hostname = config.get("hostname") or live.id[:12]
+        plain = confinement.is_plain(config)
+        if not plain:
+            from stackpy_runtime.host import confining
+
+            hostname = confining.hostname_of(self.store, config, live.id)
         for name in ("process", "exit"):
             try:
                 os.unlink(f"{live.folder}/{name}")
             except FileNotFoundError:
                 pass
         own = config.get("network_mode") != "host"
-        capabilities = security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
         volumes = {
             mount["source"]: self.store.volume(mount["source"])["mountpoint"]
             for mount in config.get("mounts", [])
@@ -111,7 +115,7 @@ class Beginnings:
         }
         mounts = plan.mounts(config, volumes)
         etc = self.networking.write_etc(live, hostname)
-        process = plan.process(config, image["config"], hostname, self.filter(capabilities))
+        process = plan.process(config, image["config"], hostname, self.filter_of(config))
         sandbox: plan.SandboxPlan = {
             "name": live.name,
             "lowers": lowers(self.store.root, live, image["layers"], mounts),
@@ -139,6 +143,8 @@ class Beginnings:
         for key in ("domainname", "shm_size", "init"):
             if key in config:
                 sandbox[key] = config[key]
+        if not plain:
+            confining.arrange(self.store, live, sandbox)
         live.open_recorder()
         stdin = -1
         streams: list[int] = []
@@ -160,7 +166,12 @@ class Beginnings:
     def take_up(self, live: Live) -> None:
         """Takes up the process that the keeper has announced."""
         pid, start, pidfd = self.take_started(live.id)
-        ranges.bind(live.first_id, pid)
+        if live.sharer:
+            ranges.share(live.first_id, pid)
+            ranges.leave(live.first_id, live.sharer)
+            live.sharer = pid
+        elif live.first_id:
+            ranges.bind(live.first_id, pid)
         now = time.time()
         with live.changed:
             live.pid, live.start, live.pidfd, live.born = pid, start, pidfd, time.monotonic()
@@ -181,9 +192,16 @@ class Beginnings:
                 self.store.update_container(live.id, state=live.state)
             live.changed.notify_all()
 
-    def filter(self, capabilities: frozenset[str]) -> str:
-        """The file with the compiled seccomp program for a set of capabilities."""
-        return seccomp.written(self.store.root.run, capabilities)
+    def filter(self, capabilities: frozenset[str], profile: str = "") -> str:
+        """The file with the compiled seccomp program for a set of capabilities, and a profile of the user's (JSON)."""
+        return seccomp.written(self.store.root.run, capabilities, profile)
+
+    def filter_of(self, config: ContainerConfig, capabilities: frozenset[str] | None = None) -> str:
+        """The same for a container, or one of its processes that holds `capabilities`; "" where nothing is filtered."""
+        wanted, profile = confinement.filtered(config)
+        if not wanted:
+            return ""
+        return self.filter(confinement.capabilities(config) if capabilities is None else capabilities, profile)
 
     def enter(
         self,
@@ -201,6 +219,8 @@ class Beginnings:
             live.group, live.first_id = spare.group, spare.first_id
             live.group.limit(bounds)
             sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
+            if not confinement.is_plain(live.config):
+                self._confine(live, sandbox)
             self.keeper.assign(spare.token, live.id)
             if self._hand_over(
                 spare, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]
@@ -211,7 +231,7 @@ class Beginnings:
                 spare.discard()
         with spare.channel as ours:
             try:
-                if sandbox["network"] == "own":
+                if sandbox["network"] == "own" and "spaces" not in sandbox:
                     # While the root is put together.
                     self.networking.attach(live, spare.network)
             finally:
@@ -232,7 +252,13 @@ class Beginnings:
                     error = from_wire(message["error"])
                     error.subject = error.subject or f"container {live.name}"
                     raise error
-                if message["at"] == "root":
+                if message["at"] == "network":
+                    # A network namespace that did not stand by.
+                    try:
+                        self.networking.attach(live, descriptors[0])
+                    finally:
+                        os.close(descriptors[0])
+                elif message["at"] == "root":
                     live.root_mount = descriptors[0]
                 elif message["at"] == "terminal":
                     with live.changed:
@@ -258,6 +284,19 @@ class Beginnings:
             _, _, pidfd = self.started.get(live.id, (0, 0, -1))
         if pidfd >= 0:
             sysctls.write(wanted, pidfd, live.first_id)
+
+    def _confine(self, live: Live, sandbox: plan.SandboxPlan) -> None:
+        from stackpy_runtime.host import confining
+
+        if "first_id" in sandbox:
+            # The range that stood by is not needed.
+            ranges.release(live.first_id)
+            live.first_id = sandbox["first_id"]
+            if live.first_id:
+                # Before it is seen whether the other is still there: from now on the range is nobody else's.
+                live.sharer = os.getpid()
+                ranges.share(live.first_id, live.sharer)
+        confining.permit(live, sandbox)
 
     def _hand_over(self, spare: Spare, document: dict[str, Any], descriptors: list[int]) -> bool:
         """Sends a document through a memory file, since a message has no room for it; False when nobody is there."""

@@ -8,7 +8,7 @@ import re
 import time
 
 from stackpy_runtime import labels, volume
-from stackpy_runtime.container import plan, resources, restart, security, state
+from stackpy_runtime.container import confinement, plan, resources, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
 from stackpy_runtime.host import checks
@@ -47,6 +47,7 @@ def check(config: ContainerConfig, image: Image) -> None:
         )
     plan.argv(config, image["config"])
     security.capabilities(config.get("cap_add", []), config.get("cap_drop", []))
+    confinement.check(config)
     restart.check(config.get("restart", "no"))
     if (
         (check := config.get("healthcheck"))
@@ -90,6 +91,11 @@ def create(store: Store, config: ContainerConfig) -> Container:
     for name in config.get("networks", {}):
         if name != BRIDGE:
             store.network(name)
+    for field, reference in confinement.shared_with(config).items():
+        try:
+            store.container(reference)
+        except NotFound as error:
+            raise NotFound(f"{field}: there is no container `{reference}`", hint="make it first") from error
     for secret in config.get("secrets", []):
         store.secret(secret["secret"])
     identity = os.urandom(32).hex()

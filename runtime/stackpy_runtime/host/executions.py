@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from stackpy_runtime.container import plan, security
+from stackpy_runtime.container import confinement, plan
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.host.pausing import is_paused
 
@@ -48,13 +48,16 @@ def join_plan(
     image: ImageConfig = lifecycle.store.image(of)["config"] if of else {}  # a build step has none
     config = live.config
     hostname = config.get("hostname") or live.id[:12]
-    added = ["ALL"] if privileged else config.get("cap_add", [])
-    capabilities = security.capabilities(added, [] if privileged else config.get("cap_drop", []))
+    plain = confinement.is_plain(config)
+    if not plain:
+        from stackpy_runtime.host import confining
+
+        hostname = confining.hostname_of(lifecycle.store, config, live.id)
     group = live.group
     cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(group.paths().values())] if group else []
-    process = plan.process(
-        {**config, "command": argv, "entrypoint": []}, image, hostname, lifecycle.beginnings.filter(capabilities)
-    )
+    capabilities = confinement.every_capability(config) if privileged else confinement.capabilities(config)
+    filter_ = lifecycle.beginnings.filter_of(config, capabilities)
+    process = plan.process({**config, "command": argv, "entrypoint": []}, image, hostname, filter_)
     process["capabilities"] = sorted(capabilities)
     process["tty"] = tty
     process["environment"].update(environment or {})
@@ -63,7 +66,7 @@ def join_plan(
     process["working_dir"] = working_dir or process["working_dir"]
     process["user"] = user or process["user"]
     own = config.get("network_mode") != "host"
-    return {
+    joining: JoinPlan = {
         "name": live.name,
         "pid": pid,
         "start": start,
@@ -71,6 +74,9 @@ def join_plan(
         "cgroups": cgroups,
         "process": process,
     }
+    if not plain and (kinds := confining.namespaces_of(live, pid)) is not None:
+        joining["kinds"] = kinds
+    return joining
 
 
 def spawn(lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int]) -> str:

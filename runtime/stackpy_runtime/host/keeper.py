@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+MOST_ORPHANS = 1000
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 
 
@@ -224,7 +225,10 @@ class Keeper:
         except ProcessLookupError:
             self.tell({"event": "started", "pid": pid, "start": start, **reference})
         if pid in self.orphans:
-            self.ended(pid, *self.orphans.pop(pid))
+            ending = self.orphans.pop(pid)
+            # One that is there has the number of another that ended before.
+            if not start:
+                self.ended(pid, *ending)
 
     def reap(self) -> None:
         """Collects every child that has ended.
@@ -248,6 +252,9 @@ class Keeper:
                 self.ended(pid, code, number)
             elif self.announcing and all(pid != stage for _, stage in self.announcing.values()):
                 self.orphans[pid] = code, number
+                if len(self.orphans) > MOST_ORPHANS:
+                    # What a container in the host's PID namespace leaves behind comes to us as well.
+                    self.orphans.pop(next(iter(self.orphans)))
             os.waitpid(pid, 0)
 
     def ended(self, pid: int, code: int, number: int) -> None:

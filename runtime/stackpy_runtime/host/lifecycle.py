@@ -307,8 +307,15 @@ class Lifecycle:
         if group:
             self.endings.remove_group(group)
         if live.first_id:
-            ranges.release(live.first_id)
-            live.first_id = 0
+            if live.sharer:
+                ranges.leave(live.first_id, live.sharer)
+            else:
+                ranges.release(live.first_id)
+        live.first_id = live.sharer = 0
+        if live.config.get("ipc") == "shareable":
+            from stackpy_runtime.host import confining
+
+            confining.unmount(confining.shared_memory(self.store, live.id))
 
     # --- stop --------------------------------------------------------------------------------------------------------
 

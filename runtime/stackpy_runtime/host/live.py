@@ -50,7 +50,8 @@ class Live:
         self.ended: Ended | None = None
         self.hook = ""  # the execution of the hook that a start waits for
         self.interrupted = False  # that hook is not wanted any more
-        self.first_id = 0
+        self.first_id = 0  # of its host IDs; 0: they are the host's
+        self.sharer = 0  # the PID by which it is noted in the range of another, whose namespaces it shares
         self.attached: dict[str, str] = {}  # IDs of the networks that it is on, by name
         self.sources: list[int] = []  # FIFOs, or one terminal
         self.terminal = -1

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from stackpy_runtime.container import cgroups, ranges, restart, state
+from stackpy_runtime.container import cgroups, confinement, ranges, restart, state
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import checks, execs, launch, pausing
 from stackpy_runtime.host.containers import Containers
@@ -249,9 +249,13 @@ class Supervisor:
             pausing.restored(live)
         self._adopt_streams(live, held.get(f"io/{live.id}", []), held.get(f"stdin/{live.id}", []))
         live.first_id = ranges.of_process(pid)
-        if live.first_id:
+        if live.first_id and confinement.shared_with(live.config):
+            live.sharer = pid
+            ranges.leave(live.first_id, pid)
+            ranges.share(live.first_id, pid)
+        elif live.first_id:
             # The one before may have been killed before it noted whose the range is.
-            ranges.bind(live.first_id, pid)
+            ranges.bind(live.first_id, pid, again=True)
         try:
             self.store.update_container(live.id, state=live.state)
         except EngineError as error:

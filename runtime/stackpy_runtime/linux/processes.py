@@ -88,6 +88,23 @@ def set_capabilities(effective: int, permitted: int, inheritable: int = 0) -> No
         raise failure(f"capset effective={effective:#x} permitted={permitted:#x}")
 
 
+def join_session_keyring(name: str = "") -> None:
+    """Gives the caller a session keyring that is not its parent's (keyctl(2)).
+
+    name: of one that others of its user namespace join too; "" for one of its own
+    """
+    call = number("keyctl")
+    # KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM; ENOSYS: a kernel without keyrings has none to share
+    identity = syscall(call, 1, name or None)
+    if identity < 0:
+        if ctypes.get_errno() == 38:
+            return
+        raise failure(f"keyctl KEYCTL_JOIN_SESSION_KEYRING {name}")
+    if name:
+        # All to who possesses it; its user may find it too, which joining takes.
+        syscall(call, 5, identity, 0x3F1B0000)
+
+
 def close_on_exec_from(first: int) -> None:
     """Marks every descriptor from `first` on as close-on-exec."""
     if syscall(SYS_CLOSE_RANGE, first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC) < 0:

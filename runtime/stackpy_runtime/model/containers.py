@@ -90,7 +90,22 @@ class Attachment(TypedDict):
     ipv4_address: NotRequired[str]
 
 
-class ContainerConfig(Surroundings):
+class Isolation(TypedDict):
+    """What of a container's isolation differs from the usual; names and forms are Docker's."""
+
+    cap_add: NotRequired[list[str]]
+    cap_drop: NotRequired[list[str]]
+    privileged: NotRequired[bool]  # implies the host's user namespace
+    security_opt: NotRequired[list[str]]  # seccomp=JSON | seccomp=unconfined | no-new-privileges[:false] | …
+    devices: NotRequired[list[str]]  # HOST[:CONTAINER[:rwm]]
+    device_cgroup_rules: NotRequired[list[str]]  # c 189:* rwm
+    userns: NotRequired[str]  # auto | host
+    pid: NotRequired[str]  # host | container:NAME
+    ipc: NotRequired[str]  # private | shareable | none | host | container:NAME
+    uts: NotRequired[str]  # host
+
+
+class ContainerConfig(Surroundings, Isolation):
     """All that a container is made of; what is absent comes from the image, then from the engine's defaults."""
 
     name: str
@@ -102,7 +117,7 @@ class ContainerConfig(Surroundings):
     user: NotRequired[str]
     hostname: NotRequired[str]
     labels: NotRequired[dict[str, str]]
-    network_mode: NotRequired[Literal["none", "host"]]  # absent: the networks below
+    network_mode: NotRequired[str]  # none | host | container:NAME; absent: the networks below
     networks: NotRequired[dict[str, Attachment]]
     ports: NotRequired[list[PortBinding]]
     mounts: NotRequired[list[Mount]]
@@ -112,8 +127,6 @@ class ContainerConfig(Surroundings):
     tty: NotRequired[bool]
     stdin_open: NotRequired[bool]
     stdin_once: NotRequired[bool]  # its standard input ends with the first client that was attached to it
-    cap_add: NotRequired[list[str]]
-    cap_drop: NotRequired[list[str]]
     stop_signal: NotRequired[str]
     stop_grace_period: NotRequired[float]
     restart: NotRequired[str]  # no | always | on-failure | on-failure:N | unless-stopped
