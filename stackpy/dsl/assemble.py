@@ -9,7 +9,7 @@ from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place
-from stackpy.dsl.specs import DEFAULT_NETWORK, Dependency, Spec, StackSpec
+from stackpy.dsl.specs import DEFAULT_NETWORK, LIMITS, SURROUNDINGS, Dependency, Spec, StackSpec
 from stackpy.dsl.uses import Use
 from stackpy.dsl.values import meant
 from stackpy.problems import Location
@@ -28,10 +28,13 @@ _WORKLOADS = ("container", "job")
 _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}
 # fields that a container's spec takes over as they were parsed
 _PLAIN = (
-    "command entrypoint labels working_dir user hostname stop_signal restart mem_limit cpus pids_limit network_mode "
-    "read_only tty stdin_open cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start "
-    "post_start pre_stop"
-).split()
+    *(
+        "command entrypoint labels working_dir user hostname stop_signal restart network_mode read_only tty stdin_open "
+        "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop"
+    ).split(),
+    *LIMITS,
+    *SURROUNDINGS,
+)
 
 
 class Assembly:

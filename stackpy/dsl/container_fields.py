@@ -18,6 +18,7 @@ from stackpy.dsl import (
     ports,
     probes,
     quantities,
+    resource_fields,
     values,
     variable_files,
 )
@@ -200,9 +201,6 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "user": values.user,
     "hostname": values.hostname,
     "stop_signal": kernel_names.signal,
-    "mem_limit": quantities.size,
-    "cpus": quantities.processors,
-    "pids_limit": quantities.processes,
     "network_mode": _network_mode,
     "read_only": values.flag,
     "tty": values.flag,
@@ -214,6 +212,8 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "pre_start": hooks.hooks,
     "post_start": hooks.hooks,
     "pre_stop": hooks.hooks,
+    **resource_fields.LIMITS,
+    **resource_fields.SURROUNDINGS,
 }
 # place, value → what assemble.py completes; these report every wrong part of theirs
 _STRUCTURED: dict[str, Callable[[Place, Any], Any]] = {
@@ -260,9 +260,7 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             normal = inner.parse(_PLAIN.get(key) or _CONTAINER_ONLY[key], value)
             if normal is not None:
                 parsed[key] = normal
-    for key in ("mem_limit", "cpus", "pids_limit"):
-        if parsed.get(key) in (0, -1):
-            del parsed[key]  # Compose: no limit, as is leaving it out
+    resource_fields.without_none(parsed)
     if lacks_image:
         place.report(f"{place.subject} has no `image`", "give it an Image or an image's name")
     _check_together(place, parsed)
@@ -275,6 +273,9 @@ def _check_together(place: Place, parsed: Mapping[str, Any]) -> None:
         if mode and parsed.get(key):
             what = f'`{key}` of {place.subject} cannot be used with network_mode="{mode}"'
             place.item(key).report(what, "remove one of the two", key=True)
+    key, why, hint = resource_fields.contradiction(parsed)
+    if key:
+        place.item(key).report(f"`{key}` of {place.subject} {why}", hint, key=True)
     targets: dict[str, str] = {}
     for inner, mount, _ in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ())):
         if mount["target"] in targets:

@@ -41,6 +41,32 @@ if TYPE_CHECKING:
         mem_limit: str | int | None
         cpus: str | int | float | None
         pids_limit: str | int | None
+        memswap_limit: str | int | None
+        mem_reservation: str | int | None
+        mem_swappiness: str | int | None
+        oom_kill_disable: bool | None
+        oom_score_adj: str | int | None
+        cpu_shares: str | int | None
+        cpu_period: str | int | None
+        cpu_quota: str | int | None
+        cpu_rt_period: str | int | None
+        cpu_rt_runtime: str | int | None
+        cpuset: str | int | None
+        blkio_config: Mapping[str, Any] | None
+        shm_size: str | int | None
+        ulimits: Mapping[str, str | int | Mapping[str, str | int]] | None
+        sysctls: Pairs | None
+        init: bool | None
+        group_add: Sequence[str | int] | None
+        domainname: str | None
+        extra_hosts: Mapping[str, str | Sequence[str]] | Sequence[str] | None
+        dns: str | Sequence[str] | None
+        dns_search: str | Sequence[str] | None
+        dns_opt: str | Sequence[str] | None
+        annotations: Pairs | None
+        cgroup_parent: str | None
+        cgroup: str | None
+        storage_opt: Mapping[str, str | int] | None
         networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None
         network_mode: str | None
         volumes: Sequence[str | Mapping[str, Any]] | Mapping[Any, str] | None

@@ -12,6 +12,8 @@ _ELSEWHERE = {
     "build": "describe the image: Image(…).copy(…).run(…)",
     "configs": "give the content by `files`",
     "container_name": "containers are named STACK-NAME-NUMBER",
+    "cpu_count": "Windows has it; on Linux `cpus` says how many",
+    "cpu_percent": "Windows has it; on Linux `cpus` says how many",
     "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
     "expose": "containers on one network reach all of each other's ports",
     "extends": "share fields with a dict: Container(name, **common)",
@@ -22,12 +24,9 @@ _ELSEWHERE = {
 }
 # of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
 _OF_COMPOSE = frozenset(
-    "annotations attach blkio_config cgroup cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period "
-    "cpu_rt_runtime cpu_shares cpuset credential_spec develop device_cgroup_rules devices dns dns_opt dns_search "
-    "domainname external_links extra_hosts gpus group_add init ipc isolation mac_address mem_reservation "
-    "mem_swappiness memswap_limit oom_kill_disable oom_score_adj pid platform post_start pre_stop privileged "
-    "pull_policy runtime security_opt shm_size storage_opt sysctls ulimits update_config userns_mode uts "
-    "volumes_from".split()
+    "attach credential_spec develop device_cgroup_rules devices external_links gpus ipc isolation "
+    "mac_address pid platform post_start pre_stop privileged pull_policy runtime security_opt "
+    "update_config userns_mode uts volumes_from".split()
 )
 
 

@@ -113,8 +113,8 @@ def _inside(key: str, parser: Any, value: object) -> Any:
 
 def _tmpfs_options(options: object) -> Mount:
     if not isinstance(options, Mapping):
-        raise Invalid(f"must be a mapping with `size` and `mode`, not {show(options)}", path=("tmpfs",))
-    parsers: dict[str, Any] = {"size": quantities.size, "mode": quantities.mode}
+        raise Invalid(f"must be a mapping with `size`, `mode`, `uid` and `gid`, not {show(options)}", path=("tmpfs",))
+    parsers = _TMPFS
     result: Mount = {}
     for key, value in options.items():
         if key not in parsers:
@@ -126,21 +126,36 @@ def _tmpfs_options(options: object) -> Mount:
     return result
 
 
+def owner(value: object) -> int:
+    """A user or group of a container, by number."""
+    return quantities.whole(value, 0, 65535)
+
+
+_TMPFS: dict[str, Any] = {"size": quantities.size, "mode": quantities.mode, "uid": owner, "gid": owner}
+# Whether programs in it can be run is a choice; set-user-ID bits and devices never count.
+_FLAGS = ("ro", "rw", "exec", "noexec", "nosuid", "nodev")
+
+
 def tmpfs(value: object) -> Mount:
-    """TARGET or TARGET:size=64m,mode=1777,ro."""
+    """TARGET or TARGET:size=64m,mode=1777,uid=1000,gid=1000,exec,ro."""
     target, _, options = text(value).partition(":")
     mount: Mount = {"type": "tmpfs", "source": "", "target": _target(target), "read_only": False}
     for option in options.split(",") if options else ():
         key, equals, content = option.partition("=")
-        if not equals and key in ("ro", "rw"):
-            mount["read_only"] = key == "ro"
-        elif equals and key in ("size", "mode"):
+        if not equals and key in _FLAGS:
+            if key in ("ro", "rw"):
+                mount["read_only"] = key == "ro"
+            elif key == "exec":
+                mount["executable"] = True
+            elif key == "noexec":
+                mount.pop("executable", None)
+        elif equals and key in _TMPFS:
             try:
-                mount[key] = (quantities.size if key == "size" else quantities.mode)(content)
+                mount[key] = _TMPFS[key](content)
             except Invalid as invalid:
                 raise Invalid(f"has a {key} that {invalid.message}", invalid.hint) from None
         else:
-            names = ("size", "mode", "ro", "rw")
+            names = (*_TMPFS, *_FLAGS)
             raise Invalid(f"has an unknown option `{key}`", meant(key, names, f"the options are {choices(names)}"))
     return mount
 

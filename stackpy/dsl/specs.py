@@ -8,10 +8,11 @@ Fields by kind (all optional unless marked *; names of other resources are those
 image      source*: stackpy_runtime.model.ImageSource, tags: [reference], publish: those of them that are pushed
 container  image*: address of an image resource ("image.web"); command, entrypoint: [str];
            environment, labels: {str: str} (env_file already merged in); working_dir, user, hostname, stop_signal,
-           restart: str; mem_limit: bytes; cpus: float; pids_limit: int;
+           restart: str; the limits and surroundings of resource_fields.py;
            networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host";
            ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
-           volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "owner"?}];
+           volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "uid"?,
+           "gid"?, "executable"?, "owner"?}];
            secrets: [{"secret", "target"}]; files: {target: {"content": base64, "mode": int}};
            read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;
            healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout", "retries", "start_period",
@@ -40,6 +41,16 @@ if TYPE_CHECKING:
     Condition = Literal["started", "healthy", "completed"]
     Fields = Mapping[str, Any]
 
+
+# What a container may use, which can change while it runs, and what it finds around it; resource_fields.py parses them.
+LIMITS = (
+    "mem_limit", "memswap_limit", "mem_reservation", "mem_swappiness", "oom_kill_disable", "cpus", "cpu_shares",
+    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpuset", "pids_limit", "blkio_config",
+)  # fmt: skip
+SURROUNDINGS = (
+    "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
+    "dns_search", "dns_opt", "annotations", "cgroup_parent", "cgroup", "storage_opt",
+)  # fmt: skip
 
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}

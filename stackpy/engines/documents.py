@@ -6,7 +6,7 @@ shows it.
 
 from __future__ import annotations
 
-from stackpy.engines import labels
+from stackpy.engines import host_config, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _config(document: Document, config: Document, defaults: Document) -> dict[st
     check = _check(config.get("healthcheck"), defaults.get("Healthcheck"))
     return {
         "Hostname": config.get("hostname") or document["id"][:SHORT_ID],
-        "Domainname": "",
+        "Domainname": config.get("domainname", ""),
         "User": config.get("user", defaults.get("User", "")),
         "Tty": config.get("tty", False),
         "OpenStdin": config.get("stdin_open", False),
@@ -279,9 +279,8 @@ def _host_config(config: Document) -> dict[str, Any]:
     policy, _, retries = config.get("restart", "no").partition(":")
     networks = list(config.get("networks", {}))
     return {
-        "Memory": config.get("mem_limit") or 0,
-        "NanoCpus": round((config.get("cpus") or 0) * NANO),
-        "PidsLimit": config.get("pids_limit") or None,
+        **host_config.limits(config),
+        **host_config.surroundings(config),
         "RestartPolicy": {"Name": policy or "no", "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": config.get("auto_remove", False),
         "PortBindings": _bindings(config),
@@ -311,6 +310,8 @@ def _tmpfs(mount: Document) -> str:
     options = ["ro"] if mount.get("read_only") else []
     options += [f"size={mount['size']}"] if "size" in mount else []
     options += [f"mode={mount['mode']:o}"] if "mode" in mount else []
+    options += [f"{key}={mount[key]}" for key in ("uid", "gid") if key in mount]
+    options += ["exec"] if mount.get("executable") else []
     return ",".join(options)
 
 

@@ -6,7 +6,7 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_PROBE, engine_name
+from stackpy.dsl.specs import DEFAULT_PROBE, LIMITS, engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Desired
 
 IN_PLACE = (
-    "mem_limit", "cpus", "pids_limit", "restart", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
+    *LIMITS, "annotations", "restart", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
 )  # fmt: skip
 ALIVE = ("running", "restarting")
 PATIENCE = 30.0  # seconds beyond its probe's own times that a replaced replica has, before the rollout is given up

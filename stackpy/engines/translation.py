@@ -7,7 +7,7 @@ adapter adds stand first, in a known number.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, engine_name
+from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, LIMITS, SURROUNDINGS, engine_name
 from stackpy.engines import labels
 
 TYPE_CHECKING = False
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # The same name and form on both sides.
 SAME = (
-    "command", "entrypoint", "environment", "working_dir", "user", "hostname", "mem_limit", "cpus", "pids_limit",
+    "command", "entrypoint", "environment", "working_dir", "user", "hostname",
     "network_mode", "read_only", "tty", "stdin_open", "cap_add", "cap_drop", "stop_signal", "stop_grace_period",
-    "restart", "healthcheck", "on_unhealthy", "pre_start", "post_start", "pre_stop",
+    "restart", "healthcheck", "on_unhealthy", "pre_start", "post_start", "pre_stop", *LIMITS, *SURROUNDINGS,
 )  # fmt: skip
 LOGGING = {
     "driver": "log_driver", "max_size": "log_max_size", "max_file": "log_max_file", "tag": "log_tag",

@@ -113,7 +113,7 @@ def _volumes(value: Any) -> Flat:
         entry["read_only"] = bool(mount.get("read_only"))
         if kind == "bind":
             entry["owner"] = mount.get("owner") or "container"
-        for key in ("size", "mode"):
+        for key in ("size", "mode", "uid", "gid", "executable"):
             if mount.get(key):
                 entry[key] = mount[key]
         flat[mount["target"]] = entry
@@ -148,6 +148,39 @@ def _hooks(value: Any) -> Flat:
     return {f"[{index}]": dict(hook) for index, hook in enumerate(value)}
 
 
+def _blkio(value: Any) -> Flat:
+    flat: Flat = {}
+    for key, entry in value.items():
+        if isinstance(entry, (list, tuple)):
+            flat.update({f"{key}[{one['path']}]": one.get("rate", one.get("weight")) for one in entry})
+        else:
+            flat[key] = entry
+    return flat
+
+
+def _ulimits(value: Any) -> Flat:
+    return {
+        name: str(ulimit["soft"]) if ulimit["soft"] == ulimit["hard"] else f"{ulimit['soft']}:{ulimit['hard']}"
+        for name, ulimit in value.items()
+    }
+
+
+def _shared_memory(value: Any) -> Flat:
+    return {} if value == 64 << 20 else {"": value}
+
+
+def _names(value: Any) -> Flat:
+    return {str(name): True for name in value}
+
+
+def _hosts(value: Any) -> Flat:
+    return {name: list(addresses) for name, addresses in value.items()}
+
+
+def _cgroup(value: Any) -> Flat:
+    return {} if value == "private" else {"": value}
+
+
 def _other(value: Any) -> Flat:
     return dict(value) if isinstance(value, Mapping) else _scalar(value)
 
@@ -155,6 +188,7 @@ def _other(value: Any) -> Flat:
 _SCALAR = Field(_scalar)
 _OTHER = Field(_other)
 _LABELS = Field(_labels, in_place=True)
+_LIMIT = Field(_limit, in_place=True)
 
 CONTAINER: Mapping[str, Field] = {
     "command": _SCALAR,
@@ -166,9 +200,35 @@ CONTAINER: Mapping[str, Field] = {
     "hostname": _SCALAR,
     "stop_signal": Field(_signal, in_place=True),
     "restart": Field(_restart, in_place=True),
-    "mem_limit": Field(_limit, in_place=True),
-    "cpus": Field(_limit, in_place=True),
-    "pids_limit": Field(_limit, in_place=True),
+    "mem_limit": _LIMIT,
+    "memswap_limit": _LIMIT,
+    "mem_reservation": _LIMIT,
+    "mem_swappiness": Field(_scalar, in_place=True),
+    "oom_kill_disable": Field(_flag, in_place=True),
+    "cpus": _LIMIT,
+    "cpu_shares": _LIMIT,
+    "cpu_period": _LIMIT,
+    "cpu_quota": _LIMIT,
+    "cpu_rt_period": _LIMIT,
+    "cpu_rt_runtime": _LIMIT,
+    "cpuset": Field(_scalar, in_place=True),
+    "pids_limit": _LIMIT,
+    "blkio_config": Field(_blkio, in_place=True),
+    "shm_size": Field(_shared_memory),
+    "ulimits": Field(_ulimits),
+    "sysctls": Field(_strings),
+    "oom_score_adj": Field(_limit),
+    "init": Field(_flag),
+    "group_add": Field(_names, closed=True),
+    "domainname": _SCALAR,
+    "extra_hosts": Field(_hosts, closed=True),
+    "dns": _SCALAR,
+    "dns_search": _SCALAR,
+    "dns_opt": _SCALAR,
+    "annotations": Field(_strings, in_place=True),
+    "cgroup_parent": _SCALAR,
+    "cgroup": Field(_cgroup),
+    "storage_opt": Field(_other),
     "networks": Field(_networks, closed=True),
     "network_mode": _SCALAR,
     "ports": Field(_ports, closed=True),

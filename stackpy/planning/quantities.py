@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 UNSET = "(unset)"
 SENSITIVE = "(sensitive)"
 
-_SIZES = frozenset({"mem_limit", "size", "max_size"})
+_SIZES = frozenset({"mem_limit", "memswap_limit", "mem_reservation", "shm_size", "size", "max_size"})
 _TIMES = frozenset({"stop_grace_period", "interval", "timeout", "start_period", "start_interval"})
 _COMMANDS = frozenset({"command", "entrypoint", "test"})
 _PLAIN = frozenset("@%+=:,./-_")  # with letters and digits: what a shell takes as it is
@@ -66,7 +66,9 @@ def printable(text: str) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in binary units: `256 MiB`, `1.5 GiB`."""
+    """Bytes in binary units: `256 MiB`, `1.5 GiB`; -1 is no limit."""
+    if count == -1:
+        return "unlimited"
     value, unit = float(count), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1024 or unit == "TiB":

@@ -17,7 +17,8 @@ _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
 _one_at_a_time = threading.Lock()
 UPDATABLE = (
-    *get_type_hints(Limits), "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
+    *get_type_hints(Limits), "annotations", "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy",
+    "pre_stop",
 )  # fmt: skip
 
 
