@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import Container, ContainerConfig, Crash, Event, HealthLog, LogLine
+    from stackpy_runtime.model.resources import Surroundings
     from stackpy_runtime.store.store import Store
 
     Condition = Literal["started", "healthy", "completed"]
@@ -113,6 +114,17 @@ class ContainerVerbs:
 
         root = self.store.root
         return event_log.follow(root, since, until) if follow else event_log.read(root, since or 0, until)
+
+    def refuse(self, config: Surroundings, name: str) -> None:
+        """Raises what `create` would raise of a container `name` that asks for more than this host can give."""
+        from stackpy_runtime.container import resources
+        from stackpy_runtime.errors import EngineError
+
+        try:
+            resources.check(config)
+        except EngineError as error:
+            error.subject = f"container {name}"
+            raise
 
     def create(self, config: ContainerConfig) -> str:
         """Makes a container; returns its ID."""

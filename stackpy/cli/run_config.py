@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from stackpy.cli import resource_options
 from stackpy.cli.environment import merged
 from stackpy.errors import UsageError
 
@@ -44,7 +45,8 @@ def config(arguments: Any) -> dict[str, Any]:
     document |= {key: value for key, value in values.items() if value is not None}
     _add_names(document, arguments)
     _add_lists(document, arguments)
-    _add_limits(document, arguments)
+    resource_options.add(document, arguments)
+    _add_restart(document, arguments)
     _add_networks(document, arguments)
     _add_health(document, arguments)
     return document
@@ -66,11 +68,11 @@ def _add_names(document: dict[str, Any], arguments: Any) -> None:
             ("hostname", "--hostname", values.hostname, arguments.hostname),
         ):
             if value is not None:
-                document[key] = _parsed(flag, parser, value)
+                document[key] = parsed(flag, parser, value)
     if arguments.stop_signal is not None:
         from stackpy.dsl.kernel_names import signal
 
-        document["stop_signal"] = _parsed("--stop-signal", signal, arguments.stop_signal)
+        document["stop_signal"] = parsed("--stop-signal", signal, arguments.stop_signal)
 
 
 def _add_lists(document: dict[str, Any], arguments: Any) -> None:
@@ -78,8 +80,8 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
         from stackpy.dsl.values import labels
 
         document["labels"] = {
-            **_parsed("--label-file", labels, label_lines(arguments.label_file)),
-            **_parsed("--label", labels, arguments.label),
+            **parsed("--label-file", labels, label_lines(arguments.label_file)),
+            **parsed("--label", labels, arguments.label),
         }
     _add_log(document, arguments)
     if arguments.volume or arguments.tmpfs:
@@ -87,7 +89,7 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
     if arguments.publish:
         from stackpy.dsl.ports import binding
 
-        bindings = [one for text in arguments.publish for one in _parsed("--publish", binding, text)]
+        bindings = [one for text in arguments.publish for one in parsed("--publish", binding, text)]
         document["ports"] = [{**one, "host_ip": one["host_ip"] or LOOPBACK} for one in bindings]
     for key, flag, names in (
         ("cap_add", "--cap-add", arguments.cap_add),
@@ -96,7 +98,7 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
         if names:
             from stackpy.dsl.kernel_names import capabilities
 
-            document[key] = _parsed(flag, capabilities, names)
+            document[key] = parsed(flag, capabilities, names)
 
 
 def label_lines(paths: list[str]) -> list[str]:
@@ -112,8 +114,8 @@ def _add_log(document: dict[str, Any], arguments: Any) -> None:
         return
     from stackpy.dsl import log_driver, values
 
-    options = _parsed("--log-opt", lambda given: values.pairs(given, alone=""), arguments.log_opt)
-    driver = _parsed("--log-driver", log_driver.driver, arguments.log_driver or "local")
+    options = parsed("--log-opt", lambda given: values.pairs(given, alone=""), arguments.log_opt)
+    driver = parsed("--log-driver", log_driver.driver, arguments.log_driver or "local")
     try:
         logging = log_driver.logging({"driver": driver, "options": options})
     except values.Invalid as invalid:
@@ -130,7 +132,7 @@ def _mount(text: str) -> dict[str, Any]:
             f"`--volume {text}`: must be SOURCE:TARGET or SOURCE:TARGET:ro",
             hint=f"give the volume a name, as in `-v data:{text}`, or use `--tmpfs {text}`",
         )
-    mount: dict[str, Any] = _parsed("--volume", short, text)
+    mount: dict[str, Any] = parsed("--volume", short, text)
     if mount["type"] == "bind":
         mount["source"] = os.path.abspath(os.path.expanduser(mount["source"]))
         if not os.path.exists(mount["source"]):
@@ -146,20 +148,10 @@ def _tmpfs(texts: list[str]) -> list[dict[str, Any]]:
         return []
     from stackpy.dsl.mounts import tmpfs
 
-    return [_parsed("--tmpfs", tmpfs, text) for text in texts]
+    return [parsed("--tmpfs", tmpfs, text) for text in texts]
 
 
-def _add_limits(document: dict[str, Any], arguments: Any) -> None:
-    if arguments.memory is not None or arguments.cpus is not None or arguments.pids_limit is not None:
-        from stackpy.dsl import quantities
-
-        for key, flag, parser, value in (
-            ("mem_limit", "--memory", quantities.size, arguments.memory),
-            ("cpus", "--cpus", quantities.processors, arguments.cpus),
-            ("pids_limit", "--pids-limit", quantities.processes, arguments.pids_limit),
-        ):
-            if value is not None:
-                document[key] = _parsed(flag, parser, value)
+def _add_restart(document: dict[str, Any], arguments: Any) -> None:
     if arguments.restart is not None:
         if arguments.rm and arguments.restart != "no":
             raise UsageError("`--rm` and `--restart` exclude each other", hint="leave one of them away")
@@ -222,7 +214,8 @@ def _add_health(document: dict[str, Any], arguments: Any) -> None:
         document["on_unhealthy"] = arguments.on_unhealthy
 
 
-def _parsed(flag: str, parser: Callable[[Any], Any], value: Any) -> Any:
+def parsed(flag: str, parser: Callable[[Any], Any], value: Any) -> Any:
+    """What a parser of the stack file's fields makes of a flag's value; raises UsageError."""
     from stackpy.dsl.values import Invalid
 
     try:

@@ -5,8 +5,7 @@ Whether the host can give it is the engine's to say (StackEngine.resolve).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from stackpy.dsl import quantities, values
 from stackpy.dsl.patterns import pattern
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 ULIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 BLKIO_RATES = ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")
-_CPUSET = pattern(r"\d{1,10}(-\d{1,10})?(,\d{1,10}(-\d{1,10})?)*", re.ASCII)
+_CPUSET = pattern(r"\d{1,10}(-\d{1,10})?(,\d{1,10}(-\d{1,10})?)*", ascii_only=True)
 _GROUP = pattern(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?")
-_SYSCTL = pattern(r"[A-Za-z0-9_]+([./][A-Za-z0-9_.:@-]+)+", re.ASCII)
-_DOMAIN = pattern(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_.])?", re.ASCII)
+_SYSCTL = pattern(r"[A-Za-z0-9_]+([./][A-Za-z0-9_.:@-]+)+", ascii_only=True)
+_DOMAIN = pattern(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_.])?", ascii_only=True)
 _WORD = pattern(r"[^\s#\x00]+")
 _PARENT = pattern(r"/?[^/\x00\s]+(/[^/\x00\s]+)*/?")
 
@@ -99,6 +98,21 @@ def ulimit(name: object, given: object) -> dict[str, int]:
     return {"soft": soft, "hard": hard}
 
 
+def ulimit_words(value: list[str]) -> dict[str, dict[str, int]]:
+    """docker's `nofile=1024:2048` and `nofile=1024`."""
+    result = {}
+    for index, text in enumerate(value):
+        name, _, bounds = text.partition("=")
+        soft, _, hard = bounds.partition(":")
+        try:
+            if not bounds:
+                raise wrong("NAME=SOFT or NAME=SOFT:HARD", text)
+            result[name] = ulimit(name, {"soft": soft, "hard": hard or soft})
+        except Invalid as invalid:
+            raise Invalid(invalid.message, invalid.hint, (index,)) from None
+    return result
+
+
 def _bound(value: object) -> int:
     if value == "unlimited":
         return -1
@@ -130,18 +144,19 @@ def blkio(value: object) -> dict[str, Any]:
         try:
             if key not in keys:
                 raise Invalid(f"has an unknown key `{key}`", meant(str(key), keys), key=True)
-            result[key] = _weight(item) if key == "weight" else _devices(key, item)
+            result[key] = weight(item) if key == "weight" else _devices(key, item)
         except Invalid as invalid:
             complaints.add(invalid, str(key))
     complaints.settle(result)
     return {key: item for key, item in result.items() if item}
 
 
-def _weight(value: object) -> int:
-    weight = quantities.whole(value, 0, 1000)
-    if 0 < weight < 10:
+def weight(value: object) -> int:
+    """A share of block devices, from 10 to 1000; 0 is none of its own."""
+    share = quantities.whole(value, 0, 1000)
+    if 0 < share < 10:
         raise wrong("a whole number from 10 to 1000", value)
-    return weight
+    return share
 
 
 def _devices(key: str, value: object) -> list[dict[str, Any]]:
@@ -153,7 +168,7 @@ def _devices(key: str, value: object) -> list[dict[str, Any]]:
         if not isinstance(item, Mapping) or set(item) != {"path", word}:
             raise Invalid(f"must be a mapping with `path` and `{word}`, not {show(item)}", path=(index,))
         try:
-            amount = _weight(item[word]) if word == "weight" else _rate(key, item[word])
+            amount = weight(item[word]) if word == "weight" else _rate(key, item[word])
             result.append({"path": values.absolute(item["path"]), word: amount})
         except Invalid as invalid:
             raise invalid.inside(index) from None
@@ -187,6 +202,17 @@ def storage(value: object) -> dict[str, int]:
     except Invalid as invalid:
         raise invalid.inside("size") from None
     return {"size": size}
+
+
+def storage_words(value: list[str]) -> dict[str, int]:
+    """docker's `size=10G`."""
+    name, equals, size = value[-1].partition("=")
+    if name != "size" or not equals:
+        raise Invalid(f"must be size=BYTES, not {show(value[-1])}", path=(len(value) - 1,))
+    try:
+        return storage({"size": size})
+    except Invalid as invalid:
+        raise Invalid(invalid.message, invalid.hint, (len(value) - 1,)) from None
 
 
 def shared_memory(value: object) -> int:
@@ -250,14 +276,15 @@ def extra_hosts(value: object) -> dict[str, list[str]]:
 
 def is_address(text: object) -> bool:
     """Whether it is an IPv4 or IPv6 address."""
-    # ipaddress costs 5 ms to import
-    from ipaddress import ip_address
+    import _socket  # ipaddress and socket cost 5 ms to import
 
-    try:
-        ip_address(text if isinstance(text, str) else "")
-    except ValueError:
-        return False
-    return True
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, text if isinstance(text, str) else "")
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 def resolvers(value: object) -> list[str]:
@@ -335,15 +362,19 @@ _NONE: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("mem_limit", "cpus", "pids_limit", "cpu_quota"), (0, -1)),
     **dict.fromkeys(("memswap_limit", "mem_reservation", "cpu_shares", "cpu_period", "shm_size"), (0,)),
     **dict.fromkeys(("cpu_rt_period", "cpu_rt_runtime"), (0,)),
-    "cpuset": ("",),
+    **dict.fromkeys(("cpuset", "cpuset_mems"), ("",)),
 }
 
 
+def unlimited(parsed: Mapping[str, Any]) -> list[str]:
+    """The fields that say that there is no limit."""
+    return [key for key, nothing in _NONE.items() if key in parsed and parsed[key] in nothing]
+
+
 def without_none(parsed: dict[str, Any]) -> None:
-    """Takes away what says that there is no limit, as is leaving it out."""
-    for key, nothing in _NONE.items():
-        if key in parsed and parsed[key] in nothing:
-            del parsed[key]
+    """Takes away what says that there is no limit, as does leaving it out."""
+    for key in unlimited(parsed):
+        del parsed[key]
     for key in ("ulimits", "sysctls", "blkio_config", "group_add", "extra_hosts", "dns", "dns_search", "dns_opt"):
         if key in parsed and not parsed[key]:
             del parsed[key]

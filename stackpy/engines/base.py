@@ -190,7 +190,10 @@ class ContainerEngine(Protocol):
         """Gives it another name."""
 
     def update(self, name: str, changes: dict[str, Any]) -> None:
-        """Changes limits and restart policy in place: field → value, None to take it away."""
+        """Changes limits and the restart policy of a container at once; None takes a limit away.
+
+        What `blkio_config` does not mention stays. Raises StackpyError, and nothing is changed then.
+        """
 
     def pause(self, name: str) -> None:
         """Has it stand still until `unpause`."""

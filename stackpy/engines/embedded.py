@@ -62,6 +62,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """See StackEngine."""
+        from stackpy.dsl.specs import LIMITS, SURROUNDINGS
         from stackpy.engines import observation
         from stackpy.planning.plan import Desired
         from stackpy.problems import Problem
@@ -91,6 +92,11 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
                         problems.append(
                             Problem(f"secret `{spec.name}` has no value: {missing_source(spec)}", spec.location)
                         )
+                elif spec.kind in ("container", "job"):
+                    asked: Any = {key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS) if key in spec.fields}
+                    if asked:
+                        asked["network_mode"] = spec.fields.get("network_mode")
+                        self._engine.refuse(asked, spec.name)
             except NoRights:
                 raise  # nothing in the stack file mends that
             except StackFileError as error:

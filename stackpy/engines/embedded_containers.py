@@ -174,6 +174,9 @@ class EmbeddedContainers:
 
     def update(self, name: str, changes: Document) -> None:
         """See ContainerEngine."""
+        if changes.get("blkio_config"):
+            present = self._engine.container(name)["config"].get("blkio_config", {})
+            changes = {**changes, "blkio_config": {**present, **changes["blkio_config"]}}
         self._engine.update(name, changes)
 
     def pause(self, name: str) -> None:

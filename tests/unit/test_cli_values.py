@@ -117,6 +117,34 @@ def run_config(line: str) -> dict[str, Any]:
         }),
         ("-e A=1 -e B=2 x", {"environment": {"A": "1", "B": "2"}}),
         ("-m 256m --cpus 0.5 --pids-limit 20 x", {"mem_limit": 268435456, "cpus": 0.5, "pids_limit": 20}),
+        ("-m 64m --memory-swap -1 --memory-reservation 32m --memory-swappiness 0 --oom-kill-disable x", {
+            "mem_limit": 64 << 20, "memswap_limit": -1, "mem_reservation": 32 << 20, "mem_swappiness": 0,
+            "oom_kill_disable": True,
+        }),
+        ("-c 512 --cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0-1 --cpuset-mems 0 --cpu-rt-runtime 1000 x", {
+            "cpu_shares": 512, "cpu_period": 50000, "cpu_quota": 20000, "cpuset": "0-1", "cpuset_mems": "0",
+            "cpu_rt_runtime": 1000,
+        }),
+        ("--pids-limit -1 --cpu-quota -1 --shm-size 0 x", {}),
+        ("--blkio-weight 300 --device-read-bps /dev/sda:1mb --device-write-iops /dev/sda:5 x", {"blkio_config": {
+            "weight": 300, "device_read_bps": [{"path": "/dev/sda", "rate": 1 << 20}],
+            "device_write_iops": [{"path": "/dev/sda", "rate": 5}],
+        }}),
+        ("--ulimit nofile=10:20 --ulimit core=-1 --shm-size 1m --oom-score-adj 5 --init x", {
+            "ulimits": {"nofile": {"soft": 10, "hard": 20}, "core": {"soft": -1, "hard": -1}}, "shm_size": 1 << 20,
+            "oom_score_adj": 5, "init": True,
+        }),
+        ("--sysctl net.core.somaxconn=5 --group-add mail --group-add 7 --domainname example.org x", {
+            "sysctls": {"net.core.somaxconn": "5"}, "group_add": ["mail", "7"], "domainname": "example.org",
+        }),
+        ("--add-host a:1.2.3.4 --add-host b:host-gateway --dns ::1 --dns-search . --dns-opt ndots:2 x", {
+            "extra_hosts": {"a": ["1.2.3.4"], "b": ["host-gateway"]}, "dns": ["::1"], "dns_search": ["."],
+            "dns_opt": ["ndots:2"],
+        }),
+        ("--dns-option ndots:2 --annotation a=b --cgroup-parent /x --cgroupns host --storage-opt size=1G x", {
+            "dns_opt": ["ndots:2"], "annotations": {"a": "b"}, "cgroup_parent": "/x", "cgroup": "host",
+            "storage_opt": {"size": 1 << 30},
+        }),
         ("-p 8080:80 -p 0.0.0.0:53:53/udp x", {"ports": [
             {"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"},
             {"host_ip": "0.0.0.0", "published": 53, "target": 53, "protocol": "udp"},

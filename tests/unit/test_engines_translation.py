@@ -37,8 +37,33 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stop_signal": st.sampled_from(["SIGTERM", "SIGINT", "9"]),
     "restart": st.sampled_from(["no", "always", "on-failure:3", "unless-stopped"]),
     "mem_limit": st.integers(1, 2**40),
+    "memswap_limit": st.integers(-1, 2**40),
+    "mem_reservation": st.integers(1, 2**40),
+    "mem_swappiness": st.integers(0, 100),
+    "oom_kill_disable": st.booleans(),
     "cpus": st.floats(0.01, 64),
+    **dict.fromkeys(
+        ("cpu_shares", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime"), st.integers(1, 10**6)
+    ),
+    "cpuset": st.sampled_from(["0", "0-2,4"]),
     "pids_limit": st.integers(-1, 10000),
+    "blkio_config": st.fixed_dictionaries(
+        {"weight": st.integers(10, 1000)},
+        optional={"device_read_bps": st.just([{"path": "/dev/sda", "rate": 5}])},
+    ),
+    "shm_size": st.integers(4096, 2**40),
+    "ulimits": st.dictionaries(st.sampled_from(["core", "nofile"]), st.just({"soft": 1, "hard": 2}), min_size=1),
+    "sysctls": st.dictionaries(NAMES, WORDS, min_size=1),
+    "oom_score_adj": st.integers(-1000, 1000),
+    "init": st.booleans(),
+    "group_add": st.lists(NAMES, min_size=1),
+    "domainname": NAMES,
+    "extra_hosts": st.dictionaries(NAMES, st.lists(st.sampled_from(["::1", "1.2.3.4"]), min_size=1), min_size=1),
+    **dict.fromkeys(("dns", "dns_search", "dns_opt"), st.lists(NAMES, min_size=1)),
+    "annotations": st.dictionaries(NAMES, WORDS, min_size=1),
+    "cgroup_parent": PATHS,
+    "cgroup": st.sampled_from(["host", "private"]),
+    "storage_opt": st.fixed_dictionaries({"size": st.integers(1 << 20, 2**40)}),
     "networks": st.dictionaries(NAMES, st.fixed_dictionaries({"aliases": st.lists(NAMES)}), min_size=1),
     "ports": st.lists(
         st.fixed_dictionaries(
@@ -61,7 +86,12 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
             ),
             st.fixed_dictionaries(
                 {"type": st.just("tmpfs"), "source": st.just(""), "target": PATHS, "read_only": st.booleans()},
-                optional={"size": st.integers(1, 2**30), "mode": st.integers(0, 0o7777)},
+                optional={
+                    "size": st.integers(1, 2**30),
+                    "mode": st.integers(0, 0o7777),
+                    "uid": st.integers(0, 65535),
+                    "executable": st.just(True),
+                },
             ),
         )
     ),

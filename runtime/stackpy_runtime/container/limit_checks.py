@@ -5,10 +5,8 @@ Ranges are the kernel's and Docker's (daemon/daemon_unix.go, verifyPlatformConta
 
 from __future__ import annotations
 
-import functools
 import os
 
-from stackpy_runtime.container import cgroups
 from stackpy_runtime.container.limit_refusals import block_device, not_offered
 from stackpy_runtime.errors import InvalidConfig, Unsupported
 
@@ -28,9 +26,8 @@ Ranges = list[tuple[int, int]]
 
 def check(limits: Limits) -> None:
     """Raises InvalidConfig for what makes no sense, or more than this host has, and Unsupported for what it lacks."""
-    version = cgroups.layout().version
-    _check_memory(limits, version)
-    _check_processors(limits, version)
+    _check_memory(limits)
+    _check_processors(limits)
     for key, kind in (("cpuset", "cpu"), ("cpuset_mems", "node")):
         if limits.get(key):
             _check_set(key, str(limits[key]), kind)  # type: ignore[literal-required]
@@ -40,7 +37,7 @@ def check(limits: Limits) -> None:
         _check_blkio(blkio)
 
 
-def _check_memory(limits: Limits, version: int) -> None:
+def _check_memory(limits: Limits) -> None:
     memory, both = limits.get("mem_limit") or 0, limits.get("memswap_limit") or 0
     if memory and memory < SMALLEST_MEMORY:
         raise InvalidConfig(f"a memory limit of {memory} bytes is below 6 MiB", hint="no program starts in less")
@@ -57,13 +54,13 @@ def _check_memory(limits: Limits, version: int) -> None:
     swappiness = limits.get("mem_swappiness")
     if swappiness is not None and not 0 <= swappiness <= 100:
         raise InvalidConfig(f"mem_swappiness {swappiness} is not between 0 and 100")
-    if swappiness is not None and version == 2:
+    if swappiness is not None and _version() == 2:
         raise Unsupported(
             "mem_swappiness: control groups of version 2, which this host has, know no swappiness",
             hint="limit swap by memswap_limit instead",
         )
     if limits.get("oom_kill_disable"):
-        if version == 2:
+        if _version() == 2:
             raise Unsupported(
                 "oom_kill_disable: control groups of version 2, which this host has, cannot switch the killer off",
                 hint="set oom_score_adj, or a mem_reservation",
@@ -74,7 +71,7 @@ def _check_memory(limits: Limits, version: int) -> None:
             )
 
 
-def _check_processors(limits: Limits, version: int) -> None:
+def _check_processors(limits: Limits) -> None:
     cpus = limits.get("cpus") or 0.0
     if not 0 <= cpus <= (os.cpu_count() or 1):
         raise InvalidConfig(f"cpus {cpus} is not between 0 and the {os.cpu_count()} of this host")
@@ -92,11 +89,13 @@ def _check_processors(limits: Limits, version: int) -> None:
     runtime, period = limits.get("cpu_rt_runtime") or 0, limits.get("cpu_rt_period") or 0
     if not runtime and not period:
         return
-    if version == 2:
+    if _version() == 2:
         raise Unsupported(
             "cpu_rt_runtime: control groups of version 2, which this host has, give out no real-time time",
             hint="leave it out",
         )
+    from stackpy_runtime.container import cgroups
+
     if not os.path.exists(f"{cgroups.layout().mounts.get('cpu', '')}/cpu.rt_runtime_us"):
         raise not_offered("cpu.rt_runtime_us")
     if runtime < 0 or period < 0 or runtime > (period or 1_000_000):
@@ -119,7 +118,12 @@ def parse_set(text: str) -> Ranges | None:
     return ranges
 
 
-@functools.cache
+def _version() -> int:
+    from stackpy_runtime.container import cgroups  # with what it imports, for the few fields that ask
+
+    return cgroups.layout().version
+
+
 def _present(kind: str) -> str:
     try:
         with open(f"/sys/devices/system/{kind}/online", encoding="ascii") as file:

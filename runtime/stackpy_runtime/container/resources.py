@@ -1,10 +1,12 @@
-"""Whether this host can give a container what its configuration asks for: when one is made, and when one is planned."""
+"""Whether this host can give a container what its configuration asks for: when one is made, and when one is planned.
+
+A plan comes through here on every save, so what a field needs is imported where it is set.
+"""
 
 from __future__ import annotations
 
-import re
+import os
 
-from stackpy_runtime.container import sysctls, ulimits
 from stackpy_runtime.errors import InvalidConfig
 
 TYPE_CHECKING = False
@@ -19,7 +21,7 @@ _LIMITS = (
 ).split()
 GATEWAY = "host-gateway"
 _SMALLEST_SHARED_MEMORY = 4096
-_DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_.])?")
+_OF_DOMAINS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 
 
 def check(config: Surroundings) -> None:
@@ -28,13 +30,19 @@ def check(config: Surroundings) -> None:
         from stackpy_runtime.container import limit_checks
 
         limit_checks.check(config)
-    ulimits.check(config.get("ulimits", {}))
-    shared: Any = config  # with the fields that say whose namespaces it is in
-    sysctls.check(
-        config.get("sysctls", {}),
-        own_network=shared.get("network_mode") in (None, "none"),
-        own_ipc=shared.get("ipc") in (None, "private", "shareable", "none"),
-    )
+    if "ulimits" in config:
+        from stackpy_runtime.container import ulimits
+
+        ulimits.check(config["ulimits"])
+    if "sysctls" in config:
+        from stackpy_runtime.container import sysctls
+
+        shared: Any = config  # with the fields that say whose namespaces it is in
+        sysctls.check(
+            config["sysctls"],
+            own_network=shared.get("network_mode") in (None, "none"),
+            own_ipc=shared.get("ipc") in (None, "private", "shareable", "none"),
+        )
     if "oom_score_adj" in config:
         _check_score(config["oom_score_adj"])
     if config.get("shm_size", _SMALLEST_SHARED_MEMORY) < _SMALLEST_SHARED_MEMORY:
@@ -47,11 +55,13 @@ def check(config: Surroundings) -> None:
 
 
 def _check_score(score: int) -> None:
+    from stackpy_runtime.container import ulimits
+
     if not -1000 <= score <= 1000:
         raise InvalidConfig(f"oom_score_adj {score} is not between -1000 and 1000")
     with open("/proc/self/oom_score_adj", encoding="ascii") as file:
         own = int(file.read())
-    if score < own and not ulimits.may_raise():
+    if score < own and not os.geteuid() and not ulimits.may_raise():
         raise InvalidConfig(
             f"oom_score_adj {score} is lower than the engine's own, {own}, which this host allows at least",
             hint="it takes CAP_SYS_RESOURCE to give less",
@@ -60,7 +70,7 @@ def _check_score(score: int) -> None:
 
 def _check_names(config: Surroundings) -> None:
     domain = config.get("domainname", "")
-    if domain and not _DOMAIN.fullmatch(domain):
+    if domain and (len(domain) > 63 or domain.strip("-.") != domain or set(domain) - _OF_DOMAINS):
         raise InvalidConfig(f"domainname `{domain[:70]}` is not a domain", hint="at most 63 letters, digits, `-`, `.`")
     for name, addresses in config.get("extra_hosts", {}).items():
         if not name or any(letter.isspace() or letter in "#\0" for letter in name):
@@ -80,11 +90,11 @@ def _check_names(config: Surroundings) -> None:
 
 def is_address(text: str) -> bool:
     """Whether it is an IPv4 or IPv6 address."""
-    import socket
+    import _socket  # `socket` imports five times as much
 
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
-            socket.inet_pton(family, text)
+            _socket.inet_pton(family, text)
         except (OSError, ValueError):
             continue
         return True

@@ -7,6 +7,7 @@ process must not meet a container's limits.
 
 from __future__ import annotations
 
+import os
 import resource
 
 from stackpy_runtime.errors import InvalidConfig
@@ -68,6 +69,9 @@ def _shown(limit: int) -> str:
 def _most(name: str) -> int:
     """The highest hard limit that a process of ours can be given; -1: any."""
     hard = resource.getrlimit(NUMBERS[name])[1]
+    if os.geteuid():
+        # A plan by somebody who is not root: what the engine's limits are is not theirs to know.
+        return -1
     if may_raise():
         # Descriptors have a limit of their own, for everybody.
         return _nr_open() if name == "nofile" else -1

@@ -6,6 +6,7 @@ from stackpy.cli import terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
+from stackpy.cli.resource_options import LIMITS, SURROUNDINGS
 from stackpy.errors import StackFileError, StackpyError, UsageError
 
 TYPE_CHECKING = False
@@ -156,7 +157,12 @@ OPTIONS = [
         help="a volume by name, or a folder of this host",
         words="file",
     ),
-    Option("--tmpfs", metavar="TARGET[:OPTIONS]", many=True, help="a file system in memory: size=64m,mode=1777"),
+    Option(
+        "--tmpfs",
+        metavar="TARGET[:OPTIONS]",
+        many=True,
+        help="a file system in memory: size=64m,mode=1777,exec",
+    ),
     Option(
         "-p",
         "--publish",
@@ -167,9 +173,8 @@ OPTIONS = [
     Option("--network", metavar="NETWORK", many=True, help="a network, `none` or `host`", words="network"),
     Option("--network-alias", metavar="NAME", many=True, help="another name of it on its networks"),
     Option("--ip", metavar="ADDRESS", help="its IPv4 address on its network"),
-    Option("-m", "--memory", metavar="BYTES", help="memory limit: 256m, 1g"),
-    Option("--cpus", metavar="NUMBER", help="how many CPUs it may use: 0.5"),
-    Option("--pids-limit", metavar="NUMBER", help="how many processes it may have"),
+    *LIMITS,
+    *SURROUNDINGS,
     Option("-w", "--workdir", metavar="DIR", help="where it starts"),
     Option("-u", "--user", metavar="USER[:GROUP]", help="who it runs as"),
     Option("--entrypoint", metavar="PROGRAM", help="instead of the image's entrypoint"),
