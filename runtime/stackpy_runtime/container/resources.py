@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.errors import InvalidConfig, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ def check(config: Surroundings) -> None:
     if config.get("shm_size", _SMALLEST_SHARED_MEMORY) < _SMALLEST_SHARED_MEMORY:
         raise InvalidConfig(f"shm_size {config['shm_size']} is less than {_SMALLEST_SHARED_MEMORY} bytes")
     _check_names(config)
+    if config.get("cgroup") == "host":
+        raise Unsupported("cgroup: the engine gives each container a namespace of its own", hint="leave it out")
+    if "storage_opt" in config:
+        raise Unsupported("storage_opt: the engine cannot bound what a container writes yet", hint="leave it out")
     if above := config.get("cgroup_parent"):
         parts = above.strip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or len(above) > 255 or not above.isprintable():
