@@ -289,6 +289,13 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
 
     # --- networks, volumes, secrets ----------------------------------------------------------------------------------
 
+    def expect(self, starts: int, networks: list[str]) -> None:
+        """Tells what comes, so that it can be prepared: containers to start, and networks to be removed. A hint only.
+
+        A network's bridge then goes with the last container on it.
+        """
+        self.client.call("expect", {"starts": starts, "networks": networks})
+
     def create_network(self, config: NetworkConfig) -> Network:
         """Makes a network."""
         network: Network = self.client.call("create_network", {"config": config})

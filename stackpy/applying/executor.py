@@ -135,6 +135,7 @@ class _Run:
             outcome = Outcome(self.plan, (), {}, {}, False, 0.0)
             self._keep_outputs(outputs)
             return outcome
+        self.engine.expect(self.plan)
         self.interrupts.watch(lambda: self.messages.put(_Message("interrupt", None, None)))
         try:
             self._walk()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
-    from stackpy.planning.plan import Change, Desired, Observation
+    from stackpy.planning.plan import Change, Desired, Observation, Plan
 
 
 class Sink(Protocol):
@@ -49,6 +49,9 @@ class StackEngine(Protocol):
 
         Comes after `resolve` where there is one, since `built` covers the steps that were resolved or built before.
         """
+
+    def expect(self, plan: Plan) -> None:
+        """Told before the first change of a plan that will be performed: it may prepare for it. Returns at once."""
 
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
         """Makes one change true, and returns when it is. Idempotent: what is already so is left so.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
-    from stackpy.planning.plan import Change, Desired, Observation, Pull, Recipe
+    from stackpy.planning.plan import Change, Desired, Observation, Plan, Pull, Recipe
     from stackpy_runtime.engine import Engine
 
     Document = dict[str, Any]
@@ -150,6 +150,22 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             published=observation.published(images),
             crashes=observation.crashes(reports, time.time()) if (reports := engine.crashes(stack)) else {},
         )
+
+    def expect(self, plan: Plan) -> None:
+        """See StackEngine."""
+        from _thread import start_new_thread
+
+        from stackpy.engines.provisioning import expected
+
+        starts, networks = expected(plan)
+        if starts or networks:
+            start_new_thread(self._expect, (starts, networks))
+
+    def _expect(self, starts: int, networks: list[str]) -> None:
+        try:
+            self._engine.expect(starts, networks)
+        except StackpyError:
+            pass  # the change itself will say what is wrong
 
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
         """See StackEngine."""

@@ -12,14 +12,14 @@ from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from stackpy.dsl.specs import Kind, Spec
     from stackpy.engines.base import SecretValues
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Document, Facade
-    from stackpy.planning.plan import Change, Desired, Recipe
+    from stackpy.planning.plan import Change, Desired, Plan, Recipe
 
 
 def build(
@@ -132,9 +132,25 @@ class TransferEvents:
             self.report(Event(self.address, "output", f"{text}: {whole}"))
 
 
+def expected(plan: Plan) -> tuple[int, list[str]]:
+    """How many containers a plan starts, and the engine's names of the networks that it removes."""
+    starting = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)
+    starts = sum(
+        max(1, len(change.replicas))
+        for change in plan.changes
+        if change.action in starting and change.address.startswith(("container.", "job."))
+    )
+    leaving = [
+        change.address.removeprefix("network.")
+        for change in plan.changes
+        if change.action is Action.DELETE and change.address.startswith("network.")
+    ]
+    return starts, [engine_name(plan.stack, "network", name) for name in leaving]
+
+
 def network(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels, replaces or removes a network."""
-    name, present = _named(engine.network, change, desired.stack.name)
+    name, present = _named(engine.networks(), change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_network(name))
@@ -154,7 +170,7 @@ def network(engine: Facade, change: Change, desired: Desired, generation: int) -
 
 def volume(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels or removes a volume."""
-    name, present = _named(engine.volume, change, desired.stack.name)
+    name, present = _named(engine.volumes(), change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_volume(name))
@@ -171,7 +187,7 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
 
 def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:
     """Gives the engine a secret's value, or takes it away."""
-    name, present = _named(lambda name: _secret(engine, name), change, desired.stack.name)
+    name, present = _named(engine.secrets(), change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_secret(name))
@@ -195,21 +211,13 @@ def missing_source(spec: Spec) -> str:
     return f"`{' '.join(source['command'])}` gave none"
 
 
-def _secret(engine: Facade, name: str) -> Document:
-    for document in engine.secrets():
-        if document["name"] == name:
-            return document
-    raise Missing(f"no such secret: `{name}`")
-
-
-def _named(find: Callable[[str], Document], change: Change, stack: str) -> tuple[str, Document | None]:
+def _named(known_ones: Sequence[Document], change: Change, stack: str) -> tuple[str, Document | None]:
     """The engine's name of the resource, and what is there under it; that must be the stack's own."""
     kind, _, resource = change.address.partition(".")
     known: dict[str, Kind] = {"network": "network", "volume": "volume", "secret": "secret"}
     name = engine_name(stack, known[kind], resource)
-    try:
-        present = find(name)
-    except Missing:
+    present = next((document for document in known_ones if document["name"] == name), None)
+    if present is None:
         return name, None
     if present["labels"].get(labels.STACK, stack) != stack:
         owner = present["labels"][labels.STACK]

@@ -89,6 +89,38 @@ def test_containers_reach_each_other_and_the_loopback_is_their_own(lab: Lab) -> 
     assert lab.exec(client, "python3", "-c", bind, user="1000").out == "bound\n"
 
 
+def test_a_bridge_goes_with_the_last_container_of_a_network_that_will_be_removed(lab: Lab) -> None:
+    bridge = lab.engine.create_network({"name": "front"})["bridge"]
+    idle, on_front = ["sleep", "600"], {"front": {"aliases": []}}
+    first, second = lab.up(idle, networks=on_front), lab.up(idle, networks=on_front)
+    lab.engine.expect(0, ["front", "no-such"])
+    lab.engine.down(first)
+    assert os.path.exists(f"/sys/class/net/{bridge}")
+    lab.engine.down(second)
+    wait_for(lambda: not os.path.exists(f"/sys/class/net/{bridge}"), "the bridge to go")
+    lab.engine.remove_network("front")
+    with pytest.raises(NotFound):
+        lab.engine.network("front")
+
+
+def test_a_network_that_was_to_be_removed_serves_who_comes_after_all(lab: Lab) -> None:
+    bridge = lab.engine.create_network({"name": "front"})["bridge"]
+    idle, on_front = ["sleep", "600"], {"front": {"aliases": ["www"]}}
+    for _ in range(5):
+        lab.engine.expect(2, ["front"])
+        first = lab.up(idle, networks=on_front)
+        lab.engine.expect(0, ["front"])
+        lab.engine.down(first)
+        # while the kernel takes the bridge away
+        web, other = lab.up(idle, networks=on_front), lab.up(idle, networks=on_front)
+        assert resolved(lab, other, "www") == str(sorted(address(lab, name, "front") for name in (web, other)))
+        assert os.path.exists(f"/sys/class/net/{bridge}")
+        lab.engine.down(web)
+        lab.engine.down(other)
+    lab.engine.remove_network("front")
+    assert not os.path.exists(f"/sys/class/net/{bridge}")
+
+
 def test_host_network(lab: Lab) -> None:
     port = free_port()
     code = SERVER.replace("8000", str(port))

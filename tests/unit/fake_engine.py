@@ -104,6 +104,9 @@ class FakeEngine:
             raise Missing(f"no such volume: `{name}`")
         return self.vols[name]
 
+    def expect(self, starts: int, networks: list[str]) -> None:
+        self.expected = (starts, networks)
+
     def networks(self) -> list[Document]:
         return list(self.nets.values())
 

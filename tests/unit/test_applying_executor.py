@@ -31,10 +31,14 @@ class Engine:
         self.when: dict[str, Callable[[], object]] = {}
         self.now: dict[str, str] = {}  # address → status
         self.records: list[tuple[str, int, Mapping[str, Any]]] = []
+        self.told: tuple[Plan, int] | None = None
 
     def note(self, call: str) -> None:
         with self.lock:
             self.calls.append(call)
+
+    def expect(self, plan: Plan) -> None:
+        self.told = (plan, len(self.calls))  # and how many calls there were before
 
     def perform(self, change: Change, desired: Any, secrets: Any, generation: int, report: Any) -> None:
         self.note(f"begin {change.address}")
@@ -94,6 +98,7 @@ def test_what_is_independent_runs_at_once() -> None:
         engine.during[address] = lambda: meeting.wait()
     run(engine, [change("image.a"), change("volume.b"), change("container.c")], [spec("container.c")], wait=False)
     assert sorted(engine.calls[:3]) == ["begin container.c", "begin image.a", "begin volume.b"]
+    assert engine.told is not None and len(engine.told[0].changes) == 3 and engine.told[1] == 0
 
 
 def test_dependents_come_after_and_conditions_are_waited_for() -> None:

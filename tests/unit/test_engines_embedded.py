@@ -10,13 +10,13 @@ import pytest
 
 from stackpy import engines
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
-from stackpy.engines import connect, default_root, embedded, labels
+from stackpy.engines import connect, default_root, embedded, labels, provisioning
 from stackpy.engines.border import Border
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, NoRights
 from stackpy.errors import StackFileError, StackpyError
 from stackpy.planning.comparison import diff
-from stackpy.planning.plan import Action, Change, Desired, Recipe, RecipeStep
+from stackpy.planning.plan import Action, Change, Desired, Plan, Recipe, RecipeStep
 from stackpy.problems import Location, Problem
 from tests.unit.fake_engine import FakeEngine
 
@@ -341,3 +341,19 @@ def test_pulls_and_pushes_of_a_stack(engine: embedded.EmbeddedEngine, fake: Fake
     assert dict(engine.observe("shop").published) == dict.fromkeys(
         ["docker.io/library/x:latest", "docker.io/library/x", "x:latest", "x"], "r1"
     )
+
+
+def test_what_a_plan_will_do_is_told_in_the_engines_words() -> None:
+    def change(address: str, action: Action, replicas: tuple[int, ...] = ()) -> Change:
+        return Change(address, action, (), replicas=replicas)
+
+    changes = [
+        change("container.web", Action.CREATE, (1, 2, 3)),
+        change("container.db", Action.REPLACE),
+        change("job.migrate", Action.RUN),
+        change("container.old", Action.DELETE, (1,)),
+        change("container.api", Action.UPDATE, (1, 2)),
+        change("network.front", Action.DELETE),
+        change("network.back", Action.CREATE),
+    ]
+    assert provisioning.expected(Plan("shop", "embedded", 4, tuple(changes))) == (5, ["shop_front"])

@@ -92,6 +92,7 @@ class Service:
             "unpause": lambda a: pausing.unpause(self.store, self.lifecycle.live(a["container"])),
             "rename": lambda a: self.containers.rename(self.lifecycle.live(a["container"]), a["name"]),
             "await": self.await_state,
+            "expect": self.expect,
             "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
             "remove_network": self.remove_network,
             "create_volume": lambda a: volume.create(self.store, a["name"], requests.labels(a["labels"])),
@@ -185,6 +186,11 @@ class Service:
         live = self.lifecycle.live(arguments["container"])
         self.containers.await_state(live, arguments["condition"], arguments.get("timeout"))
 
+    def expect(self, arguments: Arguments) -> None:
+        """Prepares for what a plan is about to do."""
+        self.lifecycle.beginnings.spares.expect(arguments["starts"])
+        self.networking.expect_removal(arguments["networks"])
+
     def remove_network(self, arguments: Arguments) -> None:
         """Removes a network that no container is on."""
         network = self.store.network(arguments["name"])
@@ -192,7 +198,7 @@ class Service:
         if holders:
             names = sorted(c["name"] for c in self.store.containers() if c["id"] in holders)
             raise Conflict(f"it is in use by {', '.join(names)}", subject=f"network {network['name']}")
-        self.networking.manager.remove(network)
+        self.networking.remove(network)
 
     def remove_volume(self, arguments: Arguments) -> None:
         """Removes a volume that no container mounts."""

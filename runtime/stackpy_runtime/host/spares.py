@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 READY = 2
 # Seconds after a start until its place is taken by another: about as long as the start itself.
 AFTER = 0.03
+MOST = 16  # that are made ready for starts which are expected
 # Seconds without a start after which nobody stands by any longer.
 PATIENCE = 30.0
 
@@ -96,15 +97,24 @@ class Spares:
         self.root, self.keeper = root, keeper
         self.lock = threading.Lock()
         self.ready: list[Spare] = []
+        self.expected = 0  # starts that somebody has announced
         self.wanted = threading.Event()
         self.last_taken = time.monotonic()
         self.closed = False
         threading.Thread(target=self._fill, daemon=True).start()
 
+    def expect(self, starts: int) -> None:
+        """Has as many stand by as will soon be needed."""
+        with self.lock:
+            self.expected = min(starts, MOST)
+            self.last_taken = time.monotonic()
+        self.wanted.set()
+
     def take(self, above: str = "") -> Spare:
         """One of them, or a new one when all are taken, or it is to be in a group of the user's, `above`."""
         with self.lock:
             self.last_taken = time.monotonic()
+            self.expected = max(0, self.expected - 1)
             spare = self.ready.pop(0) if self.ready and not above else None
         self.wanted.set()
         spare = spare or Spare(self.root, self.keeper, above)
@@ -119,9 +129,10 @@ class Spares:
         while True:
             self.wanted.wait()
             self.wanted.clear()
-            # What runs now goes first.
-            time.sleep(AFTER)
-            while not self.closed and len(self.ready) < READY:
+            if self.expected <= READY:
+                # What runs now goes first.
+                time.sleep(AFTER)
+            while not self.closed and len(self.ready) < max(READY, self.expected):
                 try:
                     spare = Spare(self.root, self.keeper)
                 except (EngineError, OSError):
@@ -138,7 +149,7 @@ class Spares:
         if not now and time.monotonic() - self.last_taken < PATIENCE:
             return
         with self.lock:
-            going, self.ready = self.ready, []
+            going, self.ready, self.expected = self.ready, [], 0
         for spare in going:
             spare.discard()
 

@@ -74,7 +74,8 @@ def remove(channel: Netlink, bridge: str) -> None:
     Returns when nobody can find it any more, in sysfs neither: the kernel acknowledges the message only after another
     20 ms, in which it waits for the last readers of what it frees (netdev_run_todo in net/core/dev.c).
     """
-    if not channel.index(bridge):
+    index = channel.index(bridge)
+    if not index:
         return
     failed: list[EngineError] = []
 
@@ -86,8 +87,8 @@ def remove(channel: Netlink, bridge: str) -> None:
                 except KernelError as error:
                     if error.errno != _ENODEV:
                         raise
-                # Somebody took it out of its group: then by name.
-                if own.index(bridge):
+                # Somebody took it out of its group: then by name, unless another has got the name meanwhile.
+                if own.index(bridge) == index:
                     own.send(links.delete_link(bridge), ignore=(_ENODEV,))
             except EngineError as error:
                 failed.append(error)

@@ -57,6 +57,7 @@ class NetworkManager:
         self._publisher = Publisher(self._firewall, hold or sockets.hold, release or sockets.release, self._describe)
         # One lock for each network: nobody gets an address on it while it is being removed.
         self._locks: dict[str, threading.Lock] = {}
+        self._before: dict[str, list[Link]] = {}  # network → the host's links before its bridge went
 
     # --- networks ---------------------------------------------------------------------------------------------------
 
@@ -112,9 +113,7 @@ class NetworkManager:
                 holder = self._describe(next(iter(used.values())))
                 subject = f"network {network['name']}"
                 raise Conflict(f"it is in use by {holder}", subject=subject, hint="stop that first")
-            # Read before: for 20 ms after a removal the kernel lets nobody read them.
-            known = self._channel.links()
-            bridges.remove(self._channel, network["bridge"])
+            self._remove_bridge(network)
             # The row last: a removal that was cut short is finished by the next.
             self._store.delete_network(network["id"])
         self._locks.pop(network["id"], None)
@@ -122,7 +121,23 @@ class NetworkManager:
 
         event_log.record(self._store.root, event_log.of_network(network, "destroy"))
         coexistence.leave_zone(network["bridge"])
-        self._settle(known)
+        self._settle(self._before.pop(network["id"], None))
+
+    def empty(self, network: Network) -> bool:
+        """Takes the bridge of a network away that will be removed, unless a container has an address on it.
+
+        Should one want to have one after all, `attach` makes the bridge anew.
+        """
+        with self._lock(network):
+            if self._store.addresses(network["id"]):
+                return False
+            self._remove_bridge(network)
+            return True
+
+    def _remove_bridge(self, network: Network) -> None:
+        # Read before: for 20 ms after a removal the kernel lets nobody read them.
+        self._before.setdefault(network["id"], self._channel.links())
+        bridges.remove(self._channel, network["bridge"])
 
     def _ensure(self, networks: list[Network]) -> None:
         for network in networks:
