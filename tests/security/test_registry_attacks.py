@@ -170,7 +170,7 @@ def test_a_wrong_byte_leaves_nothing(server: Middle, engine: Engine, what: str, 
 
 @pytest.mark.parametrize(("fault", "words"), [(Fault(more=b"x" * 9), "more than the"), (Fault(short=99), "broke")])
 def test_a_layer_of_another_length(server: Middle, engine: Engine, fault: Fault, words: str) -> None:
-    built = Built()
+    built = Built([layer(etc__motd="hello")])
     name = serve(server, built)
     with middle(server.host) as lying:
         lying.on("GET", f"/blobs/{digest(built.blobs[0])}", fault)

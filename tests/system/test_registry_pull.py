@@ -22,7 +22,7 @@ from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.model import Image
-from stackpy_runtime.store import layers
+from stackpy_runtime.store import garbage, layers
 from tests.conftest import wait_for
 from tests.image_archives import MACHINE, OCI, Built, digest, document, layer
 from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, serve, serve_manifest
@@ -202,6 +202,40 @@ def test_a_registry_that_stays_broken_is_given_up(before: Middle, engine: Engine
     with pytest.raises(EngineError, match=r"the connection broke|cannot read"):
         engine.pull(f"{before.host}/big:1")
     assert leftovers(engine) == []
+
+
+def test_what_has_come_whole_before_the_connection_broke_need_not_come_again(before: Middle, engine: Engine) -> None:
+    built = Built(BIG, pack)
+    first, broken, last = (digest(blob) for blob in built.blobs)
+    reference = f"{before.host}/big:1"
+
+    def fail() -> None:
+        # Not before the others have come, or are on their way to be cut off.
+        before.on("GET", broken, Fault(cut=10, slow=0.2), times=backoff.TRIES)
+        with pytest.raises(EngineError, match="the connection broke") as caught:
+            engine.pull(reference)
+        assert caught.value.hint == "pull again; what is here already stays"
+        assert engine.images() == []
+        assert sorted(os.listdir(f"{engine.store.root.blobs}/sha256")) == sorted([first[7:], last[7:]])
+        assert (os.listdir(engine.store.root.layers), os.listdir(engine.store.root.staging)) == ([], [])
+        before.asked.clear()
+
+    fail()
+    # A bit has fallen over since: that one comes again.
+    with open(f"{engine.store.root.blobs}/sha256/{last[7:]}", "r+b") as kept:
+        kept.seek(1000)
+        byte = kept.read(1)[0]
+        kept.seek(1000)
+        kept.write(bytes([byte ^ 1]))
+    assert tree(engine, engine.pull(reference))["srv/data"] == RANDOM.encode()
+    wanted = [built.id, broken, last]
+    assert sorted(one.path.rpartition("/")[2] for one in before.requests("GET", "/blobs/")) == sorted(wanted)
+    engine.remove_image(reference)
+    garbage.collect(engine.store, grace=0)
+    # What nobody comes back for goes with the rest.
+    fail()
+    garbage.collect(engine.store, grace=0)
+    assert leftovers(engine) == [f"{engine.store.root.blobs}/sha256"]
 
 
 def test_layers_come_at_once_and_two_pulls_download_once(before: Middle, engine: Engine) -> None:

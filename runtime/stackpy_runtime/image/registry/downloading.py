@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.image.limits import bad
 from stackpy_runtime.image.registry import backoff
-from stackpy_runtime.image.registry.client import too_long
+from stackpy_runtime.image.registry.client import Unavailable, too_long
 from stackpy_runtime.image.registry.transport import Broken
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Download:
                 del self._clients[0]
                 self._failures = 0
                 return
-            raise EngineError(
+            raise Unavailable(
                 f"the connection broke {self._failures} times: {error}", hint="pull again; what is here already stays"
             )
         self._stop.wait(backoff.delay(self._failures))

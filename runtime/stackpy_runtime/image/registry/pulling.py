@@ -1,7 +1,8 @@
 """Pulling: what of an image the store lacks, its layers at once, each decompressed, verified and indexed as it comes.
 
-Nothing of it is seen before all of it was found right. Whoever wants a layer that another pull is fetching waits for
-that one, and finds it there.
+Nothing of it is seen before all of it was found right. Where the registry went away in between, the compressed layers
+that had come whole stay for the next try; where the image is at fault nothing does. Whoever wants a layer that another
+pull is fetching waits for that one, and finds it there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stackpy_runtime.image import manifests
 from stackpy_runtime.image.blobs import Blob, Content, compression_of
 from stackpy_runtime.image.limits import bad
 from stackpy_runtime.image.registry import looking
+from stackpy_runtime.image.registry.client import Unavailable
 from stackpy_runtime.image.registry.downloading import Ahead, Cancelled, Download
 from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.store import blobs, digests, layers, locks
@@ -151,8 +153,7 @@ class _Pull:
                 finally:
                     self._give_up()
                     pool.shutdown(cancel_futures=True)
-                for digest, path in self._kept.items():
-                    blobs.adopt(self._root, digest, path)
+                self._keep()
                 stager.adopt()
             for layer in missing:
                 own = layers.tar(self._root, layer.layer_id)
@@ -160,8 +161,19 @@ class _Pull:
                 digests.remember_original(self._root, layer.layer_id, layer.diff_id, size)
                 form, blob = self._forms.get(layer.layer_id, ""), layer.descriptor
                 digests.remember_packed(self._root, layer.layer_id, layer.diff_id, blob.digest, blob.size, form)
+        except (Unavailable, KeyboardInterrupt):
+            self._keep()  # whoever comes back need not fetch it again
+            raise
         finally:
             layers.discard(self._root, staged)
+
+    def _keep(self) -> None:
+        """Puts the compressed layers that have come whole, and were found right, among the blobs.
+
+        Where no image comes to name them, garbage collection takes them; whoever reads one checks its digest again.
+        """
+        while self._kept:
+            blobs.adopt(self._root, *self._kept.popitem())
 
     def _receive(self, stager: Stager, staged: str, layer: _Layer) -> Received:
         try:
