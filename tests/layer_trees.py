@@ -70,7 +70,7 @@ def everything(root: int) -> dict[str, tuple[object, ...]]:
     names are one file.
     """
     found: dict[str, tuple[object, ...]] = {}
-    names: dict[int, list[str]] = {}
+    names: dict[tuple[int, int], list[str]] = {}
     top = f"/proc/self/fd/{root}/."
     for base, folders, files in os.walk(top):
         for name in [*folders, *files, *(["."] if base == top else [])]:
@@ -89,7 +89,7 @@ def everything(root: int) -> dict[str, tuple[object, ...]]:
                 content = os.readlink(path)
             is_folder = stat.S_ISDIR(status.st_mode)
             if not is_folder:
-                names.setdefault(status.st_ino, []).append(shown)
+                names.setdefault((status.st_dev, status.st_ino), []).append(shown)
             found[shown] = (
                 oct(status.st_mode),
                 status.st_uid,
@@ -104,4 +104,16 @@ def everything(root: int) -> dict[str, tuple[object, ...]]:
     for same in names.values():
         for shown in same:
             found[shown] = (*found[shown], sorted(same))
+    return found
+
+
+def mounts_of(pid: int | str) -> list[list[str]]:
+    """What is at the top of each layer that a process has mounted."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.statvfs(f"/proc/{pid}/fd/{name}/.").f_bsize == 512:
+                found.append(sorted(os.listdir(f"/proc/{pid}/fd/{name}/.")))
+        except OSError:
+            continue
     return found

@@ -99,7 +99,7 @@ LOADED: dict[str, tuple[list[str], list[Layer]]] = {
     "hardlink-over-folder": (["f644 f: evil", "f644 h: evil"], [[file("f"), file("h/x"), hardlink("h", "f")]]),
     "hardlink-to-lower": (
         ["d750 d", "f640 d/f: lower", "f640 h: lower"],
-        [[folder("d", 0o750), file("d/f", data=b"lower", mode=0o640)], [hardlink("h", "d/f")]],
+        [[folder("d", 0o750), file("d/f", data=b"lower", mode=0o640)], [hardlink("h", "d/f", mode=0o640)]],
     ),
     "hardlink-to-lower-symlink": (
         ["l777 h -> {/canary}/file", "l777 s -> {/canary}/file"],

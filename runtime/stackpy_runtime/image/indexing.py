@@ -15,6 +15,7 @@ from stackpy_runtime.image.layer_tree import Folder, LayerTree, Node
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.image.lowers import possible_time
 from stackpy_runtime.image.rules import (
+    CAPABILITY,
     Path,
     attributes,
     check_device,
@@ -124,7 +125,9 @@ class _Indexer:
         elif kind == FOLDER:
             self._dress(tree.make_folder(folder, name), entry, path or self._path(entry))
         elif kind == LINK:
-            self._count(tree.link(link_target(entry, path or self._path(entry), self._limits), folder, name))
+            path = path or self._path(entry)
+            self._count(tree.link(link_target(entry, path, self._limits), folder, name))
+            self._dress_linked(folder.children[name], entry, path)
         else:
             path = path or self._path(entry)
             if kind == SYMLINK:
@@ -147,6 +150,19 @@ class _Indexer:
     def _dress(self, folder: Folder, entry: Entry, path: Path) -> None:
         xattrs = attributes(entry, path) if entry.xattrs else None
         folder.dress(entry.mode, entry.uid, entry.gid, entry.mtime_ns, xattrs)
+
+    def _dress_linked(self, node: Node, entry: Entry, path: Path) -> None:
+        """What a hard link says of the file counts, as in other engines: it is what every name of it shows then."""
+        xattrs = attributes(entry, path) if entry.xattrs else None
+        if stat.S_ISLNK(node.mode):
+            node.uid, node.gid = entry.uid, entry.gid
+            return
+        if not stat.S_ISREG(node.mode):
+            xattrs = None
+        elif node.xattrs and (node.uid, node.gid) != (entry.uid, entry.gid):
+            # As the kernel does when a file is given to somebody else (capabilities(7)).
+            node.xattrs = {key: value for key, value in node.xattrs.items() if key != CAPABILITY} or None
+        node.dress(entry.mode, entry.uid, entry.gid, entry.mtime_ns, xattrs)
 
     def _count(self, size: int) -> None:
         self._size += size

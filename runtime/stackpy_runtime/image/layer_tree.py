@@ -60,6 +60,15 @@ class Node:
         self.size, self.place, self.link, self.xattrs = size, place, link, xattrs
         self.number, self.links = -1, 0
 
+    def dress(self, mode: int, uid: int, gid: int, mtime_ns: int, xattrs: dict[bytes, bytes] | None) -> None:
+        """What another entry for the same file or folder says; attributes of earlier ones stay."""
+        self.mode, self.uid, self.gid = stat.S_IFMT(self.mode) | mode, uid, gid
+        self.mtime_ns = possible_time(mtime_ns)
+        if self.xattrs and ACL_ACCESS in self.xattrs:
+            self.xattrs[ACL_ACCESS] = access(self.xattrs[ACL_ACCESS], mode, ())
+        if xattrs:
+            self.xattrs = {**(self.xattrs or {}), **xattrs}
+
 
 class Folder(Node):
     """A folder and what is in it by name."""
@@ -78,14 +87,6 @@ class Folder(Node):
     def make_opaque(self) -> None:
         """Makes it hide what lower layers have in it."""
         self.xattrs = {**(self.xattrs or {}), _OPAQUE: b"y"}
-
-    def dress(self, mode: int, uid: int, gid: int, mtime_ns: int, xattrs: dict[bytes, bytes] | None) -> None:
-        """What another entry for the same folder says; attributes of earlier ones stay."""
-        self.mode, self.uid, self.gid, self.mtime_ns = stat.S_IFDIR | mode, uid, gid, possible_time(mtime_ns)
-        if self.xattrs and ACL_ACCESS in self.xattrs:
-            self.xattrs[ACL_ACCESS] = access(self.xattrs[ACL_ACCESS], mode, ())
-        if xattrs:
-            self.xattrs = {**(self.xattrs or {}), **xattrs}
 
 
 class LayerTree:

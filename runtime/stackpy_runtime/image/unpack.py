@@ -92,6 +92,7 @@ class _Unpacker:
         elif entry.kind == LINK:
             target = link_target(entry, path, self._limits)
             self._count(self._layer.link(target, folder, path[-1]))
+            self._dress_linked(path, entry)
         elif entry.kind == FIFO:
             self._make(folder, path[-1], lambda: os.mkfifo(path[-1], 0o600, dir_fd=folder))
             self._dress(folder, path, entry)
@@ -173,8 +174,31 @@ class _Unpacker:
         time_ns = possible_time(entry.mtime_ns)
         os.utime(name, ns=(time_ns, time_ns), dir_fd=folder, follow_symlinks=False)
 
+    def _dress_linked(self, path: Path, entry: Entry) -> None:
+        """What a hard link says of the file counts, as in other engines: it is what every name of it shows then."""
+        folder, name = self._layer.folder(path[:-1]), path[-1]
+        attributes(entry, path)
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):  # else it would lose its capabilities for nothing
+            os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                self._attributes(descriptor, entry, path)
+                os.fchmod(descriptor, entry.mode)
+                set_times(descriptor, entry.mtime_ns)
+            finally:
+                os.close(descriptor)
+        elif not stat.S_ISLNK(status.st_mode):
+            os.chmod(name, entry.mode, dir_fd=folder)
+            time_ns = possible_time(entry.mtime_ns)
+            os.utime(name, ns=(time_ns, time_ns), dir_fd=folder, follow_symlinks=False)
+
     def _owner_and_attributes(self, descriptor: int, entry: Entry, path: Path) -> None:
         os.fchown(descriptor, entry.uid, entry.gid)
+        self._attributes(descriptor, entry, path)
+
+    def _attributes(self, descriptor: int, entry: Entry, path: Path) -> None:
         for name, value in attributes(entry, path).items():
             try:
                 os.setxattr(descriptor, name, value)
