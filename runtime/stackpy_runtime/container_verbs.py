@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy_runtime.host.client import Client
-    from stackpy_runtime.model import Container, ContainerConfig, Crash, Event, HealthLog, LogLine
+    from stackpy_runtime.model import Consumption, Container, ContainerConfig, Crash, Event, HealthLog, LogLine
     from stackpy_runtime.model.resources import Surroundings
     from stackpy_runtime.store.store import Store
 
@@ -175,6 +175,30 @@ class ContainerVerbs:
         condition: Docker's "not-running"; "next-exit", which one that has ended does not meet; or "removed"
         """
         return int(self.client.call("wait", {"container": reference, "condition": condition}))
+
+    def consumption(self, reference: str) -> Consumption | None:
+        """What a container uses now; None where it does not run."""
+        from stackpy_runtime.container import cgroups, consumption
+
+        container = self.container(reference)
+        pid = container["state"]["pid"]
+        group = cgroups.of_process(self.store.root.path, pid) if pid else None
+        if group is None:
+            return None
+        return consumption.read(group, pid, own_network=container["config"].get("network_mode") != "host")
+
+    def container_processes(self, reference: str) -> list[int]:
+        """PIDs of a container's processes, as this host counts them; raises Conflict where it does not run."""
+        from stackpy_runtime.container import cgroups, consumption
+        from stackpy_runtime.errors import Conflict
+
+        container = self.container(reference)
+        pid = container["state"]["pid"]
+        group = cgroups.of_process(self.store.root.path, pid) if pid else None
+        if group is None:
+            name = container["name"]
+            raise Conflict("it is not running", subject=f"container {name}", hint=f"stackpy start {name}")
+        return consumption.processes(group)
 
     def container_size(self, reference: str) -> int:
         """Bytes on disk of what a container has written into its tree."""

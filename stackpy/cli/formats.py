@@ -73,7 +73,14 @@ def chosen(context: Context, form: str | None) -> str:
 
 
 def print_templated(template: str, rows: Sequence[Mapping[str, Any]], heads: Mapping[str, Any]) -> int:
-    r"""Prints a listing by a template as docker's `ps --format` does, each row on a line; returns the exit code.
+    """Prints a listing by a template as docker's `ps --format` does, as `templated` says; returns the exit code."""
+    for line in templated(template, rows, heads):
+        print(line)
+    return 0
+
+
+def templated(template: str, rows: Sequence[Mapping[str, Any]], heads: Mapping[str, Any]) -> list[str]:
+    r"""The lines of a listing by a template, one for each row.
 
     template: `\t` and `\n` in it stand for a tab and a new line; behind `table ` it makes aligned columns with heads
     rows: what each row's fields say, under docker's names; a `Method` takes arguments (`{{.Label "name"}}`)
@@ -86,13 +93,9 @@ def print_templated(template: str, rows: Sequence[Mapping[str, Any]], heads: Map
     parsed = Template(text.replace("\\t", "\t").replace("\\n", "\n"))
     lines = [parsed.render(Struct(row)) for row in rows]
     if not table:
-        for line in lines:
-            print(line)
-        return 0
+        return lines
     head = parsed.render(Struct(heads), as_heads=True)
-    for line in aligned([line.split("\t") for line in (head, *lines)]):
-        print(line)
-    return 0
+    return aligned([line.split("\t") for line in (head, *lines)])
 
 
 def line_writer(

@@ -43,6 +43,8 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("rename", "rename", "COMMAND"),
             ("update", "update", "COMMAND"),
             ("port", "port", "COMMAND"),
+            ("top", "top", "COMMAND"),
+            ("stats", "stats", "COMMAND"),
             ("wait", "wait", "COMMAND"),
             ("inspect", "inspect", "COMMAND"),
             ("events", "events", "COMMAND"),

@@ -110,6 +110,16 @@ class ContainerEngine(Protocol):
         Raises ValueError for a filter of no meaning.
         """
 
+    def stats(self, names: Sequence[str]) -> list[dict[str, Any] | None]:
+        """What each container uses now, in the order of the names; None for one that does not run.
+
+        {time, cpu, memory, memory_limit, pids, block_read, block_write, network_rx, network_tx}: time and cpu in
+        nanoseconds, the rest in bytes, counted from its start on but for memory
+        """
+
+    def processes(self, name: str) -> list[int]:
+        """PIDs of a container's processes, as the host counts them; raises StackpyError where it does not run."""
+
     def find(self, name: str, stack: str | None) -> list[str]:
         """Names of containers that `name` means: `web`, `web.2`, `container.web`, a container's name or ID prefix."""
 

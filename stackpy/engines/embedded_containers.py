@@ -57,6 +57,21 @@ class EmbeddedContainers:
                 row["size_root_fs"] = row["size_rw"] + below.get(made_of[row["id"]], 0)
         return rows
 
+    def stats(self, names: Sequence[str]) -> list[Document | None]:
+        """See ContainerEngine."""
+        found: list[Document | None] = []
+        for name in names:
+            try:
+                used = self._engine.consumption(name)
+            except Missing:
+                used = None
+            found.append(None if used is None else {**used})
+        return found
+
+    def processes(self, name: str) -> list[int]:
+        """See ContainerEngine."""
+        return self._engine.container_processes(name)
+
     def find(self, name: str, stack: str | None) -> list[str]:
         """See ContainerEngine."""
         from stackpy.engines import listings

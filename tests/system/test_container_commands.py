@@ -192,3 +192,77 @@ def test_pausing_as_it_is_typed(lab: Lab) -> None:
     assert [document["State"][key] for key in ("Status", "Running", "Paused")] == ["paused", True, True]
     assert lab.cli("unpause", name).out == f"{name}\n"
     wait_for(lambda: lab.state(name)["status"] == "running", "it goes on")
+
+
+# --- top, stats -----------------------------------------------------------------------------------------------------
+
+
+def test_top_shows_what_ps_shows(lab: Lab) -> None:
+    name = lab.up(["sh", "-c", "sleep 601 & sleep 602 & echo up; wait"])
+    lab.said(name, "up")
+    lines = lab.cli("top", name).out.splitlines()
+    assert lines[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    assert sorted(line.split(None, 7)[7] for line in lines[1:])[-2:] == ["sleep 601", "sleep 602"]
+    assert len(lines) == 4
+    # What runs in it besides is its own too.
+    with subprocess.Popen(lab.command("exec", name, "sleep", "603"), env=lab.environment, cwd="/") as process:
+        wait_for(lambda: "sleep 603" in lab.cli("top", name, "-eo", "pid,args").out, "the process of exec")
+        document = json.loads(lab.cli("--format", "json", "top", name, "-o", "pid,comm").out)
+        assert document["Titles"] == ["PID", "COMMAND"]
+        assert [row[1] for row in document["Processes"]].count("sleep") == 3
+        lab.engine.kill(name)
+        process.wait(10)
+    for words, message in (
+        (["top", name], "it is not running"),
+        (["top", lab.up(["sleep", "600"]), "-o", "comm"], "no column PID"),
+        (["top", lab.up(["sleep", "600"]), "--nonsense"], "`ps --nonsense`"),
+    ):
+        done = lab.cli(*words)
+        assert (done.code, message in done.err) == (1, True), done
+
+
+def test_stats_of_what_works_and_what_rests(lab: Lab) -> None:
+    busy = lab.up(["sh", "-c", "while :; do :; done"], mem_limit=64 << 20)
+    rests = lab.up(["sleep", "600"])
+    gone = lab.up(["true"])
+    lab.engine.wait(gone)
+    found = {row["name"]: row for row in json.loads(lab.cli("stats", "--no-stream", "-a", "--format", "json").out)}
+    assert set(found) == {busy, rests, gone}
+    assert 30 < found[busy]["cpu_percent"] < 130
+    assert found[rests]["cpu_percent"] < 5
+    assert found[gone]["cpu_percent"] is found[gone]["pids"] is None
+    assert (found[busy]["memory_limit"], found[busy]["pids"]) == (64 << 20, 1)
+    assert 0 < found[busy]["memory"] < 64 << 20
+    lines = lab.cli("stats", "--no-stream", rests).out.splitlines()
+    assert lines[0].split("  ")[0] == "CONTAINER ID"
+    assert lines[1].split()[1] == rests
+    assert "nobody" in lab.cli("stats", "--no-stream", "nobody").err
+    lab.engine.pause(busy)
+    (row,) = json.loads(lab.cli("stats", "--no-stream", "--format", "json", busy).out)
+    assert row["cpu_percent"] < 5
+
+
+def test_stats_counts_what_goes_through_the_network_and_the_disk(lab: Lab) -> None:
+    serve = "import socket; s = socket.create_server(('', 80)); print('up', flush=True)\n"
+    serve += "while True:\n c, _ = s.accept(); c.sendall(bytes(3000000)); c.close()"
+    server = lab.up(["python3", "-c", serve], network_mode="bridge")
+    lab.said(server, "up")
+    address = lab.engine.container(server)["networks"]["bridge"]["ip_address"]
+    ask = f"import socket; s = socket.create_connection(('{address}', 80))\nwhile s.recv(65536): pass"
+    assert lab.run(["python3", "-c", ask], network_mode="bridge").code == 0
+    disk = lab.up(["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=5 conv=fsync 2>/dev/null; echo done; sleep 600"])
+    lab.said(disk, "done")
+    done = lab.cli("stats", "--no-stream", "--format", "json", server, disk)
+    network, written = json.loads(done.out)
+    assert network["network_tx"] > 3_000_000
+    assert written["block_write"] >= 5 << 20
+    assert (written["network_rx"], written["network_tx"]) == (0, 0)
+
+
+def test_stats_go_on(lab: Lab) -> None:
+    name = lab.up(["sleep", "600"])
+    command = lab.command("stats", "--format", "{{.Name}} {{.PIDs}}")
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == [f"{name} 1\n"] * 2
+        process.kill()

@@ -66,6 +66,7 @@ from stackpy_runtime.model.resources import (
 )
 from stackpy_runtime.model.usage import (
     CacheUsage,
+    Consumption,
     ContainerUsage,
     DiskUsage,
     ImageUsage,
@@ -81,6 +82,7 @@ __all__ = [
     "BuildOptions",
     "CacheUsage",
     "Check",
+    "Consumption",
     "Container",
     "ContainerConfig",
     "ContainerState",

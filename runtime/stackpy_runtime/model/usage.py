@@ -59,3 +59,17 @@ class DiskUsage(TypedDict):
     cache: list[CacheUsage]
     rest: int  # the index, history, logs, and what a collection will remove
     free: int  # left on the file system
+
+
+class Consumption(TypedDict):
+    """What a container uses at one moment; `cpu` and the bytes of network and devices are counted from its start on."""
+
+    time: int  # nanoseconds since the epoch
+    cpu: int  # nanoseconds of one processor
+    memory: int  # bytes
+    memory_limit: int  # the host's memory where it has no limit
+    pids: int
+    block_read: int
+    block_write: int
+    network_rx: int  # 0 without a network namespace of its own
+    network_tx: int
