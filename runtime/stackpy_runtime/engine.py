@@ -187,6 +187,10 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
         from stackpy_runtime.build.execute import build
         from stackpy_runtime.build.shortage import explained
 
+        if options and options.get("limits"):
+            from stackpy_runtime.container import resources
+
+            resources.check(options["limits"])
         plain = self._plain_sources.get(recipe["id"])
         if plain is None:
             plain = self._plain(source)

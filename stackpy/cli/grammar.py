@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal
 
     from stackpy.cli.context import Context
@@ -117,9 +117,10 @@ class Command:
     examples: (command line, what it does) — at least one
     details: paragraphs of --help behind the summary
     stack: a stack verb, which takes the global options after itself as well
+    refused: docker's options that it does not have: why, and what to do
     """
 
-    __slots__ = ("arguments", "details", "examples", "name", "options", "run", "stack", "summary")
+    __slots__ = ("arguments", "details", "examples", "name", "options", "refused", "run", "stack", "summary")
 
     def __init__(
         self,
@@ -132,10 +133,11 @@ class Command:
         arguments: Sequence[Argument] = (),
         details: str = "",
         stack: bool = False,
+        refused: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.name, self.summary, self.run = name, summary, run
         self.examples, self.options, self.arguments = tuple(examples), tuple(options), tuple(arguments)
-        self.details, self.stack = details, stack
+        self.details, self.stack, self.refused = details, stack, refused or {}
 
     @property
     def usage(self) -> str:

@@ -7,7 +7,7 @@ from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from stackpy.cli.grammar import Argument, Option
@@ -92,6 +92,17 @@ def parse_command(words: Sequence[str], options: Sequence[Option], arguments: Se
     if remaining:
         raise UsageError(f"`{verb}` takes no argument `{remaining[0]}`", hint=_see(verb))
     return parsed
+
+
+def refuse(words: Sequence[str], refused: Mapping[str, tuple[str, str]], verb: str) -> None:
+    """Raises UsageError, with the reason, for an option of docker's that a command does not have."""
+    for word in words:
+        if word == "--":
+            return
+        name = word.partition("=")[0]
+        if name in refused:
+            reason, hint = refused[name]
+            raise UsageError(f"`{verb}` has no `{name}`: {reason}", hint=hint)
 
 
 def to_arguments(parsed: Parsed) -> Arguments:

@@ -62,6 +62,45 @@ def test_a_shell_opens_in_exactly_that_state(kind: str, box: Any, tmp_path: Path
     assert "begun\r\nin-cache\r\nhush" in seen
 
 
+GIVEN = """\
+FROM box
+RUN cat /etc/hosts /proc/self/limits /proc/self/mountinfo /proc/net/dev >/given
+RUN --network=none cat /proc/net/dev >/alone
+"""
+
+
+def test_what_all_steps_are_given(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(GIVEN)
+    hosts = ("--add-host", "a.example:10.1.2.3", "--add-host", "gateway:host-gateway")
+    limits = ("--shm-size", "128m", "--ulimit", "nofile=100:200", "-m", "64m", "--cpu-quota", "50000")
+    box("build", "-t", "given", *hosts, *limits, ".", cwd=tmp_path)
+    given = box("run", "--rm", "given", "cat", "/given").stdout
+    assert "10.1.2.3\ta.example\n" in given
+    assert re.search(r"^\d+\.\d+\.\d+\.\d+\tgateway$", given, re.MULTILINE)
+    assert re.search(r"Max open files +100 +200", given)
+    assert re.search(r" /dev/shm .* tmpfs .*size=131072k", given)
+    assert "eth0" in given
+    # Limits and addresses are no part of what a step is; the rest is.
+    again = box("build", *hosts[2:], "--add-host", "a.example:10.9.9.9", *limits[:4], ".", cwd=tmp_path)
+    assert again.stderr.count("(cached)") == 3
+    box("build", "-t", "given", "--network", "none", ".", cwd=tmp_path)
+    assert "eth0" not in box("run", "--rm", "given", "cat", "/given").stdout
+    refused = box("build", "--network", "host", ".", cwd=tmp_path, code=64)
+    assert "--allow network.host" in refused.stderr
+    box("build", "-t", "given", "--network", "host", "--allow", "network.host", ".", cwd=tmp_path)
+    own = {line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]}
+    shown = box("run", "--rm", "given", "cat", "/given", "/alone").stdout
+    assert all(f"{name}:" in shown for name in own)
+    assert "eth0:" not in box("run", "--rm", "given", "cat", "/alone").stdout
+
+
+def test_a_step_that_takes_more_memory_than_it_is_given(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text('FROM box\nRUN ["python3", "-c", "bytearray(100 << 20)"]\n')
+    failed = box("build", "--memory", "32m", ".", cwd=tmp_path, code=1)
+    assert "it may need more memory than `--memory` gives it" in failed.stderr
+    box("build", "--memory", "300m", ".", cwd=tmp_path)
+
+
 def test_where_no_shell_opens_the_first_failure_counts(box: Any, tmp_path: Path) -> None:
     """The program is not there, and no shell either."""
     (tmp_path / "file").write_text("")

@@ -309,3 +309,32 @@ def test_planning_imports_little(store: Store, context: Path) -> None:
         "binascii",
         "errno",
     }
+
+
+def test_what_a_build_gives_its_steps_counts_but_addresses(store: Store) -> None:
+    def last(**given: Any) -> str:
+        return recipe.resolve(source(run("make", **given)), store)["steps"][-1]["id"]
+
+    plain = last()
+    named = last(extra_hosts={"a": ["10.0.0.1"]})
+    assert last(extra_hosts={"a": ["10.0.0.2", "::1"]}) == named != plain
+    others = {last(extra_hosts={"b": ["10.0.0.1"]}), last(shm_size=1 << 20), last(network="none")}
+    others |= {last(ulimits={"nofile": {"soft": 1, "hard": hard}}) for hard in (1, 2)}
+    assert len(others | {plain, named}) == 7
+
+
+def test_what_a_dockerfile_is_built_with_reaches_its_run_steps(tmp_path: Path) -> None:
+    from stackpy_runtime.build import dockerfiles
+
+    text = "FROM scratch AS a\nRUN one\nFROM scratch\nCOPY --from=a /x /x\nRUN --network=none two\nRUN three"
+    base: Any = {"kind": "dockerfile", "path": "-", "content": text, "context": str(tmp_path)}
+    base["run"] = {"network": "host", "shm_size": 1 << 20, "extra_hosts": {"a": ["10.0.0.1"]}}
+    made = dockerfiles.expanded({"base": base, "steps": [run("stack")]}, lambda _: {})
+    steps = [*made["stages"]["a"]["steps"], *made["steps"]]
+    assert [(each["instruction"], each.get("network")) for each in steps] == [
+        ("run", "host"), ("copy", None), ("run", "none"), ("run", "host"), ("run", None),
+    ]  # fmt: skip
+    assert [each.get("shm_size") for each in steps] == [1 << 20, None, 1 << 20, 1 << 20, None]
+    base["run"] = {"ulimits": {"nofiles": {"soft": 1, "hard": 1}}}
+    with pytest.raises(InvalidConfig, match="unknown ulimit `nofiles`"):
+        dockerfiles.expanded({"base": base, "steps": []}, lambda _: {})

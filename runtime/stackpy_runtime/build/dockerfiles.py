@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.dockerfile import Compiled
-    from stackpy_runtime.model import Base, ImageConfig, ImageSource, Step
+    from stackpy_runtime.model import Base, ImageConfig, ImageSource, RunSettings, Step
 
     ConfigOf = Callable[[Base], ImageConfig | None]
 
@@ -47,7 +47,31 @@ def _one(source: ImageSource, config_of: ConfigOf, prefix: str) -> ImageSource:
     if source["base"]["kind"] != "dockerfile":
         return {"base": source["base"], "steps": source["steps"]}
     made = _renamed(compiled(source["base"], config_of).source, prefix)
+    if "run" in source["base"]:
+        made = _with_run(made, source["base"]["run"])
     return {**made, "steps": [*made["steps"], *source["steps"]]}
+
+
+def _with_run(source: ImageSource, run: RunSettings) -> ImageSource:
+    """The same with what all RUN steps get that say nothing else; raises InvalidConfig for what no step can have."""
+    from stackpy_runtime.container import resources
+
+    given: Any = {key: value for key, value in run.items() if key != "network"}
+    resources.check(given)
+    network = run.get("network", "default")
+
+    def step(old: Step) -> Step:
+        if old["instruction"] != "run":
+            return old
+        new: Any = {**given, **old}
+        # As in BuildKit, a step's own `default` is what the build says.
+        if network != "default" and old.get("network", "default") == "default":
+            new["network"] = network
+        return new  # type: ignore[no-any-return]
+
+    stages = {name: _with_run(stage, run) for name, stage in source.get("stages", {}).items()}
+    changed: ImageSource = {"base": source["base"], "steps": [step(each) for each in source["steps"]]}
+    return {**changed, "stages": stages} if stages else changed
 
 
 def compiled(base: Base, config_of: ConfigOf, *, every: bool = False) -> Compiled:

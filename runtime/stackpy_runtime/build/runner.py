@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
+from stackpy_runtime.model.resources import Surroundings
+
 
 class StepMount(TypedDict):
     """Something that a RUN step sees at `target` and that enters no layer.
@@ -46,6 +48,7 @@ class StepRun(NamedTuple):
     user: "name", "uid", "name:group" or "uid:gid" of the image; "" means root
     mounts: outer before inner
     network: "default" has a way out, "none" has loopback only, "host" is the host's
+    surroundings: its limits, the size of /dev/shm, further names in /etc/hosts
     shell: instead of `argv` people talk to this program, on the caller's terminal
     """
 
@@ -57,6 +60,7 @@ class StepRun(NamedTuple):
     user: str
     mounts: list[StepMount]
     network: Literal["default", "none", "host"]
+    surroundings: Surroundings
     shell: str = ""
 
 

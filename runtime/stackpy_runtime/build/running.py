@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.build.steps import Place
     from stackpy_runtime.model import BuildOptions, RecipeStep, Step
+    from stackpy_runtime.model.resources import Surroundings
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -60,11 +61,12 @@ def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
             user=place.config.get("User", ""),
             mounts=seen.mounts,
             network=step.get("network", "default"),
+            surroundings=_surroundings(step, place.options),
         )
         try:
             code = place.runner(started, tail)
             if code:
-                advice = _advice(code, step["argv"])
+                advice = _advice(code, step["argv"], place.options)
                 raise ProcessFailed(_ending(code), exit_code=code, output=tail.text(), hint=advice)
         except ProcessFailed as failure:
             if place.options.get("on_failure") == "shell":
@@ -121,10 +123,23 @@ def _ending(code: int) -> str:
     return f"it was killed by signal {code - 128}" if 128 < code < 193 else f"it exited with {code}"
 
 
-def _advice(code: int, argv: list[str]) -> str:
+def _surroundings(step: Step, options: BuildOptions) -> Surroundings:
+    result = options.get("limits", {}).copy()
+    if "extra_hosts" in step:
+        result["extra_hosts"] = step["extra_hosts"]
+    if "shm_size" in step:
+        result["shm_size"] = step["shm_size"]
+    if "ulimits" in step:
+        result["ulimits"] = step["ulimits"]
+    return result
+
+
+def _advice(code: int, argv: list[str], options: BuildOptions) -> str:
     if code == 127:
         program = posixpath.basename(argv[0])
         return f"`{program}`, or a command in it, is not in the image: install it in an earlier step"
+    if code == 137 and options.get("limits", {}).get("mem_limit"):
+        return "it may need more memory than `--memory` gives it"
     if code == 137:
         return "the host may have run out of memory: `dmesg` tells"
     return ""

@@ -108,6 +108,13 @@ def _run(step: Step, config: ImageConfig, asking: Asking) -> dict[str, str]:
     for key, default in (("network", "default"), ("security", "sandbox")):
         if step.get(key, default) != default:
             result[key] = str(step.get(key))
+    if "extra_hosts" in step:
+        # As for BuildKit: that a name is known counts, and not where it leads today.
+        result["--add-host"] = " ".join(sorted(step["extra_hosts"]))
+    if "shm_size" in step:
+        result["--shm-size"] = str(step["shm_size"])
+    if "ulimits" in step:
+        result["--ulimit"] = json_text.dumps(step["ulimits"], sort_keys=True)
     for file in step.get("inline", []):
         result[f"<<{file['name']}"] = sha256_hex(decoded(file["content"]))
     for mount in step.get("mounts", []):

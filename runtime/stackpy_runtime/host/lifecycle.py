@@ -165,7 +165,7 @@ class Lifecycle:
         with live.changed:
             live.launching = True
         try:
-            self.beginnings.enter(live, sandbox, {}, given, [output, output])
+            self.beginnings.enter(live, sandbox, live.config, given, [output, output])
             self.beginnings.take_up(live)
         except BaseException:
             self._release(live)

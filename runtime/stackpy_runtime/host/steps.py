@@ -37,6 +37,7 @@ def _container(identity: str, arguments: dict[str, Any]) -> Container:
         "working_dir": arguments["working_dir"],
         "user": arguments["user"],
     }
+    config.update(arguments["surroundings"])
     if arguments["network"] != "default":
         config["network_mode"] = arguments["network"]
     return {
@@ -153,7 +154,7 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
     capabilities = security.capabilities([], [])
     mounts = [_mount(mount, f"{live.folder}/mounts/{index}") for index, mount in enumerate(arguments["mounts"])]
     hostname = "build"
-    return {
+    result: plan.SandboxPlan = {
         "name": live.name,
         "lowers": [base(root), *targets(live.folder, mounts), *arguments["layers"]],
         "writable": arguments["staged"],
@@ -179,3 +180,9 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
             "filter": lifecycle.beginnings.filter(capabilities),
         },
     }
+    config = live.config
+    if "shm_size" in config:
+        result["shm_size"] = config["shm_size"]
+    if "ulimits" in config:
+        result["process"]["ulimits"] = config["ulimits"]
+    return result

@@ -54,6 +54,7 @@ from stackpy_runtime.model.recipes import (
     Recipe,
     RecipeStep,
     RunMount,
+    RunSettings,
     Step,
     Unlike,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "Recipe",
     "RecipeStep",
     "RunMount",
+    "RunSettings",
     "Secret",
     "SecretMount",
     "Status",

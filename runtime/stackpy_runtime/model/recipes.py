@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from stackpy_runtime.model.images import Healthcheck
+from stackpy_runtime.model.resources import Surroundings, Ulimit
+
+
+class RunSettings(TypedDict, total=False):
+    """What all RUN steps of a Dockerfile get that say nothing else; a part of their IDs, but for the addresses."""
+
+    network: Literal["default", "none", "host"]
+    extra_hosts: dict[str, list[str]]
+    shm_size: int
+    ulimits: dict[str, Ulimit]
 
 
 class Base(TypedDict):
@@ -24,6 +34,7 @@ class Base(TypedDict):
     target: NotRequired[str]  # name or number of a stage; absent: the last
     args: NotRequired[dict[str, str]]
     contexts: NotRequired[dict[str, str]]  # absolute folders, or images as "docker-image://reference"
+    run: NotRequired[RunSettings]
 
 
 class BuildOptions(TypedDict, total=False):
@@ -34,6 +45,7 @@ class BuildOptions(TypedDict, total=False):
     ssh: dict[str, str]  # agent sockets by ID, absolute paths, for mounts of type ssh
     ssh_keys: dict[str, list[str]]  # beside them: files of private keys by ID, absolute paths
     allow: list[str]  # "security.insecure", "network.host"
+    limits: Surroundings  # of each RUN step: those of its control group, and cgroup_parent
     on_failure: Literal["", "shell"]  # "shell": one where a RUN step failed, on the caller's terminal
     cache_from: list[str]  # where other hosts have brought theirs: absolute folders, and docker://reference
     cache_to: list[str]  # where to bring this one's
@@ -93,6 +105,9 @@ class Step(TypedDict):
     args: NotRequired[dict[str, str]]  # run: build arguments, seen as environment, never in the image
     proxies: NotRequired[dict[str, str]]  # run: HTTP_PROXY and its kin, seen as environment; in no ID and no image
     network: NotRequired[Literal["default", "none", "host"]]  # run
+    extra_hosts: NotRequired[dict[str, list[str]]]  # run: name → addresses, which do not count
+    shm_size: NotRequired[int]  # run
+    ulimits: NotRequired[dict[str, Ulimit]]  # run
     security: NotRequired[Literal["sandbox", "insecure"]]  # run
     sources: NotRequired[list[str]]  # copy, add: paths relative to where they are copied from, globs allowed
     context: NotRequired[str]  # copy, add, run with binds: absolute folder

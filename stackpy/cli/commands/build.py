@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from stackpy.cli import build_results, stacks, terminal
+from stackpy.cli import build_results, build_runs, stacks, terminal
 from stackpy.cli.commands.apply import LOCK_TIMEOUT
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import UsageError
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # What has a meaning for a Dockerfile alone; `-f` names the stack file where a stack's images are built.
 _DOCKERFILE_ONLY = (
     "target build_arg build_context secret ssh no_cache pull platform label tag check iidfile metadata_file allow "
-    "progress"
+    "progress network add_host shm_size ulimit memory memory_swap cpu_shares cpu_period cpu_quota cpuset_cpus "
+    "cpuset_mems cgroup_parent force_rm compress"
 ).split()
 
 
@@ -72,6 +73,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         build_options.check_tag(name)
     if context.globals.file and not arguments.file:
         raise UsageError("`--file` before `build` names a stack file", hint=f"as in `stackpy build -f FILE {place}`")
+    limits = build_runs.limits(arguments)
     outputs = build_outputs.parse(arguments.output, push=arguments.push, load=arguments.load)
     build_outputs.check(outputs, arguments.tag)
     options = {
@@ -81,6 +83,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         "allow": build_options.allowed(arguments.allow),
         "cache_from": build_options.cache_places("--cache-from", arguments.cache_from),
         "cache_to": build_options.cache_places("--cache-to", arguments.cache_to),
+        **({"limits": limits} if limits else {}),
         **build_results.on_failure(context, arguments),
     }
     given = {
@@ -88,6 +91,7 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         "args": build_options.arguments(arguments.build_arg),
         "contexts": build_options.contexts(arguments.build_context),
         "platform": arguments.platform or "",
+        "run": build_runs.settings(arguments),
     }
     labels = build_options.labels(arguments.label)
     with build_context.opened(place, arguments.file or "", f"{context.engine().root}/contexts") as found:
@@ -164,7 +168,7 @@ def _make(
         print(made["id"])
     if not arguments.verify:
         return 0
-    again = {key: value for key, value in options.items() if key in ("secrets", "ssh", "ssh_keys", "allow")}
+    again = {key: value for key, value in options.items() if key in ("secrets", "ssh", "ssh_keys", "allow", "limits")}
     return build_results.verify(context, arguments, [build_results.Again("", source, again)])
 
 
@@ -207,8 +211,10 @@ COMMAND = Command(
         Option("--check", help="print the Dockerfile's warnings and build nothing"),
         Option("--iidfile", metavar="FILE", help="write the image's ID to a file", words="file"),
         Option("--metadata-file", metavar="FILE", help="write the image's digests to a file, as JSON", words="file"),
+        *build_runs.options(),
         LOCK_TIMEOUT,
     ],
+    refused=build_runs.REFUSED,
     arguments=[
         Argument(
             "IMAGE",
