@@ -9,8 +9,11 @@ import base64
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from stackpy_runtime.build import execute, recipe
 from stackpy_runtime.build.merged import Merged
@@ -41,6 +44,21 @@ def copy(context: Path, *paths: str, line: int = 1, **fields: Any) -> Any:
 def file(target: str, content: str, line: int = 1, **fields: Any) -> Any:
     """A FILE step."""
     return step("file", line, target=target, content=base64.b64encode(content.encode()).decode(), **fields)
+
+
+def add(context: Path, *paths: str, **fields: Any) -> Any:
+    """An ADD step: sources, then the target."""
+    return step("add", sources=list(paths[:-1]), target=paths[-1], context=str(context), **fields)
+
+
+def of_stage(name: str, *paths: str, line: int = 1, **fields: Any) -> Any:
+    """A COPY step from a stage: sources, then the target."""
+    return step("copy", line, sources=list(paths[:-1]), target=paths[-1], from_stage=name, **fields)
+
+
+def inline(name: str, content: str) -> Any:
+    """A file that stands in the step itself: a heredoc."""
+    return {"name": name, "content": base64.b64encode(content.encode()).decode()}
 
 
 def source(*steps: Any, base: Any = SCRATCH) -> ImageSource:
@@ -145,3 +163,12 @@ def listing(root: int) -> dict[str, str]:
     finally:
         os.close(top)
     return found
+
+
+@pytest.fixture(name="builder")
+def builder_fixture(tmp_path: Path) -> Iterator[Builder]:
+    """A builder on an empty root; nothing may be half done at the end."""
+    made = Builder(tmp_path / "root")
+    yield made
+    assert made.clean()
+    made.store.close()

@@ -6,6 +6,7 @@ so the same server is a registry with faults, a registry that lies, and the toke
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -20,6 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
+from stackpy_runtime.engine import Engine
+from stackpy_runtime.image.registry import backoff
 from tests.conftest import wait_for
 from tests.image_archives import Built, as_folder
 
@@ -295,6 +300,26 @@ def middle(upstream: str = "") -> Iterator[Middle]:
         yield server
     finally:
         server.close()
+
+
+def pack(tar: bytes) -> bytes:
+    """A layer compressed, quickly and always the same."""
+    return gzip.compress(tar, 1, mtime=0)
+
+
+@pytest.fixture(name="before")
+def before_fixture(registry: Registry) -> Iterator[Middle]:
+    """The server of ours, before the registry that the module has as `registry`."""
+    with middle(registry.host) as server:
+        yield server
+
+
+@pytest.fixture(name="engine")
+def engine_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine on an empty root, without credentials, that tries again almost at once."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setattr(backoff, "_FIRST", 0.01)
+    return Engine(str(tmp_path / "root"))
 
 
 def serve(server: Middle, built: Built, repository: str = "app", tag: str = "1", **changes: Any) -> str:

@@ -25,14 +25,6 @@ from tests.build_lab import Builder, copy, file, run, source, step
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    opened = Builder(tmp_path / "root")
-    yield opened
-    assert opened.clean()
-    opened.store.close()
-
-
 class Canary:
     """A folder of the host that no build may read or write."""
 

@@ -10,7 +10,6 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,9 @@ from stackpy_runtime.build import repositories, unpacking
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from stackpy_runtime.image.limits import DEFAULT
 from stackpy_runtime.store import layers
-from tests.build_lab import Builder, file, source, step
+from tests.build_lab import Builder, add, file, of_stage, source, step
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    opened = Builder(tmp_path / "root")
-    yield opened
-    assert opened.clean()
-    opened.store.close()
 
 
 @pytest.fixture
@@ -87,7 +78,7 @@ def test_2024_1753_links_in_a_folder_come_as_links(builder: Builder, secret: Pat
 def test_2024_9407_what_is_copied_over_a_link_stays_in_the_image(builder: Builder, secret: Path) -> None:
     base: Any = {"kind": "image", "reference": evil(builder, secret)}
     stages: Any = {"made": source(file("/new", "1"))}
-    steps = [step("copy", sources=["new"], target=f"/{name}/", from_stage="made") for name in ("absolute", "relative")]
+    steps = [of_stage("made", "new", f"/{name}/") for name in ("absolute", "relative")]
     image: Any = {**source(*steps, step("workdir", target="/absolute/deeper"), base=base), "stages": stages}
     tree = builder.tree(builder.build(image))
     assert tree[f"{str(secret)[1:]}/new"] == "644 0:0 1"
@@ -109,8 +100,8 @@ def test_an_archive_is_unpacked_over_links_of_the_image_into_the_image(
 ) -> None:
     (tmp_path / "data.tar").write_bytes(archive("inner/file", "other"))
     base: Any = {"kind": "image", "reference": evil(builder, secret)}
-    add = step("add", sources=["data.tar"], target="/dir/", context=str(tmp_path))
-    tree = builder.tree(builder.build(source(add, base=base)))
+    added = add(tmp_path, "data.tar", "/dir/")
+    tree = builder.tree(builder.build(source(added, base=base)))
     assert tree[f"{str(secret)[1:]}/file"].startswith("644") and tree["dir/other"].startswith("644")
     assert sorted(os.listdir(secret)) == ["secret"]
 
@@ -123,8 +114,8 @@ def test_2019_14271_programs_of_the_image_do_not_unpack(builder: Builder, tmp_pa
     script = f"#!/bin/sh\ntouch {canary}\n"
     programs = [file(f"/usr/bin/{name}", script, mode=0o755) for name in ("xz", "unxz", "tar", "gzip")]
     modules = [file(f"/{name}.py", f"open({str(canary)!r}, 'w')") for name in ("lzma", "tarfile", "bz2")]
-    add = step("add", sources=["data"], target="/", context=str(tmp_path))
-    tree = builder.tree(builder.build(source(*programs, *modules, add)))
+    added = add(tmp_path, "data", "/")
+    tree = builder.tree(builder.build(source(*programs, *modules, added)))
     assert tree["inside"].startswith("644") and not canary.exists()
 
 
@@ -140,7 +131,7 @@ def test_a_bomb_is_refused_before_it_has_filled_the_disk(
     packed = subprocess.run([program, "-c"], input=zeros, capture_output=True, check=True).stdout
     (tmp_path / "bomb").write_bytes(packed)
     with pytest.raises(EngineError) as refused:
-        builder.build(source(step("add", sources=["bomb"], target="/", context=str(tmp_path))))
+        builder.build(source(add(tmp_path, "bomb", "/")))
     assert "times its size" in refused.value.message
 
 

@@ -20,7 +20,6 @@ import pytest
 
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.image.registry import backoff
 from tests.image_archives import OCI, Built, digest, document, layer
 from tests.registry_lab import Answer, Fault, Middle, middle, serve, serve_manifest
 
@@ -33,13 +32,6 @@ MANIFEST, INDEX = f"{OCI}.manifest.v1+json", f"{OCI}.index.v1+json"
 def server_fixture() -> Iterator[Middle]:
     with middle() as server:
         yield server
-
-
-@pytest.fixture(name="engine")
-def engine_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(backoff, "_FIRST", 0.001)
-    return Engine(str(tmp_path / "root"))
 
 
 def refused(engine: Engine, name: str, words: str | None) -> None:

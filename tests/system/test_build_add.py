@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import os
@@ -19,17 +18,9 @@ import pytest
 from stackpy_runtime.build import modes, recipe
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
 from stackpy_runtime.store.store import Store
-from tests.build_lab import Builder, file, source, step
+from tests.build_lab import Builder, add, file, inline, source, step
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    made = Builder(tmp_path / "root")
-    yield made
-    assert made.clean()
-    made.store.close()
 
 
 @pytest.fixture
@@ -43,14 +34,6 @@ def context(tmp_path: Path) -> Path:
     (folder / "run.sh").chmod(0o640)
     (folder / "link").symlink_to("a/b/one.txt")
     return folder
-
-
-def add(context: Path, *paths: str, **fields: Any) -> Any:
-    return step("add", sources=list(paths[:-1]), target=paths[-1], context=str(context), **fields)
-
-
-def inline(name: str, content: str) -> Any:
-    return {"name": name, "content": base64.b64encode(content.encode()).decode()}
 
 
 MODES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,6 @@ from stackpy_runtime.store import layers
 from tests.build_lab import Builder, copy, file, source, step
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    opened = Builder(tmp_path / "root")
-    yield opened
-    assert opened.clean()
-    opened.store.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ from tests.build_lab import Builder, chroot, copy, file, run, source, step
 pytestmark = pytest.mark.root
 
 HOST: Any = {"kind": "host", "programs": ["sh", "cat", "ls", "touch", "mkdir", "rm", "env", "sleep", "id"]}
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    opened = Builder(tmp_path / "root")
-    yield opened
-    assert opened.clean()
-    opened.store.close()
 
 
 @pytest.fixture

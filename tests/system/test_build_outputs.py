@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ MADE = (
 )
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    made = Builder(tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from stackpy_runtime.build.runner import Output, StepRun
 from stackpy_runtime.errors import Conflict, InvalidConfig, ProcessFailed
 from stackpy_runtime.image import saving
 from stackpy_runtime.model import ImageSource
-from tests.build_lab import Builder, copy, file, run, source, step
+from tests.build_lab import Builder, copy, file, of_stage, run, source, step
 
 HOST: Any = {"kind": "host", "programs": ["sh", "cat", "cp", "mkdir", "ln", "chown", "chmod", "mkfifo", "touch"]}
 
@@ -25,19 +24,8 @@ HOST: Any = {"kind": "host", "programs": ["sh", "cat", "cp", "mkdir", "ln", "cho
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    made = Builder(tmp_path / "root")
-    yield made
-    made.store.close()
-
-
 def staged(main: ImageSource, **stages: ImageSource) -> ImageSource:
     return {**main, "stages": stages}
-
-
-def of_stage(name: str, *paths: str, line: int = 1, **fields: Any) -> Any:
-    return step("copy", line, sources=list(paths[:-1]), target=paths[-1], from_stage=name, **fields)
 
 
 def on(stage: str) -> Any:

@@ -18,7 +18,7 @@ from stackpy_runtime.build.cache_registry import Registry
 from stackpy_runtime.image import exporting, references
 from stackpy_runtime.image.registry.connections import Connections
 from stackpy_runtime.model import ImageSource
-from tests.build_lab import Builder, copy, run, source, step
+from tests.build_lab import Builder, copy, of_stage, run, source, step
 from tests.registry_lab import docker_registry
 
 pytestmark = pytest.mark.root
@@ -146,7 +146,7 @@ def test_folders_that_this_host_has_stay_as_they_are(lab: Lab) -> None:
 def test_stages_that_nobody_needed_stay_for_the_next(lab: Lab) -> None:
     image = lab.image()
     image["stages"] = {"tool": source(run("echo tool > /tool"), base=HOST)}
-    image["steps"].append(step("copy", sources=["/tool"], target="/tool", from_stage="tool"))
+    image["steps"].append(of_stage("tool", "/tool", "/tool"))
     lab.bring(image)
     before = Folder(str(lab.place)).carried()["app"]
     assert lab.fetch(image)[0].steps == len(before.steps) - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from stackpy_runtime.build import verifying
 from stackpy_runtime.model import ImageSource
-from tests.build_lab import Builder, copy, run, source, step
+from tests.build_lab import Builder, copy, of_stage, run, source, step
 
 pytestmark = pytest.mark.root
 
@@ -29,14 +28,6 @@ touch /cache/again
 def _other(path: str) -> str:
     """A script that writes another content the second time."""
     return f"if [ -e /cache/other ]; then echo 2; else echo 1; fi > {path}; touch /cache/other"
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Iterator[Builder]:
-    opened = Builder(tmp_path / "root")
-    yield opened
-    assert opened.clean()
-    opened.store.close()
 
 
 def _verify(builder: Builder, image: ImageSource) -> list[tuple[str, str, str]]:
@@ -93,7 +84,7 @@ def test_what_is_the_same_again_and_stages_that_are_not(builder: Builder, tmp_pa
         step("workdir", target="/app"),
         copy(tmp_path, "app", "./"),
         run("touch now; rm app"),
-        step("copy", sources=["/tool"], target="/tool", from_stage="tool"),
+        of_stage("tool", "/tool", "/tool"),
         step("cmd", argv=["sh"]),
         base=HOST,
     )

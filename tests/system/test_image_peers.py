@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,6 +18,7 @@ from stackpy_runtime.image import archive, exporting, saving
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import layers
 from stackpy_runtime.store.store import Store
+from tests import peers_lab
 from tests.build_lab import Builder, copy, file, listing, source, step
 
 pytestmark = pytest.mark.root
@@ -63,31 +64,23 @@ def builder_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builde
     made.store.close()
 
 
-class Peers:
+class Peers(NamedTuple):
     """skopeo, and podman with a storage of its own."""
 
-    def __init__(self, place: Path, short: str) -> None:
-        self.place, self.short = place, short
+    place: Path
+    podman: peers_lab.Podman
 
     def skopeo(self, *words: str) -> bytes:
-        return self._run("skopeo", *words)
-
-    def podman(self, *words: str) -> bytes:
-        storage = ("--root", f"{self.place}/storage", "--runroot", self.short, "--storage-driver", "vfs")
-        return self._run("podman", *storage, *words)
-
-    def _run(self, *words: str) -> bytes:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
-        done = subprocess.run(words, env=environment, capture_output=True, check=False)
+        done = subprocess.run(["skopeo", *words], env=environment, capture_output=True, check=False)
         assert done.returncode == 0, (words, done.stderr.decode())
         return done.stdout
 
 
 @pytest.fixture(name="peers")
 def peers_fixture(tmp_path: Path) -> Iterator[Peers]:
-    # podman takes no run root whose path has more than 50 characters.
-    with tempfile.TemporaryDirectory() as short:
-        yield Peers(tmp_path, short)
+    with peers_lab.podman(tmp_path) as podman:
+        yield Peers(tmp_path, podman)
 
 
 def _save(builder: Builder, path: Path, form: str) -> exporting.Exported:
@@ -125,14 +118,14 @@ def test_skopeo_reads_what_we_save_and_we_load_what_it_copies(
 
 def test_podman_loads_what_we_save_and_we_load_what_it_saves(builder: Builder, peers: Peers, tmp_path: Path) -> None:
     saved = _save(builder, tmp_path / "ours.tar", "docker")
-    assert b"Loaded image: docker.io/me/peer:1" in peers.podman("load", "-i", f"{tmp_path}/ours.tar")
+    assert "Loaded image: docker.io/me/peer:1" in peers.podman("load", "-i", f"{tmp_path}/ours.tar")
     (shown,) = json.loads(peers.podman("image", "inspect", "me/peer:1"))
     assert (shown["Id"], shown["RootFS"]["Layers"]) == (
         hashlib.sha256(saved.config).hexdigest(),
         _diff_ids(saved.config),
     )
     assert shown["Config"] == json.loads(saved.config)["config"]
-    place = peers.podman("image", "mount", "me/peer:1").decode().strip()
+    place = peers.podman("image", "mount", "me/peer:1").strip()
     root = os.open(place, os.O_RDONLY)
     ours = _tree(builder.store, builder.store.image("me/peer:1"))
     assert listing(root) == ours

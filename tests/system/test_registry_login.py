@@ -14,7 +14,6 @@ import pytest
 
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.image.registry import backoff
 from tests.image_archives import Built, layer
 from tests.registry_lab import PASSWORD, USER, Answer, Registry, docker_registry, middle, serve, tokens
 
@@ -27,13 +26,6 @@ def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
     with docker_registry(tmp_path_factory.mktemp("registry"), tls=True, users=True) as registry:
         registry.put("app:1", Built([layer(a="b")]))
         yield registry
-
-
-@pytest.fixture(name="engine")
-def engine_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(backoff, "_FIRST", 0.01)
-    return Engine(str(tmp_path / "root"))
 
 
 def config(document: dict[str, Any]) -> Path:

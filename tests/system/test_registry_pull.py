@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
@@ -25,7 +24,7 @@ from stackpy_runtime.model import Image
 from stackpy_runtime.store import garbage, layers
 from tests.conftest import wait_for
 from tests.image_archives import MACHINE, OCI, Built, digest, document, layer
-from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, serve, serve_manifest
+from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, pack, serve, serve_manifest
 
 pytestmark = pytest.mark.root
 
@@ -33,28 +32,11 @@ RANDOM = random.Random(7).randbytes(700_000).hex()  # which does not compress to
 BIG = [layer(etc__motd="hello", bin__sh="#!"), layer(srv__data=RANDOM), layer(srv__more=RANDOM[::-1], wh_bin="")]
 
 
-def pack(tar: bytes) -> bytes:
-    return gzip.compress(tar, 1, mtime=0)
-
-
 @pytest.fixture(name="registry", scope="module")
 def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with docker_registry(tmp_path_factory.mktemp("registry")) as registry:
         registry.put("big:1", Built(BIG, pack))
         yield registry
-
-
-@pytest.fixture(name="before")
-def before_fixture(registry: Registry) -> Iterator[Middle]:
-    with middle(registry.host) as server:
-        yield server
-
-
-@pytest.fixture(name="engine")
-def engine_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(backoff, "_FIRST", 0.01)
-    return Engine(str(tmp_path / "root"))
 
 
 def tree(engine: Engine, image: Image) -> dict[str, bytes]:

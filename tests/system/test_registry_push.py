@@ -18,15 +18,10 @@ import pytest
 
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.image.registry import backoff
 from tests.image_archives import Built, digest, layer
-from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle
+from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, pack
 
 pytestmark = pytest.mark.root
-
-
-def pack(tar: bytes) -> bytes:
-    return gzip.compress(tar, 1, mtime=0)
 
 
 @pytest.fixture(name="registry", scope="module")
@@ -34,19 +29,6 @@ def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
     with docker_registry(tmp_path_factory.mktemp("registry")) as registry:
         registry.put("base:1", Built([layer(etc__motd="hello"), layer(b="1")], pack))
         yield registry
-
-
-@pytest.fixture(name="before")
-def before_fixture(registry: Registry) -> Iterator[Middle]:
-    with middle(registry.host) as server:
-        yield server
-
-
-@pytest.fixture(name="engine")
-def engine_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(backoff, "_FIRST", 0.01)
-    return Engine(str(tmp_path / "root"))
 
 
 def build(engine: Engine, tag: str, base: str = "", **values: str) -> str:

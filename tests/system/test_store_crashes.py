@@ -6,8 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,36 +16,13 @@ from stackpy_runtime.errors import EngineError
 from stackpy_runtime.image import archive
 from stackpy_runtime.store import garbage, layers, mounted
 from stackpy_runtime.store.store import Store
+from tests.crash_lab import every_death
 from tests.image_archives import Built, as_tar, layer
 
 pytestmark = pytest.mark.root
 
 BUILT = Built([layer(a="one", d__b="two", d__c="three"), layer(wh_a="", d__b="changed", e__f="four")])
 CONTENTS = [["a", "d/b", "d/c"], ["a", "d/b", "e/f"]]
-
-
-def killed_at(event: int, work: Callable[[], object]) -> bool:
-    """Runs `work` in a child that dies, as by kill -9, before its `event`-th audited call; whether it came to that."""
-    child = os.fork()
-    if not child:
-        count = 0
-
-        def hook(name: str, arguments: object) -> None:
-            nonlocal count
-            if name.startswith(("os.", "open", "sqlite3.", "fcntl.", "shutil.")):
-                count += 1
-                if count == event:
-                    os._exit(9)
-
-        sys.addaudithook(hook)
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 9), code
-    return code == 9
 
 
 def contents(store: Store, layer_ids: list[str]) -> list[list[str]]:
@@ -61,13 +37,9 @@ def contents(store: Store, layer_ids: list[str]) -> list[list[str]]:
 def test_a_load_killed_before_each_of_its_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("STACKPY_LAYERS", kind)
     path = str(as_tar(tmp_path / "image", BUILT.docker()))
-    event, deaths = 0, 0
-    while True:
-        event += 1
-        root = str(tmp_path / f"root{event % 2}")
-        Store(root, create=True).close()
-        died = killed_at(event, lambda root=root: archive.load(Store(root), path))  # type: ignore[misc]
-        deaths += died
+    root = str(tmp_path / "root")
+    Store(root, create=True).close()
+    for _ in every_death(lambda: archive.load(Store(root), path), least=41):
         store = Store(root)
         for image in store.images():
             assert contents(store, image["layers"]) == CONTENTS
@@ -83,23 +55,22 @@ def test_a_load_killed_before_each_of_its_calls(tmp_path: Path, monkeypatch: pyt
         garbage.collect(store, grace=0)
         assert (os.listdir(store.root.layers), os.listdir(store.root.staging)) == ([], [])
         store.close()
-        if not died:
-            break
-    assert deaths > 40
 
 
 def test_a_volume_removed_with_a_kill_before_each_call(tmp_path: Path) -> None:
     """Its row goes only together with its files, and its files only together with its row."""
     root = str(tmp_path / "root")
     Store(root, create=True).close()
-    event = 0
-    while True:
-        event += 1
+
+    def create() -> Path:
         store = Store(root)
         path = Path(volume.create(store, "data", {})["mountpoint"])
         (path / "precious").write_text("x")
         store.close()
-        died = killed_at(event, lambda: volume.remove(Store(root), "data"))
+        return path
+
+    path = create()
+    for died in every_death(lambda: volume.remove(Store(root), "data"), least=10):
         store = Store(root)
         garbage.collect(store, grace=0)
         if store.volumes():
@@ -110,9 +81,7 @@ def test_a_volume_removed_with_a_kill_before_each_call(tmp_path: Path) -> None:
             volume.remove(store, "data")
         assert (store.volumes(), os.listdir(store.root.volumes), os.listdir(store.root.staging)) == ([], [], [])
         store.close()
-        if not died:
-            break
-    assert event > 10
+        path = create()
 
 
 @pytest.fixture

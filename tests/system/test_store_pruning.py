@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ from tests.image_archives import Built, as_tar
 
 pytestmark = pytest.mark.root
 KILO = 1 << 10
-
-
-@pytest.fixture(name="builder")
-def builder_fixture(tmp_path: Path) -> Iterator[Builder]:
-    made = Builder(tmp_path / "root")
-    yield made
-    made.store.close()
 
 
 def _build(builder: Builder, name: str, *, tags: list[str], size: int = 64 * KILO) -> Any:

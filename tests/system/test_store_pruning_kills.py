@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,32 +11,9 @@ import pytest
 from stackpy_runtime.store import garbage, layers, pruning
 from stackpy_runtime.store.store import Store
 from tests.build_lab import Builder, file, source
+from tests.crash_lab import every_death
 
 pytestmark = pytest.mark.root
-
-
-def _killed_at(event: int, work: Callable[[], object]) -> bool:
-    """Runs `work` in a child that dies, as by kill -9, before its `event`-th audited call; whether it came to that."""
-    child = os.fork()
-    if not child:
-        count = 0
-
-        def hook(name: str, arguments: object) -> None:
-            nonlocal count
-            if name.startswith(("os.", "sqlite3.", "fcntl.")):
-                count += 1
-                if count == event:
-                    os._exit(9)
-
-        sys.addaudithook(hook)
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 9), code
-    return code == 9
 
 
 def _prune(root: str) -> None:
@@ -55,13 +30,9 @@ def test_a_prune_killed_before_each_of_its_calls(tmp_path: Path) -> None:
     template.store.remove_image("cached")
     os.makedirs(f"{template.store.root.path}/cache/mounts/apt/lists")
     template.store.close()
-    event, deaths = 0, 0
-    while True:
-        event += 1
-        root = str(tmp_path / "root")
-        shutil.copytree(template.store.root.path, root, symlinks=True)
-        died = _killed_at(event, lambda: _prune(str(tmp_path / "root")))
-        deaths += died
+    root = str(tmp_path / "root")
+    shutil.copytree(template.store.root.path, root, symlinks=True)
+    for _ in every_death(lambda: _prune(root), least=41, calls=("os.", "sqlite3.", "fcntl.")):
         store = Store(root)
         (image,) = (image for image in store.images() if image["references"])
         assert image["id"] == kept["id"]
@@ -77,6 +48,4 @@ def test_a_prune_killed_before_each_of_its_calls(tmp_path: Path) -> None:
         assert store.step_layers().keys() <= {kept["layers"][0], ""}
         store.close()
         shutil.rmtree(root)
-        if not died:
-            break
-    assert deaths > 40
+        shutil.copytree(template.store.root.path, root, symlinks=True)
