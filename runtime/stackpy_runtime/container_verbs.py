@@ -122,6 +122,10 @@ class ContainerVerbs:
 
         try:
             resources.check(config)
+            if "storage_opt" in config:
+                from stackpy_runtime.host import storage_size
+
+                storage_size.check(self.store.root.path)
         except EngineError as error:
             error.subject = f"container {name}"
             raise

@@ -39,6 +39,27 @@ same $? 4 "processes under a limit of 5"
 set -e
 same "$(stackpy run --rm --cpus 0.5 "$image" sh -c 'read x < /sys/fs/cgroup/cpu.max; echo $x')" "50000 100000" "cpu.max inside"
 
+# Every limit of version 2, set, changed while it runs and taken away; what is set before its first process starts.
+stackpy run -d --name limits --init --memory 64m --memory-swap 96m --memory-reservation 32m --cpu-shares 512 \
+  --cpu-quota 20000 --cpu-period 50000 --cpuset-cpus 0 --pids-limit 20 --device-write-bps /dev/vda:1mb \
+  --ulimit nofile=40:50 --sysctl kernel.msgmax=9000 --sysctl net.core.somaxconn=77 --sysctl fs.mqueue.msg_max=5 \
+  --shm-size 1m --oom-score-adj 5 "$image" sh -c 'while :; do read x < /dev/random; done' > /dev/null
+group() { cat "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(stackpy inspect limits | python3 -c '
+import json, sys; print(json.load(sys.stdin)[0]["State"]["Pid"])')/cgroup")/$1"; }
+limits() { for file in memory.max memory.swap.max memory.low cpu.weight cpu.max cpuset.cpus pids.max io.max; do group $file; done | tr '\n' ' '; }
+device=$(python3 -c 'import os; number = os.stat("/dev/vda").st_rdev; print(f"{os.major(number)}:{os.minor(number)}")')
+same "$(limits)" "67108864 33554432 33554432 20 20000 50000 0 20 $device rbps=max wbps=1048576 riops=max wiops=max " "limits"
+stackpy update --memory 128m --memory-swap -1 --memory-reservation 0 --cpu-quota -1 --cpu-period 0 --cpus 0.5 \
+  --cpu-shares 0 --pids-limit 30 limits > /dev/null
+same "$(limits | cut -d' ' -f1-8)" "134217728 max 0 100 50000 100000 0 30" "limits after an update"
+seen='for file in /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn /proc/sys/fs/mqueue/msg_max /proc/1/comm
+/proc/self/oom_score_adj; do read x < $file; echo $x; done; ulimit -Sn; ulimit -Hn'
+same "$(stackpy exec limits sh -c "$seen" | tr '\n' ' ')" "9000 77 5 init 5 40 50 " "surroundings"
+stackpy rm -f limits > /dev/null
+for refused in "--memory-swappiness 5" "--oom-kill-disable --memory 64m" "--cpu-rt-runtime 1000"; do
+  stackpy run --rm $refused "$image" true 2>&1 | grep -q 'control groups of version 2' || fail "$refused is not refused"
+done
+
 # What is loaded stays a tar from Linux 6.12 on, and is a folder before; containers and steps see no difference.
 stackpy save -o /root/web.tar "$image"
 stackpy load -i /root/web.tar
@@ -56,6 +77,18 @@ Container("web", image=Image("$image").run("echo made > /app/made").workdir("/de
 END
 (cd /root/over && stackpy build)
 same "$(stackpy run --rm over/web:latest sh -c 'read x < /app/made; echo $x /deep/er/*')" "made /deep/er/stack.py" "steps over it"
+
+# How much a container may write to its root, where the file system can tell.
+mount -o loop,prjquota /root/quota.img /mnt
+stackpy --root /mnt/root load -i /root/web.tar > /dev/null
+write='
+try: open("/x", "wb").write(b"x" * 8000000)
+except OSError as error: print(error.errno)
+else: print("all")'
+same "$(stackpy --root /mnt/root run --rm --storage-opt size=4m "$image" python3 -c "$write")" 122 "writing above storage_opt"
+same "$(stackpy --root /mnt/root run --rm --storage-opt size=16m "$image" python3 -c "$write")" all "writing below it"
+same "$(stackpy --root /mnt/root run --rm "$image" python3 -c "$write")" all "writing without it"
+stackpy run --rm --storage-opt size=4m "$image" true 2>&1 | grep -q 'no project quotas' || fail "no quotas, and no word"
 
 stackpy destroy --yes --volumes
 for wait in 1 2 3 4 5 6 7 8 9 10; do [ -z "$(find /sys/fs/cgroup -name 'stackpy*')" ] && break; sleep 1; done

@@ -24,6 +24,8 @@ packages=$work/root/usr/local/lib/python$python/dist-packages
   --wheel-dir "$work" "$here" >/dev/null && ls "$work"/stackpy-*.whl)"
 cp -r "$here/examples/quickstart" "$work/root/root/quickstart"
 cp "$here/tests/guest/inside.sh" "$work/root/root/inside.sh"
+truncate -s 400M "$work/root/root/quota.img"
+mke2fs -q -t ext4 -O project,quota -E quotatype=prjquota "$work/root/root/quota.img"
 cat > "$work/root/guest-init" <<'INIT'
 #!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1
@@ -36,7 +38,7 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount -t cgroup2 none /sys/fs/cgroup
 mount -o remount,rw /
-modprobe -a overlay veth bridge nf_tables nft_nat nft_masq nft_fib_ipv4 nft_ct
+modprobe -a overlay veth bridge nf_tables nft_nat nft_masq nft_fib_ipv4 nft_ct loop quota_v2
 ip link set lo up
 # Not on the console, which is a terminal: one plain line an event.
 sh /root/inside.sh > /run/said 2>&1

@@ -209,3 +209,24 @@ def test_tmpfs_options(lab: Lab) -> None:
     assert ended.out.startswith("1000 50 750\n")
     assert "noexec" in ended.out and "nosuid" in ended.out and "size=1024k" in ended.out
     assert "noexec" not in lab.shell("grep ' /t ' /proc/mounts", mounts=[{**mount, "executable": True}]).out
+
+
+def test_a_size_of_its_root_is_honoured_or_refused(lab: Lab) -> None:
+    """Where the file system has no project quotas it says so before anything is made."""
+    config = lab.config(["sh", "-c", "head -c 8000000 /dev/zero > /x; echo $?"], storage_opt={"size": 4 << 20})
+    try:
+        lab.engine.up(config)
+    except EngineError as error:
+        assert "has no project quotas" in error.message and "prjquota" in error.hint
+        assert not lab.engine.containers()
+        return
+    assert lab.end(config["name"]).out != "0\n"
+
+
+def test_init_is_for_a_pid_namespace_of_its_own(lab: Lab) -> None:
+    assert "PID namespace" in lab.reason(["true"], init=True, pid="host")
+
+
+def test_control_groups_of_the_host_are_seen(lab: Lab) -> None:
+    assert "/stackpy-" in lab.shell("cat /proc/self/cgroup", cgroup="host").out
+    assert "/stackpy-" not in lab.shell("cat /proc/self/cgroup", cgroup="private").out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.errors import InvalidConfig, Unsupported
+from stackpy_runtime.errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ _LIMITS = (
     "cpu_rt_period cpu_rt_runtime cpuset cpuset_mems pids_limit blkio_config"
 ).split()
 GATEWAY = "host-gateway"
-_SMALLEST_SHARED_MEMORY = 4096
+_SMALLEST_SHARED_MEMORY, _SMALLEST_STORAGE = 4096, 1 << 20
 _OF_DOMAINS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 
 
 def check(config: Surroundings) -> None:
     """Raises InvalidConfig for what makes no sense or is more than this host has, Unsupported for what it lacks."""
+    spaces: Any = config  # with the fields that say whose namespaces it is in
     if any(key in config for key in _LIMITS):
         from stackpy_runtime.container import limit_checks
 
@@ -37,21 +38,20 @@ def check(config: Surroundings) -> None:
     if "sysctls" in config:
         from stackpy_runtime.container import sysctls
 
-        shared: Any = config  # with the fields that say whose namespaces it is in
         sysctls.check(
             config["sysctls"],
-            own_network=shared.get("network_mode") in (None, "none"),
-            own_ipc=shared.get("ipc") in (None, "private", "shareable", "none"),
+            own_network=spaces.get("network_mode") in (None, "none"),
+            own_ipc=spaces.get("ipc") in (None, "private", "shareable", "none"),
         )
     if "oom_score_adj" in config:
         _check_score(config["oom_score_adj"])
     if config.get("shm_size", _SMALLEST_SHARED_MEMORY) < _SMALLEST_SHARED_MEMORY:
         raise InvalidConfig(f"shm_size {config['shm_size']} is less than {_SMALLEST_SHARED_MEMORY} bytes")
     _check_names(config)
-    if config.get("cgroup") == "host":
-        raise Unsupported("cgroup: the engine gives each container a namespace of its own", hint="leave it out")
-    if "storage_opt" in config:
-        raise Unsupported("storage_opt: the engine cannot bound what a container writes yet", hint="leave it out")
+    if config.get("init") and spaces.get("pid"):
+        raise InvalidConfig("init is the first process of a PID namespace, and `pid` names another one")
+    if "storage_opt" in config and config["storage_opt"]["size"] < _SMALLEST_STORAGE:
+        raise InvalidConfig(f"storage_opt: {config['storage_opt']['size']} bytes are less than 1 MiB")
     if above := config.get("cgroup_parent"):
         parts = above.strip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or len(above) > 255 or not above.isprintable():

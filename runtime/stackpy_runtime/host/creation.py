@@ -104,6 +104,10 @@ def create(store: Store, config: ContainerConfig) -> Container:
     for name in ("upper", "work", "etc"):
         os.mkdir(f"{folder}/{name}", 0o755)
     try:
+        if "storage_opt" in config:
+            from stackpy_runtime.host import storage_size
+
+            storage_size.bound(folder, config["storage_opt"]["size"])
         _stage_files(config, folder)
         container: Container = {
             "id": identity,

@@ -16,12 +16,15 @@ _ATTEMPTS = 1000
 
 
 def check(folder: str) -> None:
-    """Raises Unsupported where the file system of a folder has no project quotas."""
+    """Raises Unsupported where the file system of a folder, or of what it will be in, has no project quotas."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         quota.in_use(descriptor, _FIRST)
     except KernelError as error:
-        raise _lacking(folder, error) from None
+        if error.errno not in (errno.EPERM, errno.EACCES):  # a plan by somebody who is not root
+            raise _lacking(folder, error) from None
     finally:
         os.close(descriptor)
 
