@@ -121,17 +121,27 @@ class Oci:
         """A container that runs `argv`, its standard streams on /dev/null."""
         path = self.bundle(*argv, change=change)
         identity = f"c{self.count}"
-        # Not a pipe: the container holds it open as long as it lives.
-        said = self.folder / f"{identity}.err"
-        with open(os.devnull, "r+b") as null, open(said, "wb") as errors:
-            words = [*self.program, "create", "--bundle", str(path), identity]
-            code = subprocess.run(
-                words, stdin=null, stdout=null, stderr=errors, env=self.environment, timeout=60, check=False
-            ).returncode
-        assert code == 0, said.read_text()
+        self.detached("create", "--bundle", str(path), identity)
         if start:
             self("start", identity)
         return identity
+
+    def detached(self, *words: str, code: int = 0) -> str:
+        """Runs a verb whose container goes on with its standard streams; what the verb wrote to stderr."""
+        # Not a pipe: the container would hold it open as long as it lives.
+        said = self.folder / "detached.err"
+        with open(os.devnull, "r+b") as null, open(said, "wb") as errors:
+            result = subprocess.run(
+                [*self.program, *words],
+                stdin=null,
+                stdout=null,
+                stderr=errors,
+                env=self.environment,
+                timeout=60,
+                check=False,
+            )
+        assert result.returncode == code, said.read_text()
+        return said.read_text()
 
     def state(self, identity: str) -> dict[str, Any]:
         """The document of `state`."""
