@@ -1,4 +1,4 @@
-"""How a process is scheduled, its session keyring and its personality: sched_setattr(2), ioprio_set(2), keyctl(2)."""
+"""How a process is scheduled, and its personality: sched_setattr(2), ioprio_set(2), personality(2)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import ctypes
 from stackpy_runtime.linux.libc import failure, libc, number, syscall
 
 _IOPRIO_WHO_PROCESS = 1
-_KEYCTL_JOIN_SESSION_KEYRING = 1
-_UNKNOWN_CALL = 38  # ENOSYS
 
 
 class sched_attr(ctypes.Structure):
@@ -43,13 +41,3 @@ def set_personality(domain: int) -> None:
     """personality(2) of the calling process."""
     if libc.personality(ctypes.c_ulong(domain)) < 0:
         raise failure(f"personality {domain:#x}")
-
-
-def new_session_keyring(name: str) -> None:
-    """Leaves the caller's session keyring for an empty one, so that none of its keys can be read or counted on.
-
-    Nothing happens on a kernel without keyrings.
-    """
-    result = syscall(number("keyctl"), _KEYCTL_JOIN_SESSION_KEYRING, name)
-    if result < 0 and ctypes.get_errno() != _UNKNOWN_CALL:
-        raise failure(f"keyctl KEYCTL_JOIN_SESSION_KEYRING {name}")

@@ -212,7 +212,11 @@ def _sysctl(linux: Fields, spaces: Spaces) -> dict[str, str]:
     for name, value in linux.mapping("sysctl").items():
         path = name.replace(".", "/") if "/" not in name.partition(".")[0] else name
         where = f"linux.sysctl.{name}"
-        if {"", "."} & set(path.split("/")) or ".." in path.split("/") or not re.fullmatch(r"[\w/.:-]+", path, re.ASCII):
+        if (
+            {"", "."} & set(path.split("/"))
+            or ".." in path.split("/")
+            or not re.fullmatch(r"[\w/.:-]+", path, re.ASCII)
+        ):
             raise InvalidConfig(f"{where} is not the name of a kernel setting")
         head = path.split("/")[0]
         needed = 0

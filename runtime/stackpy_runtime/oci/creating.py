@@ -16,7 +16,6 @@ from stackpy_runtime.errors import (
     InvalidConfig,
     KernelError,
     ProcessFailed,
-    Unsupported,
     from_wire,
 )
 from stackpy_runtime.linux import scheduling
@@ -28,6 +27,7 @@ from stackpy_runtime.oci.line import Line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stackpy_runtime.linux.bpf import DeviceRule
     from stackpy_runtime.oci.plan import BundlePlan, Filter, Program
     from stackpy_runtime.oci.state import Folder, Record
 
@@ -72,8 +72,14 @@ def create(
     record = state.new(identity, path, plan["rootfs"], plan["annotations"], plan["version"], plan["cgroups_path"])
     folder.make(record, document)
     try:
+        group.create()
+    except BaseException:
+        # Whoever is in that group has nothing to do with us.
+        group.unmake()
+        folder.remove()
+        raise
+    try:
         with folder.locked():
-            group.create()
             creation = _Creation(folder, record, plan, group, options, terminal)
             creation.limit = lambda: _limit(group, limits, rules)
             creation.run()
@@ -83,12 +89,9 @@ def create(
     return record
 
 
-def _limit(group: groups.Group, limits: list[resources.Write], rules: list[devices.Rule]) -> None:
+def _limit(group: groups.Group, limits: list[resources.Write], rules: list[DeviceRule]) -> None:
     group.apply(limits)
-    if group.version == 1:
-        group.allow(devices.writes(rules))
-    else:
-        raise Unsupported("linux.resources.devices: version 2 of control groups is not supported yet")
+    group.permit(rules)
 
 
 def check_terminal(program: Program | None, console_socket: str, *, has_other: bool) -> None:

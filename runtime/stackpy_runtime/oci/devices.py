@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from stackpy_runtime.container.device_rules import DEFAULT, on_version_1
 from stackpy_runtime.container.devices import NODES
-from stackpy_runtime.errors import InvalidConfig, Unsupported
+from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.linux.bpf import DeviceRule
 
 if TYPE_CHECKING:
     from stackpy_runtime.oci.fields import Fields
@@ -17,33 +19,8 @@ _FORMATS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "u": stat.S_IFCHR, "p": stat.S
 _MOST = (1 << 20) - 1  # a minor number has 20 bits, a major one 12
 
 
-class Rule(NamedTuple):
-    """One rule of the devices controller; major and minor None: all."""
-
-    allow: bool
-    type: str  # a, b or c
-    major: int | None
-    minor: int | None
-    access: str  # of r, w, m
-
-    def text(self) -> str:
-        """As version 1 of control groups reads it (Documentation/admin-guide/cgroup-v1/devices.rst)."""
-        if self.type == "a":
-            return "a"
-        major, minor = ("*" if each is None else str(each) for each in (self.major, self.minor))
-        return f"{self.type} {major}:{minor} {self.access}"
-
-
-# What every container has, whatever its rules: making nodes (opening them is another matter), the default devices of
-# the specification, terminals, and the console.
-ALWAYS = (
-    Rule(True, "c", None, None, "m"),
-    Rule(True, "b", None, None, "m"),
-    *(Rule(True, "c", major, minor, "rwm") for major, minor in NODES.values()),
-    Rule(True, "c", 5, 1, "rwm"),
-    Rule(True, "c", 5, 2, "rwm"),
-    Rule(True, "c", 136, None, "rwm"),
-)
+# What every container has, whatever its rules: the default devices, terminals, and the console.
+ALWAYS = (*DEFAULT, DeviceRule("c", 5, 1, "rwm"))
 
 
 def _mode(fields: Fields) -> int:
@@ -90,7 +67,7 @@ def nodes(linux: Fields, *, own_users: bool) -> list[Device]:
     return list(result.values())
 
 
-def rules(resources: Fields) -> list[Rule]:
+def rules(resources: Fields) -> list[DeviceRule]:
     """The rules of `linux.resources.devices`, with what every container has last."""
     found = []
     for each in resources.objects("devices"):
@@ -102,25 +79,20 @@ def rules(resources: Fields) -> list[Rule]:
             raise InvalidConfig(f"{each.where('access')}: `{access}` has other letters than r, w and m")
         major, minor = (each.number(key, least=-1, most=_MOST) for key in ("major", "minor"))
         major, minor = (None if number == -1 else number for number in (major, minor))
-        if kind == "a" and (major is not None or minor is not None or set(access) != set("rwm")):
-            if each.text("type"):
-                raise Unsupported(f"{each.path}: a rule for all types is for all devices and ways of access")
-            # Without a type it means both kinds.
-            found += [Rule(each.flag("allow"), letter, major, minor, access) for letter in "bc"]
-            continue
-        found.append(Rule(each.flag("allow"), kind, major, minor, access))
+        found.append(DeviceRule(kind, major, minor, access, each.flag("allow")))
     return [*found, *ALWAYS]
 
 
-def writes(found: list[Rule]) -> list[tuple[str, str]]:
+def writes(found: list[DeviceRule]) -> list[tuple[str, str]]:
     """The files of version 1 to write, in order; a group begins with nothing allowed."""
     result = [("devices.deny", "a")]
     for rule in found:
-        if rule.type == "a":
-            # All before it is undone.
-            result = [("devices.allow" if rule.allow else "devices.deny", "a")]
-        else:
-            result.append(("devices.allow" if rule.allow else "devices.deny", rule.text()))
+        name = "devices.allow" if rule.allow else "devices.deny"
+        for line in on_version_1(rule):
+            if line == "a":
+                # All before it is undone.
+                result = []
+            result.append((name, line))
     if result[0] == ("devices.allow", "a") and all(name == "devices.allow" for name, _ in result):
         return result[:1]
     return result

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import Conflict, EngineError, KernelError, Unsupported
+from stackpy_runtime.linux.bpf import filter_devices
+from stackpy_runtime.oci import devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stackpy_runtime.linux.bpf import DeviceRule
     from stackpy_runtime.oci.resources import Write
 
 DYING = 10.0  # seconds in which what was killed has to leave its group
@@ -88,6 +91,7 @@ class Group:
     def __init__(self, path: str) -> None:
         self.path, self.host = path, host()
         self.version = self.host.version
+        self.made: list[str] = []  # by this object
 
     def folders(self) -> list[tuple[Hierarchy, str]]:
         """Its folder in each hierarchy."""
@@ -114,6 +118,7 @@ class Group:
                 made = f"{made}/{part}"
                 try:
                     os.mkdir(f"{hierarchy.folder}{made}")
+                    self.made.append(f"{hierarchy.folder}{made}")
                 except FileExistsError:
                     pass
                 except OSError as error:
@@ -128,6 +133,15 @@ class Group:
                     f"linux.cgroupsPath: {len(found)} processes are in {self.path} already",
                     hint="a container needs a control group of its own",
                 )
+
+    def unmake(self) -> None:
+        """Removes what `create` has made before it failed; what was there, and who is in it, is left alone."""
+        for folder in reversed(self.made):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                # Somebody has used it since.
+                pass
 
     def _delegate(self, folder: str) -> None:
         for controller in _read(f"{folder}/cgroup.controllers").split():
@@ -170,12 +184,15 @@ class Group:
         if not each.optional:
             raise Unsupported(f"{each.where}: this host's control groups have no {each.name}")
 
-    def allow(self, rules: list[tuple[str, str]]) -> None:
-        """Writes the rules for devices, version 1."""
+    def permit(self, rules: list[DeviceRule]) -> None:
+        """Allows the devices that the rules come to, and no others."""
+        if self.version == 2:
+            filter_devices(self.folder(""), rules)
+            return
         folder = self.folder("devices")
         if not folder:
             raise Unsupported("linux.resources.devices: this host's control groups have no devices controller")
-        for name, value in rules:
+        for name, value in devices.writes(rules):
             write(f"{folder}/{name}", value)
 
     def processes(self) -> list[int]:

@@ -22,7 +22,7 @@ from stackpy_runtime.container.execution import NOT_FOUND, ExecFailed, execute, 
 from stackpy_runtime.container.sandbox import read_inside
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
 from stackpy_runtime.filling import copy
-from stackpy_runtime.linux import files, libc, mounts, namespaces, scheduling
+from stackpy_runtime.linux import files, libc, mounts, namespaces, processes, scheduling
 from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.oci import hooks
 
@@ -43,7 +43,7 @@ def run(plan: BundlePlan, opened: Opened, line: Line) -> None:
     """From the new namespaces to the program; never returns."""
     set_title(f"stackpy-init {plan['id']}")
     if not plan["no_session"]:
-        scheduling.new_session_keyring(f"_ses.{plan['id']}")
+        processes.join_session_keyring()
     # What is unmounted here later must stay on the host; what the host mounts meanwhile may come.
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
     if plan["spaces"]["new"] & namespaces.CLONE_NEWNET:

@@ -41,8 +41,8 @@ def update(root: str, identity: str, given: dict[str, Any]) -> None:
         _check_use(group, fields.object("memory"))
         try:
             group.apply(wanted)
-            if fields.has("devices") and group.version == 1:
-                group.allow(devices.writes(devices.rules(fields)))
+            if fields.has("devices"):
+                group.permit(devices.rules(fields))
         except EngineError:
             # Back to what held: a part of the limits would be what nobody has asked for.
             group.apply(resources.writes(Fields(before, "resources"), group.version))
