@@ -53,9 +53,32 @@ class ContainerVerbs:
     ) -> Iterator[LogLine]:
         """Lines of a container's output, oldest first; with `follow` until it ends.
 
-        since, until: RFC 3339 in UTC; tail: at most so many of the last lines.
+        since, until: RFC 3339; tail: at most so many of the last lines. Raises Unsupported where it keeps no log.
         """
-        from stackpy_runtime.container import logs
+        from stackpy_runtime.container import log_reading
+
+        return log_reading.lines(self._log(reference, follow=follow, tail=tail, since=since, until=until))
+
+    def output(
+        self,
+        reference: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The same as it was written: (b"stdout" or b"stderr", bytes), in blocks of about a megabyte."""
+        from stackpy_runtime.container import log_reading
+
+        for block in self._log(reference, follow=follow, tail=tail, since=since, until=until):
+            yield from log_reading.plain(block)
+
+    def _log(
+        self, reference: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
+    ) -> Iterator[bytes]:
+        from stackpy_runtime.container import log_reading
+        from stackpy_runtime.container.timestamps import timestamp, unix
 
         container = self.store.container(reference)
         if container["config"].get("log_driver") == "none":
@@ -67,8 +90,7 @@ class ContainerVerbs:
                 hint="`attach` shows what it writes from then on",
             )
         folder = f"{self.store.root.containers}/{container['id']}"
-        if not follow:
-            return logs.select(logs.read(folder), tail, since, until)
+        first, last = (None if moment is None else timestamp(unix(moment)) for moment in (since, until))
 
         def running() -> bool:
             from stackpy_runtime.errors import NotFound
@@ -79,7 +101,13 @@ class ContainerVerbs:
             except NotFound:
                 return False
 
-        return logs.follow(folder, running, tail=tail, since=since)
+        if until is not None and tail is not None:
+            # The last lines of those before that time: which they are is known at the end alone.
+            return _last(log_reading.between(log_reading.read(folder), first, last), tail)
+        if follow:
+            end = None if until is None else unix(until)
+            return log_reading.between(log_reading.follow(folder, running, tail=tail, until=end), first, last)
+        return log_reading.between(log_reading.read(folder, tail=tail), first, last)
 
     def health_log(self, reference: str) -> HealthLog:
         """What the last health checks of a container have found."""
@@ -308,3 +336,13 @@ class ContainerVerbs:
             "detach": detach,
         }
         return execute(self.client, arguments, sequence(DEFAULT if detach_keys is None else detach_keys))
+
+
+def _last(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """The last lines of blocks."""
+    import collections
+
+    kept: collections.deque[bytes] = collections.deque(maxlen=count)
+    for block in blocks:
+        kept.extend(line + b"\n" for line in block.split(b"\n") if line)
+    yield b"".join(kept)

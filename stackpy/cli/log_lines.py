@@ -10,7 +10,7 @@ from stackpy.errors import StackpyError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TextIO
 
     Line = tuple[str, dict[str, Any]]  # the container's name and the line as the engine gives it
 
@@ -66,23 +66,44 @@ def follow(sources: Mapping[str, Iterable[dict[str, Any]]]) -> Iterator[Line]:
         raise failure
 
 
-def show(lines: Iterable[Line], names: Sequence[str], *, timestamps: bool) -> None:
+def pass_through(output: Iterable[tuple[bytes, bytes]]) -> None:
+    """Writes what one container wrote, byte for byte, to the streams that it was written to."""
+    streams = {b"stdout": sys.stdout.buffer, b"stderr": sys.stderr.buffer}
+    for stream, data in output:
+        target = streams[stream]
+        target.write(data)
+        target.flush()
+
+
+def show(
+    lines: Iterable[Line], names: Sequence[str], *, timestamps: bool, live: bool = True, colour: bool = True
+) -> None:
     """Writes the lines to the stream that each was written to.
 
     names: of the containers when there are several: each line gets its container's name in front, aligned
+    live: each line is to be seen at once; else what comes at once is written at once
+    colour: of the names, where the stream takes colour
     """
     width = max((len(name) for name in names), default=0)
-    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+    codes = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
     whole: dict[tuple[str, str], bool] = {}  # whether that container's stream stands at the start of a line
+    before: TextIO = sys.stdout
     for name, line in lines:
         stream = sys.stderr if line["stream"] == "stderr" else sys.stdout
         text = line["text"]
         at_start = whole.get((name, line["stream"]), True)
-        head = paint(f"{name:<{width}} |", colours[name], stream) + " " if names else ""
+        head = ""
+        if names:
+            label = f"{name:<{width}} |"
+            head = (paint(label, codes[name], stream) if colour else label) + " "
         if timestamps:
             head += f"{line['time']} "
         if names and not text.endswith("\n"):
             text += "\n"  # a part of a line must not run into another container's
+        if stream is not before:
+            before.flush()  # both may lead to the same terminal or file
+            before = stream
         stream.write((head if at_start or names else "") + text)
-        stream.flush()
+        if live:
+            stream.flush()
         whole[name, line["stream"]] = text.endswith("\n")

@@ -131,6 +131,11 @@ class ContainerEngine(Protocol):
     ) -> Iterator[dict[str, Any]]:
         """Lines: {time, stream, text}, oldest first."""
 
+    def output(
+        self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The same as it was written, in blocks: (b"stdout" or b"stderr", bytes)."""
+
     def events(
         self, filters: Sequence[tuple[str, str]], *, since: int | None, until: int | None
     ) -> Iterator[dict[str, Any]]:

@@ -100,6 +100,12 @@ class EmbeddedContainers:
         lines: Iterator[Any] = self._engine.logs(name, follow=follow, tail=tail, since=since, until=until)
         return lines
 
+    def output(
+        self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See ContainerEngine."""
+        return self._engine.output(name, follow=follow, tail=tail, since=since, until=until)
+
     def events(self, filters: Sequence[tuple[str, str]], *, since: int | None, until: int | None) -> Iterator[Document]:
         """See ContainerEngine."""
         from stackpy.engines import documents

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.container import logs
+from stackpy_runtime.container import log_reading
 from stackpy_runtime.container.logs import LONGEST_LINE, Recorder
 
 CALLS = ("open", "write", "pwrite", "rename", "unlink", "ftruncate", "close")
 
 
 def texts(folder: Path) -> str:
-    return "".join(line["text"] for line in logs.read(str(folder)))
+    return "".join(line["text"] for line in log_reading.lines(log_reading.read(str(folder))))
 
 
 def _written(folder: Path, lines: list[str], max_size: int, max_file: int) -> None:

@@ -20,11 +20,10 @@ from stackpy_runtime.linux.libc import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import BinaryIO, Literal
+    from collections.abc import Callable
+    from typing import Literal
 
     from stackpy_runtime.container.journald import Journal
-    from stackpy_runtime.model import LogLine
 
 STREAMS: tuple[Literal["stdout"], Literal["stderr"]] = ("stdout", "stderr")
 LONGEST_LINE = 16 << 10
@@ -216,131 +215,3 @@ class Recorder:
         os.close(self.state)
         if self.journal:
             self.journal.close()
-
-
-def parse(line: bytes) -> LogLine | None:
-    """A line of a log file; None when it is not one."""
-    parts = line.rstrip(b"\n").split(b" ", 3)
-    if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr"):
-        return None
-    text = parts[3].decode("utf-8", "replace") + ("\n" if parts[2] == b"F" else "")
-    return {"time": parts[0].decode(), "stream": "stderr" if parts[1] == b"stderr" else "stdout", "text": text}
-
-
-def _files(folder: str) -> list[str]:
-    """The container's log files, oldest first."""
-    try:
-        names = [name for name in os.listdir(folder) if name == "log" or (name[:4] == "log." and name[4:].isdigit())]
-    except FileNotFoundError:
-        return []
-    return [f"{folder}/{name}" for name in sorted(names, key=lambda name: -int(name[4:] or 0))]
-
-
-def _lines(path: str) -> Iterator[LogLine]:
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        # Rotated away in this moment.
-        return
-    with file:
-        for line in file:
-            if parsed := parse(line):
-                yield parsed
-
-
-def read(folder: str) -> Iterator[LogLine]:
-    """All lines, oldest first."""
-    for path in _files(folder):
-        yield from _lines(path)
-
-
-def last_lines(folder: str, count: int) -> list[LogLine]:
-    """The last lines, from the end of the newest files only: a log may be large."""
-    found: list[LogLine] = []
-    for path in reversed(_files(folder)):
-        try:
-            with open(path, "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - count * LONGEST_LINE))
-                lines = [parsed for line in file.read().split(b"\n") if (parsed := parse(line))]
-        except FileNotFoundError:
-            continue
-        found = lines[-count:] + found
-        if len(found) >= count:
-            break
-    return found[-count:]
-
-
-def select(
-    lines: Iterator[LogLine], tail: int | None = None, since: str | None = None, until: str | None = None
-) -> Iterator[LogLine]:
-    """The last `tail` lines of those between two times (RFC 3339 in UTC, compared as text)."""
-    chosen = (
-        line for line in lines if (since is None or line["time"] >= since) and (until is None or line["time"] <= until)
-    )
-    if tail is None:
-        return chosen
-    import collections
-
-    return iter(collections.deque(chosen, maxlen=tail) if tail else ())
-
-
-class _Tailed:
-    """The current log file, read on from where it was left, through rotation."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.file: BinaryIO | None = None
-        self.rest = b""
-
-    def new_lines(self) -> Iterator[LogLine]:
-        """What has been added since the last call."""
-        while True:
-            if self.file is None:
-                try:
-                    self.file = open(self.path, "rb")
-                except FileNotFoundError:
-                    return
-            while data := self.file.read(_CHUNK):
-                *whole, self.rest = (self.rest + data).split(b"\n")
-                for line in whole:
-                    if parsed := parse(line):
-                        yield parsed
-            if not self._rotated():
-                return
-            self.close()
-
-    def _rotated(self) -> bool:
-        assert self.file
-        try:
-            return os.stat(self.path).st_ino != os.fstat(self.file.fileno()).st_ino
-        except FileNotFoundError:
-            return False
-
-    def close(self) -> None:
-        """Closes the file; the next call opens the one that is there then."""
-        if self.file:
-            self.file.close()
-        self.file, self.rest = None, b""
-
-
-def follow(
-    folder: str, running: Callable[[], bool], *, tail: int | None, since: str | None, pause: float = 0.05
-) -> Iterator[LogLine]:
-    """What is there, then lines as they come; ends when `running` says no and all is read."""
-    current = _Tailed(f"{folder}/log")
-    older = (line for path in _files(folder) if path != current.path for line in _lines(path))
-    try:
-        yield from select(_chain(older, current.new_lines()), tail, since)
-        while True:
-            alive = running()
-            yield from select(current.new_lines(), None, since)
-            if not alive:
-                return
-            time.sleep(pause)
-    finally:
-        current.close()
-
-
-def _chain(first: Iterator[LogLine], second: Iterator[LogLine]) -> Iterator[LogLine]:
-    yield from first
-    yield from second

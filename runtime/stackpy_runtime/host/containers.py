@@ -11,7 +11,7 @@ import threading
 import time
 
 from stackpy_runtime import labels, volume
-from stackpy_runtime.container import logs, restart, state
+from stackpy_runtime.container import log_reading, restart, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
@@ -262,7 +262,7 @@ class Containers:
             return
         now = live.state
         code = now["exit_code"] if now["exit_code"] is not None else 125
-        lines = logs.select(logs.read(live.folder), TAIL_OF_FAILURE)
+        lines = log_reading.last_lines(live.folder, TAIL_OF_FAILURE)
         output = "".join(line["text"] for line in lines)
         if now["health"] == "unhealthy":
             message = f"it is unhealthy: {now['error'] or 'its health check fails'}"

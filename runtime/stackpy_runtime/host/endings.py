@@ -10,7 +10,7 @@ import sys
 import threading
 
 from stackpy_runtime import labels
-from stackpy_runtime.container import crashes, ending, health, logs
+from stackpy_runtime.container import crashes, ending, health, log_reading
 from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.errors import EngineError, NotFound
 
@@ -82,7 +82,7 @@ class Endings:
             "exit_code": ended["exit_code"],
             "restart_count": ended["restart_count"],
             "ending": ended["ending"],
-            "output": [line["text"].rstrip("\n") for line in logs.last_lines(live.folder, LINES_KEPT)],
+            "output": [line["text"].rstrip("\n") for line in log_reading.last_lines(live.folder, LINES_KEPT)],
         }
         if live.probe is not None:
             crash["health"] = health.read(live.folder)

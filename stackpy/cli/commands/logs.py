@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Any) -> int:
     """Prints what containers wrote."""
-    from stackpy.cli.log_lines import follow, merged, show
+    from stackpy.cli.log_lines import follow, merged, pass_through, show
 
     names = _names(context, arguments.container)
     engine = context.engine()
-    options = {"tail": arguments.tail, "since": arguments.since, "until": arguments.until}
-    sources = {name: engine.logs(name, follow=arguments.follow, **options) for name in names}
+    options = {"tail": arguments.tail, "since": arguments.since, "until": arguments.until, "follow": arguments.follow}
+    if len(names) == 1 and not arguments.timestamps:
+        pass_through(engine.output(names[0], **options))
+        return 0
+    sources = {name: engine.logs(name, **options) for name in names}
     lines = follow(sources) if arguments.follow and len(sources) > 1 else merged(sources)
-    show(lines, names if len(names) > 1 else [], timestamps=arguments.timestamps)
+    heads = names if len(names) > 1 and not arguments.no_log_prefix else []
+    show(lines, heads, timestamps=arguments.timestamps, live=arguments.follow, colour=not arguments.no_color)
     return 0
 
 
@@ -49,6 +53,8 @@ COMMAND = Command(
         Option("--since", metavar="TIME", convert=moment, help='only what is newer: "10m", "2026-01-31T12:00:00Z"'),
         Option("--until", metavar="TIME", convert=moment, help="only what is older"),
         Option("-t", "--timestamps", help="the time before each line"),
+        Option("--no-log-prefix", help="without the names of several containers in front"),
+        Option("--no-color", help="the names without colour"),
     ],
     arguments=[
         Argument("CONTAINER", help="a resource, name or ID", many=True, optional=True, words="container"),
