@@ -19,6 +19,7 @@ from stackpy_runtime.build import modes, recipe
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
 from stackpy_runtime.store.store import Store
 from tests.build_lab import Builder, add, file, inline, source, step
+from tests.git_lab import commit, daemon, git
 
 pytestmark = pytest.mark.root
 
@@ -324,13 +325,6 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def git(folder: Path, *words: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", "-C", str(folder), *identity, *words], check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
 def of_git(address: str, **fields: Any) -> Any:
     return source(step("add", sources=[], git=[address], target="/src", **fields))
 
@@ -381,23 +375,20 @@ def test_submodules_and_times_of_a_repository(
 ) -> None:
     from stackpy_runtime.build import repositories
 
-    inner = tmp_path / "inner"
-    inner.mkdir()
+    inner = tmp_path / "served" / "inner"
+    inner.mkdir(parents=True)
     (inner / "part").write_text("inner")
-    for command in ("init -q -b main", "add .", "commit -q -m one"):
-        git(inner, *command.split())
-    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
-    git(repository, "commit", "-qm", "with it", "--date=@1000000000 +0000")
-    committed = int(git(repository, "log", "-1", "--format=%ct"))
-    monkeypatch.setattr(repositories, "_repository", lambda address: (f"file://{repository}", "main", ""))
-    for key, value in (("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "protocol.file.allow")):
-        monkeypatch.setenv(key, value)
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "always")
-    address = "https://example.com/repository.git"
-    assert builder.tree(builder.build(of_git(address)))["src/sub/part"] == "644 0:0 inner"
-    # Another ID, and another tree.
-    without = builder.build(of_git(address, submodules=False))
-    assert "src/sub/part" not in builder.tree(without)
-    timed = builder.build(of_git(address, submodules=False, commit_times=True))
+    commit(inner)
+    with daemon(tmp_path / "served") as served:
+        git(repository, "submodule", "--quiet", "add", f"{served}/inner", "sub")
+        git(repository, "commit", "-qm", "with it", "--date=@1000000000 +0000")
+        committed = int(git(repository, "log", "-1", "--format=%ct"))
+        monkeypatch.setattr(repositories, "_repository", lambda address: (f"file://{repository}", "main", ""))
+        address = "https://example.com/repository.git"
+        assert builder.tree(builder.build(of_git(address)))["src/sub/part"] == "644 0:0 inner"
+        # Another ID, and another tree.
+        without = builder.build(of_git(address, submodules=False))
+        assert "src/sub/part" not in builder.tree(without)
+        timed = builder.build(of_git(address, submodules=False, commit_times=True))
     (layer,) = builder.folders(timed)
     assert {int(path.lstat().st_mtime) for path in Path(layer, "src").rglob("*")} == {committed}

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
 
 
+# Whatever the host's configuration says: nothing of a repository runs, nobody is asked, and what its .gitmodules name
+# is fetched as the repository itself may be, never from the host's own folders (CVE-2022-39253).
+_SETTINGS = (
+    "advice.detachedHead=false",
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "protocol.allow=never",
+    "protocol.file.allow=user",
+    "protocol.git.allow=always",
+    "protocol.http.allow=always",
+    "protocol.https.allow=always",
+    "protocol.ssh.allow=always",
+)
+
+
 def identity(address: str, step: Step) -> str:
     """What identifies the files of an address, as `COMMIT:FOLDER`; asks the network unless it names a whole commit.
 
@@ -81,10 +96,10 @@ def checked_out(root: Root, address: str, planned: str, step: Step) -> Iterator[
         _git(["init", "--quiet", top], remote)
         _git(["-C", top, "remote", "add", "origin", "--", remote], remote)
         try:
-            _git(["-C", top, "fetch", "--quiet", "--depth=1", "origin", commit], remote)
+            _git(["-C", top, "fetch", "--quiet", "--depth=1", "--", "origin", commit], remote)
         except EngineError:
             # Not every server gives out a commit by its name alone.
-            _git(["-C", top, "fetch", "--quiet", "--tags", "origin", ref or "HEAD"], remote)
+            _git(["-C", top, "fetch", "--quiet", "--tags", "--", "origin", ref or "HEAD"], remote)
         _git(["-C", top, "checkout", "--quiet", "--detach", commit], remote)
         if step.get("submodules", True) and os.path.lexists(f"{top}/.gitmodules"):
             _git(["-C", top, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"], remote)
@@ -113,12 +128,13 @@ def _git(arguments: list[str], remote: str) -> str:
     """Runs git(1) without questions to anybody; raises EngineError with what it said last."""
     import subprocess
 
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file"}
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    # The last two would put aside what the settings say of protocols.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER"):
         environment.pop(name, None)
     try:
         done = subprocess.run(
-            ["git", "-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null", *arguments],
+            ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
