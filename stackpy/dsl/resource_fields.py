@@ -34,8 +34,8 @@ def size_or_unlimited(value: object) -> int:
 
 
 def swappiness(value: object) -> int:
-    """0 to 100."""
-    return quantities.whole(value, 0, 100)
+    """0 to 100; -1 is the host's."""
+    return quantities.whole(value, -1, 100)
 
 
 def shares(value: object) -> int:
@@ -363,6 +363,7 @@ _NONE: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("memswap_limit", "mem_reservation", "cpu_shares", "cpu_period", "shm_size"), (0,)),
     **dict.fromkeys(("cpu_rt_period", "cpu_rt_runtime"), (0,)),
     **dict.fromkeys(("cpuset", "cpuset_mems"), ("",)),
+    "mem_swappiness": (-1,),
 }
 
 

@@ -95,7 +95,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
                 elif spec.kind in ("container", "job"):
                     asked: Any = {key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS) if key in spec.fields}
                     if asked:
-                        asked |= {key: spec.fields.get(key) for key in ("network_mode", "ipc", "pid")}
+                        asked |= {key: spec.fields.get(key) for key in ("network_mode", "ipc", "pid", "uts")}
                         self._engine.refuse(asked, spec.name)
             except NoRights:
                 raise  # nothing in the stack file mends that

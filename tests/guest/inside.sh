@@ -42,7 +42,7 @@ same "$(stackpy run --rm --cpus 0.5 "$image" sh -c 'read x < /sys/fs/cgroup/cpu.
 # Every limit of version 2, set, changed while it runs and taken away; what is set before its first process starts.
 stackpy run -d --name limits --init --memory 64m --memory-swap 96m --memory-reservation 32m --cpu-shares 512 \
   --cpu-quota 20000 --cpu-period 50000 --cpuset-cpus 0 --pids-limit 20 --device-write-bps /dev/vda:1mb \
-  --ulimit nofile=40:50 --sysctl kernel.msgmax=9000 --sysctl net.core.somaxconn=77 --sysctl fs.mqueue.msg_max=5 \
+  --ulimit nofile=40:50 --sysctl kernel.msgmax=9000 --sysctl net.ipv4.ip_default_ttl=77 --sysctl fs.mqueue.msg_max=5 \
   --shm-size 1m --oom-score-adj 5 "$image" sh -c 'while :; do read x < /dev/random; done' > /dev/null
 group() { cat "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(stackpy inspect limits | python3 -c '
 import json, sys; print(json.load(sys.stdin)[0]["State"]["Pid"])')/cgroup")/$1"; }
@@ -52,7 +52,7 @@ same "$(limits)" "67108864 33554432 33554432 20 20000 50000 0 20 $device rbps=ma
 stackpy update --memory 128m --memory-swap -1 --memory-reservation 0 --cpu-quota -1 --cpu-period 0 --cpus 0.5 \
   --cpu-shares 0 --pids-limit 30 limits > /dev/null
 same "$(limits | cut -d' ' -f1-8)" "134217728 max 0 100 50000 100000 0 30" "limits after an update"
-seen='for file in /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn /proc/sys/fs/mqueue/msg_max /proc/1/comm
+seen='for file in /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl /proc/sys/fs/mqueue/msg_max /proc/1/comm
 /proc/self/oom_score_adj; do read x < $file; echo $x; done; ulimit -Sn; ulimit -Hn'
 same "$(stackpy exec limits sh -c "$seen" | tr '\n' ' ')" "9000 77 5 init 5 40 50 " "surroundings"
 stackpy rm -f limits > /dev/null

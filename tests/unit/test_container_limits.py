@@ -172,6 +172,13 @@ def version_fixture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         ({"dns": ["example.com"]}, "is not an IP address"),
         ({"dns_search": ["a b"]}, "is not one word"),
         ({"cgroup_parent": "/a/../b"}, "is not the path of a control group"),
+        ({"dns": ["::1"], "network_mode": "container:a"}, "dns and network_mode=container:a exclude each other"),
+        ({"extra_hosts": {"a": ["::1"]}, "network_mode": "container:a"}, "extra_hosts and network_mode=container:a"),
+        ({"extra_hosts": {"a": ["host-gateway"]}, "network_mode": "none"}, "no way to host-gateway"),
+        ({"domainname": "a", "uts": "host"}, "domainname and uts=host exclude each other"),
+        ({"shm_size": 1 << 20, "ipc": "host"}, "shm_size and ipc=host exclude each other"),
+        ({"init": True, "pid": "container:a"}, "init is the first process of a PID namespace"),
+        ({"storage_opt": {"size": 5}}, "less than 1 MiB"),
     ],
 )
 def test_what_no_host_or_not_this_one_can_give(config: Any, said: str) -> None:

@@ -48,6 +48,7 @@ def check(config: Surroundings) -> None:
     if config.get("shm_size", _SMALLEST_SHARED_MEMORY) < _SMALLEST_SHARED_MEMORY:
         raise InvalidConfig(f"shm_size {config['shm_size']} is less than {_SMALLEST_SHARED_MEMORY} bytes")
     _check_names(config)
+    _check_spaces(config, spaces)
     if config.get("init") and spaces.get("pid"):
         raise InvalidConfig("init is the first process of a PID namespace, and `pid` names another one")
     if "storage_opt" in config and config["storage_opt"]["size"] < _SMALLEST_STORAGE:
@@ -56,6 +57,21 @@ def check(config: Surroundings) -> None:
         parts = above.strip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or len(above) > 255 or not above.isprintable():
             raise InvalidConfig(f"cgroup_parent `{above}` is not the path of a control group", hint="such as /build")
+
+
+def _check_spaces(config: Surroundings, spaces: Any) -> None:
+    """Raises InvalidConfig for what would be another's, in a namespace that is shared with it."""
+    network, ipc = spaces.get("network_mode") or "", spaces.get("ipc") or "private"
+    if network.startswith("container:"):
+        for key in ("dns", "dns_search", "dns_opt", "extra_hosts", "domainname"):
+            if key in config:
+                raise InvalidConfig(f"{key} and network_mode={network} exclude each other", hint="it has that one's")
+    if network == "none" and any(GATEWAY in found for found in config.get("extra_hosts", {}).values()):
+        raise InvalidConfig(f"extra_hosts: without a network there is no way to {GATEWAY}")
+    if config.get("domainname") and spaces.get("uts") == "host":
+        raise InvalidConfig("domainname and uts=host exclude each other", hint="the host's would change")
+    if "shm_size" in config and ipc not in ("private", "shareable"):
+        raise InvalidConfig(f"shm_size and ipc={ipc} exclude each other", hint="it has no /dev/shm of its own")
 
 
 def _check_score(score: int) -> None:

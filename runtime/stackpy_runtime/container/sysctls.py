@@ -102,6 +102,9 @@ def _write(name: str, value: str) -> None:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise PermissionError(error.errno, os.strerror(error.errno)) from None
         if error.errno == errno.ENOENT:
-            raise InvalidConfig(f"sysctl {normal(name)}: this kernel has no such setting in a namespace") from None
+            raise InvalidConfig(
+                f"sysctl {normal(name)}: this kernel has no such setting in a namespace",
+                hint="older kernels show some, as net.core.somaxconn, only with userns=host",
+            ) from None
         text = os.strerror(error.errno or 0).lower()
         raise InvalidConfig(f"sysctl {normal(name)}={value}: {text}") from None

@@ -217,7 +217,13 @@ class Beginnings:
         for last in (False, False, True):
             spare = self.spares.take(live.config.get("cgroup_parent", ""))
             live.group, live.first_id = spare.group, spare.first_id
-            live.group.limit(bounds)
+            try:
+                live.group.limit(bounds)
+            except BaseException:
+                # Its group goes with the container's; these nobody else would close.
+                spare.release_network()
+                spare.channel.close()
+                raise
             sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
             if not confinement.is_plain(live.config):
                 self._confine(live, sandbox)
