@@ -35,8 +35,8 @@ def missing(reader: Reader, place: Place, path: str, absolute: str, error: OSErr
         return
     folder, slash, name = path.rstrip("/").rpartition("/")
     near = nearest(name, reader.neighbours(absolute)) if name else ""
-    hint = f"did you mean `{folder}{slash}{near}`?" if near and near != name else f"looked for {absolute}"
-    place.report(f"{prefix}no such file or folder: `{path}`", hint, key=inside)
+    hint = f"did you mean `{folder}{slash}{near}`?" if near and near != name else f"looked for {_printable(absolute)}"
+    place.report(f"{prefix}no such file or folder: `{_printable(path)}`", hint, key=inside)
 
 
 def attempt(reader: Reader, place: Place, path: str, absolute: str, action: Callable[[], T]) -> T | None:
@@ -73,3 +73,8 @@ def resolve(content: Content, reader: Reader) -> dict[str, Any] | None:
         return None
     mode = (0o755 if found[1] & 0o111 else DEFAULT_MODE) if content.mode is None else content.mode
     return {"content": base64(found[0]), "mode": mode}
+
+
+def _printable(path: str) -> str:
+    """A path on one line."""
+    return path if path.isprintable() else ascii(path)[1:-1]
