@@ -199,6 +199,7 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
 
                 raise Conflict("the Dockerfile, or what it copies, changed since the plan was made", hint="plan again")
         store = self._writable()
+        self._expect_runs(plain, recipe, options or {})
         name = tags[0] if tags else "image"
         cache = carried(store, plain, recipe, options or {}, name=name, opened=self._cache_place, progress=progress)
         with explained(store):
@@ -218,6 +219,25 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
         for tag in tags:
             self._tell("tag", image, tag)
         return image
+
+    def _expect_runs(self, source: ImageSource, recipe: Recipe, options: BuildOptions) -> None:
+        """Has processes made ready for the RUN steps, while the steps before them are carried out."""
+        from stackpy_runtime.build.recipe import run_steps
+
+        runs = run_steps(source, recipe)
+        starts = len(runs if options.get("no_cache") else runs - self.built(runs))
+        if starts > 1:
+            from _thread import start_new_thread
+
+            start_new_thread(self._expect_quietly, (starts,))
+
+    def _expect_quietly(self, starts: int) -> None:
+        from stackpy_runtime.errors import EngineError
+
+        try:
+            self.expect(starts, [])
+        except EngineError:
+            pass  # the step itself will say what is wrong
 
     def carry_cache(
         self,

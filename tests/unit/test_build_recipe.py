@@ -298,7 +298,7 @@ def test_planning_imports_little(store: Store, context: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert set(ast.literal_eval(done.stdout)) <= {
-        *(f"stackpy_runtime.{name}" for name in ("errors", "model")),
+        *(f"stackpy_runtime.{name}" for name in ("errors", "json_text", "model", "records")),
         *(
             f"stackpy_runtime.build.{name}"
             for name in "context digests ignoring recipe settings stat_cache step_inputs".split()
@@ -338,3 +338,11 @@ def test_what_a_dockerfile_is_built_with_reaches_its_run_steps(tmp_path: Path) -
     base["run"] = {"ulimits": {"nofiles": {"soft": 1, "hard": 1}}}
     with pytest.raises(InvalidConfig, match="unknown ulimit `nofiles`"):
         dockerfiles.expanded({"base": base, "steps": []}, lambda _: {})
+
+
+def test_run_steps_of_stages_count_too(store: Store, context: Path) -> None:
+    image = source(run("make"), copy(context, "src/", "/"), run("make install"))
+    image["base"] = {"kind": "stage", "stage": "build"}
+    image["stages"] = {"build": source(run("cc")), "unused": source(run("false"))}
+    made = recipe.resolve(image, store)
+    assert len(recipe.run_steps(image, made)) == 3

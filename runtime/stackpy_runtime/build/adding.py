@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import copying, modes, recipe, settings, step_inputs, tree
 from stackpy_runtime.build.context import inputs, of_step
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.errors import Conflict, InvalidConfig
+from stackpy_runtime.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.build.context import Context, Source
     from stackpy_runtime.build.modes import Change

@@ -6,14 +6,15 @@ A base that had to be made is kept as a step of the cache like any other, under 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.errors import Conflict, NotFound
 from stackpy_runtime.image import epochs
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import layers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

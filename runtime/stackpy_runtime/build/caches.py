@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import posixpath
-from typing import NamedTuple
 
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

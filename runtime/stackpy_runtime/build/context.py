@@ -12,13 +12,15 @@ import os
 import posixpath
 import stat
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
 from stackpy_runtime.build.stat_cache import StatCache
+from stackpy_runtime.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal
 
     from stackpy_runtime.build.ignoring import Excluding
     from stackpy_runtime.model import Step

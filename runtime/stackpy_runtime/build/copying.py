@@ -12,7 +12,7 @@ import stat
 import time
 
 from stackpy_runtime.build import tree
-from stackpy_runtime.build.digests import CHUNK
+from stackpy_runtime.build.digests import CHUNK, begun_sha256, sha256_hex
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux.files import pour
@@ -299,12 +299,13 @@ def _open_folders(context: int, parts: list[str], name: str) -> int:
 
 def _pour(reading: int, writing: int) -> str:
     """Copies the rest of a file and returns its SHA-256."""
-    import hashlib
-
-    digest = hashlib.sha256()
+    digest = None
     while chunk := os.read(reading, CHUNK):
-        digest.update(chunk)
+        if digest is None:
+            digest = begun_sha256(chunk)
+        else:
+            digest.update(chunk)
         view = memoryview(chunk)
         while view:
             view = view[os.write(writing, view) :]
-    return digest.hexdigest()
+    return digest.hexdigest() if digest else sha256_hex(b"")

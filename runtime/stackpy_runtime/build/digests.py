@@ -17,6 +17,11 @@ except ImportError:
         from hashlib import sha256 as _small
 
 CHUNK = 1 << 20
+_LARGE = 1 << 15  # bytes above which OpenSSL is worth its import
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def sha256_hex(data: bytes) -> str:
@@ -34,6 +39,15 @@ def named_hash(kind: str, parts: list[tuple[str, str]]) -> str:
     return sha256_hex(b"".join(b"%d:%b" % (len(piece), piece) for piece in encoded))
 
 
+def begun_sha256(first: bytes) -> Any:
+    """A SHA-256 of a file whose first chunk this is, of at most CHUNK bytes: more may come."""
+    if len(first) < _LARGE:
+        return _small(first)
+    import hashlib
+
+    return hashlib.sha256(first)
+
+
 def file_sha256(path: str, folder: int | None = None) -> tuple[str, os.stat_result]:
     """The SHA-256 of a file's content, and its stat once it was read; `path` is beneath `folder` when that is given.
 
@@ -42,9 +56,7 @@ def file_sha256(path: str, folder: int | None = None) -> tuple[str, os.stat_resu
     # O_NONBLOCK: what has just become a FIFO must not hold us.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
-        import hashlib
-
-        content = hashlib.sha256()
+        content = begun_sha256(os.read(descriptor, CHUNK))
         while chunk := os.read(descriptor, CHUNK):
             content.update(chunk)
         return content.hexdigest(), os.fstat(descriptor)

@@ -10,33 +10,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from threading import Lock, Thread
 
 from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
 from stackpy_runtime.build.steps import Tree
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.model import (
-    BuildOptions,
-    Image,
-    ImageSource,
-    Progress,
-    Recipe,
-    RunMount,
-    Step,
-)
 from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import layers
 from stackpy_runtime.store.images import with_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stackpy_runtime.model import (
+        BuildOptions,
+        Image,
+        ImageSource,
+        Progress,
+        Recipe,
+        RunMount,
+        Step,
+    )
+
+    Report = Callable[[Progress], None]
     from stackpy_runtime.build.context import Context
     from stackpy_runtime.build.runner import Runner
     from stackpy_runtime.store.store import Store
-
-Report = Callable[[Progress], None]
 
 
 def build(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.build.context import Context, Item
 from stackpy_runtime.build.stat_cache import StatCache
 from stackpy_runtime.errors import KernelError
 from stackpy_runtime.linux.files import open_in_root
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.build.merged import Merged
 

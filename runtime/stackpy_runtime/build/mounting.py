@@ -6,7 +6,6 @@ import os
 import posixpath
 import stat
 from threading import Lock
-from typing import NamedTuple
 
 from stackpy_runtime.build import caches, copying
 from stackpy_runtime.build.caches import Cache
@@ -17,6 +16,7 @@ from stackpy_runtime.build.step_inputs import decoded, mount_name
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import InvalidConfig, KernelError, NotFound
 from stackpy_runtime.linux import files
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from stackpy_runtime.build.context import Context
-    from stackpy_runtime.build.runner import StepMount
     from stackpy_runtime.build.steps import Place
-    from stackpy_runtime.model import RecipeStep, RunMount, Step
+    from stackpy_runtime.model import RecipeStep, RunMount, Step, StepMount
 
 # Where BuildKit shows an agent that has no target (solver/llbsolver, exec op).
 _AGENT = "/run/buildkit/ssh_agent.{}"

@@ -244,3 +244,16 @@ def _archive_hash(path: str, store: Store) -> str:
 def _relative_workdir(config: ImageConfig, step: Step) -> ImageConfig:
     """The working directory as far as the steps say: "app" stands below that of the base, which is in the base's ID."""
     return {**config, "WorkingDir": posixpath.normpath(posixpath.join(config.get("WorkingDir", ""), step["target"]))}
+
+
+def run_steps(source: ImageSource, recipe: Recipe) -> set[str]:
+    """The IDs of all RUN steps, those of stages too."""
+    stages = recipe.get("stages", {})
+    pairs = [(source, recipe), *((source["stages"][name], stages[name]) for name in stages)]
+    return {
+        resolved["id"]
+        for one, its in pairs
+        # the first step of a recipe is its base
+        for step, resolved in zip(one["steps"], its["steps"][1:], strict=True)
+        if step["instruction"] == "run"
+    }

@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.tree import Owner
@@ -19,8 +18,10 @@ from stackpy_runtime.errors import Conflict, EngineError, Unsupported
 from stackpy_runtime.image import epochs, layer_tar
 from stackpy_runtime.image.limits import DEFAULT
 from stackpy_runtime.linux.files import open_beneath, pour
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import layers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,34 +7,15 @@ is testable with any Runner, and the sandbox knows nothing of recipes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, NotRequired, TypedDict
 
-from stackpy_runtime.model.resources import Surroundings
+from stackpy_runtime.records import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-class StepMount(TypedDict):
-    """Something that a RUN step sees at `target` and that enters no layer.
-
-    folder: `source`, a folder of the host, or what lies at `within` in it; links there lead nowhere else
-    layers: the tree of the layers `layers`, bottom first, or what lies at `within` in it; what is written goes
-    tmpfs: an empty file system in memory
-    memory: a file with the bytes `content`, which reach no disk
-    socket: the socket at `source` on the host
-    """
-
-    kind: Literal["folder", "layers", "tmpfs", "memory", "socket"]
-    target: str  # absolute, inside
-    read_only: bool
-    file: bool  # it is no folder
-    source: NotRequired[str]
-    within: NotRequired[str]
-    layers: NotRequired[list[str]]
-    content: NotRequired[bytes]
-    executable: NotRequired[bool]  # memory
-    mode: NotRequired[int]  # memory
-    uid: NotRequired[int]  # memory; as inside
-    gid: NotRequired[int]
-    size: NotRequired[int]  # tmpfs, bytes
+    from stackpy_runtime.model import StepMount
+    from stackpy_runtime.model.resources import Surroundings
 
 
 class StepRun(NamedTuple):

@@ -7,7 +7,6 @@ import posixpath
 from collections import deque
 from contextlib import ExitStack
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import settings, tree
 from stackpy_runtime.build.merged import Merged
@@ -16,6 +15,7 @@ from stackpy_runtime.build.runner import StepRun
 from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, ProcessFailed, Unsupported
 from stackpy_runtime.store import trees
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

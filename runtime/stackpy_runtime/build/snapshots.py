@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import alterations, settings
 from stackpy_runtime.build.digests import sha256_hex
@@ -24,6 +23,7 @@ from stackpy_runtime.image.staging import Stager
 from stackpy_runtime.platforms import machine
 from stackpy_runtime.store import blobs, digests, layers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 

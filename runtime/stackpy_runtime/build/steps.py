@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import adding, copying, running, settings, step_inputs, tree
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.runner import Runner
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

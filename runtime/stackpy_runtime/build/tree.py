@@ -10,10 +10,30 @@ import errno
 import os
 import posixpath
 import stat
-from typing import NamedTuple, Protocol
 
 from stackpy_runtime.errors import InvalidConfig, KernelError
 from stackpy_runtime.linux.files import open_in_root
+from stackpy_runtime.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Node(Protocol):
+        """What a stat result says of a pipe or a device."""
+
+        @property
+        def st_mode(self) -> int:
+            """Its kind."""
+
+        @property
+        def st_rdev(self) -> int:
+            """Its number."""
+
+        @property
+        def st_mtime_ns(self) -> int:
+            """When it was changed."""
+
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 _MOST_LINKS = 40  # as path_resolution(7)
@@ -157,22 +177,6 @@ def link(folder: int, name: str, target: str, owner: Owner) -> None:
         _unlink(folder, name)
         os.symlink(target, name, dir_fd=folder)
     os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
-
-
-class Node(Protocol):
-    """What a stat result says of a pipe or a device."""
-
-    @property
-    def st_mode(self) -> int:
-        """Its kind."""
-
-    @property
-    def st_rdev(self) -> int:
-        """Its number."""
-
-    @property
-    def st_mtime_ns(self) -> int:
-        """When it was changed."""
 
 
 def hard_link(from_folder: int, from_name: str, folder: int, name: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from typing import TYPE_CHECKING
 
 from stackpy_runtime.build import copying, tree
 from stackpy_runtime.build.tree import Owner
@@ -21,6 +20,7 @@ from stackpy_runtime.image.entries import CHARACTER, FIFO, FILE, FOLDER, LINK, S
 from stackpy_runtime.image.limits import DEFAULT, bad
 from stackpy_runtime.image.tar import Reader
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.execute import carry_out
@@ -20,8 +19,10 @@ from stackpy_runtime.image.entries import FILE, FOLDER, Entry
 from stackpy_runtime.image.rules import show
 from stackpy_runtime.image.spooling import temporary
 from stackpy_runtime.image.tar import Reader
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import layers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -6,10 +6,10 @@ Rules and wording are BuildKit's (frontend/dockerfile/linter/ruleset.go), so tha
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

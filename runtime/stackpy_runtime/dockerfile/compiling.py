@@ -7,7 +7,6 @@ value) is found here, all of it at once, before anything is touched.
 from __future__ import annotations
 
 import posixpath
-from typing import NamedTuple
 
 from stackpy_runtime import platforms
 from stackpy_runtime.dockerfile import checks as checking
@@ -18,6 +17,7 @@ from stackpy_runtime.dockerfile.problems import InvalidDockerfile, Problem, Prob
 from stackpy_runtime.dockerfile.scope import Scope
 from stackpy_runtime.dockerfile.words import BadSyntax
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

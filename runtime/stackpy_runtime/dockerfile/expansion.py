@@ -6,9 +6,8 @@ shell is on purpose the same here as there (an unset variable is empty, `<<` sta
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stackpy_runtime.dockerfile import shell_patterns
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.records import NamedTuple
 
-Kind = Literal["text", "switch", "list"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["text", "switch", "list"]
+
 
 # What BuildKit 0.20 and later accept, labs included.
 KNOWN: dict[str, dict[str, Kind]] = {

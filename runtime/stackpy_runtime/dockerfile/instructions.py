@@ -6,7 +6,6 @@ Nothing is expanded here: that needs the stage's variables, which scope.py has.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stackpy_runtime.dockerfile import flags, words
 from stackpy_runtime.dockerfile.expansion import SPACES
@@ -14,6 +13,7 @@ from stackpy_runtime.dockerfile.flags import Flags
 from stackpy_runtime.dockerfile.lines import Heredoc, Line, heredoc
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax, Pair
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ inside an instruction are skipped, white space at the beginning of a continued l
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stackpy_runtime.dockerfile import words
 from stackpy_runtime.dockerfile.expansion import SPACES, BadWord, expand
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, NamedTuple
 
+from stackpy_runtime.records import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.records import NamedTuple
 
 _PAGES = "https://docs.docker.com/go/dockerfile/rule/"
 

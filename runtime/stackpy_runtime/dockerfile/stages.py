@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from stackpy_runtime.dockerfile import instructions, mounts
 from stackpy_runtime.dockerfile.expansion import BadWord, expand
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import NamedTuple, NoReturn
 
+from stackpy_runtime import json_text
 from stackpy_runtime.dockerfile.expansion import SPACES
+from stackpy_runtime.records import NamedTuple
 
 _GAP = re.compile(r"[\t\v\f\r ]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -149,17 +149,14 @@ def json_array(text: str) -> list[str] | None:
     if not text.startswith("["):
         return None
     try:
-        values = json.loads(text, parse_constant=_refuse)
+        values = json_text.loads(text)
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(value, str) for value in values):
         wrong = next(value for value in values if not isinstance(value, str))
         raise BadSyntax(
-            f"the JSON array holds {json.dumps(wrong)[:60]}, which is no string", "put each argument into double quotes"
+            f"the JSON array holds {json_text.dumps(wrong)[:60]}, which is no string",
+            "put each argument into double quotes",
         )
     # Half a surrogate pair, which Go reads as U+FFFD and nothing can be encoded with.
     return [_SURROGATE.sub("\ufffd", value) for value in values]
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")

@@ -21,10 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stackpy_runtime.build.runner import StepMount
     from stackpy_runtime.host.lifecycle import Lifecycle
     from stackpy_runtime.host.wire import Connection
-    from stackpy_runtime.model import Container, ContainerConfig
+    from stackpy_runtime.model import Container, ContainerConfig, StepMount
 
 
 def _container(identity: str, arguments: dict[str, Any]) -> Container:

@@ -11,10 +11,11 @@ import os
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Denied, EngineError, KernelError
+from stackpy_runtime.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -56,6 +56,7 @@ from stackpy_runtime.model.recipes import (
     RunMount,
     RunSettings,
     Step,
+    StepMount,
     Unlike,
 )
 from stackpy_runtime.model.resources import (
@@ -126,6 +127,7 @@ __all__ = [
     "SecretMount",
     "Status",
     "Step",
+    "StepMount",
     "Ulimit",
     "Unlike",
     "Volume",

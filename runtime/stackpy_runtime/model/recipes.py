@@ -166,3 +166,28 @@ class Recipe(TypedDict):
     id: str
     steps: list[RecipeStep]
     stages: NotRequired[dict[str, Recipe]]  # of the images that it stands on or takes from; flat, as in the source
+
+
+class StepMount(TypedDict):
+    """Something that a RUN step sees at `target` and that enters no layer.
+
+    folder: `source`, a folder of the host, or what lies at `within` in it; links there lead nowhere else
+    layers: the tree of the layers `layers`, bottom first, or what lies at `within` in it; what is written goes
+    tmpfs: an empty file system in memory
+    memory: a file with the bytes `content`, which reach no disk
+    socket: the socket at `source` on the host
+    """
+
+    kind: Literal["folder", "layers", "tmpfs", "memory", "socket"]
+    target: str  # absolute, inside
+    read_only: bool
+    file: bool  # it is no folder
+    source: NotRequired[str]
+    within: NotRequired[str]
+    layers: NotRequired[list[str]]
+    content: NotRequired[bytes]
+    executable: NotRequired[bool]  # memory
+    mode: NotRequired[int]  # memory
+    uid: NotRequired[int]  # memory; as inside
+    gid: NotRequired[int]
+    size: NotRequired[int]  # tmpfs, bytes

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import garbage, layers, usage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
     from typing import Literal

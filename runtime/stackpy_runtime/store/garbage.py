@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import lasting, layers, mounted, trees
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import build_cache, garbage, lasting, usage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
