@@ -123,10 +123,28 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
 
         plain = self._plain(source)
         recipe = resolve(plain, self._seen(plain))
+        if any("platform" in each["base"] for each in (plain, *plain.get("stages", {}).values())):
+            from stackpy_runtime.build import foreign
+
+            foreign.refuse(plain, recipe, self.store)
         if plain is not source:
             self._plain_sources[recipe["id"]] = plain
         self._resolved = (source, plain)
         return recipe
+
+    def image_of(self, reference: str, platform: str) -> Image:
+        """The image that a reference names for a platform, "" meaning whatever it names; raises NotFound."""
+        return self.store.of_platform(reference, platform) if platform else self.store.image(reference)
+
+    def cannot_run(self, source: ImageSource, recipe: str) -> str:
+        """The platform of an image whose programs this machine cannot run; "" where it can.
+
+        recipe: the ID of its recipe, which was resolved before
+        """
+        from stackpy_runtime.build import foreign
+
+        platform = foreign.platform_of(self._plain_sources.get(recipe, source))
+        return platform if platform and not foreign.runs(platform) else ""
 
     def read_dockerfile(self, base: Base, *, check: bool = False) -> Compiled:
         """A Dockerfile compiled, with its warnings; builds nothing. Raises InvalidConfig for all its errors at once.
@@ -136,13 +154,34 @@ class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
         from stackpy_runtime.build.dockerfiles import compiled
 
         every = check and "target" not in base
-        return compiled(base, self._local_config if check else self._base_config, every=every)
+        config_of = self._local_config if check else self._base_config
+        return compiled(base, config_of, every=every, platform_of=self._platform_at_hand)
 
     def _plain(self, source: ImageSource) -> ImageSource:
         """A source with what its Dockerfiles say in their places."""
         from stackpy_runtime.build import dockerfiles
 
-        return dockerfiles.expanded(source, self._base_config) if dockerfiles.present(source) else source
+        if dockerfiles.present(source) or self._has_triggers(source):
+            return dockerfiles.expanded(source, self._base_config)
+        return source
+
+    def _has_triggers(self, source: ImageSource) -> bool:
+        """Whether one of the images that steps stand on has ONBUILD; what cannot be told is said by `resolve`."""
+        from stackpy_runtime.errors import EngineError
+
+        for each in (source, *source.get("stages", {}).values()):
+            if each["base"]["kind"] == "image" and each["steps"]:
+                try:
+                    if self._base_config(each["base"]).get("OnBuild"):
+                        return True
+                except EngineError:
+                    continue
+        return False
+
+    def _platform_at_hand(self, base: Base) -> str:
+        """What the store's image of a base's name is for, where a build would take it, or could not; "" without one."""
+        image = self._held(base["reference"], base.get("platform", "")) or self._named(base["reference"], "")
+        return f"linux/{image['architecture']}" if image is not None and image["architecture"] else ""
 
     def _base_config(self, base: Base) -> ImageConfig:
         found = self._local_config(base)

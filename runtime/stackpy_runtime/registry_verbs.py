@@ -71,6 +71,7 @@ class RegistryVerbs:
         platform: str = "",
         policy: str = "missing",
         digest: str = "",
+        base: bool = False,
         progress: Report | None = None,
     ) -> Image:
         """Brings an image from its registry into the store; layers that are there are not downloaded.
@@ -78,9 +79,11 @@ class RegistryVerbs:
         platform: "linux/arm64"; "" means this machine's
         policy: "missing" asks no registry where the store has the image, "always" does
         digest: of the manifest to take, whatever the tag names now; the image is called `reference` all the same
+        base: for a build: an image of another platform leaves the name to this machine's, and stands beside it
 
         Raises NotFound, InvalidConfig for an image that is damaged or lies, EngineError for what the registry refuses.
         """
+        from stackpy_runtime import platforms
         from stackpy_runtime.errors import InvalidConfig, NotFound
         from stackpy_runtime.image import references
         from stackpy_runtime.image.registry import pulling
@@ -90,7 +93,12 @@ class RegistryVerbs:
         if policy not in ("missing", "always"):
             raise InvalidConfig(f"`{policy}` is no policy for pulls", hint="it is `missing` or `always`")
         store = self._writable()
-        if policy == "missing":
+        beside = base and bool(platform) and platforms.parse(platform) != platforms.machine()
+        if policy == "missing" and beside:
+            held = self._held(reference, platform)
+            if held is not None and all(layers.exists(store.root, layer) for layer in held["layers"]):
+                return held
+        elif policy == "missing":
             try:
                 image = store.image(f"{parsed.name}@{digest}" if digest else str(parsed))
                 if all(layers.exists(store.root, layer) for layer in image["layers"]):
@@ -100,7 +108,9 @@ class RegistryVerbs:
             except NotFound:
                 pass
         asked = parsed._replace(digest=digest) if digest else parsed
-        image = pulling.pull(store, self._registry, asked, name=str(parsed), platform=platform, progress=progress)
+        image = pulling.pull(
+            store, self._registry, asked, name=str(parsed), platform=platform, beside=beside, progress=progress
+        )
         self._tell("pull", image, str(parsed))
         return image
 
@@ -204,23 +214,23 @@ class RegistryVerbs:
             else:
                 digest = image.get("manifest", "") if image.get("origins") else ""
             row = {"reference": reference, "platform": platform, "runs_on": str(platforms.parse(platform))}
-            differs = image is None and bool(pinned) and self._named(reference) is not None
+            differs = image is None and bool(pinned) and self._named(reference, platform) is not None
             found.append({**row, "digest": digest, "missing": image is None, "differs": differs})
         return found
 
     def _held(self, reference: str, platform: str) -> Image | None:
         """The store's image of this name, unless another is pinned."""
-        image = self._named(reference)
+        image = self._named(reference, platform)
         pin = self._pin(reference, platform) if image is not None else ""
         if image is None:
             return None
         return image if not pin or any(name.endswith(f"@{pin}") for name in image.get("origins", ())) else None
 
-    def _named(self, reference: str) -> Image | None:
+    def _named(self, reference: str, platform: str) -> Image | None:
         from stackpy_runtime.errors import NotFound
 
         try:
-            return self.store.image(reference)
+            return self.store.of_platform(reference, platform) if platform else self.store.image(reference)
         except NotFound:
             return None
 
@@ -269,7 +279,7 @@ class RegistryVerbs:
 
     def _seen(self, source: ImageSource) -> Store:
         """The store with the images that a build of `source` would pull: to resolve with, not to write to."""
-        missing = dict(self.missing_bases(source))
+        missing = frozenset(self.missing_bases(source))
         return Beside(self.store, missing, self._look_up) if missing else self.store  # type: ignore[return-value]
 
     def _pull_bases(self, source: ImageSource, progress: Report) -> None:
@@ -278,13 +288,13 @@ class RegistryVerbs:
             found = self._look_up(reference, platform)
             digest = "" if "@" in reference else found.manifest.digest
             progress({"kind": "state", "text": f"pulling {reference}"})
-            self.pull(reference, platform=platform, digest=digest, progress=progress)
+            self.pull(reference, platform=platform, digest=digest, base=True, progress=progress)
 
 
 class Beside:
     """A store in which images of registries are seen by their IDs, beside all that it has."""
 
-    def __init__(self, store: Store, missing: Mapping[str, str], look_up: Callable[[str, str], Found]) -> None:
+    def __init__(self, store: Store, missing: frozenset[tuple[str, str]], look_up: Callable[[str, str], Found]) -> None:
         self._store, self._missing, self._look_up = store, missing, look_up
 
     def __getattr__(self, name: str) -> Any:
@@ -292,9 +302,15 @@ class Beside:
 
     def image(self, reference: str) -> Any:
         """The image; of one that is not here its ID alone."""
-        if reference in self._missing:
-            return {"id": self._look_up(reference, self._missing[reference]).image_id}
+        if (reference, "") in self._missing:
+            return {"id": self._look_up(reference, "").image_id}
         return self._store.image(reference)
+
+    def of_platform(self, reference: str, platform: str) -> Any:
+        """The image that a reference names for a platform; of one that is not here its ID alone."""
+        if (reference, platform) in self._missing:
+            return {"id": self._look_up(reference, platform).image_id}
+        return self._store.of_platform(reference, platform)
 
 
 def _images(source: ImageSource) -> Iterator[tuple[str, str]]:
@@ -305,4 +321,4 @@ def _images(source: ImageSource) -> Iterator[tuple[str, str]]:
         for step in stage["steps"]:
             for place in (step, *step.get("mounts", ())):
                 if reference := place.get("from_image"):
-                    yield str(reference), ""
+                    yield str(reference), str(place.get("from_platform", ""))

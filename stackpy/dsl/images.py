@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.dsl import instructions
+from stackpy.dsl import instructions, references
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.image_files import Files
@@ -54,11 +54,17 @@ class Image(Files, Settings, Frozen):
         return self
 
     @checked("image")
-    def __init__(self, ref: str) -> None:
-        """An image by its name in the store: "debian:bookworm"."""
-        valid = Place(caller(("ref",)), "this image", ("ref",)).parse(reference, ref)
-        if valid is not None:
-            object.__setattr__(self, "_base", {"kind": "image", "reference": valid})
+    def __init__(self, ref: str, *, platform: str | None = None) -> None:
+        """An image by its name in the store or a registry: "debian:bookworm".
+
+        platform: what it is for, where that is not this machine: "linux/arm64"
+        """
+        call = caller(("ref",))
+        base: dict[str, Any] = {"kind": "image", "reference": Place(call, "this image", ("ref",)).parse(reference, ref)}
+        if platform is not None:
+            base["platform"] = Place(call, "this image", ("platform",)).parse(references.platform, platform)
+        if None not in base.values():
+            object.__setattr__(self, "_base", base)
 
     @classmethod
     @checked("image", lambda cls, *_: _make(cls, None, caller()))

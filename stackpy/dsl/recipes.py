@@ -103,6 +103,12 @@ class Recipes:
         steps: list[dict[str, Any]] = []
         stages: dict[str, Any] = {}
         below = self._tagged.get(with_tag(base["reference"])) if base["kind"] == "image" else None
+        if below is not None and "platform" in base:
+            Place(image._call, "image", ("platform",)).report(
+                f"image `{base['reference']}` is of this stack, and has the platform of its own base",
+                "give the platform where its base is named",
+            )
+            return None
         if below is not None:
             # a name that this stack gives: go on from that image's own steps, so that their layers are shared
             if below is image or id(below) in above:
@@ -123,6 +129,9 @@ class Recipes:
                 contents.missing(self._reader, place, base["path"], path)
                 return None
             base = {**base, "path": path}
+        elif base["kind"] == "image" and image._steps:
+            # What ONBUILD of the base copies from; nothing else of the image hangs on it.
+            base = {**base, "context": image._call.folder}
         elif base["kind"] == "dockerfile":
             described = self._dockerfile(image, base)
             if described is None:
@@ -140,7 +149,9 @@ class Recipes:
         if not sound:
             return None
         source = {"base": base, "steps": steps, **({"stages": stages} if stages else {})}
-        return source, repr([base, _without_lines(steps), [(name, _key(stage)) for name, stage in stages.items()]])
+        return source, repr(
+            [_identity(base), _without_lines(steps), [(name, _key(stage)) for name, stage in stages.items()]]
+        )
 
     def _from(
         self, step: dict[str, Any], stages: dict[str, Any], image: Image, above: tuple[int, ...]
@@ -235,7 +246,12 @@ def _without_lines(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _key(stage: dict[str, Any]) -> str:
     """What makes a stage equal to another."""
-    return repr((stage["base"], _without_lines(stage["steps"])))
+    return repr((_identity(stage["base"]), _without_lines(stage["steps"])))
+
+
+def _identity(base: dict[str, Any]) -> dict[str, Any]:
+    """A base without what makes no difference to what it is."""
+    return {name: value for name, value in base.items() if name != "context" or base["kind"] != "image"}
 
 
 def _renamed(stage: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

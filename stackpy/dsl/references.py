@@ -11,6 +11,7 @@ _HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-z
 _REFERENCE = pattern(
     rf"{_HOST}{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", ascii_only=True
 )
+_ARCHITECTURE = Alphabet(LOWER + DIGITS + "_")
 _PLAIN = Alphabet(LOWER + DIGITS)
 EXPECTED = 'an image\'s name such as "postgres:16"'
 
@@ -44,3 +45,17 @@ def tag(value: object) -> str:
 def with_tag(name: str) -> str:
     """The reference with the tag that it has when it names none."""
     return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def platform(value: object) -> str:
+    """What an image is for: "linux/arm64", "linux/arm/v7", or the architecture alone."""
+    expected = 'a platform such as "linux/arm64"'
+    if not isinstance(value, str):
+        raise wrong(expected, value)
+    parts = value.lower().split("/")
+    parts = ["linux", *parts] if len(parts) == 1 and parts[0] != "linux" else parts
+    if not 2 <= len(parts) <= 3 or not all(_ARCHITECTURE.fullmatch(part) for part in parts):
+        raise wrong(expected, value)
+    if parts[0] != "linux":
+        raise wrong(expected, value, "containers here are Linux's")
+    return "/".join(parts)

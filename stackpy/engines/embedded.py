@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
     from stackpy.planning.plan import Change, Desired, Observation, Plan, Pull, Recipe
+    from stackpy.problems import Problem
     from stackpy_runtime.engine import Engine
 
     Document = dict[str, Any]
@@ -103,10 +104,30 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
                 problems += error.problems
             except StackpyError as error:
                 problems.append(Problem(error.message, error.location or spec.location, error.hint))
+        problems += self._foreign(stack, recipes)
         if problems:
             raise StackFileError(problems)
         self._resolved[stack.name] = frozenset().union(*(recipe.step_ids for recipe in recipes.values()))
         return Desired(stack, recipes, fingerprints, pulls, locked)
+
+    def _foreign(self, stack: StackSpec, recipes: Mapping[str, Recipe]) -> list[Problem]:
+        """Containers whose image is for a platform that this machine runs no programs of."""
+        found: list[Problem] = []
+        for spec in stack.resources.values():
+            recipe = recipes.get(str(spec.fields.get("image", "")))
+            if recipe is None or spec.kind not in ("container", "job"):
+                continue
+            source = stack.resources[str(spec.fields["image"])].fields["source"]
+            # Only these name platforms.
+            if "platform" not in source["base"] and source["base"]["kind"] != "dockerfile":
+                continue
+            if platform := self._engine.cannot_run(source, recipe.id):
+                from stackpy.problems import Problem
+
+                text = f"`{spec.address}` cannot run here: its image is for {platform}, and there is no emulator"
+                hint = "register one (qemu-user-static with binfmt-support), or take an image for this machine"
+                found.append(Problem(text, spec.location, hint))
+        return found
 
     def observe(self, stack: str) -> Observation:
         """See StackEngine."""
@@ -202,7 +223,8 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     def _image_id(self, desired: Desired, address: str) -> str:
         recipe, source = desired.recipes[address].id, desired.stack.resources[address].fields["source"]
         if source["base"]["kind"] == "image" and not source["steps"]:
-            return self._engine.image(source["base"]["reference"])["id"]  # as it comes: nothing was built
+            # As it comes: nothing was built.
+            return self._engine.image_of(source["base"]["reference"], source["base"].get("platform", ""))["id"]
         if recipe not in self._image_ids:
             for image in self._engine.images():
                 self._image_ids[image["recipe"] or image["id"]] = image["id"]

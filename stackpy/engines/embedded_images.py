@@ -175,7 +175,7 @@ class EmbeddedImages:
         """See ImageEngine."""
         engine = self._engine
         for reference, platform in engine.base_references(source) if pull else ():
-            engine.pull(reference, platform=platform, policy="always", progress=report)
+            engine.pull(reference, platform=platform, policy="always", base=True, progress=report)
         recipe = engine.resolve(source)
         made: Document = engine.build(source, recipe, key=key, tags=tags, labels={}, progress=report, options=options)
         self._trim()

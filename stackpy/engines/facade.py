@@ -43,6 +43,7 @@ if TYPE_CHECKING:
             platform: str,
             policy: str,
             digest: str,
+            base: bool,
             progress: Callable[[Document], None],
         ) -> Document: ...
         def push(self, image: str, reference: str, *, progress: Callable[[Document], None]) -> str: ...

@@ -47,9 +47,16 @@ def build(
 
 def pull(engine: Facade, change: Change, desired: Desired, report: Report) -> None:
     """Fetches an image that another stands on, or that is used as it comes; the one that the plan was made with."""
-    wanted = next(each for each in desired.pulls[change.address] if each.reference == change.note)
+    wanted = next(each for each in desired.pulls[change.address] if each.shown == change.note)
     events = TransferEvents(change.address, report)
-    engine.pull(wanted.reference, platform=wanted.platform, digest=wanted.digest, policy="missing", progress=events)
+    engine.pull(
+        wanted.reference,
+        platform=wanted.platform,
+        digest=wanted.digest,
+        policy="missing",
+        base=True,
+        progress=events,
+    )
 
 
 def push(engine: Facade, change: Change, image: str, report: Report) -> None:

@@ -56,7 +56,7 @@ def pulls(spec: Spec, wanted: Iterable[Pull]) -> list[Draft]:
     found = []
     for pull in wanted:
         why = Reason("base", None, None, pull.text) if pull.text else Reason("state", "absent", "present", MISSING)
-        found.append(Draft("image", spec.name, Action.PULL, [why], note=pull.reference))
+        found.append(Draft("image", spec.name, Action.PULL, [why], note=pull.shown))
     return found
 
 

@@ -126,6 +126,11 @@ class Pull(NamedTuple):
     digest: str = ""
     text: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The reference, with the platform where it is asked for."""
+        return f"{self.reference} for {self.platform}" if self.platform else self.reference
+
 
 class Desired(NamedTuple):
     """The stack with what only the engine can compute of it.

@@ -208,3 +208,41 @@ def test_names_of_the_stack_come_first(box: Any, tmp_path: Path) -> None:
     box("build", "-t", "folder:1", "./web", cwd=tmp_path)
     (document,) = box.json("image", "inspect", "folder:1")
     assert document["Config"]["Labels"] == {"from": "folder"}
+
+
+def test_triggers_of_a_base_run_for_images_of_a_stack(box: Any, tmp_path: Path) -> None:
+    write(tmp_path / "base", Dockerfile="FROM box\nONBUILD COPY given /given\nONBUILD RUN cat /given >/ran\n")
+    box("build", "-t", "triggers:1", "base", cwd=tmp_path)
+    stack = 'from stackpy import Image, Stack\nStack("triggered")\n'
+    stack += 'Image("triggers:1").run("cat /ran >/after").tag("triggered:1")\n'
+    write(tmp_path / "stack", stack__py=stack, given="of the stack\n")
+    box("build", cwd=tmp_path / "stack")
+    assert box("run", "--rm", "triggered:1", "cat", "/given", "/after").stdout == "of the stack\n" * 2
+    assert "Done: " not in box("build", cwd=tmp_path / "stack").stderr
+    (tmp_path / "stack/given").write_text("changed\n")
+    planned = box("plan", cwd=tmp_path / "stack").stdout
+    assert "COPY given /given" in planned
+    # They are no triggers of what is built.
+    (document,) = box.json("image", "inspect", "triggered:1")
+    assert not document["Config"].get("OnBuild")
+
+
+def test_what_cannot_run_here_is_said_by_the_plan(box: Any, tmp_path: Path) -> None:
+    """s390x: no machine that tests run on is one, or has an emulator for it."""
+    write(
+        tmp_path, Dockerfile="FROM --platform=linux/s390x scratch AS s390x\nCOPY Dockerfile /x\nFROM s390x\nRUN make\n"
+    )
+    failed = box("build", ".", cwd=tmp_path, code=1)
+    assert "it runs programs for linux/s390x, and this machine (linux/" in failed.stderr
+    assert ": step" not in failed.stderr
+    box("build", "-t", "for-s390x:1", "--target", "s390x", ".", cwd=tmp_path)
+    (document,) = box.json("image", "inspect", "for-s390x:1")
+    assert document["Architecture"] == "s390x"
+    checked = box("build", "--check", "-", given="FROM for-s390x:1\n", cwd=tmp_path)
+    assert "InvalidBaseImagePlatform: the base image for-s390x:1 is for `linux/s390x`" in checked.stdout
+    stack = 'from stackpy import Container, Image, Stack\nStack("foreign")\n'
+    stack += 'Container("web", image=Image("for-s390x:1", platform="linux/s390x"), command=["x"])\n'
+    write(tmp_path, stack__py=stack)
+    planned = box("plan", cwd=tmp_path, code=1)
+    assert "`container.web` cannot run here: its image is for linux/s390x" in planned.stderr
+    assert "stack.py:3" in planned.stderr

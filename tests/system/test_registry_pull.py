@@ -129,6 +129,59 @@ def test_the_platform_is_chosen_from_an_index(engine: Engine) -> None:
             engine.pull(name, platform="linux/s390x", policy="always")
 
 
+def test_a_base_of_another_platform_leaves_the_name_to_this_machines(engine: Engine) -> None:
+    other = "arm64" if MACHINE == "amd64" else "amd64"
+    plain: Any = {"config": {"Env": ["PATH=/bin"]}}
+    ours = Built([layer(name="ours")], **plain)
+    theirs = Built([layer(name="theirs")], architecture=other, **plain)
+    with middle() as server:
+        manifests = []
+        for built, machine in ((theirs, other), (ours, MACHINE)):
+            data = document(built.manifest())
+            serve_manifest(server, data, "app", "none", (*built.blobs, built.config))
+            platform = {"os": "linux", "architecture": machine}
+            manifests.append(built.descriptor(data, "manifest.v1+json", platform=platform))
+        index = document({"schemaVersion": 2, "manifests": manifests})
+        name = serve_manifest(server, index, "app", "1", kind=f"{OCI}.index.v1+json")
+
+        def build(platform: str) -> Image:
+            base: Any = {"kind": "image", "reference": name, **({"platform": platform} if platform else {})}
+            source: Any = {"base": base, "steps": [copying]}
+            recipe = engine.resolve(source)
+            rows = engine.bases(source)
+            assert {row["runs_on"] for row in rows} == {platform or f"linux/{MACHINE}"}
+            made = engine.build(source, recipe, key="", tags=[], labels={}, progress=lambda event: None)
+            assert [row["missing"] for row in engine.bases(source)] == [False]
+            assert engine.resolve(source) == recipe
+            return made
+
+        copying: Any = {"instruction": "file", "text": "FILE", "line": "", "target": "/x", "content": "eA=="}
+        foreign, own = build(f"linux/{other}"), build("")
+        assert (foreign["architecture"], own["architecture"]) == (other, MACHINE)
+        assert tree(engine, foreign)["name"] == b"theirs"
+        assert tree(engine, own)["name"] == b"ours"
+        assert engine.image(name)["id"] == ours.id
+        assert engine.image_of(name, f"linux/{other}")["id"] == theirs.id
+        asked = len(server.requests("GET", ""))
+        assert build(f"linux/{other}")["id"] == foreign["id"]
+        # Both are here: nobody is asked again.
+        assert len(server.requests("GET", "")) == asked
+        # Both at once, as a stage and a base of one image.
+        both: Any = {
+            "base": {"kind": "scratch"},
+            "steps": [
+                {**copying, "instruction": "copy", "from_stage": each, "sources": ["/name"], "target": f"/{each}"}
+                for each in "ab"
+            ],
+            "stages": {
+                "a": {"base": {"kind": "image", "reference": name}, "steps": []},
+                "b": {"base": {"kind": "image", "reference": name, "platform": f"linux/{other}"}, "steps": []},
+            },
+        }
+        made = engine.build(both, engine.resolve(both), key="", tags=[], labels={}, progress=lambda event: None)
+        assert tree(engine, made) == {"a": b"ours", "b": b"theirs"}
+
+
 def test_an_image_for_another_machine_is_refused_unless_asked_for(engine: Engine) -> None:
     other = "arm64" if MACHINE == "amd64" else "amd64"
     with middle() as server:
@@ -302,17 +355,21 @@ def test_compressed_layers_may_be_let_go(registry: Registry, engine: Engine) -> 
     assert tree(engine, image)["srv/data"] == RANDOM.encode()
 
 
-def test_a_base_is_looked_up_for_the_plan_and_pulled_by_the_build(before: Middle, engine: Engine) -> None:
-    source: Any = {
-        "base": {"kind": "image", "reference": f"{before.host}/big:1"},
-        "steps": [{"instruction": "env", "text": "ENV A=1", "line": "stack.py:1", "values": {"A": "1"}}],
-    }
-    engine._writable()
-    recipe = engine.resolve(source)
-    assert recipe["steps"][0]["inputs"] == {"image": Built(BIG, pack).id}
-    assert engine.missing_bases(source) == [(f"{before.host}/big:1", "")]
-    assert before.requests("GET", "/blobs/") == []
-    made = engine.build(source, recipe, key="", tags=["made:1"], labels={}, progress=lambda _: None)
-    assert made["config"]["Env"] == ["PATH=/bin", "A=1"]
-    assert Engine(engine.root).resolve(source)["id"] == recipe["id"]
-    assert json.loads(json.dumps(made)) == made
+def test_a_base_is_looked_up_for_the_plan_and_pulled_by_the_build(engine: Engine) -> None:
+    built = Built(BIG, pack, config={"Env": ["PATH=/bin"]})
+    with middle() as server:
+        name = serve(server, built)
+        source: Any = {
+            "base": {"kind": "image", "reference": name},
+            "steps": [{"instruction": "env", "text": "ENV A=1", "line": "stack.py:1", "values": {"A": "1"}}],
+        }
+        engine._writable()
+        recipe = engine.resolve(source)
+        assert recipe["steps"][0]["inputs"] == {"image": built.id}
+        assert engine.missing_bases(source) == [(name, "")]
+        # The configuration alone, which may have ONBUILD.
+        assert [one.path.rpartition("/")[2] for one in server.requests("GET", "/blobs/")] == [built.id]
+        made = engine.build(source, recipe, key="", tags=["made:1"], labels={}, progress=lambda _: None)
+        assert made["config"]["Env"] == ["PATH=/bin", "A=1"]
+        assert Engine(engine.root).resolve(source)["id"] == recipe["id"]
+        assert json.loads(json.dumps(made)) == made

@@ -94,6 +94,9 @@ class FakeEngine:
                 return image
         raise Missing(f"no such image: `{reference}`")
 
+    def image_of(self, reference: str, platform: str) -> Document:
+        return self.image(reference)
+
     def network(self, name: str) -> Document:
         if name not in self.nets:
             raise Missing(f"no such network: `{name}`")
@@ -128,7 +131,7 @@ class FakeEngine:
     def bases(self, source: Document) -> list[Document]:
         return list(source.get("bases", []))
 
-    def pull(self, reference: str, *, platform: str, policy: str, digest: str, progress: Any) -> Document:
+    def pull(self, reference: str, *, platform: str, policy: str, digest: str, base: bool, progress: Any) -> Document:
         self._do("pull", f"{reference} {digest}")
         progress({"kind": "download", "text": "layer 1 of 1", "done": 1000000, "total": 2000000})
         progress({"kind": "download", "text": "layer 1 of 1", "done": 2000000, "total": 2000000})

@@ -220,3 +220,22 @@ def test_a_context_in_the_place_of_an_image_or_a_stage() -> None:
         {"x": ({"kind": "scratch"}, ["COPY . / (from the context /folder)"])},
     )
     assert made["steps"][1]["from_context"] == "/lib"
+
+
+def test_a_base_for_another_platform_is_warned_of() -> None:
+    made = compiled("FROM a\nFROM --platform=linux/arm64 b AS arm64\n", every=True, platform_of=lambda _: "linux/arm64")
+    assert [(each.rule, each.line, each.message) for each in made.warnings if each.rule.startswith("Invalid")] == [
+        (
+            "InvalidBaseImagePlatform",
+            1,
+            "the base image a is for `linux/arm64`, expected `linux/amd64`",
+        )
+    ]
+
+
+def test_what_is_built_for_another_platform_takes_files_of_it() -> None:
+    text = "FROM --platform=$BUILDPLATFORM a AS here\nFROM scratch\nCOPY --from=here /x /x\nCOPY --from=b /y /y\n"
+    made = compiled(text, platform="linux/arm64", build_platform="linux/amd64").source
+    assert made["base"] == {"kind": "scratch", "platform": "linux/arm64"}
+    assert made["stages"]["here"]["base"] == {"kind": "image", "reference": "a"}
+    assert [step.get("from_platform") for step in made["steps"]] == [None, "linux/arm64"]

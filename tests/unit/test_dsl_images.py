@@ -128,7 +128,7 @@ def test_a_step_mounts_from_another_image(tmp_path: Path) -> None:
     made = source(tmp_path, text)
     assert made["steps"][0]["mounts"] == [{"type": "bind", "source": "/", "target": "/m", "from_stage": "image-1"}]
     assert made["steps"][0]["network"] == "host"
-    assert made["stages"]["image-1"]["base"] == {"kind": "image", "reference": "b"}
+    assert made["stages"]["image-1"]["base"] == {"kind": "image", "reference": "b", "context": str(tmp_path)}
 
 
 def test_the_shell_that_was_named_last_runs_lines(tmp_path: Path) -> None:
@@ -303,7 +303,16 @@ def test_a_tag_of_the_stack_can_be_built_upon_by_name(tmp_path: Path) -> None:
     found = resources(tmp_path, text)
     assert found["container.one"].fields["image"] == "image.base"
     two = found["image.two"].fields["source"]
-    assert (two["base"], [s["text"] for s in two["steps"]]) == ({"kind": "image", "reference": "x"}, ["RUN a", "RUN b"])
+    base = {"kind": "image", "reference": "x", "context": str(tmp_path)}
+    assert (two["base"], [s["text"] for s in two["steps"]]) == (base, ["RUN a", "RUN b"])
+
+
+def test_an_image_of_another_platform(tmp_path: Path) -> None:
+    text = "Container('a', image=Image('x', platform='arm64'))\nContainer('b', image=Image('x'))\n"
+    text += "Container('c', image=Image('x', platform='Linux/ARM/v7'))"
+    found = resources(tmp_path, text)
+    platforms = [found[f"image.{name}"].fields["source"]["base"].get("platform") for name in "abc"]
+    assert platforms == ["linux/arm64", None, "linux/arm/v7"]
 
 
 def test_names_of_images_never_meet(tmp_path: Path) -> None:
@@ -316,6 +325,18 @@ def test_names_of_images_never_meet(tmp_path: Path) -> None:
     [
         ("Image('x').tag('a')\nImage('y').tag('a')", "two different images are tagged `a`"),
         ("Image('a').run('x').tag('a')", "image `a` stands on itself"),
+        (
+            "Image('x', platform='windows/amd64').tag('a')",
+            '`platform` of this image must be a platform such as "linux/arm64", not "windows/amd64"',
+        ),
+        (
+            "Image('x', platform='a b').tag('a')",
+            '`platform` of this image must be a platform such as "linux/arm64", not "a b"',
+        ),
+        (
+            "Image('x').run('y').tag('z')\nImage('z', platform='arm64').run('q').tag('w')",
+            "image `z` is of this stack, and has the platform of its own base",
+        ),
         ("Image('x').copy('a')", "`copy` needs a source and a destination"),
         ("Image('x').copy('../a', '/x').tag('t')", "`copy`: `../a` leads out of FOLDER"),
         ("Image('x').copy('*.none', '/x').tag('t')", "`copy`: no such file or folder: `*.none`"),

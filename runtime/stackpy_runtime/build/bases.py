@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from stackpy_runtime import platforms
 from stackpy_runtime.build import settings
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.errors import Conflict, NotFound
@@ -44,7 +45,8 @@ def existing(store: Store, base: Base, step: RecipeStep) -> Ground | None:
     Raises NotFound, or Conflict when the reference names another image than it did when the recipe was made.
     """
     if base["kind"] == "scratch":
-        return Ground([], _with_path({}), [], 0, epochs.of_build(None))
+        architecture = platforms.parse(base["platform"]).architecture if "platform" in base else ""
+        return Ground([], _with_path({}), [], 0, epochs.of_build(None), architecture)
     if base["kind"] == "image":
         image = store.image(step["inputs"]["image"])
         if not all(layers.exists(store.root, layer) for layer in image["layers"]):

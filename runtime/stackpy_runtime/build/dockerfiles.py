@@ -44,12 +44,28 @@ def expanded(source: ImageSource, config_of: ConfigOf) -> ImageSource:
 
 def _one(source: ImageSource, config_of: ConfigOf, prefix: str) -> ImageSource:
     """An image without stages of its own but those of its Dockerfile, whose names get `prefix`."""
-    if source["base"]["kind"] != "dockerfile":
-        return {"base": source["base"], "steps": source["steps"]}
+    base = source["base"]
+    if base["kind"] == "image" and source["steps"] and (config_of(base) or {}).get("OnBuild"):
+        return {"base": base, "steps": [*_triggered(base, config_of), *source["steps"]]}
+    if base["kind"] != "dockerfile":
+        return {"base": base, "steps": source["steps"]}
     made = _renamed(compiled(source["base"], config_of).source, prefix)
     if "run" in source["base"]:
         made = _with_run(made, source["base"]["run"])
     return {**made, "steps": [*made["steps"], *source["steps"]]}
+
+
+def _triggered(base: Base, config_of: ConfigOf) -> list[Step]:
+    """The steps that a base image's ONBUILD triggers make, as if they stood right behind its FROM."""
+    platform = base.get("platform", "")
+    option = f"--platform={platform} " if platform else ""
+    written: Base = {
+        "kind": "dockerfile",
+        "path": f"ONBUILD of {base['reference']}",
+        "content": f"FROM {option}{base['reference']}\n",
+        "context": base.get("context", "/"),
+    }
+    return compiled(written, config_of).source["steps"]
 
 
 def _with_run(source: ImageSource, run: RunSettings) -> ImageSource:
@@ -74,7 +90,9 @@ def _with_run(source: ImageSource, run: RunSettings) -> ImageSource:
     return {**changed, "stages": stages} if stages else changed
 
 
-def compiled(base: Base, config_of: ConfigOf, *, every: bool = False) -> Compiled:
+def compiled(
+    base: Base, config_of: ConfigOf, *, every: bool = False, platform_of: Callable[[Base], str] = lambda _: ""
+) -> Compiled:
     """What a Dockerfile says; see dockerfile.compile.
 
     every: looks at the stages too that are not needed
@@ -92,6 +110,7 @@ def compiled(base: Base, config_of: ConfigOf, *, every: bool = False) -> Compile
         name=path if "content" in base else _shown(path),
         context=context,
         config_of=config_of,
+        platform_of=platform_of,
         target=base.get("target", ""),
         build_args=base.get("args", {}),
         platform=base.get("platform") or host,

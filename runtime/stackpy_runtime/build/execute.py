@@ -284,5 +284,6 @@ class Work:
             name = place["from_stage"]
             made = self.stage(name).result()
             return Tree(self._recipe["stages"][name]["id"], [layers.folder(root, layer) for layer in made.layers])
-        image = self.store.image(place["from_image"])
+        reference, platform = place["from_image"], place.get("from_platform", "")
+        image = self.store.of_platform(reference, platform) if platform else self.store.image(reference)
         return Tree(image["id"], [layers.folder(root, layer) for layer in image["layers"]])

@@ -124,7 +124,7 @@ class _Resolver:
         if "from_stage" in place:
             return self._stage(place["from_stage"]).layer
         try:
-            return image_id(place["from_image"], self._store)
+            return image_id(place["from_image"], self._store, place.get("from_platform", ""))
         except NotFound as error:
             self.missing.append(error)
             return ""
@@ -191,10 +191,12 @@ def hangs_on_nothing(step: Step, inputs: Mapping[str, str]) -> bool:
 
 def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
     kind = base["kind"]
+    platform = base.get("platform", "")
     if kind == "scratch":
-        return "FROM scratch", {}
+        return "FROM scratch", {"platform": platform} if platform else {}
     if kind == "image":
-        return f"FROM {base['reference']}", {"image": image_id(base["reference"], store)}
+        text = f"FROM --platform={platform} {base['reference']}" if platform else f"FROM {base['reference']}"
+        return text, {"image": image_id(base["reference"], store, platform)}
     if kind == "archive":
         return f"FROM archive {posixpath.basename(base['path'])}", {"archive": _archive_hash(base["path"], store)}
     if kind == "bootstrap":
@@ -209,10 +211,10 @@ def _base_inputs(base: Base, store: Store) -> tuple[str, dict[str, str]]:
     return " ".join(["FROM host", *programs]), host_identity.identity(programs, store.root.path)
 
 
-def image_id(reference: str, store: Store) -> str:
+def image_id(reference: str, store: Store, platform: str = "") -> str:
     """The ID of an image of the store, or of a registry that was asked; raises what either says, with near names."""
     try:
-        return store.image(reference)["id"]
+        return (store.of_platform(reference, platform) if platform else store.image(reference))["id"]
     except EngineError as error:
         # A misspelt name of the store's was looked for in a registry.
         import difflib

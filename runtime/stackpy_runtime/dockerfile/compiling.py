@@ -47,6 +47,7 @@ def compile(  # noqa: A001 — the word for it
     name: str,
     context: str,
     config_of: Callable[[Base], ImageConfig | None],
+    platform_of: Callable[[Base], str] = lambda _: "",
     target: str = "",
     build_args: Mapping[str, str] | None = None,
     platform: str = "linux/amd64",
@@ -61,6 +62,7 @@ def compile(  # noqa: A001 — the word for it
     name: of the file, for messages
     context: absolute folder that COPY takes from
     config_of: a base image's configuration; None when it cannot be told
+    platform_of: what a base image that is at hand is for; "" when it cannot be told
     target: name or number of the stage to build; "": the last
     platform, build_platform: of the image, of this host
     contexts: named contexts: absolute folders, or images as `docker-image://reference`
@@ -92,7 +94,9 @@ def compile(  # noqa: A001 — the word for it
         file.escape,
         # A file that is refused anyway asks nobody for anything.
         config_of=(lambda _: None) if wrong else config_of,
+        platform_of=platform_of,
         arguments=arguments,
+        own=own,
         host=host,
         contexts=contexts or {},
         build=Build(
@@ -158,7 +162,9 @@ class _Compiler:
         escape: str,
         *,
         config_of: Callable[[Base], ImageConfig | None],
+        platform_of: Callable[[Base], str],
         arguments: Arguments,
+        own: Platform,
         host: Platform,
         contexts: Mapping[str, str],
         build: Build,
@@ -166,6 +172,7 @@ class _Compiler:
         self._stages, self._problems, self._escape = found, problems, escape
         self._config_of, self._contexts = config_of, {key.lower(): value for key, value in contexts.items()}
         self._arguments, self._host, self._build = arguments, host, build
+        self._own, self._platform_of = own, platform_of
         self._done: dict[int, _Done | None] = {}
 
     def source(self, target: Stage) -> ImageSource:
@@ -197,7 +204,7 @@ class _Compiler:
         replaced = self._contexts.get(stage.name, "")
         try:
             if replaced:
-                base, scope, _, first = self._of_context(replaced, self._arguments.platform(stage))
+                base, scope, _, first = self._of_context(replaced, self._arguments.platform(stage), stage)
                 return _Done(base, first, scope, [])
             base, scope, triggers, first = self._base(stage)
         except BadSyntax as error:
@@ -259,28 +266,35 @@ class _Compiler:
                 return {"kind": "scratch"}, self._scope(None), [], []  # what is wrong with it has been said
             return {"kind": "stage", "stage": before.key}, done.scope.child(), done.triggers, []
         if text == _SCRATCH:
-            return {"kind": "scratch"}, self._scope({}), [], []
+            empty: Base = {"kind": "scratch"}
+            if platform != self._host:
+                empty["platform"] = str(platform)
+            return empty, self._scope({}), [], []
         named = self._contexts.get(text.lower()) or self._contexts.get(text.lower().removesuffix(":latest"))
         if named:
-            return self._of_context(named, platform)
+            return self._of_context(named, platform, stage)
         if not names.is_reference(text):
             known = self._stages.names(stage.number)
             hint = meant(text, known) if known else ""
             if not hint.startswith("did"):
                 hint = "expected the name of an image or of a stage above"
             raise BadSyntax(f"`{text}` cannot be the name of an image", hint)
-        return self._of_image(text, platform)
+        return self._of_image(text, platform, stage)
 
-    def _of_image(self, reference: str, platform: Platform) -> tuple[Base, Scope, list[str], list[Step]]:
+    def _of_image(self, reference: str, platform: Platform, stage: Stage) -> tuple[Base, Scope, list[str], list[Step]]:
         base: Base = {"kind": "image", "reference": reference}
         if platform != self._host:
             base["platform"] = str(platform)
         config = self._config_of(base)
+        found = self._platform_of(base)
+        # Of an image that is at hand no variant is known.
+        if found and found != f"{platform.os}/{platform.architecture}":
+            self._build.checks.warn("InvalidBaseImagePlatform", stage.line, reference, found, str(platform))
         return base, self._scope(config), list((config or {}).get("OnBuild") or []), []
 
-    def _of_context(self, named: str, platform: Platform) -> tuple[Base, Scope, list[str], list[Step]]:
+    def _of_context(self, named: str, platform: Platform, stage: Stage) -> tuple[Base, Scope, list[str], list[Step]]:
         if named.startswith(_IMAGE_CONTEXT):
-            return self._of_image(named.removeprefix(_IMAGE_CONTEXT), platform)
+            return self._of_image(named.removeprefix(_IMAGE_CONTEXT), platform, stage)
         step: Step = {
             "instruction": "copy",
             "text": f"COPY . / (from the context {named})",
@@ -323,4 +337,7 @@ class _Compiler:
             known = [*self._stages.names(stage.number), *self._contexts]
             hint = meant(name, known) if known else ""
             raise BadSyntax(f"`{name}` is no stage, image or context to take files from", hint)
-        return {"from_image": reference}
+        result = {"from_image": reference}
+        if self._own != self._host:
+            result["from_platform"] = str(self._own)
+        return result

@@ -69,6 +69,7 @@ class Image(TypedDict):
     epoch: NotRequired[int]  # seconds since 1970: to what times in its exported layers are clamped
     author: NotRequired[str]
     origins: NotRequired[list[str]]  # pulled, pushed: `name@digest`, as registries know it, the latest first
+    beside: NotRequired[list[str]]  # pulled for another platform: `reference platform`, the name being this machine's
     manifest: NotRequired[str]  # pulled: the digest of its manifest, which is kept as a blob
     manifest_type: NotRequired[str]
     published: NotRequired[dict[str, str]]  # canonical reference → digest of the manifest that was pushed there

@@ -22,7 +22,7 @@ class Base(TypedDict):
 
     kind: Literal["image", "scratch", "host", "bootstrap", "archive", "stage", "dockerfile"]
     reference: NotRequired[str]  # image
-    platform: NotRequired[str]  # image: "linux/arm64" where another than the build's is asked for
+    platform: NotRequired[str]  # image, scratch: "linux/arm64" where another than this machine's is asked for
     stage: NotRequired[str]  # stage: a name in the source's `stages`
     programs: NotRequired[list[str]]  # host
     suite: NotRequired[str]  # bootstrap: "debian:bookworm"
@@ -30,7 +30,7 @@ class Base(TypedDict):
     path: NotRequired[str]  # archive, absolute; dockerfile: of the file, absolute, or its name for messages
     # dockerfile: build/dockerfiles.py puts what it says in the place of this base before anything else looks at it
     content: NotRequired[str]  # its text, where it is no file
-    context: NotRequired[str]  # absolute folder
+    context: NotRequired[str]  # absolute folder; image: what its ONBUILD triggers copy from
     target: NotRequired[str]  # name or number of a stage; absent: the last
     args: NotRequired[dict[str, str]]
     contexts: NotRequired[dict[str, str]]  # absolute folders, or images as "docker-image://reference"
@@ -72,6 +72,7 @@ class RunMount(TypedDict):
     source: NotRequired[str]  # bind, cache: a path in where it begins
     from_stage: NotRequired[str]  # a name in the source's `stages`
     from_image: NotRequired[str]  # a reference
+    from_platform: NotRequired[str]  # beside from_image, where it is another than this machine's
     from_context: NotRequired[str]  # absolute folder
     id: NotRequired[str]  # cache, secret, ssh; always there for those
     sharing: NotRequired[Literal["shared", "private", "locked"]]  # cache
@@ -114,6 +115,7 @@ class Step(TypedDict):
     ignore_file: NotRequired[str]  # beside `context`: absolute; absent: the context's .dockerignore
     from_stage: NotRequired[str]  # copy: a name in the source's `stages`
     from_image: NotRequired[str]  # copy: a reference
+    from_platform: NotRequired[str]  # copy: beside from_image, where it is another than this machine's
     from_context: NotRequired[str]  # copy: absolute folder
     inline: NotRequired[list[InlineFile]]  # copy, add: besides `sources`; run: shown in /dev/pipes, mode 0755
     urls: NotRequired[list[str]]  # add: besides `sources`

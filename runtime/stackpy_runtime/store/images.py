@@ -80,6 +80,26 @@ class ImageTable(Database):
         tags = self.rows("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (row[0],))
         return _image(row[1], [tag for (tag,) in tags])
 
+    def of_platform(self, reference: str, platform: str) -> Image:
+        """The image that a reference names for a platform; raises NotFound.
+
+        That is the one of this name where it is for that architecture, else the one that was pulled beside it.
+        """
+        from stackpy_runtime.platforms import parse
+
+        wanted = parse(platform)
+        try:
+            named = self.image(reference)
+        except NotFound:
+            named = None
+        if named is not None and named["architecture"] in ("", wanted.architecture):
+            return named
+        names = {f"{name} {wanted}" for name in spellings(reference)}
+        for image in self.images():
+            if not names.isdisjoint(image.get("beside", ())):
+                return image
+        raise NotFound(f"no such image: `{reference}` for {wanted}", hint="`stackpy pull --platform` fetches it")
+
     def put_image(self, image: Image) -> None:
         """Adds an image, or replaces the document of the one with its ID; its references name it from now on."""
 

@@ -49,11 +49,13 @@ def pull(
     *,
     name: str,
     platform: str = "",
+    beside: bool = False,
     progress: Report | None = None,
 ) -> Image:
     """Brings an image into the store, and gives it `name`; layers that are there are not downloaded.
 
     platform: "linux/arm64"; "" means this machine's
+    beside: `name` stays with the image that has it; this one is what it means for the platform
     progress: told of each layer's bytes as they come
 
     Raises NotFound; EngineError for a registry that cannot be reached or refuses; InvalidConfig for an image that is
@@ -67,7 +69,7 @@ def pull(
         _check_repeated(found)
         with layers.using(store.root):
             _Pull(store, connections, found, chain, configuration.rootfs.diff_ids, progress).run()
-            return _record(store, found, document, configuration, chain, name)
+            return _record(store, found, document, configuration, chain, f"{name} {wanted}" if beside else name)
     except InvalidConfig as error:
         error.subject = error.subject or str(reference)
         raise
@@ -274,8 +276,8 @@ def _record(
     chain: list[str],
     name: str,
 ) -> Image:
-    """The image in the index, its documents beside it."""
-    root = store.root
+    """The image in the index, its documents beside it. name: with a platform where it is one of several"""
+    root, beside = store.root, " " in name
     for digest, data in ((found.image_id, document), (found.manifest.digest, found.manifest.data)):
         blobs.put(root, digest, data)
     origins = [f"{found.reference.name}@{one.digest}" for one in (found.top, found.manifest)]
@@ -285,7 +287,7 @@ def _record(
         before = None
     image: Image = {
         "id": found.image_id,
-        "references": [name],
+        "references": [] if beside else [name],
         "layers": chain,
         "config": manifests.image_config(configuration),
         "history": manifests.history(configuration),
@@ -299,5 +301,17 @@ def _record(
     }
     if before is not None and "published" in before:
         image["published"] = before["published"]
+    if before is not None and "beside" in before:
+        image["beside"] = before["beside"]
+    if beside:
+        _take_place(store, image, name)
     store.put_image(image)
     return store.image(image["id"])
+
+
+def _take_place(store: Store, image: Image, name: str) -> None:
+    """Makes an image the one that a name means for a platform."""
+    for other in store.images():
+        if other["id"] != image["id"] and name in other.get("beside", ()):
+            store.put_image({**other, "beside": [each for each in other["beside"] if each != name]})
+    image["beside"] = list(dict.fromkeys([*image.get("beside", []), name]))
