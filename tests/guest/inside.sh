@@ -52,10 +52,20 @@ same "$(limits)" "67108864 33554432 33554432 20 20000 50000 0 20 $device rbps=ma
 stackpy update --memory 128m --memory-swap -1 --memory-reservation 0 --cpu-quota -1 --cpu-period 0 --cpus 0.5 \
   --cpu-shares 0 --pids-limit 30 limits > /dev/null
 same "$(limits | cut -d' ' -f1-8)" "134217728 max 0 100 50000 100000 0 30" "limits after an update"
-seen='for file in /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl /proc/sys/fs/mqueue/msg_max /proc/1/comm
-/proc/self/oom_score_adj; do read x < $file; echo $x; done; ulimit -Sn; ulimit -Hn'
+files="/proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl /proc/sys/fs/mqueue/msg_max /proc/1/comm"
+seen="for file in $files /proc/self/oom_score_adj; do read x < \$file; echo \$x; done; ulimit -Sn; ulimit -Hn"
 same "$(stackpy exec limits sh -c "$seen" | tr '\n' ' ')" "9000 77 5 init 5 40 50 " "surroundings"
 stackpy rm -f limits > /dev/null
+# Version 2 would kill at once what is above a new limit.
+stackpy run -d --name large --memory 128m "$image" python3 -c '
+import time
+held = bytearray(60 << 20)
+print("held", flush=True)
+time.sleep(600)' > /dev/null
+for wait in 1 2 3 4 5 6 7 8 9 10; do stackpy logs large | grep -q held && break; sleep 1; done
+stackpy update --memory 16m large 2>&1 | grep -q 'more than a limit of 16777216' || fail "a limit below what is used"
+same "$(stackpy inspect large | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["State"]["Status"])')" running "large"
+stackpy rm -f large > /dev/null
 for refused in "--memory-swappiness 5" "--oom-kill-disable --memory 64m" "--cpu-rt-runtime 1000"; do
   stackpy run --rm $refused "$image" true 2>&1 | grep -q 'control groups of version 2' || fail "$refused is not refused"
 done

@@ -8,6 +8,7 @@ import shutil
 
 from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.host import storage_size
 from stackpy_runtime.image import mountable
 from stackpy_runtime.linux import mounts, namespaces
 from stackpy_runtime.linux.libc import AT_FDCWD
@@ -117,6 +118,16 @@ def _program(name: str, package: str, what: str) -> Check:
     return _finding(name, path is not None, detail, f"apt-get install {package}", required=False)
 
 
+def _storage(root: str) -> Check:
+    """Whether what a container writes can be bounded."""
+    try:
+        storage_size.check(root)
+    except (EngineError, OSError) as error:
+        hint = getattr(error, "hint", "") or str(error)
+        return _finding("storage_opt", False, "no project quotas: a size is refused", hint, required=False)
+    return _finding("storage_opt", True, "the file system has project quotas")
+
+
 def _forwarding() -> Check:
     """The engine turns forwarding on itself when the first network is made; a read-only /proc/sys forbids it."""
     path = "/proc/sys/net/ipv4/ip_forward"
@@ -144,6 +155,7 @@ def check(root: str) -> list[Check]:
         _library("nftables", "nftables", "nftables"),
         _layers(root),
         *_cgroups(),
+        _storage(root),
         _forwarding(),
         _program("mmdebstrap", "mmdebstrap", "Image.bootstrap needs it"),
         _program("git", "git", "reconcile needs it"),
