@@ -20,9 +20,11 @@ _MAPS = frozenset(
     "StorageOpt Sysctls Tmpfs Volumes".split()
 )
 _LISTS = frozenset(
-    "Aliases Args Binds CapAdd CapDrop Cmd Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd "
-    "History Layers Links MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags SecurityOpt Shell Test "
-    "Ulimits VolumesFrom".split()
+    "Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps "
+    "BlkioWeightDevice CapAdd CapDrop Cmd ConsoleSize DeviceCgroupRules DeviceRequests Devices Dns DnsOptions "
+    "DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd History Layers Links Log MaskedPaths Mounts OnBuild Output "
+    "ReadonlyPaths RepoDigests RepoTags SecondaryIPAddresses SecondaryIPv6Addresses SecurityOpt Shell Test Ulimits "
+    "VolumesFrom".split()
 )
 # Fields that a document leaves out where there is nothing to say, by the key under which their struct stands.
 _ABSENT: Mapping[str, Mapping[str, Any]] = {

@@ -123,8 +123,8 @@ class ContainerEngine(Protocol):
     def find(self, name: str, stack: str | None) -> list[str]:
         """Names of containers that `name` means: `web`, `web.2`, `container.web`, a container's name or ID prefix."""
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Docker's container document."""
+    def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's container document. size: with SizeRw and SizeRootFs, which are measured"""
 
     def logs(
         self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None

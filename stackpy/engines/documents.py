@@ -6,7 +6,7 @@ shows it.
 
 from __future__ import annotations
 
-from stackpy.engines import host_config, labels
+from stackpy.engines import host_config, inspect_defaults, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def container(
     image: Document | None,
     volumes: Mapping[str, Document],
     *,
+    networks: Mapping[str, str] = {},
+    folder: str = "",
     health: Document | None = None,
     crash: Document | None = None,
 ) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def container(
 
     image: None when it is not in the store any more
     volumes: the engine's volumes by name, for where their files lie
+    networks: IDs of the engine's networks by name
+    folder: of the container, on the host
     health: what the last health checks have found
     crash: the last of what it is a replica of
     """
@@ -46,14 +50,36 @@ def container(
         "Args": words[1:],
         "State": _state(document["state"], health, crash),
         "Image": document["image_id"],
+        "ResolvConfPath": f"{folder}/etc/resolv.conf",
+        "HostnamePath": f"{folder}/etc/hostname",
+        "HostsPath": f"{folder}/etc/hosts",
+        "LogPath": "" if config.get("log_driver") == "none" else f"{folder}/log",
         "Name": f"/{document['name']}",
         "RestartCount": document["state"]["restart_count"],
         "Driver": "overlayfs",
         "Platform": "linux",
-        "HostConfig": _host_config(config),
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": inspect_defaults.HOST_CONFIG | _host_config(config),
+        "GraphDriver": _graph_driver(document["state"]["pid"], folder),
         "Mounts": [_mount(mount, volumes) for mount in config.get("mounts", ())],
-        "Config": _config(document, config, defaults),
-        "NetworkSettings": _network_settings(document, config, defaults),
+        "Config": inspect_defaults.CONFIG | _config(document, config, defaults),
+        "NetworkSettings": inspect_defaults.NETWORK_SETTINGS | _network_settings(document, config, defaults, networks),
+    }
+
+
+def _graph_driver(pid: int, folder: str) -> dict[str, Any]:
+    """Where what a container has written lies. The merged tree is mounted in its own namespace alone."""
+    return {
+        "Name": "overlayfs",
+        "Data": {
+            "LowerDir": "",
+            "MergedDir": f"/proc/{pid}/root" if pid else "",
+            "UpperDir": f"{folder}/upper",
+            "WorkDir": f"{folder}/work",
+        },
     }
 
 
@@ -288,8 +314,8 @@ def _host_config(config: Document) -> dict[str, Any]:
         "Tmpfs": {mount["target"]: _tmpfs(mount) for mount in config.get("mounts", ()) if mount["type"] == "tmpfs"},
         "ReadonlyRootfs": config.get("read_only", False),
         "NetworkMode": config.get("network_mode") or (networks[0] if networks else "default"),
-        "CapAdd": list(config["cap_add"]) if config.get("cap_add") else None,
-        "CapDrop": list(config["cap_drop"]) if config.get("cap_drop") else None,
+        "CapAdd": _capabilities(config.get("cap_add")),
+        "CapDrop": _capabilities(config.get("cap_drop")),
         "Privileged": False,
         "LogConfig": {
             "Type": config.get("log_driver", "local"),
@@ -300,6 +326,11 @@ def _host_config(config: Document) -> dict[str, Any]:
             },
         },
     }
+
+
+def _capabilities(names: Iterable[str] | None) -> list[str] | None:
+    """Docker's spelling: CAP_NET_ADMIN, and ALL."""
+    return [name if name in ("ALL",) or name.startswith("CAP_") else f"CAP_{name}" for name in names or ()] or None
 
 
 def _bind(mount: Document) -> str:
@@ -322,23 +353,36 @@ def _mount(mount: Document, volumes: Mapping[str, Document]) -> dict[str, Any]:
         shown |= {"Name": source, "Driver": "local"}
         source = volumes[source]["mountpoint"] if source in volumes else ""
     writable = not mount.get("read_only", False)
-    return shown | {"Source": source, "Destination": mount["target"], "Mode": "", "RW": writable, "Propagation": ""}
+    return shown | {
+        "Source": source,
+        "Destination": mount["target"],
+        "Mode": "" if writable else "ro",
+        "RW": writable,
+        "Propagation": mount.get("propagation", "rprivate") if kind == "bind" else "",
+    }
 
 
-def _network_settings(document: Document, config: Document, defaults: Document) -> dict[str, Any]:
+def _network_settings(
+    document: Document, config: Document, defaults: Document, networks: Mapping[str, str]
+) -> dict[str, Any]:
     ports: dict[str, Any] = dict.fromkeys(defaults.get("ExposedPorts") or ())
     if document["state"]["status"] in ("running", "paused"):
         ports.update(_bindings(config))
     endpoints = document["networks"]
     first = next(iter(endpoints.values()), None)
+    pid = document["state"]["pid"]
     return {
+        "SandboxKey": f"/proc/{pid}/ns/net" if pid else "",
         "Ports": ports,
         "IPAddress": first["ip_address"] if first else "",
         "IPPrefixLen": first["prefix_length"] if first else 0,
         "Gateway": first["gateway"] if first else "",
         "MacAddress": first["mac_address"] if first else "",
         "Networks": {
-            name: {
+            name: inspect_defaults.ENDPOINT
+            | {
+                "IPAMConfig": _asked_address(config, name),
+                "NetworkID": networks.get(name, ""),
                 "Aliases": list(endpoint["aliases"]),
                 "IPAddress": endpoint["ip_address"],
                 "IPPrefixLen": endpoint["prefix_length"],
@@ -350,13 +394,16 @@ def _network_settings(document: Document, config: Document, defaults: Document) 
     }
 
 
+def _asked_address(config: Document, name: str) -> dict[str, str] | None:
+    address = config.get("networks", {}).get(name, {}).get("ipv4_address")
+    return {"IPv4Address": address} if address else None
+
+
 def _networks(config: Document, endpoints: Mapping[str, Document]) -> dict[str, Document]:
     """The networks of a container; one that does not run has no addresses yet, but they are listed, as in Docker."""
     empty = {"ip_address": "", "prefix_length": 0, "gateway": "", "mac_address": ""}
-    wanted = {
-        name: {**empty, "aliases": attachment.get("aliases", ())}
-        for name, attachment in config.get("networks", {}).items()
-    }
+    asked: Mapping[str, Any] = config.get("networks") or {config.get("network_mode") or "bridge": {}}
+    wanted = {name: {**empty, "aliases": attachment.get("aliases", ())} for name, attachment in asked.items()}
     return {**wanted, **endpoints}
 
 

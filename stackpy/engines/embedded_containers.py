@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class EmbeddedContainers:
     """Implements ContainerEngine."""
 
+    root: str
+
     if TYPE_CHECKING:
 
         @property
@@ -78,20 +80,26 @@ class EmbeddedContainers:
 
         return listings.find(name, self._engine.containers(), stack)
 
-    def inspect(self, name: str) -> Document:
+    def inspect(self, name: str, *, size: bool = False) -> Document:
         """See ContainerEngine."""
         from stackpy.engines import documents
 
         engine = self._engine
         container = engine.container(name)
         image = next((image for image in engine.images() if image["id"] == container["image_id"]), None)
-        return documents.container(
+        document = documents.container(
             container,
             image,
             {volume["name"]: volume for volume in engine.volumes()},
+            networks={network["name"]: network["id"] for network in engine.networks()},
+            folder=f"{self.root}/containers/{container['id']}",
             health=engine.health_log(container["id"]),
             crash=engine.last_crash(container["id"]),
         )
+        if size:
+            written = engine.container_size(container["id"])
+            document |= {"SizeRw": written, "SizeRootFs": written + (image["size"] if image else 0)}
+        return document
 
     def logs(
         self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None

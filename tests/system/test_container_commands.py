@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 
@@ -266,3 +267,27 @@ def test_stats_go_on(lab: Lab) -> None:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == [f"{name} 1\n"] * 2
         process.kill()
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_says_what_is(lab: Lab) -> None:
+    name = lab.up(["sh", "-c", "dd if=/dev/zero of=/file bs=1000000 count=2 2>/dev/null; echo done; sleep 600"],
+                  network_mode="bridge")  # fmt: skip
+    lab.said(name, "done")
+    done = lab.cli("inspect", "-s", name, "nobody")
+    (document,) = json.loads(done.out)
+    assert (done.code, "nobody" in done.err) == (1, True)
+    assert 2_000_000 <= document["SizeRw"] < 2_100_000 < document["SizeRootFs"]
+    for path in ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath"):
+        assert os.path.exists(document[path]), path
+    data = document["GraphDriver"]["Data"]
+    assert os.path.getsize(f"{data['UpperDir']}/file") == os.path.getsize(f"{data['MergedDir']}/file") == 2_000_000
+    settings = document["NetworkSettings"]
+    assert os.path.exists(settings["SandboxKey"])
+    (network,) = json.loads(lab.cli("network", "inspect", "bridge").out)
+    assert settings["Networks"]["bridge"]["NetworkID"] == network["Id"]
+    assert lab.cli("inspect", "--type", "image", name).code == 1
+    assert lab.cli("inspect", "-f", "{{.HostConfig.DeviceRequests}} {{.ExecIDs}}", name).out == "[] []\n"
+    assert lab.cli("inspect", "-f", "{{.State.Paused}} {{.SizeRw}}", "-s", name).out.startswith("false 2")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy.engines import documents, listings
+from stackpy.engines import documents, inspect_defaults, listings
 from stackpy.engines.observation import seconds
 from tests.unit.fake_engine import NOW, container
 
@@ -68,7 +68,7 @@ VOLUME = {"name": "shop_data", "driver": "local", "mountpoint": "/r/volumes/shop
 def test_a_container_in_dockers_shape() -> None:
     document = container("shop-web-2", config=CONFIG, health="healthy", restart_count=1)
     document["networks"] = {"shop_back": ENDPOINT}
-    shown = documents.container(document, IMAGE, {"shop_data": VOLUME})
+    shown = documents.container(document, IMAGE, {"shop_data": VOLUME}, networks={"shop_back": "n1"}, folder="/r/c")
     assert json.loads(json.dumps(shown)) == {
         "Id": document["id"],
         "Created": NOW,
@@ -81,11 +81,17 @@ def test_a_container_in_dockers_shape() -> None:
             "Health": {"Status": "healthy", "FailingStreak": 0, "Log": []},
         },
         "Image": "sha256:1",
+        "ResolvConfPath": "/r/c/etc/resolv.conf", "HostnamePath": "/r/c/etc/hostname", "HostsPath": "/r/c/etc/hosts",
+        "LogPath": "/r/c/log", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "", "ExecIDs": None,
+        "GraphDriver": {
+            "Name": "overlayfs",
+            "Data": {"LowerDir": "", "MergedDir": "/proc/42/root", "UpperDir": "/r/c/upper", "WorkDir": "/r/c/work"},
+        },
         "Name": "/shop-web-2",
         "RestartCount": 1,
         "Driver": "overlayfs",
         "Platform": "linux",
-        "HostConfig": {
+        "HostConfig": inspect_defaults.HOST_CONFIG | {
             "Memory": 268435456, "MemorySwap": 268435456, "MemoryReservation": 0, "MemorySwappiness": None,
             "OomKillDisable": False, "NanoCpus": 500000000, "CpuShares": 0, "CpuPeriod": 0, "CpuQuota": 0,
             "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "PidsLimit": 100,
@@ -97,16 +103,17 @@ def test_a_container_in_dockers_shape() -> None:
             "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "AutoRemove": False,
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "Binds": ["shop_data:/data", "/src:/app:ro"], "Tmpfs": {"/tmp": "size=1024,mode=1777"},
-            "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["NET_ADMIN"], "CapDrop": None,
+            "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": None,
             "Privileged": False, "LogConfig": {"Type": "local", "Config": {}},
         },
         "Mounts": [
             {"Type": "volume", "Name": "shop_data", "Driver": "local", "Source": "/r/volumes/shop_data",
              "Destination": "/data", "Mode": "", "RW": True, "Propagation": ""},
-            {"Type": "bind", "Source": "/src", "Destination": "/app", "Mode": "", "RW": False, "Propagation": ""},
+            {"Type": "bind", "Source": "/src", "Destination": "/app", "Mode": "ro", "RW": False,
+             "Propagation": "rprivate"},
             {"Type": "tmpfs", "Source": "", "Destination": "/tmp", "Mode": "", "RW": True, "Propagation": ""},
         ],
-        "Config": {
+        "Config": inspect_defaults.CONFIG | {
             "Hostname": document["id"][:12], "Domainname": "", "User": "1000", "Tty": False, "OpenStdin": False,
             "StdinOnce": False,
             "ExposedPorts": {"9000/tcp": {}, "80/tcp": {}}, "Env": ["PATH=/bin", "MODE=container", "EMPTY="],
@@ -118,13 +125,66 @@ def test_a_container_in_dockers_shape() -> None:
             "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1500000000, "Timeout": 2000000000, "StartPeriod": 0,
                             "StartInterval": 5000000000, "Retries": 3},
         },
-        "NetworkSettings": {
+        "NetworkSettings": inspect_defaults.NETWORK_SETTINGS | {
+            "SandboxKey": "/proc/42/ns/net",
             "Ports": {"9000/tcp": None, "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "IPAddress": "10.1.0.2", "IPPrefixLen": 20, "Gateway": "10.1.0.1", "MacAddress": "02:42:0a:01:00:02",
-            "Networks": {"shop_back": {"Aliases": ["web"], "IPAddress": "10.1.0.2", "IPPrefixLen": 20,
+            "Networks": {"shop_back": inspect_defaults.ENDPOINT | {
+                "NetworkID": "n1", "Aliases": ["web"], "IPAddress": "10.1.0.2", "IPPrefixLen": 20,
                                        "Gateway": "10.1.0.1", "MacAddress": "02:42:0a:01:00:02"}},
         },
     }  # fmt: skip
+
+
+# As `docker inspect` shows them (Docker Engine 20.10, API 1.41, and client 28), without those of other platforms.
+DOCKERS = {
+    "": "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver "
+    "Platform MountLabel ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver Mounts Config NetworkSettings",
+    "State": "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt",
+    "HostConfig": "Binds ContainerIDFile LogConfig NetworkMode PortBindings RestartPolicy AutoRemove VolumeDriver "
+    "VolumesFrom CapAdd CapDrop CgroupnsMode Dns DnsOptions DnsSearch ExtraHosts GroupAdd IpcMode Cgroup Links "
+    "OomScoreAdj PidMode Privileged PublishAllPorts ReadonlyRootfs SecurityOpt UTSMode UsernsMode ShmSize Runtime "
+    "ConsoleSize Isolation CpuShares Memory NanoCpus CgroupParent BlkioWeight BlkioWeightDevice BlkioDeviceReadBps "
+    "BlkioDeviceWriteBps BlkioDeviceReadIOps BlkioDeviceWriteIOps CpuPeriod CpuQuota CpuRealtimePeriod "
+    "CpuRealtimeRuntime CpusetCpus CpusetMems Devices DeviceCgroupRules DeviceRequests KernelMemory KernelMemoryTCP "
+    "MemoryReservation MemorySwap MemorySwappiness OomKillDisable PidsLimit Ulimits CpuCount CpuPercent IOMaximumIOps "
+    "IOMaximumBandwidth MaskedPaths ReadonlyPaths Init Sysctls Tmpfs",
+    "Config": "Hostname Domainname User AttachStdin AttachStdout AttachStderr ExposedPorts Tty OpenStdin StdinOnce Env "
+    "Cmd Image Volumes WorkingDir Entrypoint OnBuild Labels StopSignal StopTimeout",
+    "NetworkSettings": "Bridge SandboxID HairpinMode LinkLocalIPv6Address LinkLocalIPv6PrefixLen Ports SandboxKey "
+    "SecondaryIPAddresses SecondaryIPv6Addresses EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen IPAddress "
+    "IPPrefixLen IPv6Gateway MacAddress Networks",
+    "GraphDriver": "Name Data",
+}
+DOCKERS_ENDPOINT = (
+    "IPAMConfig Links Aliases NetworkID EndpointID Gateway IPAddress IPPrefixLen IPv6Gateway GlobalIPv6Address "
+    "GlobalIPv6PrefixLen MacAddress DriverOpts"
+)
+
+
+@pytest.mark.parametrize("status", ["created", "running", "paused", "exited"])
+@pytest.mark.parametrize("section", DOCKERS)
+def test_no_key_of_dockers_is_missing(section: str, status: str) -> None:
+    shown = documents.container(container("x", status=status), None, {})
+    part = shown[section] if section else shown
+    assert sorted(set(DOCKERS[section].split()) - part.keys()) == []
+    assert sorted(shown["NetworkSettings"]["Networks"]["bridge"]) == sorted(DOCKERS_ENDPOINT.split())
+
+
+def test_the_paths_that_are_said_to_be_masked_are_masked() -> None:
+    from stackpy_runtime.container import security
+
+    assert inspect_defaults.HOST_CONFIG["MaskedPaths"] == list(security.MASKED_PATHS)
+    assert inspect_defaults.HOST_CONFIG["ReadonlyPaths"] == list(security.READ_ONLY_PATHS)
+
+
+def test_networks_of_modes_and_addresses_that_were_asked_for() -> None:
+    none = documents.container(container("x", config={"network_mode": "none"}), None, {})
+    assert list(none["NetworkSettings"]["Networks"]) == ["none"]
+    asked = {"networks": {"back": {"aliases": [], "ipv4_address": "10.1.0.9"}}}
+    found = documents.container(container("x", config=asked), None, {}, networks={"back": "n2"})
+    endpoint = found["NetworkSettings"]["Networks"]["back"]
+    assert (endpoint["IPAMConfig"], endpoint["NetworkID"]) == ({"IPv4Address": "10.1.0.9"}, "n2")
 
 
 def test_an_ended_container_whose_image_is_gone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import formats, naming
+from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import StackpyError
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 TYPES = ("container", "image", "network", "volume")
 
 
-def find(context: Context, name: str, kind: str | None) -> list[dict[str, Any]]:
+def find(context: Context, name: str, kind: str | None, *, size: bool = False) -> list[dict[str, Any]]:
     """The documents of what `name` means: containers first, then images, networks and volumes.
 
+    size: measures what containers have written
     Raises StackpyError when nothing is called so, or nothing of the kind asked for.
     """
     engine = context.engine()
     ways: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "container": lambda: [engine.inspect(container) for container in naming.containers(context, name)],
+        "container": lambda: [engine.inspect(container, size=size) for container in naming.containers(context, name)],
         "image": lambda: [engine.image_inspect(name)],
         "network": lambda: [engine.network_inspect(name)],
         "volume": lambda: [engine.volume_inspect(name)],
@@ -43,9 +45,23 @@ def find(context: Context, name: str, kind: str | None) -> list[dict[str, Any]]:
 
 
 def run(context: Context, arguments: Any) -> int:
-    """Prints an array of Docker's documents, or what a template says of each."""
-    found = [document for name in arguments.name for document in find(context, name, arguments.type)]
-    return formats.print_documents(context, arguments.format, found)
+    """Prints an array of Docker's documents, or what a template says of each; 1 where one was not found.
+
+    What was found is printed all the same, as docker does.
+    """
+    found: list[dict[str, Any]] = []
+    errors: list[StackpyError] = []
+    for name in arguments.name:
+        try:
+            found += find(context, name, arguments.type, size=arguments.size)
+        except StackpyError as error:
+            errors.append(error)
+    if len(errors) == len(arguments.name) == 1:
+        raise errors[0]
+    formats.print_documents(context, arguments.format, found)
+    for missing in errors:
+        print_error(missing.message, missing.hint)
+    return int(bool(errors))
 
 
 COMMAND = Command(
@@ -54,6 +70,7 @@ COMMAND = Command(
     run,
     options=[
         formats.option("-f", "--format"),
+        Option("-s", "--size", help="what containers have written, and that with their images"),
         Option("--type", metavar="TYPE", choices=TYPES, help=f"look only for a {', '.join(TYPES)}"),
     ],
     arguments=[Argument("NAME", help="a resource, name, ID or reference", many=True, words="container")],
