@@ -7,6 +7,7 @@ Modules are imported where they are used: `run` needs neither the store nor the 
 from __future__ import annotations
 
 from stackpy_runtime.container_verbs import ContainerVerbs
+from stackpy_runtime.copy_verbs import CopyVerbs
 from stackpy_runtime.image_verbs import ImageVerbs
 from stackpy_runtime.registry_verbs import RegistryVerbs
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 
-class Engine(ContainerVerbs, ImageVerbs, RegistryVerbs):
+class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores

@@ -33,6 +33,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("run", "run", "COMMAND"),
             ("attach", "attach", "COMMAND"),
             ("create", "create", "COMMAND"),
+            ("cp", "cp", "COMMAND"),
             ("start", "start", "COMMAND"),
             ("stop", "stop", "COMMAND"),
             ("restart", "restart", "COMMAND"),

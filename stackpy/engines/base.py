@@ -23,6 +23,13 @@ class Sink(Protocol):
         """Takes all of them."""
 
 
+class Pieces(Protocol):
+    """Where the bytes of an archive come from."""
+
+    def read(self) -> bytes:
+        """The next of them, b"" at the end."""
+
+
 class SecretValues(Protocol):
     """Values of secrets, kept apart from specs so that they cannot reach a plan, a log or a repr."""
 
@@ -183,6 +190,23 @@ class ContainerEngine(Protocol):
         detach: only begins it; returns 0
         detach_keys: what leaves it running, on a terminal; then None is returned
         """
+
+    def copy_out(self, name: str, path: str, destination: str, *, follow: bool, archive: bool) -> dict[str, Any]:
+        """Copies a file or folder of a container to a path of this host: {size, left_out}.
+
+        follow: a link at the end of `path` is followed; archive: files keep the IDs of their owners
+
+        size: bytes of archive; left_out: paths of devices, which are not made
+        """
+
+    def copy_into(self, name: str, source: str, path: str, *, follow: bool) -> dict[str, Any]:
+        """Copies a file or folder of this host into a container; result as copy_out's."""
+
+    def archive_out(self, name: str, path: str, out: Sink, *, follow: bool) -> dict[str, Any]:
+        """Writes a file or folder of a container as a tar."""
+
+    def archive_into(self, name: str, source: Pieces, path: str) -> dict[str, Any]:
+        """Extracts a tar into a folder of a container."""
 
     def start(self, name: str) -> None:
         """Starts a stopped container."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy.dsl.specs import Dependency
+    from stackpy.engines.base import Pieces, Sink
     from stackpy.engines.facade import Facade
     from stackpy_runtime.engine import Engine
 
@@ -231,6 +232,24 @@ class EmbeddedContainers:
     def wait_until(self, name: str, condition: Literal["started", "healthy"]) -> None:
         """See ContainerEngine."""
         self._engine.await_state(name, condition)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def copy_out(self, name: str, path: str, destination: str, *, follow: bool, archive: bool) -> Document:
+        """See ContainerEngine."""
+        return self._engine.copy_out(name, path, destination, follow=follow, archive=archive)._asdict()
+
+    def copy_into(self, name: str, source: str, path: str, *, follow: bool) -> Document:
+        """See ContainerEngine."""
+        return self._engine.copy_into(name, source, path, follow=follow)._asdict()
+
+    def archive_out(self, name: str, path: str, out: Sink, *, follow: bool) -> Document:
+        """See ContainerEngine."""
+        return self._engine.archive_out(name, path, out, follow=follow)._asdict()
+
+    def archive_into(self, name: str, source: Pieces, path: str) -> Document:
+        """See ContainerEngine."""
+        return self._engine.archive_into(name, source, path)._asdict()
 
     # --- networks, volumes ----------------------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ def test_2024_21626_a_missing_working_folder_is_made_inside(lab: Lab, canary: Ca
     canary.check()
 
 
-def _evil_modules(folder: Path) -> None:
+def evil_modules(folder: Path) -> None:
     """Modules that betray being loaded, wherever the engine's interpreter looks for its own."""
     code = "open('/betrayed', 'a').write(__name__ + '\\n')\n"
     for place in {path for path in sys.path if os.path.isdir(path) and path.startswith("/")} | {
@@ -218,7 +218,7 @@ def test_2019_14271_nothing_of_the_image_is_loaded_by_the_engine(lab: Lab) -> No
     def tree(folder: Path) -> None:
         (folder / "usr/lib").mkdir(parents=True)
         (folder / "lib").symlink_to("usr/lib")
-        _evil_modules(folder)
+        evil_modules(folder)
         (folder / "etc").mkdir()
         (folder / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nsomeone:x:1234:1234::/home:/bin/sh\n")
         (folder / "etc/group").write_text("root:x:0:\nsomeone:x:1234:\nmore:x:55:someone\n")

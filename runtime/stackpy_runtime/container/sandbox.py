@@ -128,7 +128,7 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     sources = [
         parts.opened(mount, owners, first, plan["scratch"])
         if mount["kind"] in parts.KINDS
-        else _source(mount, root, owners, first, identity, _guard(plan, mount))
+        else open_mount(mount, root, owners, first, identity, _guard(plan, mount))
         for mount in plan["mounts"]
     ]
     etc = [rootfs.idmapped_clone(source, owners) for source in plan["etc"].values()]
@@ -193,14 +193,14 @@ def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
         devices.make_own_nodes(device, plan["own_nodes"])
         os.close(device)
     for target, node in nodes:
-        _place(top, target, node)
+        place(top, target, node)
     for mount, source in zip(plan["mounts"], sources, strict=True):
-        _attach(top, mount, source)
+        attach_mount(top, mount, source)
     for target, source in etc:
-        _place(top, f"/etc/{target}", source)
+        place(top, f"/etc/{target}", source)
     _write_files(top, plan["files"], values["contents"])
     if vault >= 0:
-        _place(top, "/run/secrets", vault)
+        place(top, "/run/secrets", vault)
     if plan["read_only"]:
         mounts.mount_setattr(top, set_=mounts.MOUNT_ATTR_RDONLY)
     os.fchdir(top)
@@ -278,7 +278,7 @@ def _guard(plan: SandboxPlan, mount: MountPlan) -> int:
     return guard
 
 
-def _source(mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity, guard: int) -> int:
+def open_mount(mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity, guard: int) -> int:
     """The detached mount of a volume or bind; -1 for a tmpfs, which is made inside."""
     if mount["kind"] == "tmpfs":
         return -1
@@ -355,7 +355,7 @@ def _target(root: int, path: str, *, folder: bool) -> int:
     return descriptor
 
 
-def _place(root: int, path: str, source: int) -> None:
+def place(root: int, path: str, source: int) -> None:
     """Attaches a detached mount at `path` of the container."""
     is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
     target = _target(root, path, folder=is_folder)
@@ -369,7 +369,7 @@ def _place(root: int, path: str, source: int) -> None:
         os.close(source)
 
 
-def _attach(root: int, mount: MountPlan, source: int) -> None:
+def attach_mount(root: int, mount: MountPlan, source: int) -> None:
     attributes = mounts.MOUNT_ATTR_RDONLY if mount["read_only"] else 0
     if mount["kind"] == "tmpfs":
         guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
@@ -378,7 +378,7 @@ def _attach(root: int, mount: MountPlan, source: int) -> None:
         source = mounts.new_mount("tmpfs", dict(mount["options"]), attributes | guard)
     elif attributes:
         mounts.mount_setattr(source, set_=attributes, recursive=mount["kind"] == "bind")
-    _place(root, mount["target"], source)
+    place(root, mount["target"], source)
 
 
 def _write_files(root: int, placed: list[FilePlan], contents: list[bytes]) -> None:

@@ -87,6 +87,20 @@ def write(root: int, out: Sink, *, epoch: int = NEVER, whiteouts: bool = True) -
     out.write(tar_writing.END)
 
 
+def write_one(folder: int, name: str, out: Sink, *, called: str) -> bool:
+    """Writes one entry of a folder with all that is in it, end of archive included; whether it was still there.
+
+    called: its name in the archive; "." for what is in a folder, without the folder's own name
+    """
+    writer = _Writer(_Guarded(out), NEVER, whiteouts=False)
+    try:
+        written = writer.one(folder, os.fsencode(name), os.fsencode(called))
+    except _Unwritable as failure:
+        raise failure.error from None
+    out.write(tar_writing.END)
+    return written
+
+
 class _Unwritable(Exception):
     """The sink has failed, which is not what reading the tree has."""
 
@@ -109,10 +123,22 @@ class _Writer:
     def __init__(self, out: _Guarded, epoch: int, whiteouts: bool) -> None:
         self._out, self._epoch, self._whiteouts = out, epoch, whiteouts
         self._links: dict[tuple[int, int], bytes] = {}
+        self._written = False  # any entry
 
-    def tree(self, root: int) -> None:
-        """Everything in a folder; one descriptor is open for each folder on the way down."""
-        held: list[tuple[int, bytes, Iterator[bytes]]] = [(root, b"", iter(self._begin(root, b"")))]
+    def one(self, folder: int, name: bytes, path: bytes) -> bool:
+        """An entry and, of a folder, everything in it; False when it is gone."""
+        self._written = False
+        opened = self._entry(folder, name, path)
+        if opened >= 0:
+            try:
+                self.tree(opened, path)
+            finally:
+                os.close(opened)
+        return self._written
+
+    def tree(self, root: int, path: bytes = b"") -> None:
+        """Everything in a folder, whose own path that is; one descriptor is open for each folder on the way down."""
+        held: list[tuple[int, bytes, Iterator[bytes]]] = [(root, path, iter(self._begin(root, path)))]
         try:
             while held:
                 folder, path, names = held[-1]
@@ -237,6 +263,7 @@ class _Writer:
         device: tuple[int, int] = (0, 0),
         attributes: dict[bytes, bytes] | None = None,
     ) -> None:
+        self._written = True
         self._out.write(
             tar_writing.header(
                 kind,
