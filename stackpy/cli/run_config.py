@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from stackpy.cli import resource_options
+from stackpy.cli import isolation_options, resource_options
 from stackpy.cli.environment import merged
 from stackpy.errors import UsageError
 
@@ -46,6 +46,7 @@ def config(arguments: Any) -> dict[str, Any]:
     _add_names(document, arguments)
     _add_lists(document, arguments)
     resource_options.add(document, arguments)
+    isolation_options.add(document, arguments)
     _add_restart(document, arguments)
     _add_networks(document, arguments)
     _add_health(document, arguments)
@@ -91,14 +92,6 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
 
         bindings = [one for text in arguments.publish for one in parsed("--publish", binding, text)]
         document["ports"] = [{**one, "host_ip": one["host_ip"] or LOOPBACK} for one in bindings]
-    for key, flag, names in (
-        ("cap_add", "--cap-add", arguments.cap_add),
-        ("cap_drop", "--cap-drop", arguments.cap_drop),
-    ):
-        if names:
-            from stackpy.dsl.kernel_names import capabilities
-
-            document[key] = parsed(flag, capabilities, names)
 
 
 def label_lines(paths: list[str]) -> list[str]:
@@ -172,13 +165,19 @@ def restart_policy(text: str) -> str:
 
 def _add_networks(document: dict[str, Any], arguments: Any) -> None:
     networks: list[str] = arguments.network
-    mode = next((name for name in networks if name in ("none", "host")), "")
+    mode = next((name for name in networks if name in ("none", "host") or name.startswith("container:")), "")
     if mode:
         if len(networks) > 1 or arguments.network_alias or arguments.ip or arguments.publish:
             raise UsageError(
                 f"`--network {mode}` goes with no other network, alias, address or published port",
                 hint="leave one of them away",
             )
+        if mode.startswith("container:"):
+            from stackpy.dsl.isolation_fields import network_mode
+
+            parsed("--network", network_mode, mode)
+            if arguments.hostname is not None:
+                raise UsageError(f"`--network {mode}` goes with no host name", hint="it has that of the container")
         document["network_mode"] = mode
         return
     if (arguments.network_alias or arguments.ip) and not networks:

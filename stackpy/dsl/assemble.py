@@ -9,7 +9,7 @@ from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place
-from stackpy.dsl.specs import DEFAULT_NETWORK, LIMITS, SURROUNDINGS, Dependency, Spec, StackSpec
+from stackpy.dsl.specs import DEFAULT_NETWORK, ISOLATION, LIMITS, SURROUNDINGS, Dependency, Spec, StackSpec, partners
 from stackpy.dsl.uses import Use
 from stackpy.dsl.values import meant
 from stackpy.problems import Location
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.variable_files import VariableFile
 
 _WORKLOADS = ("container", "job")
-_ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "": "Container"}
+_ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "container": "Container", "": "Container"}
 # fields that a container's spec takes over as they were parsed
 _PLAIN = (
     *(
@@ -34,6 +34,7 @@ _PLAIN = (
     ).split(),
     *LIMITS,
     *SURROUNDINGS,
+    *ISOLATION,
 )
 
 
@@ -146,13 +147,62 @@ class Assembly:
         files = {target: contents.resolve(item, self._reader) for target, item in parsed.get("files", {}).items()}
         if files:
             fields["files"] = files
-        for use in (*uses, *(use for _, use in mounts if use), *secrets, *parsed.get("depends_on", ())):
+        if "security_opt" in parsed:
+            fields["security_opt"] = self._security_options(place.item("security_opt"), parsed["security_opt"])
+        # As Compose has it: it begins after the other, and anew when the other does.
+        shared = [Use(place.item(key), "container", partner, False, {}) for key, partner in partners(fields)]
+        for use in shared:
+            self._check_partner(use, declaration)
+        for use in (*uses, *(use for _, use in mounts if use), *secrets, *parsed.get("depends_on", ()), *shared):
             address = self._look_up(use, whole)
             if address:
                 dependencies[_dependency(address, use)] = None
                 if address.startswith(("container.", "job.")):
                     self._edges.setdefault(f"{declaration.kind}.{name}", []).append((address, use.place))
+        for partner in dict.fromkeys(use.name for use in shared):
+            known = [one for one in dependencies if one.address == f"container.{partner}"]
+            for one in known:
+                del dependencies[one]
+            if known:
+                stricter = next((one for one in known if one.condition != "started"), known[0])
+                dependencies[stricter._replace(restart=True, required=True)] = None
         result.append(_spec(declaration.kind, name, fields, tuple(dependencies), call))
+        return result
+
+    def _check_partner(self, use: Use, declaration: Declaration) -> None:
+        """What a container whose namespace is shared must be, as far as it is declared."""
+        found = self._declared.get(_space("container", use.name))
+        if found is None:
+            return
+        if found.kind == "job":
+            use.place.report(f"{use.place.name}: job `{use.name}` ends, and its namespaces with it", "name a container")
+        elif found is declaration:
+            use.place.report(f"{use.place.name} names the container itself")
+        elif found.fields.get("replicas", 1) < declaration.fields.get("replicas", 1):
+            use.place.report(
+                f"{use.place.name}: `{use.name}` has fewer replicas, and each of {use.place.subject} shares one's",
+                "give both as many",
+            )
+        elif use.place.path == ("ipc",) and found.fields.get("ipc") != "shareable":
+            use.place.report(
+                f"{use.place.name}: `{use.name}` does not share its memory", f'give `{use.name}` ipc="shareable"'
+            )
+
+    def _security_options(self, place: Place, options: list[str]) -> list[str]:
+        """With the profile that a file holds in place of its path."""
+        from stackpy.dsl import isolation_fields
+
+        result = []
+        for option in options:
+            if path := isolation_fields.profile_path(option):
+                found = contents.read(self._reader, place, path, self._reader.absolute(place.call.folder, path))
+                if found is None:
+                    continue
+                try:
+                    option = f"seccomp={isolation_fields.profile(found[0].decode())}"
+                except (ValueError, RecursionError) as error:
+                    place.report(f"{place.name}: `{path}` is no seccomp profile: {str(error)[:100].lower()}")
+            result.append(option)
         return result
 
     def _environment(self, place: Place, parsed: dict[str, Any]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from stackpy.dsl.alphabets import ALPHANUMERIC, NUMBER, Alphabet
 from stackpy.dsl.images import Image
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Resource
+from stackpy.dsl.specs import implied_users
 from stackpy.dsl.uses import Use
 from stackpy.dsl.values import meant, one_of, show, wrong
 
@@ -179,12 +180,18 @@ def _restart(value: object) -> str:
 
 
 def _network_mode(value: object) -> str:
-    if value not in ("none", "host"):
-        hint = meant(value, ("none", "host")) if isinstance(value, str) else ""
-        if value in ("bridge", "default"):
-            hint = "leave it out for the stack's default network"
-        raise wrong("`none` or `host`", value, hint)
-    return str(value)
+    return value if value in ("none", "host") and isinstance(value, str) else str(_rare("network_mode")(value))
+
+
+def _rare(name: str) -> Callable[[Any], Any]:
+    """A parser of isolation_fields, which few stacks need."""
+
+    def parse(value: Any) -> Any:
+        from stackpy.dsl import isolation_fields
+
+        return getattr(isolation_fields, name)(value)
+
+    return parse
 
 
 def _environment(value: object) -> dict[str, str | None]:
@@ -207,6 +214,14 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "stdin_open": values.flag,
     "cap_add": kernel_names.capabilities,
     "cap_drop": kernel_names.capabilities,
+    "privileged": values.flag,
+    "security_opt": _rare("security_options"),
+    "devices": _rare("devices"),
+    "device_cgroup_rules": _rare("device_rules"),
+    "userns": one_of("auto", "host"),
+    "pid": _rare("pid"),
+    "ipc": _rare("ipc"),
+    "uts": one_of("host"),
     "stop_grace_period": quantities.duration,
     "logging": log_driver.logging,
     "pre_start": hooks.hooks,
@@ -276,6 +291,13 @@ def _check_together(place: Place, parsed: Mapping[str, Any]) -> None:
     key, why, hint = resource_fields.contradiction(parsed)
     if key:
         place.item(key).report(f"`{key}` of {place.subject} {why}", hint, key=True)
+    if parsed.get("hostname") and (str(mode).startswith(("service:", "container:")) or parsed.get("uts") == "host"):
+        why = 'uts="host"' if parsed.get("uts") else f'network_mode="{mode}"'
+        what = f"`hostname` of {place.subject} cannot be used with {why}, whose name it has"
+        place.item("hostname").report(what, "remove one of the two", key=True)
+    if parsed.get("userns") == "auto" and (implied := implied_users(parsed)):
+        what = f'`userns` of {place.subject} cannot be "auto": {implied} needs the host\'s user namespace'
+        place.item("userns").report(what, "leave it out")
     targets: dict[str, str] = {}
     for inner, mount, _ in (*parsed.get("volumes", ()), *parsed.get("tmpfs", ())):
         if mount["target"] in targets:

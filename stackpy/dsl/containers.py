@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         cgroup: str | None
         storage_opt: Mapping[str, str | int] | None
         networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None
-        network_mode: str | None
+        network_mode: str | Resource | None
         volumes: Sequence[str | Mapping[str, Any]] | Mapping[Any, str] | None
         tmpfs: str | Sequence[str] | None
         secrets: Sequence[Secret | str | Mapping[str, Any]] | None
@@ -79,6 +79,14 @@ if TYPE_CHECKING:
         stdin_open: bool | None
         cap_add: Sequence[str] | None
         cap_drop: Sequence[str] | None
+        privileged: bool | None
+        security_opt: Sequence[str] | None
+        devices: Sequence[str | Mapping[str, str]] | None
+        device_cgroup_rules: Sequence[str] | None
+        userns: str | None
+        pid: str | Resource | None
+        ipc: str | Resource | None
+        uts: str | None
         logging: Mapping[str, Any] | None
         pre_start: Sequence[Command | Mapping[str, Any]] | None
         post_start: Sequence[Command | Mapping[str, Any]] | None

@@ -21,12 +21,12 @@ _ELSEWHERE = {
     "name": "the name is the first argument",
     "profiles": "use `if` and a variable: var(name, default=False)",
     "scale": "did you mean `replicas`?",
+    "userns_mode": "did you mean `userns`?",
 }
 # of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
 _OF_COMPOSE = frozenset(
-    "attach credential_spec develop device_cgroup_rules devices external_links gpus ipc isolation "
-    "mac_address pid platform post_start pre_stop privileged pull_policy runtime security_opt "
-    "update_config userns_mode uts volumes_from".split()
+    "attach credential_spec develop external_links gpus isolation mac_address platform post_start pre_stop pull_policy "
+    "runtime update_config volumes_from".split()
 )
 
 

@@ -9,7 +9,9 @@ image      source*: stackpy_runtime.model.ImageSource, tags: [reference], publis
 container  image*: address of an image resource ("image.web"); command, entrypoint: [str];
            environment, labels: {str: str} (env_file already merged in); working_dir, user, hostname, stop_signal,
            restart: str; the limits and surroundings of resource_fields.py;
-           networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host";
+           networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host" | "service:NAME" |
+           "container:NAME"; pid, ipc: likewise; uts, userns: str; privileged: bool; security_opt: [str], a profile for
+           seccomp as JSON; devices: ["HOST:CONTAINER:rwm"]; device_cgroup_rules: [str];
            ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
            volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "uid"?,
            "gid"?, "executable"?, "owner"?}];
@@ -54,6 +56,39 @@ SURROUNDINGS = (
 
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
+
+
+# Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
+ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts")
+# The fields that may name a container whose namespace is shared: "service:NAME", of the stack, or "container:NAME".
+SHARING = ("network_mode", "pid", "ipc")
+_SERVICE = "service:"
+
+
+def partners(fields: Fields) -> list[tuple[str, str]]:
+    """The containers of the stack whose namespaces are shared: (field, name)."""
+    found = [(key, fields[key]) for key in SHARING if key in fields]
+    return [(key, value.removeprefix(_SERVICE)) for key, value in found if value.startswith(_SERVICE)]
+
+
+def implied_users(fields: Fields) -> str:
+    """What makes a container use the host's user namespace, in the user's words; "" when nothing does.
+
+    It is what cannot work in a user namespace of its own: all devices, the host's processes and memory, device nodes
+    that the container makes, and administering the host's network.
+    """
+    if fields.get("privileged"):
+        return "privileged"
+    for key in ("pid", "ipc"):
+        if fields.get(key) == "host":
+            return f'{key}="host"'
+    if fields.get("device_cgroup_rules"):
+        return "device_cgroup_rules"
+    if fields.get("network_mode") == "host":
+        for name in fields.get("cap_add", ()):
+            if name in ("ALL", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"):
+                return f'network_mode="host" with {name}'
+    return ""
 
 
 class Dependency(NamedTuple):

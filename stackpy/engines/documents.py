@@ -6,7 +6,7 @@ shows it.
 
 from __future__ import annotations
 
-from stackpy.engines import host_config, inspect_defaults, labels
+from stackpy.engines import host_config, host_isolation, inspect_defaults, labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def _host_config(config: Document) -> dict[str, Any]:
         "NetworkMode": config.get("network_mode") or (networks[0] if networks else "default"),
         "CapAdd": _capabilities(config.get("cap_add")),
         "CapDrop": _capabilities(config.get("cap_drop")),
-        "Privileged": False,
+        **host_isolation.isolation(config),
         "LogConfig": {
             "Type": config.get("log_driver", "local"),
             "Config": {

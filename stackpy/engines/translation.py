@@ -7,7 +7,7 @@ adapter adds stand first, in a known number.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, LIMITS, SURROUNDINGS, engine_name
+from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, ISOLATION, LIMITS, SURROUNDINGS, engine_name, partners
 from stackpy.engines import labels
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAME = (
     "command", "entrypoint", "environment", "working_dir", "user", "hostname",
     "network_mode", "read_only", "tty", "stdin_open", "cap_add", "cap_drop", "stop_signal", "stop_grace_period",
-    "restart", "healthcheck", "on_unhealthy", "pre_start", "post_start", "pre_stop", *LIMITS, *SURROUNDINGS,
+    "restart", "healthcheck", "on_unhealthy", "pre_start", "post_start", "pre_stop", *LIMITS, *SURROUNDINGS, *ISOLATION,
 )  # fmt: skip
 LOGGING = {
     "driver": "log_driver", "max_size": "log_max_size", "max_file": "log_max_file", "tag": "log_tag",
@@ -55,6 +55,8 @@ def container_config(
     for key in SAME:
         if key in fields:
             config[key] = _plain(fields[key])
+    for key, partner in partners(fields):
+        config[key] = f"container:{engine_name(stack, 'container', partner, replica)}"
     if {"test", "http", "tcp"} & set(fields.get("healthcheck", ())):
         config["healthcheck"] = {**DEFAULT_PROBE, **fields["healthcheck"]}
     if "network_mode" not in fields:
@@ -145,14 +147,23 @@ def container_fields(stack: str, config: Mapping[str, Any]) -> Fields:
         fields["logging"] = logging
     if users := labels.users(own):
         fields["labels"] = users
-    if image := labels.load(own, labels.SPEC, {}).get("image"):
+    applied = labels.load(own, labels.SPEC, {})
+    if image := applied.get("image"):
         fields["image"] = image
+    for key, partner in partners(applied):
+        if fields.get(key) == f"container:{engine_name(stack, 'container', partner, _replica(own))}":
+            fields[key] = f"service:{partner}"
     return fields
 
 
 def in_place(config: Mapping[str, Any], wanted: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """What `wanted` changes of `config` among `keys`; None for a key that it no longer has."""
     return {key: wanted.get(key) for key in keys if config.get(key) != wanted.get(key)}
+
+
+def _replica(own: Mapping[str, str]) -> int:
+    number = own.get(labels.REPLICA, "")
+    return int(number) if number.isascii() and number.isdigit() else 1
 
 
 def _plain(value: Any) -> Any:

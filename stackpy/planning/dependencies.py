@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import partners
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
 
@@ -62,6 +63,7 @@ def restarts(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mappi
         if draft.action in (Action.CREATE, Action.REPLACE, Action.START, Action.DELETE):
             touched.setdefault(draft.address, set()).update(draft.replicas or range(1, _REPLICAS))
     found: list[Draft] = []
+    started = {draft.address for draft in drafts if draft.action is Action.START}
     asking = [spec for spec in specs.values() if any(each.restart for each in spec.dependencies)]
     before = -1
     while before < len(found):  # until no restart causes another
@@ -71,6 +73,11 @@ def restarts(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mappi
                 Reason("state", "running", "running", f"{each.address} {anew[each.address]}")
                 for each in spec.dependencies
                 if each.restart and each.address in anew
+            ] or [
+                # Its namespaces, which this one is in, ended with it; other dependants may go on.
+                Reason("state", "running", "running", f"{address} is started again, whose namespaces it shares")
+                for address in dict.fromkeys(f"container.{name}" for _, name in partners(spec.fields))
+                if address in started
             ]
             observed = existing.get(spec.address)
             if not why or spec.kind != "container" or observed is None or spec.address in anew:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import implied_users
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 _HTTP = frozenset({80, 3000, 4000, 5000, 8000, 8080, 8081, 8888, 9000})
 _HTTPS = frozenset({443, 8443})
+# the fields by which a container comes to be in the host's user namespace
+_USERS = ("userns", "privileged", "pid", "ipc", "device_cgroup_rules", "network_mode", "cap_add")
+_OPENING = {
+    "seccomp=unconfined": "seccomp=unconfined: no system call is refused",
+    "no-new-privileges=false": "no-new-privileges=false: set-id programs of its image add rights",
+    "systempaths=unconfined": "systempaths=unconfined: nothing of /proc and /sys is hidden",
+}
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})
 
 
@@ -25,6 +33,14 @@ def notes(draft: Draft, spec: Spec) -> Iterable[str]:
             yield f"{spec.address}: {_reachable(port, spec)}"
     if _is_new(draft, "network_mode") and spec.fields.get("network_mode") == "host":
         yield f"{spec.address}: uses the host's network: whatever it listens on is reachable as on the host itself"
+    implied = implied_users(spec.fields)
+    if (implied or spec.fields.get("userns") == "host") and any(_is_new(draft, field) for field in _USERS):
+        why = f'{implied} implies userns="host"' if implied else 'userns="host"'
+        yield f"{spec.address}: {why}: root inside is root of the host"
+    if _is_new(draft, "security_opt"):
+        for option in spec.fields.get("security_opt", ()):
+            if option in _OPENING:
+                yield f"{spec.address}: {_OPENING[option]}"
     if _is_new(draft, "volumes"):
         for mount in spec.fields.get("volumes", ()):
             if mount["type"] == "bind" and mount.get("owner") == "plain":

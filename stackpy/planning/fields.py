@@ -140,6 +140,30 @@ def _healthcheck(value: Any) -> Flat:
     return {key: float(entry) if isinstance(entry, int) and key != "tcp" else entry for key, entry in flat.items()}
 
 
+def _security(value: Any) -> Flat:
+    """By option; no_new_privs is what containers have anyway."""
+    flat: Flat = {}
+    for option in value:
+        key, _, given = option.partition("=")
+        if key == "label":
+            flat[f"label.{given.partition(':')[0]}"] = given
+        elif option not in ("no-new-privileges", "seccomp=builtin"):
+            flat[key] = given
+    return flat
+
+
+def _devices(value: Any) -> Flat:
+    flat: Flat = {}
+    for device in value:
+        source, target, access = device.split(":")
+        flat[target] = source if access == "rwm" else f"{source} ({access})"
+    return flat
+
+
+def _unless(usual: str) -> Callable[[Any], Flat]:
+    return lambda value: {} if value == usual else {"": value}
+
+
 def _unhealthy(value: Any) -> Flat:
     return {} if value == "none" else {"": value}
 
@@ -240,6 +264,14 @@ CONTAINER: Mapping[str, Field] = {
     "stdin_open": Field(_flag),
     "cap_add": Field(_capabilities, closed=True),
     "cap_drop": Field(_capabilities, closed=True),
+    "privileged": Field(_flag),
+    "security_opt": Field(_security, closed=True),
+    "devices": Field(_devices, closed=True),
+    "device_cgroup_rules": Field(lambda value: dict.fromkeys(value, True), closed=True),
+    "userns": Field(_unless("auto")),
+    "pid": _SCALAR,
+    "ipc": Field(_unless("private")),
+    "uts": _SCALAR,
     "stop_grace_period": Field(_number, in_place=True),
     "healthcheck": Field(_healthcheck, whole=True),
     "on_unhealthy": Field(_unhealthy, in_place=True),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stackpy.engines import documents, inspect_defaults, listings
 from stackpy.engines.observation import seconds
+from stackpy_runtime.container import security
 from tests.unit.fake_engine import NOW, container
 
 IMAGE = {
@@ -104,7 +105,10 @@ def test_a_container_in_dockers_shape() -> None:
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "Binds": ["shop_data:/data", "/src:/app:ro"], "Tmpfs": {"/tmp": "size=1024,mode=1777"},
             "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": None,
-            "Privileged": False, "LogConfig": {"Type": "local", "Config": {}},
+            "Privileged": False, "SecurityOpt": None, "Devices": None, "DeviceCgroupRules": None, "UsernsMode": "",
+            "PidMode": "", "IpcMode": "private", "UTSMode": "",
+            "MaskedPaths": list(security.MASKED_PATHS), "ReadonlyPaths": list(security.READ_ONLY_PATHS),
+            "LogConfig": {"Type": "local", "Config": {}},
         },
         "Mounts": [
             {"Type": "volume", "Name": "shop_data", "Driver": "local", "Source": "/r/volumes/shop_data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal_options
+from stackpy.cli import isolation_options, terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
@@ -170,7 +170,7 @@ OPTIONS = [
         many=True,
         help="publish a port, on loopback unless IP is given; PORT alone takes a free one",
     ),
-    Option("--network", metavar="NETWORK", many=True, help="a network, `none` or `host`", words="network"),
+    Option("--network", metavar="NETWORK", many=True, help="a network, none, host, or container:NAME", words="network"),
     Option("--network-alias", metavar="NAME", many=True, help="another name of it on its networks"),
     Option("--ip", metavar="ADDRESS", help="its IPv4 address on its network"),
     *LIMITS,
@@ -185,8 +185,7 @@ OPTIONS = [
     Option("--log-driver", metavar="DRIVER", help="local (the default), none or journald"),
     Option("--log-opt", metavar="KEY=VALUE", many=True, help="max-size, max-file, tag or labels of the log"),
     Option("--restart", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped"),
-    Option("--cap-add", metavar="CAPABILITY", many=True, help="a capability more"),
-    Option("--cap-drop", metavar="CAPABILITY", many=True, help="a capability less (or ALL)"),
+    *isolation_options.OPTIONS,
     Option("--stop-signal", metavar="SIGNAL", help="what `stop` sends"),
     Option("--stop-timeout", metavar="SECONDS", convert=seconds, help="grace period of `stop`"),
     Option(
