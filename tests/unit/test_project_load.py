@@ -361,8 +361,8 @@ def test_files_that_cannot_be_placed(tmp_path: Path, source: str, why: str) -> N
 @pytest.mark.parametrize(
     ("field", "hint"),
     [
-        ("privileged", "Compose has this field, stackpy does not have it yet"),
-        ("userns_mode", "Compose has this field, stackpy does not have it yet"),
+        ("pull_policy", "Compose has this field, stackpy does not have it yet"),
+        ("userns_mode", "did you mean `userns`?"),
         ("container_name", "containers are named STACK-NAME-NUMBER"),
         ("enviroment", "did you mean `environment`?"),
         ("memory_limit", "did you mean `mem_limit`?"),

@@ -9,7 +9,7 @@ import threading
 import time
 from functools import partial
 
-from stackpy_runtime.container import ending, plan, ranges, restart, state
+from stackpy_runtime.container import confinement, ending, plan, ranges, restart, state
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
@@ -17,6 +17,7 @@ from stackpy_runtime.errors import (
     Conflict,
     EngineError,
     InvalidConfig,
+    NotFound,
     ProcessFailed,
 )
 from stackpy_runtime.host import checks, hooks
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 KILL_WAIT = 10.0
+PARTNER_WAIT = 0.5
 TURNS = 4
 
 
@@ -136,6 +138,8 @@ class Lifecycle:
                     live.state["restart_count"] = 0
             before = partial(hooks.before_start, self, live) if live.config.get("pre_start") else None
             try:
+                for reference in confinement.shared_with(live.config).values():
+                    self._await_partner(reference)
                 with self.turns:
                     self.beginnings.launch(live, size, before)
                     self.watch(live)
@@ -204,6 +208,15 @@ class Lifecycle:
         self.endings.record(live, live.state)
         self.endings.keep_crash(live, live.state)
         self._tell(of_container(live, "die", exitCode=str(code), error=str(error)))
+
+    def _await_partner(self, reference: str) -> None:
+        """Waits a moment for a container whose namespace is to be shared: both may have been asked for at once."""
+        try:
+            other = self.live(reference)
+        except NotFound:
+            # The start says so.
+            return
+        other.wait_until(lambda: other.pid and not other.launching, PARTNER_WAIT)
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
