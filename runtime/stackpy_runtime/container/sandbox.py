@@ -47,7 +47,7 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
     try:
         join_cgroups(Group(stand_by["parent"], stand_by["group"]).create())
         whole = [(0, stand_by["first_id"], 65536)]
-        owners = namespaces.user_namespace(whole, whole)
+        owners = namespaces.user_namespace(whole, whole, stand_by["first_id"])
 
         first = fork_first(owners, channel, announce, _inside, own_network=True)
         channel.send({"at": "standing"}, (first.network,))

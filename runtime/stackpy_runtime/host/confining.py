@@ -186,6 +186,8 @@ def namespaces_of(live: Live, pid: int) -> int | None:
     if confinement.is_plain(config):
         return None
     found = confinement.of(config)
+    if found.users == "own" and found.new == _USUAL:
+        return None
     kinds = found.new
     for field in found.joined:
         kinds |= confinement.SHAREABLE[field]

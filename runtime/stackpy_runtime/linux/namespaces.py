@@ -71,8 +71,11 @@ def map_text(mapping: IdMap) -> str:
     return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in mapping)
 
 
-def user_namespace(users: IdMap, groups: IdMap) -> int:
+def user_namespace(users: IdMap, groups: IdMap, owner: int = 0) -> int:
     """A descriptor of a new user namespace with these mappings; no process stays in it.
+
+    owner: the user outside on whose account goes what its users take of limits (user_namespaces(7)). What is counted in
+    a namespace counts for its owner too: were that root for all of them, one could take all that root may have.
 
     A helper process holds the namespace while the maps are written, since only a process of an ancestor that has
     CAP_SETUID there may write a map with more than one ID.
@@ -82,7 +85,11 @@ def user_namespace(users: IdMap, groups: IdMap) -> int:
     if not pid:
         # Nothing here may raise: this is a fork of whoever called, with all that it holds.
         try:
-            failed = libc.unshare(CLONE_NEWUSER)
+            failed = 0
+            if owner:
+                # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP: the capabilities stay, since hosts may ask for them.
+                failed = libc.prctl(28, 4, 0, 0, 0) or libc.setresuid(0, owner, 0)
+            failed = failed or libc.unshare(CLONE_NEWUSER)
             os.write(ready[1], b"0" if failed else b"1")
             os.close(go[1])
             os.read(go[0], 1)
