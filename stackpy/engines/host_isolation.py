@@ -7,32 +7,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)  # fmt: skip
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
 
 def isolation(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `HostConfig` about privileges, devices and namespaces."""
+    """The part of `HostConfig` about privileges, devices and namespaces that differs from the usual."""
     options = config.get("security_opt") or ()
-    privileged = config.get("privileged", False)
-    open_paths = privileged or "systempaths=unconfined" in options
-    return {
-        "Privileged": privileged,
-        # In the API they are paths, and their option is none of those listed.
-        "SecurityOpt": [one for one in options if one != "systempaths=unconfined"] or None,
-        "MaskedPaths": None if open_paths else list(_MASKED),
-        "ReadonlyPaths": None if open_paths else list(_READ_ONLY),
-        "Devices": [_device(one) for one in config.get("devices", ())] or None,
-        "DeviceCgroupRules": list(config["device_cgroup_rules"]) if config.get("device_cgroup_rules") else None,
-        "UsernsMode": "" if config.get("userns") in (None, "auto") else config["userns"],
-        "PidMode": config.get("pid", ""),
-        "IpcMode": config.get("ipc", "private"),
-        "UTSMode": config.get("uts", ""),
-    }
+    shown: dict[str, Any] = {"Privileged": config.get("privileged", False)}
+    if config.get("privileged") or "systempaths=unconfined" in options:
+        # In the API they are paths, and the option is none of those listed.
+        shown |= {"MaskedPaths": None, "ReadonlyPaths": None}
+    if listed := [one for one in options if one != "systempaths=unconfined"]:
+        shown["SecurityOpt"] = listed
+    if config.get("devices"):
+        shown["Devices"] = [_device(one) for one in config["devices"]]
+    if config.get("device_cgroup_rules"):
+        shown["DeviceCgroupRules"] = list(config["device_cgroup_rules"])
+    if config.get("userns", "auto") != "auto":
+        shown["UsernsMode"] = config["userns"]
+    for key, name in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode")):
+        if config.get(key):
+            shown[name] = config[key]
+    return shown
 
 
 def _device(text: str) -> dict[str, str]:

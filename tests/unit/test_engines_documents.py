@@ -105,10 +105,7 @@ def test_a_container_in_dockers_shape() -> None:
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "Binds": ["shop_data:/data", "/src:/app:ro"], "Tmpfs": {"/tmp": "size=1024,mode=1777"},
             "ReadonlyRootfs": True, "NetworkMode": "shop_back", "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": None,
-            "Privileged": False, "SecurityOpt": None, "Devices": None, "DeviceCgroupRules": None, "UsernsMode": "",
-            "PidMode": "", "IpcMode": "private", "UTSMode": "",
-            "MaskedPaths": list(security.MASKED_PATHS), "ReadonlyPaths": list(security.READ_ONLY_PATHS),
-            "LogConfig": {"Type": "local", "Config": {}},
+            "Privileged": False, "LogConfig": {"Type": "local", "Config": {}},
         },
         "Mounts": [
             {"Type": "volume", "Name": "shop_data", "Driver": "local", "Source": "/r/volumes/shop_data",
@@ -176,7 +173,6 @@ def test_no_key_of_dockers_is_missing(section: str, status: str) -> None:
 
 
 def test_the_paths_that_are_said_to_be_masked_are_masked() -> None:
-    from stackpy_runtime.container import security
 
     assert inspect_defaults.HOST_CONFIG["MaskedPaths"] == list(security.MASKED_PATHS)
     assert inspect_defaults.HOST_CONFIG["ReadonlyPaths"] == list(security.READ_ONLY_PATHS)
@@ -380,3 +376,34 @@ def test_dates(moment: datetime) -> None:
 
 def test_no_date() -> None:
     assert seconds("") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"privileged": True}, {"Privileged": True, "MaskedPaths": None, "ReadonlyPaths": None}),
+        (
+            {"security_opt": ["label=disable", "systempaths=unconfined"]},
+            {"SecurityOpt": ["label=disable"], "MaskedPaths": None},
+        ),
+        (
+            {"devices": ["/dev/a:/dev/b:r", "/dev/c", "/dev/d:rw"]},
+            {
+                "Devices": [
+                    {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}
+                    for source, target, access in (
+                        ("/dev/a", "/dev/b", "r"), ("/dev/c", "/dev/c", "rwm"), ("/dev/d", "/dev/d", "rw"),
+                    )
+                ]
+            },
+        ),
+        ({"device_cgroup_rules": ["c 1:3 r"]}, {"DeviceCgroupRules": ["c 1:3 r"]}),
+        ({"userns": "host", "uts": "host"}, {"UsernsMode": "host", "UTSMode": "host"}),
+        ({"pid": "host", "ipc": "container:x"}, {"PidMode": "host", "IpcMode": "container:x"}),
+        ({"userns": "auto"}, {"UsernsMode": "", "PidMode": "", "IpcMode": "private", "Privileged": False}),
+        ({"network_mode": "container:x"}, {"NetworkMode": "container:x"}),
+    ],
+)  # fmt: skip
+def test_isolation_in_dockers_shape(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    shown = documents.container(container("web", config=fields), None, {})["HostConfig"]
+    assert {key: shown[key] for key in expected} == expected
