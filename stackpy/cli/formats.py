@@ -26,11 +26,13 @@ _LISTS = frozenset(
     "ReadonlyPaths RepoDigests RepoTags SecondaryIPAddresses SecondaryIPv6Addresses SecurityOpt Shell Test Ulimits "
     "VolumesFrom".split()
 )
+_DURATIONS = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 # Fields that a document leaves out where there is nothing to say, by the key under which their struct stands.
 _ABSENT: Mapping[str, Mapping[str, Any]] = {
     "State": {"Health": None},
     "Config": dict.fromkeys(("ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopTimeout")) | {"StopSignal": ""},
     "Mounts": {"Name": "", "Driver": ""},
+    "Healthcheck": dict.fromkeys((*_DURATIONS, "Retries"), 0) | {"Test": None},
 }
 
 _TABLE = "table "
@@ -140,7 +142,7 @@ def typed(value: Any, name: str = "", within: str = "") -> Any:
 
     name, within: the keys under which the value and what holds it stand
     """
-    from stackpy.render.go_templates import NilList, NilMap, Struct
+    from stackpy.render.go_templates import Duration, NilList, NilMap, Struct
 
     is_map = name in _MAPS or (within, name) == ("LogConfig", "Config")
     if value is None:
@@ -148,8 +150,9 @@ def typed(value: Any, name: str = "", within: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         return [typed(each, "", name) for each in value]
     if not isinstance(value, dict):
-        return value
+        return Duration(value) if within == "Healthcheck" and name in _DURATIONS else value
     inner = {key: typed(each, key, name) for key, each in value.items()}
     if is_map:
         return inner
-    return Struct(inner, {key: typed(each, key) for key, each in _ABSENT.get(name or within, {}).items()})
+    own = name or within
+    return Struct(inner, {key: typed(each, key, own) for key, each in _ABSENT.get(own, {}).items()})

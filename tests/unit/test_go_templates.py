@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stackpy.errors import StackpyError, UsageError
-from stackpy.render.go_templates import NilList, NilMap, Struct, Template
+from stackpy.render.go_templates import Duration, NilList, NilMap, Struct, Template
 from stackpy.render.go_templates.values import Method
 
 DOCUMENT = Struct(
@@ -84,7 +84,7 @@ DOCUMENT = Struct(
             '{"Env":["A=1","B=2"],"Labels":{"a.c":"1","b":"2"},"Cmd":null,"Volumes":null} null "<é>"',
         ),
         ('{{join .Config.Env ", "}}{{join .Config.Cmd ","}}{{join .Limit ","}}', "A=1, B=2"),
-        ('{{split "a:b" ":"}} {{title "hello wOrld it\'s"}} {{lower "ABC"}}', "[a b] Hello WOrld It's abc"),
+        ('{{split "a:b" ":"}} {{title "hello wOrld it\'s"}} {{lower "ABC"}}', "[a b] Hello WOrld It'S abc"),
         ('{{pad "x" 1 2}}|{{truncate "abcdef" 3}}{{truncate "a" 3}}', " x  |abca"),
         # printf
         ('{{printf "%s %d %v %t %q %%" "a" 1 .State true "b"}}', 'a 1 {running 12 true 0} true "b" %'),
@@ -110,6 +110,8 @@ DOCUMENT = Struct(
         ),
         ('{{printf "%+v" .State}}', "{Status:running Pid:12 Running:true ExitCode:0}"),
         ('{{printf "%*d|%-*d|%T %T" 4 7 4 7 1 "a"}}', "   7|7   |int string"),
+        ('{{printf "%[2]d %[1]d|%6.3v|%.2v|%[7]d" 1 2}}', "2 1|     2|%!v(MISSING)|%!d(BADINDEX)"),
+        ('{{printf "%6.3v|%.2v|%8v" 3.14159 "abc" "ab"}}', "  3.14|ab|      ab"),
         ('{{"put" | printf "%s%s" "out" | printf "%q"}}', '"output"'),
     ],
 )
@@ -194,6 +196,26 @@ def test_templates_that_include_each_other_end() -> None:
         Template('{{define "a"}}{{template "a" .}}{{end}}{{template "a" .}}').render({})
     with pytest.raises(StackpyError, match="there is no template `b`"):
         Template('{{template "b"}}').render({})
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1500, "1.5µs"),
+        (500_000_000, "500ms"),
+        (1_500_000_000, "1.5s"),
+        (90_000_000_000, "1m30s"),
+        (3_600_000_000_000, "1h0m0s"),
+        (-5_000_000_000, "-5s"),
+    ],
+)
+def test_durations(nanoseconds: int, text: str) -> None:
+    document = Struct({"D": Duration(nanoseconds)})
+    assert Template('{{.D}} {{printf "%v %d" .D .D}} {{json .D}}').render(document) == (
+        f"{text} {text} {nanoseconds} {nanoseconds}"
+    )
 
 
 def test_heads_are_left_as_they_are() -> None:

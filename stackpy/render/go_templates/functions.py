@@ -101,11 +101,11 @@ def _call(method: Any, *arguments: Any) -> Any:
 
 
 def _title(text: str) -> str:
-    """strings.Title: the first letter of each word; letters, digits and `_` make words, and so does an apostrophe."""
+    """strings.Title: the first letter of each word, and of what stands behind an apostrophe."""
     written, inside = "", False
     for character in text:
         written += character if inside else character.title()
-        inside = character.isalnum() or character in "_'"
+        inside = character.isalnum() or character == "_" or (character > "\x7f" and not character.isspace())
     return written
 
 

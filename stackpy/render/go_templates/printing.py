@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PLAIN_BELOW = 6  # powers of ten from which on `%v` writes an exponent
-_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\*|\d+)?(?P<dot>\.(?P<precision>\*|\d+)?)?(?P<verb>.?)", re.DOTALL)
+_VERB = re.compile(
+    r"%(?P<flags>[-+# 0]*)(?P<width>\*|\d+)?(?P<dot>\.(?P<precision>\*|\d+)?)?(?:\[(?P<index>\d+)\])?(?P<verb>.?)",
+    re.DOTALL,
+)
 
 
 def shown(value: Any, named: bool = False) -> str:
@@ -63,7 +66,8 @@ def json_text(value: Any) -> str:
     """Compact JSON as docker's `json` writes it: maps by their keys, structs as they are."""
     import json
 
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")  # which JavaScript takes for line ends
 
 
 def _plain(value: Any) -> Any:
@@ -81,7 +85,7 @@ def _plain(value: Any) -> Any:
 def formatted(form: str, values: Sequence[Any]) -> str:
     """`printf`."""
     written: list[str] = []
-    position, used = 0, 0
+    position, used, ordered = 0, 0, True
 
     def star(text: str | None) -> int | None:
         nonlocal used
@@ -103,6 +107,11 @@ def formatted(form: str, values: Sequence[Any]) -> str:
             continue
         flags, width = found["flags"], star(found["width"])
         precision = star(found["precision"]) if found["precision"] else (0 if found["dot"] else None)
+        if found["index"]:
+            used, ordered = int(found["index"]) - 1, False
+            if not 0 <= used < len(values):
+                written.append(f"%!{verb}(BADINDEX)")
+                continue
         if used >= len(values):
             written.append(f"%!{verb}(MISSING)")
             continue
@@ -112,7 +121,7 @@ def formatted(form: str, values: Sequence[Any]) -> str:
             flags, width = flags + "-", -width
         written.append(_padded(_verb(verb, value, flags, precision), flags, width or 0, value))
     written.append(form[position:])
-    if used < len(values):
+    if ordered and used < len(values):
         rest = ", ".join(f"{kind(value)}={shown(value)}" for value in values[used:])
         written.append(f"%!(EXTRA {rest})")
     return "".join(written)
@@ -135,6 +144,8 @@ def _verb(verb: str, value: Any, flags: str, precision: int | None) -> str:
     if verb == "T":
         return kind(value)
     if verb == "v":
+        if precision is not None and isinstance(value, (str, float)) and "#" not in flags:
+            return value[:precision] if isinstance(value, str) else _float("g", value, flags, precision)
         return _go(value) if "#" in flags else "<nil>" if value is NO_VALUE else shown(value, "+" in flags)
     if isinstance(value, Struct):
         return f"{{{' '.join(_verb(verb, each, flags, precision) for each in value.values())}}}"

@@ -27,6 +27,24 @@ class Struct(dict[str, "Any"]):
         self.absent = absent or {}
 
 
+class Duration(int):
+    """A time.Duration: nanoseconds, which are a number everywhere but where they are printed."""
+
+    def __str__(self) -> str:
+        seconds, nanoseconds = divmod(abs(int(self)), 10**9)
+        sign = "-" if self < 0 else ""
+        if not seconds and nanoseconds:
+            for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
+                if nanoseconds >= size:
+                    return f"{sign}{f'{nanoseconds / size:.6f}'.rstrip('0').rstrip('.')}{unit}"
+        minutes, second = divmod(seconds, 60)
+        hours, minute = divmod(minutes, 60)
+        text = f"{second}.{nanoseconds:09}".rstrip("0").rstrip(".") + "s"
+        if minutes:
+            text = f"{hours}h{minute}m{text}" if hours else f"{minute}m{text}"
+        return sign + text
+
+
 class NilList(list["Any"]):
     """A slice that is nil."""
 
