@@ -1,4 +1,4 @@
-# install · demo · test · test-guest · lint · bench · bench-peers · clean
+# install · demo · test · test-guest · test-peers · lint · bench · bench-peers · clean
 #
 # Each is idempotent and quick when there is nothing to do. The engine needs root: what needs it calls sudo itself.
 
@@ -11,7 +11,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR,DEMO
 INSTALLED := $(VENV)/.installed
 PACKAGES := $(VENV)/.host-packages
 
-.PHONY: install demo test test-guest lint bench bench-peers clean
+.PHONY: install demo test test-guest test-peers lint bench bench-peers clean
 
 install: $(INSTALLED)
 
@@ -38,6 +38,10 @@ test: install
 test-guest: install
 	@$(AS_ROOT) tests/guest/run.sh bookworm
 	@$(AS_ROOT) tests/guest/run.sh trixie
+
+# Dockerfiles with real compilers and package managers on a real Debian, built by podman, docker (where it is) and us.
+test-peers: install
+	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/real_bases.py
 
 lint: install
 	$(BIN)/ruff check .

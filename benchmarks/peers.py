@@ -52,22 +52,28 @@ def install() -> None:
 
 
 class Docker:
-    """A Docker daemon in network and mount namespaces of its own, stopped and removed at the end."""
+    """A Docker daemon in network and mount namespaces of its own, stopped and removed at the end.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    on_host: in the host's network, whose rules and links it leaves alone: it has no bridge then
+    """
+
+    def __init__(self, folder: Path, *, on_host: bool = False) -> None:
+        self.folder, self.on_host = folder, on_host
         self.host = f"unix://{folder}/docker.sock"
         self.environment = {**os.environ, "DOCKER_HOST": self.host}
 
     def __enter__(self) -> Docker:
         self.folder.mkdir(parents=True)
+        before = "" if self.on_host else "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; "
+        options = " --bridge=none --iptables=false --ip-forward=false --ip-masq=false" if self.on_host else ""
         daemon = (
-            f"ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; exec dockerd --data-root {self.folder}/data "
-            f"--exec-root {self.folder}/exec -H {self.host} -p {self.folder}/pid"
+            f"{before}exec dockerd --data-root {self.folder}/data "
+            f"--exec-root {self.folder}/exec -H {self.host} -p {self.folder}/pid{options}"
         )
+        namespaces = ["-m"] if self.on_host else ["-n", "-m"]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-n", "-m", "sh", "-c", daemon], stdout=log, stderr=log, start_new_session=True
+                ["unshare", *namespaces, "sh", "-c", daemon], stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 60
         while subprocess.run(["docker", "info"], env=self.environment, capture_output=True, check=False).returncode:

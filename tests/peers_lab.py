@@ -131,9 +131,9 @@ def podman(place: Path) -> Iterator[Podman]:
 
 
 @contextmanager
-def docker() -> Iterator[Docker]:
-    """A docker daemon for a while."""
-    with tempfile.TemporaryDirectory(prefix="docker") as folder, Daemon(Path(folder) / "d") as daemon:
+def docker(*, on_host: bool = False) -> Iterator[Docker]:
+    """A docker daemon for a while; on_host: its builds see the host's network, by `--network host`."""
+    with tempfile.TemporaryDirectory(prefix="docker") as folder, Daemon(Path(folder) / "d", on_host=on_host) as daemon:
         yield Docker(daemon)
 
 
