@@ -53,8 +53,9 @@ stackpy update --memory 128m --memory-swap -1 --memory-reservation 0 --cpu-quota
   --cpu-shares 0 --pids-limit 30 limits > /dev/null
 same "$(limits | cut -d' ' -f1-8)" "134217728 max 0 100 50000 100000 0 30" "limits after an update"
 files="/proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl /proc/sys/fs/mqueue/msg_max /proc/1/comm"
-seen="for file in $files /proc/self/oom_score_adj; do read x < \$file; echo \$x; done; ulimit -Sn; ulimit -Hn"
-same "$(stackpy exec limits sh -c "$seen" | tr '\n' ' ')" "9000 77 5 init 5 40 50 " "surroundings"
+read='import sys; print(*[open(name).read().strip() for name in sys.argv[1:]])'
+same "$(stackpy exec limits python3 -c "$read" $files /proc/self/oom_score_adj)" "9000 77 5 init 5" "surroundings"
+same "$(stackpy exec limits sh -c 'ulimit -Sn; ulimit -Hn' | tr '\n' ' ')" "40 50 " "limits of processes"
 stackpy rm -f limits > /dev/null
 # Version 2 would kill at once what is above a new limit.
 stackpy run -d --name large --memory 128m "$image" python3 -c '
