@@ -54,6 +54,12 @@ SURROUNDINGS = (
     "dns_search", "dns_opt", "annotations", "cgroup_parent", "cgroup", "storage_opt",
 )  # fmt: skip
 
+# Those of them that a restart changes; the others need a new container.
+AT_START = (
+    "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
+    "dns_search", "dns_opt", "cgroup_parent",
+)  # fmt: skip
+
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
 

@@ -6,7 +6,7 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_PROBE, LIMITS, engine_name
+from stackpy.dsl.specs import AT_START, DEFAULT_PROBE, LIMITS, engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
@@ -63,7 +63,7 @@ class Rollout:
         elif action is Action.START:
             at_once([self._starter(document) for document in self._chosen() if not _alive(document)])
         elif action is Action.RESTART:
-            at_once([self._restarter(document) for document in self._chosen()])
+            self._restart()
         elif action is Action.UPDATE:
             for document in self._chosen():
                 self._update(document)
@@ -197,10 +197,28 @@ class Rollout:
 
         return remove
 
+    def _restart(self) -> None:
+        """At once for the sake of something else; one after the other where that changes them."""
+        documents = self._chosen()
+        changed = [document for document in documents if in_place(document["config"], self._wanted(document), AT_START)]
+        unchanged = [document for document in documents if document not in changed]
+        at_once([self._restarter(document) for document in unchanged])
+        for document in changed:
+            name = str(document["name"])
+            # In this order: killed on the way, it is stopped, and the next apply finds that it is to be started.
+            self.engine.stop(name)
+            self._update(document)
+            self._starter({**document, "state": {**document["state"], "status": "exited"}})()
+            if document is not changed[-1]:
+                self._await(name, "healthy", _patience(self._wanted(document)))
+
+    def _wanted(self, document: Document) -> dict[str, Any]:
+        return self._config(_index(document))
+
     def _update(self, document: Document) -> None:
         config = document["config"]
-        wanted = self._config(_index(document))
-        changes = in_place(config, wanted, IN_PLACE)
+        wanted = self._wanted(document)
+        changes = in_place(config, wanted, (*IN_PLACE, *AT_START))
         # what it was made of does not change with its limits
         made_of = {key: config["labels"][key] for key in (labels.RECIPE, labels.SECRETS) if key in config["labels"]}
         changes["labels"] = {**wanted["labels"], **made_of}

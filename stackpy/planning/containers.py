@@ -1,8 +1,9 @@
 """What is to be done with the replicas of a container, and with a job.
 
 A change of the image, of a secret's value, of a network or volume that is made anew, or of any field that cannot be
-changed in place replaces a replica; the other fields are updated in place; a replica that should run but does not is
-started. Replicas are judged one by one, since somebody may have changed or removed one of them by hand.
+changed otherwise replaces a replica; what is set at each start takes a restart; the other fields are updated in place;
+a replica that should run but does not is started. Replicas are judged one by one, since somebody may have changed or
+removed one of them by hand.
 """
 
 from __future__ import annotations
@@ -52,13 +53,16 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
             why = _missing(index, wanted, observed)
             work.setdefault(Action.CREATE, {})[index] = [why]
             continue
-        deep, shallow = _differences(spec, replica, around)
+        deep, at_start, shallow = _differences(spec, replica, around)
         shallow += dependencies.differences(spec, observed)
         if deep:
-            work.setdefault(Action.REPLACE, {})[index] = deep + shallow
+            work.setdefault(Action.REPLACE, {})[index] = deep + at_start + shallow
             continue
-        if shallow:
-            work.setdefault(Action.UPDATE, {})[index] = shallow
+        if at_start and replica.status not in ("created", "exited"):
+            work.setdefault(Action.RESTART, {})[index] = at_start + shallow
+            continue
+        if at_start or shallow:
+            work.setdefault(Action.UPDATE, {})[index] = at_start + shallow
         if replica.status in ("created", "paused", "exited"):
             why = reasons.not_running(replica, "running", several=wanted > 1)
             work.setdefault(Action.START, {})[index] = [why]
@@ -66,7 +70,7 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
         if not 1 <= index <= wanted:
             work.setdefault(Action.DELETE, {})[index] = [_scaled(observed, wanted)]
     total = max(wanted, len(existing))
-    order = (Action.DELETE, Action.REPLACE, Action.UPDATE, Action.START, Action.CREATE)
+    order = (Action.DELETE, Action.REPLACE, Action.RESTART, Action.UPDATE, Action.START, Action.CREATE)
     return [_draft(spec, action, work[action], total) for action in order if action in work]
 
 
@@ -76,8 +80,7 @@ def job(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Dra
         return [Draft("job", spec.name, Action.RUN, [reasons.absent("it has not run")])]
     last = observed.replicas[0]
     # what it was attached to is no reason to run a finished job again
-    deep, shallow = _differences(spec, last, around._replace(renewed={}))
-    why = deep + shallow
+    why = [reason for level in _differences(spec, last, around._replace(renewed={})) for reason in level]
     if not why and (last.status in ("created", "paused") or (last.status == "exited" and last.exit_code != 0)):
         why = [reasons.not_running(last, "completed", several=False)]
     return [Draft("job", spec.name, Action.RUN, why)] if why else []
@@ -107,19 +110,21 @@ def _missing(index: int, wanted: int, observed: Observed) -> Reason:
     return reasons.absent(f"replica {index} is missing")
 
 
-def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[list[Reason], list[Reason]]:
-    """What needs a new container, and what does not."""
+def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[list[Reason], list[Reason], list[Reason]]:
+    """What needs a new container, what a restart, and what neither."""
     deep: list[Reason] = [*_image(spec, replica, around), *_secrets(spec, replica, around)]
+    at_start: list[Reason] = []
     shallow: list[Reason] = []
     for difference in fields.compare(fields.CONTAINER, spec.fields, replica.live, replica.applied):
-        (shallow if difference.in_place else deep).append(reasons.of_difference(difference))
+        level = shallow if difference.in_place else at_start if difference.at_start else deep
+        level.append(reasons.of_difference(difference))
     if around.renewed:
         deep += [
             Reason(path, None, None, f"{address} {around.renewed[address]}")
             for path, address in uses(replica.live)
             if address in around.renewed and _still_set(spec, path)
         ]
-    return deep, shallow
+    return deep, at_start, shallow
 
 
 def _image(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:

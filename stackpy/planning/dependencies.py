@@ -60,7 +60,7 @@ def restarts(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mappi
     }
     touched: dict[str, set[int]] = {}
     for draft in drafts:
-        if draft.action in (Action.CREATE, Action.REPLACE, Action.START, Action.DELETE):
+        if draft.action in (Action.CREATE, Action.REPLACE, Action.START, Action.RESTART, Action.DELETE):
             touched.setdefault(draft.address, set()).update(draft.replicas or range(1, _REPLICAS))
     found: list[Draft] = []
     started = {draft.address for draft in drafts if draft.action is Action.START}

@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 
 
 class Difference(NamedTuple):
-    """One thing that differs: its path (`environment.MODE`), the live value and the desired one; None: not there."""
+    """One thing that differs: its path (`environment.MODE`), the live value and the desired one; None: not there.
+
+    in_place, at_start: as of its field
+    """
 
     path: str
     old: Any
     new: Any
     in_place: bool
+    at_start: bool = False
 
 
 class Field(NamedTuple):
     """How a field is compared.
 
     in_place: a change needs no new container
+    at_start: it needs none either, but a restart
     closed: keys that only the live side has count too; False where images and engines add keys of their own
     whole: that it comes or goes is one difference, not one for each key
     """
@@ -43,6 +48,7 @@ class Field(NamedTuple):
     in_place: bool = False
     closed: bool = False
     whole: bool = False
+    at_start: bool = False
 
 
 def _plain(value: Any) -> Any:
@@ -213,6 +219,7 @@ _SCALAR = Field(_scalar)
 _OTHER = Field(_other)
 _LABELS = Field(_labels, in_place=True)
 _LIMIT = Field(_limit, in_place=True)
+_AT_START = Field(_scalar, at_start=True)
 
 CONTAINER: Mapping[str, Field] = {
     "command": _SCALAR,
@@ -238,19 +245,19 @@ CONTAINER: Mapping[str, Field] = {
     "cpuset": Field(_scalar, in_place=True),
     "pids_limit": _LIMIT,
     "blkio_config": Field(_blkio, in_place=True),
-    "shm_size": Field(_shared_memory),
-    "ulimits": Field(_ulimits),
-    "sysctls": Field(_strings),
-    "oom_score_adj": Field(_limit),
-    "init": Field(_flag),
-    "group_add": Field(_names, closed=True),
-    "domainname": _SCALAR,
-    "extra_hosts": Field(_hosts, closed=True),
-    "dns": _SCALAR,
-    "dns_search": _SCALAR,
-    "dns_opt": _SCALAR,
+    "shm_size": Field(_shared_memory, at_start=True),
+    "ulimits": Field(_ulimits, at_start=True),
+    "sysctls": Field(_strings, at_start=True),
+    "oom_score_adj": Field(_limit, at_start=True),
+    "init": Field(_flag, at_start=True),
+    "group_add": Field(_names, closed=True, at_start=True),
+    "domainname": _AT_START,
+    "extra_hosts": Field(_hosts, closed=True, at_start=True),
+    "dns": _AT_START,
+    "dns_search": _AT_START,
+    "dns_opt": _AT_START,
     "annotations": Field(_strings, in_place=True),
-    "cgroup_parent": _SCALAR,
+    "cgroup_parent": _AT_START,
     "cgroup": Field(_cgroup),
     "storage_opt": Field(_other),
     "networks": Field(_networks, closed=True),
@@ -303,7 +310,7 @@ def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied:
 def _compare_field(into: list[Difference], name: str, field: Field, desired: Any, live: Any, applied: Any) -> None:
     new, old, before = ({} if value is None else field.flatten(value) for value in (desired, live, applied))
     if field.whole and (not old) is not (not new):
-        into.append(Difference(name, live or None, desired or None, field.in_place))
+        into.append(Difference(name, live or None, desired or None, field.in_place, field.at_start))
         return
     keys = [*new, *(key for key in before if key not in new)]
     if field.closed:
@@ -312,7 +319,7 @@ def _compare_field(into: list[Difference], name: str, field: Field, desired: Any
     for key in keys:
         if not _same(old.get(key), new.get(key), name):
             path = f"{name}.{key}" if key else name
-            into.append(Difference(path, old.get(key), new.get(key), field.in_place))
+            into.append(Difference(path, old.get(key), new.get(key), field.in_place, field.at_start))
 
 
 def _same(old: Any, new: Any, name: str) -> bool:

@@ -31,7 +31,7 @@ _SENSITIVE_WORDS = (
 
 def of_difference(difference: Difference) -> Reason:
     """Why a field that differs is in the plan."""
-    path, old, new, _ = difference
+    path, old, new = difference[:3]
     if path.startswith("files.") and not path.endswith(".mode"):
         return _of_content(path, old, new)
     if _is_sensitive(path, old, new):

@@ -52,14 +52,14 @@ def test_after_an_apply_there_is_nothing_to_do(cli: Cli, tmp_path: Path) -> None
 
 
 def test_limits_change_while_it_runs_and_the_rest_does_not(cli: Cli, tmp_path: Path) -> None:
-    write(tmp_path, "Container('web', **common, mem_limit='64m', pids_limit=50, ulimits={'core': 0})")
+    write(tmp_path, "Container('web', **common, mem_limit='64m', pids_limit=50, ulimits={'nofile': 100})")
     cli("apply", "--yes", cwd=tmp_path)
 
     def pid() -> int:
         return int(cli.json("inspect", "limited-web-1")[0]["State"]["Pid"])
 
     first = pid()
-    write(tmp_path, "Container('web', **common, mem_limit='96m', cpuset='0', cpu_shares=300, ulimits={'core': 0})")
+    write(tmp_path, "Container('web', **common, mem_limit='96m', cpuset='0', cpu_shares=300, ulimits={'nofile': 100})")
     (change,) = changes(cli, tmp_path)
     assert (change["action"], {reason["path"] for reason in change["reasons"]}) == (
         "update", {"mem_limit", "pids_limit", "cpuset", "cpu_shares"}
@@ -77,7 +77,14 @@ def test_limits_change_while_it_runs_and_the_rest_does_not(cli: Cli, tmp_path: P
     assert cli.json("inspect", "limited-web-1")[0]["HostConfig"]["NanoCpus"] == 500_000_000
     assert pid() == first
 
-    write(tmp_path, "Container('web', **common, mem_limit='96m', cpuset='0', cpu_shares=300, ulimits={'core': 1})")
+    cli("exec", "web.1", "sh", "-c", "echo kept > /written", cwd=tmp_path)
+    write(tmp_path, "Container('web', **common, mem_limit='96m', cpuset='0', cpu_shares=300, ulimits={'nofile': 70})")
+    assert [change["action"] for change in changes(cli, tmp_path)] == ["restart"]
+    cli("apply", "--yes", cwd=tmp_path)
+    assert (pid() != first, changes(cli, tmp_path)) == (True, [])
+    assert cli("exec", "web.1", "sh", "-c", "ulimit -n; cat /written", cwd=tmp_path).stdout == "70\nkept\n"
+
+    write(tmp_path, "Container('web', **common, mem_limit='96m', cpuset='0', cpu_shares=300, user='5')")
     assert [change["action"] for change in changes(cli, tmp_path)] == ["replace"]
 
 

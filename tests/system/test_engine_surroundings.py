@@ -230,3 +230,16 @@ def test_init_is_for_a_pid_namespace_of_its_own(lab: Lab) -> None:
 def test_control_groups_of_the_host_are_seen(lab: Lab) -> None:
     assert "/stackpy-" in lab.shell("cat /proc/self/cgroup", cgroup="host").out
     assert "/stackpy-" not in lab.shell("cat /proc/self/cgroup", cgroup="private").out
+
+
+def test_what_is_set_at_each_start_changes_between_two(lab: Lab) -> None:
+    name = lab.up(["sleep", "600"], ulimits={"nofile": {"soft": 90, "hard": 90}})
+    with pytest.raises(EngineError, match="it is running"):
+        lab.engine.update(name, {"ulimits": {"nofile": {"soft": 50, "hard": 50}}, "init": True})
+    assert "init" not in lab.engine.container(name)["config"]
+    lab.engine.stop(name, 0)
+    lab.engine.update(name, {"ulimits": {"nofile": {"soft": 50, "hard": 50}}, "init": True, "shm_size": 1 << 20})
+    lab.engine.start(name)
+    assert lab.exec(name, "sh", "-c", "ulimit -n; cat /proc/1/comm").out == "50\ninit\n"
+    with pytest.raises(EngineError, match="names CPUs"):
+        lab.engine.update(name, {"cpuset": "0-99999"})

@@ -188,6 +188,12 @@ class FakeEngine:
         self._do("start", document["name"])
         document["state"] |= {"status": "running", "exit_code": None}
 
+    def stop(self, reference: str) -> str:
+        document = self._one(reference)
+        self._do("stop", document["name"])
+        document["state"] |= {"status": "exited", "exit_code": 143}
+        return ""
+
     def restart(self, reference: str) -> None:
         document = self._one(reference)
         self._do("restart", document["name"])

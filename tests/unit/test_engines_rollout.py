@@ -114,6 +114,20 @@ def test_updating_in_place_changes_what_differs_and_nothing_it_was_made_of() -> 
     assert labels.load(own, labels.SPEC, {}) == wanted.stack.resources["container.web"].fields
 
 
+def test_a_restart_that_changes_something_is_made_one_by_one_and_stopped_first() -> None:
+    """Killed between two steps it is stopped, which the next plan sees."""
+    engine = FakeEngine()
+    perform(engine, Action.CREATE, desired({"replicas": 2, "init": True}))
+    wanted = desired({"replicas": 2, "ulimits": {"core": {"soft": 0, "hard": 0}}, "cpus": 0.5})
+    assert perform(engine, Action.RESTART, wanted, generation=2) == [
+        "stop shop-web-1", "update shop-web-1", "start shop-web-1", "healthy shop-web-1",
+        "stop shop-web-2", "update shop-web-2", "start shop-web-2",
+    ]  # fmt: skip
+    config = engine.held["shop-web-2"]["config"]
+    assert (config["ulimits"], config["cpus"], "init" in config) == ({"core": {"soft": 0, "hard": 0}}, 0.5, False)
+    assert sorted(perform(engine, Action.RESTART, wanted, generation=2)) == ["restart shop-web-1", "restart shop-web-2"]
+
+
 def test_starting_and_deleting_act_on_the_chosen_replicas() -> None:
     engine, wanted = FakeEngine(), desired({"replicas": 3})
     perform(engine, Action.CREATE, wanted)

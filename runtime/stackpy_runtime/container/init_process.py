@@ -99,8 +99,14 @@ def beneath(ready: Ready) -> Ready:
     machine = os.uname().machine
     file = program(machine, _CHILD)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    executed, waiting = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if not child:
+        # Nothing of the container may run beside a process that still is one of ours (CVE-2016-9962): the other end is
+        # closed when that one executes.
+        os.close(waiting)
+        os.read(executed, 1)
+        os.close(executed)
         # A group of its own in the foreground: what is typed on the terminal reaches it, and not init as well.
         os.setpgid(0, 0)
         try:

@@ -15,7 +15,7 @@ from stackpy_runtime.container import log_reading, restart, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
-from stackpy_runtime.host import captured, checks, creation, hooks
+from stackpy_runtime.host import captured, checks, creation, hooks, requests
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.pausing import is_paused
@@ -163,6 +163,14 @@ class Containers:
             config: ContainerConfig = merged  # type: ignore[assignment]
             creation.check(config, self.store.image(live.container["image_id"]))
             restart.check(config.get("restart", "no"))
+            if live.pid:
+                for field in requests.AT_START:
+                    if config.get(field) != live.config.get(field):
+                        raise Conflict(
+                            f"`{field}` is set when it starts, and it is running",
+                            subject=f"container {live.name}",
+                            hint=f"stackpy stop {live.name}",
+                        )
             if live.pid and live.group:
                 self._limit(live, live.group, config)
             self.store.update_container(live.id, config=config)

@@ -16,9 +16,14 @@ from stackpy_runtime.model import ContainerConfig, Limits, NetworkConfig
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
 _one_at_a_time = threading.Lock()
+# What is set at each start: it can change while a container does not run.
+AT_START = (
+    "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
+    "dns_search", "dns_opt", "cgroup_parent",
+)  # fmt: skip
 UPDATABLE = (
-    *get_type_hints(Limits), "annotations", "restart", "labels", "stop_signal", "stop_grace_period", "on_unhealthy",
-    "pre_stop",
+    *get_type_hints(Limits), *AT_START, "annotations", "restart", "labels", "stop_signal", "stop_grace_period",
+    "on_unhealthy", "pre_stop",
 )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from stackpy.planning import (
 )
 from stackpy.problems import Location
 
+IN_PLACE = ("mem_limit", "memswap_limit", "cpus", "cpuset", "blkio_config", "restart", "labels")
+AT_START = ("shm_size", "ulimits", "init", "extra_hosts")
 NOWHERE = Location("stack.py", 1)
 NAMES = ["a", "b", "c"]
 SUBNETS = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24"]
@@ -189,9 +191,15 @@ class Model:
             if action is Action.UPDATE:
                 assert index in replicas
                 live = replicas[index].live
-                kept = {k: v for k, v in live.items() if k not in ("mem_limit", "cpus", "restart", "labels")}
-                new = {k: v for k, v in spec.fields.items() if k in ("mem_limit", "cpus", "restart", "labels")}
+                kept = {k: v for k, v in live.items() if k not in (*IN_PLACE, *AT_START)}
+                new = {k: v for k, v in spec.fields.items() if k in (*IN_PLACE, *AT_START)}
                 replicas[index] = replicas[index]._replace(live={**kept, **new}, applied=dict(spec.fields))
+            elif action is Action.RESTART:
+                assert index in replicas and replicas[index].status == "running"
+                changed = {k: v for k, v in replicas[index].live.items() if k not in AT_START}
+                changed |= {k: v for k, v in spec.fields.items() if k in (*IN_PLACE, *AT_START)}
+                changed = {k: v for k, v in changed.items() if k in spec.fields or k not in IN_PLACE}
+                replicas[index] = replicas[index]._replace(live=changed, applied=dict(spec.fields))
             elif action is Action.START:
                 assert replicas[index].status in ("created", "exited")
                 replicas[index] = replicas[index]._replace(status="running")
