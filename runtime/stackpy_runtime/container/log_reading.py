@@ -6,6 +6,7 @@ Whole lines come in blocks of about a megabyte, so that a log of any size takes 
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 
@@ -21,6 +22,8 @@ _BACK = 1 << 16  # what is read at once on the way backwards
 # Each line begins with a time of microseconds, a stream and a kind: "2026-01-31T12:00:00.000000Z stdout F ".
 _TIME, _MARK, _STREAM, _KIND, HEAD = slice(0, 27), slice(27, 37), slice(28, 34), slice(35, 36), 37
 _WHOLE = {b" stdout F ": b"stdout", b" stderr F ": b"stderr"}
+_MOST_AHEAD = 256  # files that are kept open for a slow reader: 2.5 GB of the usual size
+_SOON = 0.2  # seconds after which files are looked for, where no change was told
 _AGAIN = 0.05  # seconds between two questions whether the container still runs
 
 
@@ -43,15 +46,26 @@ def lines(blocks: Iterable[bytes]) -> Iterator[LogLine]:
 
 def plain(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """What was written, as it was written: (b"stdout" or b"stderr", bytes) for each run of one stream's lines."""
-    found = block.split(b"\n")
-    heads = {line[_MARK] for line in found}
-    heads.discard(b"")
-    if len(heads) == 1 and (mark := heads.pop()) in _WHOLE:
-        yield _WHOLE[mark], b"\n".join([line[HEAD:] for line in found])
-        return
+    position = 0
+    while position < len(block):
+        # Lines that were rendered at once have one head: they are taken apart without a step for each.
+        head = block[position : position + HEAD]
+        beginning = b"\n" + head
+        last = max(block.rfind(beginning, position), position)
+        end = (block.find(b"\n", last + 1) + 1) or len(block)
+        part = block[position:end]
+        stream = _WHOLE.get(head[_MARK])
+        if stream and part.count(b"\n") == part.count(beginning) + 1:
+            yield stream, part[HEAD:].replace(beginning, b"\n")
+        else:
+            yield from _by_lines(part)
+        position = end
+
+
+def _by_lines(part: bytes) -> Iterator[tuple[bytes, bytes]]:
     stream = b""
     run: list[bytes] = []
-    for line in found:
+    for line in part.split(b"\n"):
         if len(line) < HEAD:
             continue
         if line[_STREAM] != stream:
@@ -97,7 +111,7 @@ def follow(
 
     watch = Watch()
     try:
-        with Reader(folder, tail, watch.add) as reader:
+        with Reader(folder, tail, watch.add) as reader, _Ahead(reader):
             yield from reader.new()
             asked, alive = 0.0, True
             while True:
@@ -109,6 +123,36 @@ def follow(
                 watch.wait(pause)
     finally:
         watch.close()
+
+
+class _Ahead:
+    """Opens what a log is rotated into as soon as it is there: opened, it stays, however slow its reader is.
+
+    Who reads slowly neither misses anything nor holds up whoever writes; what it has yet to read stays on the disk.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __enter__(self) -> None:
+        import threading
+
+        from stackpy_runtime.linux.inotify import Watch
+
+        self._watch, self._ended = Watch(), False
+        self._watch.add_folder(os.path.dirname(self._reader.path))
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._ended:
+            self._watch.wait(_SOON)
+            self._reader.look_ahead()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._thread.join()
+        self._watch.close()
 
 
 class Reader:
@@ -123,6 +167,7 @@ class Reader:
     ) -> None:
         self.path, self.opened = f"{folder}/log", opened
         self.files = _open_all(self.path)
+        self.lock = _thread.allocate_lock()
         self.rest = b""
         if tail is not None:
             self._skip(tail)
@@ -137,12 +182,10 @@ class Reader:
     def new(self) -> Iterator[bytes]:
         """Blocks of whole lines: what was added since the last call."""
         while True:
-            if not self.files:
-                self.files = _open_all(self.path)
-                if not self.files:
-                    return
             # Looked for before the last read: what is in a file by then is read before the next is begun.
-            later = self.files[1:] or self._later()
+            later = self.look_ahead(only=True)
+            if not self.files:
+                return
             if not later:
                 self.opened(self.path)
             while data := self.files[0].read(_CHUNK):
@@ -152,12 +195,25 @@ class Reader:
                     yield whole + newline
             if not later:
                 return
-            self.files[0].close()
-            self.files, self.rest = later, b""
+            with self.lock:
+                self.files.pop(0).close()
+            self.rest = b""
+
+    def look_ahead(self, *, only: bool = False) -> bool:
+        """Opens the files that have come behind those that are open; whether there are any behind the one that is read.
+
+        only: not where there are some already
+        """
+        with self.lock:
+            if not self.files:
+                self.files = _open_all(self.path)
+            elif len(self.files) <= _MOST_AHEAD and not (only and len(self.files) > 1):
+                self.files += self._later()
+            return len(self.files) > 1
 
     def _later(self) -> list[BinaryIO]:
-        """The files that have come behind the one that is read, opened."""
-        own = os.fstat(self.files[0].fileno())
+        """The files that have come behind the last that is open, opened."""
+        own = os.fstat(self.files[-1].fileno())
         found = _open_all(self.path)
         for at, file in enumerate(found):
             if os.path.samestat(os.fstat(file.fileno()), own):

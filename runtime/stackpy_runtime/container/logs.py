@@ -11,6 +11,7 @@ Lines are the Kubernetes CRI logging format: `TIME STREAM F|P TEXT`; P marks a p
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
 import time
@@ -31,6 +32,7 @@ DEFAULT_MAX_SIZE, DEFAULT_MAX_FILE = 10_000_000, 3
 _STATE = struct.Struct("<QQQ")
 _CHUNK = 1 << 20
 _PUNCH_AT = 4 << 20
+_USUAL_PIPE, _WIDE_PIPE = 1 << 16, 1 << 20  # bytes (pipe(7))
 _PUNCH_HOLE_KEEP_SIZE = 3
 
 
@@ -52,25 +54,35 @@ def render(stream: str, data: bytes, moment: str, *, last: bool, room: int = 1 <
     room: bytes that the log lines may have
     """
     head = f"{moment} {stream} ".encode()
+    whole = head + b"F "
+    between = b"\n" + whole
     out: list[bytes] = []
     done = 0
     while done < len(data):
-        start, kind, end = done, b"F ", data.find(b"\n", done, done + LONGEST_LINE)
+        start, kind, end = done, b"F ", data.rfind(b"\n", done, done + LONGEST_LINE)
         if end >= 0:
-            done = end + 1
+            # All lines that end within reach at once: none of them can be longer than a line may be.
+            block = data[done:end].replace(b"\n", between)
+            if len(whole) + len(block) < room:
+                out += (whole, block, b"\n")
+                room -= len(whole) + len(block) + 1
+                done = end + 1
+                continue
+            end = data.find(b"\n", done, done + LONGEST_LINE)
+            following = end + 1
         elif len(data) - done >= LONGEST_LINE:
             kind, end = b"P ", _between_letters(data, done + LONGEST_LINE)
-            done = end
+            following = end
         elif last:
             kind, end = b"P ", len(data)
-            done = end
+            following = end
         else:
             break
         room -= len(head) + end - start + 3
         if room < 0:
-            done = start
             break
         out += (head, kind, data[start:end], b"\n")
+        done = following
     return b"".join(out), done
 
 
@@ -82,9 +94,13 @@ class Spool:
         self.end = os.fstat(self.descriptor).st_size
         self.punched = 0
         self.pending = b""  # read from a terminal, and refused by a full disk
+        self.widened = False
 
     def take(self, source: int, most: int = 1 << 62) -> int:
-        """Moves what a FIFO holds into the spool, about `most` bytes of it; returns how many, 0 for an empty one."""
+        """Moves what a FIFO holds into the spool, about `most` bytes of it; returns how many, 0 for an empty one.
+
+        One that is found full gets more room: who writes much waits less often, and we are woken less often.
+        """
         taken = 0
         while taken < most:
             try:
@@ -95,6 +111,13 @@ class Spool:
                 return taken
             self.end += count
             taken += count
+            if count >= _USUAL_PIPE and not self.widened:
+                self.widened = True
+                try:
+                    fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _WIDE_PIPE)
+                except OSError:
+                    # Above fs.pipe-max-size, or what one user may have in all: it is of use as it is.
+                    pass
         return taken
 
     def append(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from stackpy_runtime.linux.libc import failure, libc
 
 # include/uapi/linux/inotify.h
 IN_MODIFY, IN_ATTRIB, IN_MOVE_SELF, IN_DELETE_SELF = 0x2, 0x4, 0x800, 0x400
+IN_MOVED_TO, IN_CREATE = 0x80, 0x100
 
 
 class Watch:
@@ -23,7 +24,13 @@ class Watch:
 
     def add(self, path: str) -> bool:
         """Watches a file; False where it does not exist, or the user has too many watches (max_user_watches)."""
-        mask = IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF
+        return self._add(path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF)
+
+    def add_folder(self, path: str) -> bool:
+        """Watches a folder for what is made in it or renamed into it."""
+        return self._add(path, IN_CREATE | IN_MOVED_TO)
+
+    def _add(self, path: str, mask: int) -> bool:
         found = libc.inotify_add_watch(self._descriptor, ctypes.c_char_p(os.fsencode(path)), ctypes.c_uint32(mask))
         if found >= 0:
             return True
