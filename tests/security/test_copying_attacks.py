@@ -31,7 +31,9 @@ while True:
 
 
 @pytest.mark.parametrize("where", ["root", "volume"])
-def test_2018_15664_cp_through_links_that_are_exchanged(lab: Lab, canary: Canary, tmp_path: Path, where: str) -> None:
+def test_2018_15664_2026_42306_cp_through_links_that_are_exchanged(
+    lab: Lab, canary: Canary, tmp_path: Path, where: str
+) -> None:
     mounts = []
     if where == "volume":
         lab.engine.create_volume("shared", {})

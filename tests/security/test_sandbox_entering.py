@@ -269,3 +269,22 @@ def test_image_is_the_same_for_all(lab: Lab) -> None:
     lab.shell("echo changed > /bin/true; rm -rf /usr/lib/python3*")
     assert lab.python("print(1)").out == "1\n"
     assert lab.engine.image(IMAGE)["references"] == [IMAGE]
+
+
+def test_2022_29162_no_process_has_inheritable_capabilities(lab: Lab) -> None:
+    """Of a container's own process, of exec, of exec --privileged and of a health check: what they execute gets none."""
+    show = "while read key value; do case $key in CapInh:|CapAmb:) echo $value;; esac; done < /proc/self/status"
+    none = f"{0:016x}\n" * 2
+    assert lab.shell(show).out == none
+    probe = {
+        "test": ["sh", "-c", f"{{ {show}; }} > /tmp/probed"],
+        "interval": 0.1,
+        "timeout": 5,
+        "retries": 1,
+        "start_period": 0,
+        "start_interval": 1,
+    }
+    name = lab.up(["sleep", "60"], healthcheck=probe)
+    for flags in ((), ("--privileged",), ("-u", "1000"), ("--privileged", "-u", "1000")):
+        assert lab.cli("exec", *flags, name, "sh", "-c", show).out == none, flags
+    wait_for(lambda: lab.exec(name, "cat", "/tmp/probed").out == none, "the health check")

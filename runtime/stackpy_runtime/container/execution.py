@@ -64,6 +64,11 @@ class Channel:
         """The socket's descriptor."""
         return self.socket.fileno()
 
+    def become(self, descriptor: int) -> None:
+        """Goes on as the line of another descriptor."""
+        self.socket.close()
+        self.socket = socket.socket(fileno=descriptor)
+
     def descriptors(self) -> list[int]:
         """All that it needs until execve."""
         return [self.fileno()]

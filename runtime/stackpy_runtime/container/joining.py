@@ -42,6 +42,7 @@ class JoinPlan(TypedDict):
     own_network: bool
     cgroups: list[str]  # cgroup.procs files
     process: ProcessPlan
+    stands_by: NotRequired[bool]  # with `name` and `cgroups` alone: the rest comes through the channel
     kinds: NotRequired[int]  # CLONE_NEW… of the namespaces to join, in place of all and `own_network`
 
 
@@ -105,6 +106,15 @@ def enter(plan: JoinPlan, announce: int) -> None:
 
 
 def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
+    if plan.get("stands_by"):
+        processes.prctl(processes.PR_SET_DUMPABLE, 0)
+        join_cgroups(plan["cgroups"])
+        document, [line, *stdio] = channel.receive()
+        plan = document["plan"]
+        plan["cgroups"] = []
+        stdio = stdio if document["stdin"] else [-1, *stdio]
+        # Whoever asks hears it without us; the one that it stood by with is closed with the rest.
+        channel.become(line)
     process = plan["process"]
     filter_ = read_file(process["filter"]) if process["filter"] else b""
     enter(plan, announce)

@@ -64,7 +64,7 @@ def serve(
             stdin, streams = -1, [null, null]
         else:
             stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
-        spawned = executions.spawn(lifecycle, joining, channel, stdin, streams)
+        spawned = executions.spawn(lifecycle, joining, channel, stdin, streams, live)
     _begun(lifecycle, live, arguments["argv"], spawned)
     # Our copies must go now: the client reads its pipes until nobody has them open.
     close_all(descriptors)
@@ -75,6 +75,7 @@ def serve(
         code = executions.wait(lifecycle, spawned)
     finally:
         executions.forget(lifecycle, spawned)
+    lifecycle.joiners.prepare(live)
     if code == NEVER_BEGAN:
         raise Conflict("it is not running any more", subject=f"container {live.name}")
     if code == LEFT:

@@ -79,9 +79,23 @@ def join_plan(
     return joining
 
 
-def spawn(lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int]) -> str:
-    """Has the process forked; returns its reference."""
+def spawn(
+    lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int], live: Live | None = None
+) -> str:
+    """Has the process forked; returns its reference.
+
+    live: the container, where a process that stands by may become it
+    """
     beginnings = lifecycle.beginnings
+    joiner = None if live is None else lifecycle.joiners.take(live)
+    if joiner is not None:
+        with beginnings.announced:
+            beginnings.executions[joiner.token] = None
+        given = [channel, *([stdin] if stdin >= 0 else []), *streams]
+        with joiner.line:
+            if joiner.hand_over({"plan": joining, "stdin": stdin >= 0}, given):
+                return joiner.token
+        forget(lifecycle, joiner.token)
     reference = os.urandom(8).hex()
     with beginnings.announced:
         beginnings.executions[reference] = None

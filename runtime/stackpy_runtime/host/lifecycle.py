@@ -24,6 +24,7 @@ from stackpy_runtime.host import checks, hooks
 from stackpy_runtime.host.beginnings import Beginnings
 from stackpy_runtime.host.endings import Endings
 from stackpy_runtime.host.events import of_container, of_networks, of_volumes
+from stackpy_runtime.host.joiners import Joiners
 from stackpy_runtime.host.live import Ended, Live
 from stackpy_runtime.host.pausing import is_paused, resume
 from stackpy_runtime.store import event_log
@@ -60,6 +61,7 @@ class Lifecycle:
         self.lives: dict[str, Live] = {}
         self.lock = threading.Lock()
         self.beginnings = Beginnings(store, keeper, networking)
+        self.joiners = Joiners(keeper)
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
         self.endings = Endings(store, keeper, later)
@@ -108,6 +110,7 @@ class Lifecycle:
         if live:
             with live.changed:
                 live.ended = ended
+            self.joiners.discard(live.id)
             self.unwatch(live)
             threading.Thread(target=self.finish, args=(live,), daemon=True).start()
 

@@ -308,6 +308,7 @@ class Supervisor:
         if not quiet:
             self.idle_since = time.monotonic()
             self.lifecycle.beginnings.spares.rest()
+            self.lifecycle.joiners.rest()
         elif time.monotonic() - self.idle_since > (IDLE_TIDIED if self.service.tidied else IDLE):
             self.lifecycle.beginnings.spares.close()
             self.networking.tidy()

@@ -8,6 +8,7 @@ from stackpy.cli import naming, terminal_options
 from stackpy.cli.environment import merged
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.terminal_options import LEFT
+from stackpy.engines.facade import Missing
 from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
@@ -26,8 +27,21 @@ def refuse_tty_without_terminal(interactive: bool, tty: bool) -> None:
 def run(context: Context, arguments: Any) -> int:
     """Runs the process on our own streams."""
     refuse_tty_without_terminal(arguments.interactive, arguments.tty and not arguments.detach)
-    name = naming.one(context, arguments.container)
-    code = context.engine().exec(
+    # Outside of a stack the engine knows all names that there are: listing them would take as long as the rest.
+    name = naming.one(context, arguments.container) if context.stack_name() else arguments.container
+    try:
+        code = _exec(context, name, arguments)
+    except Missing:
+        naming.one(context, name)  # says which name is near
+        raise
+    if code is None:
+        print(LEFT, file=sys.stderr)
+        return 1
+    return code
+
+
+def _exec(context: Context, name: str, arguments: Any) -> int | None:
+    return context.engine().exec(
         name,
         arguments.command,
         stdin=arguments.interactive,
@@ -39,10 +53,6 @@ def run(context: Context, arguments: Any) -> int:
         detach=arguments.detach,
         detach_keys=arguments.detach_keys,
     )
-    if code is None:
-        print(LEFT, file=sys.stderr)
-        return 1
-    return code
 
 
 COMMAND = Command(
