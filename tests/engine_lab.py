@@ -181,7 +181,7 @@ class Lab:
             check=False,
             cwd="/",
         )
-        return Output(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def processes(self, what: str = "") -> list[int]:
         """PIDs of this root's keeper and supervisor."""

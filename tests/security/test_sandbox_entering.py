@@ -272,7 +272,7 @@ def test_image_is_the_same_for_all(lab: Lab) -> None:
 
 
 def test_2022_29162_no_process_has_inheritable_capabilities(lab: Lab) -> None:
-    """Of a container's own process, of exec, of exec --privileged and of a health check: what they execute gets none."""
+    """Neither a container's own process, nor those of exec, exec --privileged and health checks."""
     show = "while read key value; do case $key in CapInh:|CapAmb:) echo $value;; esac; done < /proc/self/status"
     none = f"{0:016x}\n" * 2
     assert lab.shell(show).out == none
