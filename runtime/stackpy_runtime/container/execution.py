@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stackpy_runtime.container import ulimits
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
-from stackpy_runtime.linux import files, mounts, processes
+from stackpy_runtime.linux import files, mounts, notifications, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -304,9 +304,12 @@ def _sets(process: ProcessPlan, identity: users.Identity) -> CapabilitySets:
 
 def _install_filter(ready: Ready, channel: Channel) -> None:
     if ready.filter:
+        # Before the other: what is refused is nothing that the program needs.
         listener = processes.install_filter(ready.filter, ready.process.get("filter_flags", 0))
         if listener:
             channel.hand_on(listener)
+    if ready.process.get("learn"):
+        notifications.ask_always()
 
 
 def _restrict(ready: Ready, channel: Channel, last: Callable[[], None] | None) -> None:

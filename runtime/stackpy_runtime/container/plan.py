@@ -83,6 +83,7 @@ class ProcessPlan(TypedDict):
     umask: NotRequired[int]  # absent: 0o022
     size: NotRequired[list[int]]  # rows and columns of its terminal
     callers_limits: NotRequired[bool]  # resource limits stay as whoever starts it has them
+    learn: NotRequired[bool]  # each system call waits until it has been noted
     apparmor: NotRequired[str]  # the AppArmor profile that the program runs under
     label: NotRequired[str]  # its SELinux label
     descriptors: NotRequired[int]  # so many of those from 3 on are the program's

@@ -116,6 +116,8 @@ class Beginnings:
         mounts = plan.mounts(config, volumes)
         etc = self.networking.write_etc(live, hostname)
         process = plan.process(config, image["config"], hostname, self.filter_of(config))
+        if config.get("learn"):
+            process["learn"] = True
         sandbox: plan.SandboxPlan = {
             "name": live.name,
             "lowers": lowers(self.store.root, live, image["layers"], mounts),
@@ -280,6 +282,17 @@ class Beginnings:
                         before()
                     self.networking.publish(live)
                     ours.send(b"g")
+                    if live.config.get("learn"):
+                        self._learn(live)
+
+    def _learn(self, live: Live) -> None:
+        from stackpy_runtime.host import learning
+
+        with self.announced:
+            self.announced.wait_for(lambda: live.id in self.started, 30.0)
+            pid, _, pidfd = self.started.get(live.id, (0, 0, -1))
+        if pidfd >= 0:
+            learning.begin(live, pid, pidfd)
 
     def _set_sysctls(self, live: Live, wanted: dict[str, str]) -> None:
         """Once its networks are there, since some of the settings are those of their interfaces."""

@@ -16,7 +16,8 @@ KEEPER = _PATH + "from stackpy_runtime.host import keeper; keeper.main({root!r},
 SUPERVISOR = _PATH + "from stackpy_runtime.host import supervisor; supervisor.main({root!r})"
 
 
-def _interpreter(code: str) -> list[str]:
+def interpreter(code: str) -> list[str]:
+    """The command line of a process of ours that runs `code`."""
     # Isolated and without `site`: what the caller's environment and folder hold must not reach the engine, and a start
     # costs half as much. The path is given instead.
     return [sys.executable, "-I", "-S", "-c", code]
@@ -27,8 +28,8 @@ def commands(root: str, listener: int, held: dict[str, int]) -> list[str]:
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     site = [path for path in sys.path if path.endswith("-packages")]
     path = [package, *[other for other in site if other != package]]
-    supervisor = _interpreter(SUPERVISOR.format(path=path, root=root))
-    return _interpreter(KEEPER.format(path=path, root=root, listener=listener, command=supervisor, held=held))
+    supervisor = interpreter(SUPERVISOR.format(path=path, root=root))
+    return interpreter(KEEPER.format(path=path, root=root, listener=listener, command=supervisor, held=held))
 
 
 def start(root: str, listener: int, held: dict[str, int] | None = None) -> None:

@@ -30,6 +30,7 @@ _NUMBERS = {
         "ioprio_set": 251,
         "sched_setattr": 314,
         "bpf": 321,
+        "pidfd_getfd": 438,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -40,6 +41,7 @@ _NUMBERS = {
         "ioprio_set": 30,
         "sched_setattr": 274,
         "bpf": 280,
+        "pidfd_getfd": 438,
     },
 }
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Unsupported
+from stackpy_runtime.linux.libc import libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +75,18 @@ def _numbers(library: ctypes.CDLL, names: Iterable[str]) -> list[int]:
             raise Unsupported(f"this libseccomp does not know the architecture {name}")
         result.append(number)
     return result
+
+
+def call_name(architecture: int, number: int) -> str:
+    """The name of a system call as a filter sees it; "" for one that this libseccomp does not know."""
+    library = _library()
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+    found = library.seccomp_syscall_resolve_num_arch(ctypes.c_uint32(architecture), ctypes.c_int(number))
+    if not found:
+        return ""
+    name = ctypes.string_at(found).decode()
+    libc.free(ctypes.c_void_p(found))
+    return name
 
 
 def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[str] | None = None) -> bytes:

@@ -103,6 +103,7 @@ class Isolation(TypedDict):
     pid: NotRequired[str]  # host | container:NAME
     ipc: NotRequired[str]  # private | shareable | none | host | container:NAME
     uts: NotRequired[str]  # host
+    learn: NotRequired[bool]  # the system calls and capabilities that it uses are noted
 
 
 class ContainerConfig(Surroundings, Isolation):
