@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy_runtime.host.client import Client
-    from stackpy_runtime.model import Consumption, Container, ContainerConfig, Crash, Event, HealthLog, LogLine
+    from stackpy_runtime.model import Consumption, Container, ContainerConfig, Crash, Event, HealthLog, Learned, LogLine
     from stackpy_runtime.model.resources import Surroundings
     from stackpy_runtime.store.store import Store
 
@@ -35,6 +35,26 @@ class ContainerVerbs:
     def container(self, reference: str) -> Container:
         """A container by name, ID or unambiguous ID prefix; raises NotFound."""
         return self._live(self.store.container(reference))
+
+    def learned(self, reference: str, timeout: float = 0.0) -> Learned | None:
+        """What a container with `learn` has used; None where nothing was noted.
+
+        timeout: seconds to wait for the end of the notes, where it has ended
+        """
+        import json
+        import time
+
+        path = f"{self.store.root.containers}/{self.store.container(reference)['id']}/learned"
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                with open(path, encoding="utf-8") as file:
+                    found: Learned | None = json.load(file)
+            except FileNotFoundError:
+                found = None
+            if (found and found["ended"]) or time.monotonic() >= end:
+                return found
+            time.sleep(0.02)
 
     def _live(self, container: Container) -> Container:
         from stackpy_runtime.container import state

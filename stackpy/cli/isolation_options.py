@@ -32,6 +32,7 @@ OPTIONS = [
     Option("--userns", metavar="MODE", choices=("auto", "host"), help="auto (its own, the default) or host"),
     Option("--pid", metavar="MODE", help="host, or container:NAME, whose processes it is among"),
     Option("--ipc", metavar="MODE", help="private (default), shareable, none, host or container:NAME"),
+    Option("--learn", help="note what it uses of system calls and capabilities, and print the fields for that"),
     Option("--uts", metavar="MODE", choices=("host",), help="host: the name of this host"),
 ]
 # flag's key → field, name of its parser in isolation_fields
@@ -46,8 +47,9 @@ _RARE = {
 
 def add(document: dict[str, Any], arguments: Any) -> None:
     """Adds what the flags say; raises UsageError naming the flag whose value is wrong."""
-    if arguments.privileged:
-        document["privileged"] = True
+    for key in ("privileged", "learn"):
+        if getattr(arguments, key):
+            document[key] = True
     for key in ("userns", "uts"):
         if getattr(arguments, key) is not None:
             document[key] = getattr(arguments, key)

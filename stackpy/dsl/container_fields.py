@@ -222,6 +222,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "pid": _rare("pid"),
     "ipc": _rare("ipc"),
     "uts": one_of("host"),
+    "learn": values.flag,
     "stop_grace_period": quantities.duration,
     "logging": log_driver.logging,
     "pre_start": hooks.hooks,

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         pid: str | Resource | None
         ipc: str | Resource | None
         uts: str | None
+        learn: bool | None
         logging: Mapping[str, Any] | None
         pre_start: Sequence[Command | Mapping[str, Any]] | None
         post_start: Sequence[Command | Mapping[str, Any]] | None

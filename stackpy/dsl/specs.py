@@ -65,7 +65,7 @@ DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period"
 
 
 # Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
-ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts")
+ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts", "learn")
 # The fields that may name a container whose namespace is shared: "service:NAME", of the stack, or "container:NAME".
 SHARING = ("network_mode", "pid", "ipc")
 _SERVICE = "service:"

@@ -246,6 +246,9 @@ class ContainerEngine(Protocol):
     def kill(self, name: str, signal: str) -> None:
         """Sends a signal."""
 
+    def learned(self, name: str) -> str:
+        """The smallest fields that allow what a container with `learn` has used; "" where nothing was noted."""
+
     def remove(self, name: str, force: bool, volumes: bool) -> None:
         """Removes a container that does not run; with `force` kills it first."""
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
+LEARNED_WITHIN = 5.0  # seconds in which the notes of a container that has ended are there
+
+
 class EmbeddedContainers:
     """Implements ContainerEngine."""
 
@@ -97,10 +100,24 @@ class EmbeddedContainers:
             health=engine.health_log(container["id"]),
             crash=engine.last_crash(container["id"]),
         )
+        if container["config"].get("learn") and (found := engine.learned(container["id"])):
+            from stackpy.engines import learned
+
+            document["Learned"] = {
+                **learned.fields(found, container["config"]),
+                "Fields": learned.text(found, container["config"]),
+            }
         if size:
             written = engine.container_size(container["id"])
             document |= {"SizeRw": written, "SizeRootFs": written + (image["size"] if image else 0)}
         return document
+
+    def learned(self, name: str) -> str:
+        """See ContainerEngine."""
+        from stackpy.engines import learned
+
+        found = self._engine.learned(name, timeout=LEARNED_WITHIN)
+        return learned.text(found, self._engine.container(name)["config"]) if found else ""
 
     def logs(
         self, name: str, *, follow: bool, tail: int | None, since: str | None, until: str | None

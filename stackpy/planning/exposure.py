@@ -37,6 +37,8 @@ def notes(draft: Draft, spec: Spec) -> Iterable[str]:
     if (implied or spec.fields.get("userns") == "host") and any(_is_new(draft, field) for field in _USERS):
         why = f'{implied} implies userns="host"' if implied else 'userns="host"'
         yield f"{spec.address}: {why}: root inside is root of the host"
+    if _is_new(draft, "learn") and spec.fields.get("learn"):
+        yield f"{spec.address}: learn: each system call is noted, which makes it many times slower"
     if _is_new(draft, "security_opt"):
         for option in spec.fields.get("security_opt", ()):
             if option in _OPENING:

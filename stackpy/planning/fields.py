@@ -279,6 +279,7 @@ CONTAINER: Mapping[str, Field] = {
     "pid": _SCALAR,
     "ipc": Field(_unless("private")),
     "uts": _SCALAR,
+    "learn": Field(_flag),
     "stop_grace_period": Field(_number, in_place=True),
     "healthcheck": Field(_healthcheck, whole=True),
     "on_unhealthy": Field(_unhealthy, in_place=True),

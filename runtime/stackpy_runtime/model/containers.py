@@ -199,3 +199,12 @@ class LogLine(TypedDict):
     time: str
     stream: Literal["stdout", "stderr"]
     text: str  # without its newline only where the container wrote none
+
+
+class Learned(TypedDict):
+    """What a container with `learn` has used so far."""
+
+    calls: list[str]  # names of system calls
+    architectures: list[str]  # besides the machine's own: AUDIT_ARCH_… in hexadecimal
+    capabilities: list[str] | None  # without CAP_; None: this kernel does not tell
+    ended: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from stackpy.cli import isolation_options, terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
@@ -57,6 +59,8 @@ def _run(context: Context, arguments: Any) -> int:
         engine.start(identifier)
         print(identifier)
         return 0
+    if arguments.learn:
+        return _learn(context, arguments, document)
     wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
     code = with_image(
         context,
@@ -65,6 +69,22 @@ def _run(context: Context, arguments: Any) -> int:
         lambda: engine.run(document, detach=False, remove=arguments.rm, attaching=wishes),
     )
     return 0 if code is None else code  # None: left by its keys, and it goes on
+
+
+def _learn(context: Context, arguments: Any, document: dict[str, Any]) -> int:
+    """Runs a container to its end and says what it has used; it is removed only then."""
+    engine = context.engine()
+    remove = bool(document.pop("auto_remove", False))
+    identifier = with_image(context, arguments, document, lambda: engine.create(document))
+    try:
+        wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
+        code = engine.attach(identifier, wishes, start=True)
+        # What it has written itself is what goes to stdout.
+        print(engine.learned(identifier) or "nothing was learned", file=sys.stderr)
+    finally:
+        if remove:
+            engine.remove(identifier, force=True, volumes=True)
+    return 0 if code is None else code
 
 
 def with_image(context: Context, arguments: Any, document: dict[str, Any], make: Callable[[], T]) -> T:
