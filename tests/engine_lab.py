@@ -220,12 +220,16 @@ class Lab:
         for secret in self.engine.secrets():
             self.engine.remove_secret(secret["name"])
 
-    def leave(self) -> None:
-        """Has our processes leave, and waits until they have."""
+    def leave_processes(self) -> None:
+        """Has our processes leave, and waits until they have; the next command starts others."""
         self.clear()
         if self.processes():
             self.engine.tidy()
         wait_for(lambda: not self.processes(), "the end of keeper and supervisor")
+
+    def leave(self) -> None:
+        """Has our processes leave for good."""
+        self.leave_processes()
         self.engine.store.close()
 
 

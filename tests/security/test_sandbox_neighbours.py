@@ -9,6 +9,8 @@ import ctypes
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,6 +55,30 @@ def test_defaults_of_a_process(lab: Lab) -> None:
     assert lab.python(PROCESS).out == USUAL
     assert lab.exec(name, "python3", "-c", PRELUDE + PROCESS).out == USUAL
     assert lab.cli("run", "--rm", "--init", "--network", "none", IMAGE, "python3", "-c", PRELUDE + PROCESS).out == USUAL
+
+
+def test_defaults_do_not_come_from_who_started_the_engine(lab: Lab, tmp_path: Path) -> None:
+    """Its score, login, mask, descriptors and ignored signals are no container's."""
+    lab.leave_processes()
+    code = (
+        "import os, signal, sys\n"
+        "open('/proc/self/oom_score_adj', 'w').write('321')\n"
+        "try: open('/proc/self/loginuid', 'w').write('1234')\n"
+        "except OSError: pass\n"
+        "os.umask(0o077)\n"
+        "held = os.open('/', os.O_RDONLY); os.set_inheritable(held, True)\n"
+        "[signal.signal(number, signal.SIG_IGN) for number in (1, 2, 15, 17)]\n"
+        "os.chdir('/usr')\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    command = lab.command("run", "-d", "--name", "one", "--network", "none", IMAGE, "sleep", "300")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], env=lab.environment, capture_output=True, text=True, check=False,
+        close_fds=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    assert lab.exec("one", "python3", "-c", PRELUDE + PROCESS).out == USUAL
+    assert lab.python(PROCESS).out == USUAL
 
 
 def test_defaults_of_dev(lab: Lab) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST_ORPHANS = 1000
+# What processes of containers begin with, nobody's score and nobody's login (proc_pid_oom_score_adj(5), …_loginuid(5)).
+USUAL = {"oom_score_adj": "0", "loginuid": "4294967295"}
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 
 
@@ -50,6 +52,8 @@ class Keeper:
         self.orphans: dict[int, tuple[int, int]] = {}
         self.unwritten: list[tuple[str, dict[str, Any]]] = []  # exit codes that a full disk has refused
         self.held: dict[str, list[int]] = {}
+        # Of whoever started us, and nothing that a container should have: most often there is none of it.
+        self.foreign = [(name, usual) for name, usual in USUAL.items() if proc.own(name) not in (usual, "")]
         self.connection: Connection | None = None
         self.supervisor = 0
         self.deaths = 0
@@ -169,6 +173,8 @@ class Keeper:
                 signal.set_wakeup_fd(-1)
                 set_title(f"stackpy-init {message['plan']['name']}")
                 self.forget_all(keep={channel, announce, *stdio})
+                for name, value in self.foreign:
+                    proc.set_own(name, value)
                 streams = stdio if message["stdin"] else [-1, *stdio]
                 line = Channel(channel)
                 if message["kind"] == "container":

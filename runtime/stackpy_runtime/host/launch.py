@@ -43,7 +43,11 @@ def start(root: str, listener: int, held: dict[str, int] | None = None) -> None:
     command = commands(root, listener, held)
     pid = os.fork()
     if pid:
-        os.waitpid(pid, 0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            # Whoever started this command ignores SIGCHLD, and so do we: it has ended all the same.
+            pass
         return
     try:
         # Twice, and in a session of its own: nobody's terminal, and nobody but init is its parent.

@@ -25,3 +25,22 @@ def boot_id() -> str:
     """The kernel's name of this boot."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+def own(name: str) -> str:
+    """A setting of the calling process under /proc/self; "" where this kernel has none of that name."""
+    try:
+        with open(f"/proc/self/{name}", encoding="ascii") as file:
+            return file.read().strip("\0\n")
+    except OSError:
+        return ""
+
+
+def set_own(name: str, value: str) -> None:
+    """Sets one of them, as far as the kernel lets us."""
+    try:
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(value)
+    except OSError:
+        # A login that cannot be forgotten (audit's loginuid_immutable), a score that may not be lowered.
+        pass

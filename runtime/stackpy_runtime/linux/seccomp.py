@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import Unsupported
@@ -18,6 +19,17 @@ ACT_KILL_THREAD, ACT_TRAP, ACT_NOTIFY, ACT_TRACE, ACT_LOG, ACT_ALLOW, ACT_KILL_P
 CMP_NE, CMP_LT, CMP_LE, CMP_EQ, CMP_GE, CMP_GT, CMP_MASKED_EQ = 1, 2, 3, 4, 5, 6, 7
 _CTL_OPTIMIZE = 8
 _ARCH_NATIVE, _ARCH_X86, _ARCH_X32 = 0, 0x40000003, 0x4000003E
+
+
+# What a libseccomp of today's distributions does not know yet: numbers that all architectures share
+# (include/uapi/asm-generic/unistd.h).
+_NEWER = {
+    "set_mempolicy_home_node": 450, "cachestat": 451, "fchmodat2": 452, "map_shadow_stack": 453, "futex_wake": 454,
+    "futex_wait": 455, "futex_requeue": 456, "statmount": 457, "listmount": 458, "lsm_get_self_attr": 459,
+    "lsm_set_self_attr": 460, "lsm_list_modules": 461, "mseal": 462, "setxattrat": 463, "getxattrat": 464,
+    "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467,
+}  # fmt: skip
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
 def act_errno(number: int) -> int:
@@ -90,12 +102,13 @@ def call_name(architecture: int, number: int) -> str:
 
 
 def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[str] | None = None) -> bytes:
-    """The filter as an array of struct sock_filter; names that this libseccomp does not know are left out.
+    """The filter as an array of struct sock_filter; names that nobody knows here are left out.
 
     Leaving one out is safe: an unknown call gets the default action.
     architectures: those besides this machine's own, as libseccomp names them; None: the usual ones
     """
     library = _library()
+    newer: dict[int, int] = {}
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(default)))
     if not context:
         raise Unsupported("libseccomp refused the default action")
@@ -105,6 +118,8 @@ def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[
         library.seccomp_attr_set(context, _CTL_OPTIMIZE, ctypes.c_uint32(2))
         for rule in rules:
             call = library.seccomp_syscall_resolve_name(rule.call.encode())
+            if call == -1 and rule.call in _NEWER and not rule.comparisons:
+                newer[_NEWER[rule.call]] = rule.action
             if call == -1 or rule.action == default:
                 continue
             array = (scmp_arg_cmp * max(1, len(rule.comparisons)))(
@@ -121,8 +136,20 @@ def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[
             if code := library.seccomp_export_bpf(context, descriptor):
                 raise Unsupported(f"libseccomp could not export the filter: {os.strerror(-code).lower()}")
             size = os.lseek(descriptor, 0, os.SEEK_END)
-            return os.pread(descriptor, size, 0)
+            return _before(os.pread(descriptor, size, 0), newer)
         finally:
             os.close(descriptor)
     finally:
         library.seccomp_release(context)
+
+
+def _before(program: bytes, actions: dict[int, int]) -> bytes:
+    """A filter that first looks for these calls of the machine's own architecture, by number."""
+    native = _AUDIT_ARCH.get(os.uname().machine)
+    if not actions or native is None:
+        return program
+    # linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K; struct seccomp_data: nr, arch
+    code = [(0x20, 0, 0, 4), (0x15, 0, 2 * len(actions) + 1, native), (0x20, 0, 0, 0)]
+    for number, action in actions.items():
+        code += [(0x15, 0, 1, number), (0x06, 0, 0, action)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code) + program
