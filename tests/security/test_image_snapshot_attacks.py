@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from stackpy_runtime.build import snapshots
 from stackpy_runtime.errors import InvalidConfig
@@ -106,3 +111,35 @@ def test_2017_14992_a_bomb_is_refused_by_import_and_leaves_nothing(lab: Lab, tmp
         snapshots.import_tar(lab.engine.store, str(path), reference="", instructions=[], message="", limits=limits)
     assert (lab.engine.images(), sorted(os.listdir(f"{lab.root}/layers"))) == before
     assert os.listdir(f"{lab.root}/staging") == []
+
+
+@pytest.mark.parametrize("form", ["gz", "bz2", "xz", "zst"])
+def test_2019_14271_nothing_of_an_archive_runs_when_it_is_imported(
+    lab: Lab, canary: Canary, tmp_path: Path, form: str
+) -> None:
+    """Nor of the folder in which it is: programs that decompress, modules of Python, name services."""
+    touch = f"touch {canary.folder}/ran"
+    here = tmp_path / "here"
+    for path in ("gzip", "xz", "bzip2", "zstd", "unpigz", "tar", "usr/bin/xz", "usr/bin/gzip", "lib/libnss_files.so.2"):
+        (here / path).parent.mkdir(parents=True, exist_ok=True)
+        (here / path).write_text(f"#!/bin/sh\n{touch}\n")
+        (here / path).chmod(0o755)
+    for module in ("lzma", "bz2", "gzip", "zstandard", "isal", "tarfile", "encodings", "sitecustomize", "pwd"):
+        (here / f"{module}.py").write_text(f"import os\nos.system({touch!r})\n")
+    packed = tmp_path / f"tree.tar.{form}"
+    with tarfile.open(tmp_path / "plain", "w") as archive:
+        archive.add(here, ".")
+    plain = (tmp_path / "plain").read_bytes()
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard.compress}[form]
+    packed.write_bytes(pack(plain))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "stackpy.cli.main", "--root", lab.root, "import", str(packed)],
+        cwd=here,
+        env=lab.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    canary.check(done.stdout, done.stderr)
+    lab.cli("image", "rm", done.stdout.strip())

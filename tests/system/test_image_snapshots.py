@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import tarfile
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from tests.engine_lab import IMAGE, Lab, wait_for
 
@@ -122,6 +126,27 @@ def test_export_and_import_give_the_same_tree(lab: Lab, tmp_path: Path) -> None:
     assert len(again) == 64
     _ok(lab, "rm", "again")
     _ok(lab, "image", "rm", "flat:1")
+
+
+def test_import_takes_every_compression_that_docker_does(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("content")
+    (tmp_path / "tree" / "large").write_bytes(os.urandom(1000) * 3000)
+    subprocess.run(["tar", "-C", tmp_path / "tree", "-cf", tmp_path / "plain", "."], check=True)
+    plain = (tmp_path / "plain").read_bytes()
+    packed = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard.compress}
+    found = {_ok(lab, "import", str(tmp_path / "plain")).strip()}
+    shown = json.loads(_ok(lab, "image", "inspect", *found))[0]["RootFS"]["Layers"]
+    for name, pack in packed.items():
+        (tmp_path / name).write_bytes(pack(plain))
+        image = _ok(lab, "import", str(tmp_path / name)).strip()
+        assert json.loads(_ok(lab, "image", "inspect", image))[0]["RootFS"]["Layers"] == shown
+        found.add(image)
+        whole = pack(plain)
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        failed = lab.cli("import", str(tmp_path / name))
+        assert failed.code == 1 and ("damaged" in failed.err or "early" in failed.err), failed
+    _ok(lab, "image", "rm", *found)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import os
 import posixpath
 import time
 
-from stackpy_runtime.build import alterations, settings
+from stackpy_runtime.build import alterations, settings, unpacking
 from stackpy_runtime.build.digests import sha256_hex
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.container.differences import differences
 from stackpy_runtime.errors import InvalidConfig, NotFound
 from stackpy_runtime.image import exporting, layer_tar, references
-from stackpy_runtime.image.blobs import Blob, Content
+from stackpy_runtime.image.blobs import Content
 from stackpy_runtime.image.limits import DEFAULT, Limits
 from stackpy_runtime.image.spooling import temporary
 from stackpy_runtime.image.staging import Stager
@@ -130,10 +130,9 @@ def import_tar(
     except OSError as error:
         raise NotFound(f"cannot read `{path}`: {(error.strerror or str(error)).lower()}") from None
     try:
-        blob = Blob(descriptor, 0, os.fstat(descriptor).st_size)
-        if not blob.size:
+        if not os.fstat(descriptor).st_size:
             raise InvalidConfig("the tar is empty", hint="what wrote it may have failed")
-        content = Content(blob, limits)
+        content = Content(unpacking.stored(descriptor), limits)
         content.finish()
         digest = layer_tar.LayerDigest(content.diff_id, content.size)
         with layers.using(store.root):
@@ -167,7 +166,7 @@ def _layer(
             for each in below:
                 stager.present(each)
             if not stager.present(layer):
-                content = Content(Blob(descriptor, 0, os.fstat(descriptor).st_size), limits)
+                content = Content(unpacking.stored(descriptor), limits)
 
                 def verify() -> None:
                     content.finish()

@@ -35,7 +35,7 @@ _XZ_MEMORY = 256 << 20  # bytes that a stream may want for its dictionary
 def is_archive(descriptor: int) -> bool:
     """Whether a file is a tar, plain or compressed, as far as its first entry says: what ADD unpacks."""
     try:
-        content = Content(_stored(descriptor), _LIMITS)
+        content = Content(stored(descriptor), _LIMITS)
         return next(iter(Reader(content, _LIMITS)), None) is not None
     except InvalidConfig:
         return False
@@ -49,8 +49,8 @@ def unpack(descriptor: int, root: int, target: str, who: Owner | None) -> str:
 
     Raises InvalidConfig for an archive that is damaged, passes a limit, or names places outside.
     """
-    stored = _stored(descriptor)
-    content = Content(stored, _LIMITS, hashed=isinstance(stored, Blob))
+    source = stored(descriptor)
+    content = Content(source, _LIMITS, hashed=isinstance(source, Blob))
     reader = Reader(content, _LIMITS)
     folder, _ = tree.make_folders(root, target, who or tree.ROOT_OWNER)
     os.close(folder)
@@ -65,11 +65,11 @@ def unpack(descriptor: int, root: int, target: str, who: Owner | None) -> str:
             raise EngineError(f"cannot write `{rules.show((entry.name,))}`: {reason}") from None
     unpacker.finish()
     content.finish()
-    return (content.digest if isinstance(stored, Blob) else stored.digest).removeprefix("sha256:")
+    return (content.digest if isinstance(source, Blob) else source.digest).removeprefix("sha256:")
 
 
-def _stored(descriptor: int) -> Blob | Stream:
-    """The archive's bytes; those of bzip2 and xz, which no layer is in, decompressed."""
+def stored(descriptor: int) -> Blob | Stream:
+    """The bytes of an archive that may be compressed; of bzip2 and xz, in which no layer comes, those inside."""
     blob = Blob(descriptor, 0, os.fstat(descriptor).st_size)
     start = os.pread(descriptor, 6, 0)
     if start.startswith(_BZIP2):
