@@ -10,7 +10,7 @@ import os
 import re
 import time
 
-from stackpy_runtime.errors import EngineError, InvalidConfig
+from stackpy_runtime.errors import EngineError, InvalidConfig, NotFound
 from stackpy_runtime.store import event_log, layers
 
 TYPE_CHECKING = False
@@ -31,8 +31,8 @@ def mountpoint(root: Root, name: str) -> str:
     return f"{root.volumes}/{name}/_data"
 
 
-def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
-    """Makes an empty volume; raises Conflict when there is one of this name."""
+def prepare(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
+    """The folder of a volume that is about to be in the index; `withdraw` removes it where it does not come to that."""
     path = mountpoint(store.root, name)
     volume: Volume = {
         "name": name,
@@ -46,9 +46,39 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
         os.makedirs(path, mode=0o755, exist_ok=True)
         os.chmod(path, 0o755)  # noqa: S103 - users of the container's own must get in; ROOT/volumes is root's alone
     except OSError as error:
+        withdraw(store, name)
         raise EngineError(f"cannot create `{path}`: {(error.strerror or str(error)).lower()}") from None
-    store.insert_volume(volume)
-    event_log.record(store.root, event_log.event("volume", "create", name, {"driver": "local"}))
+    return volume
+
+
+def withdraw(store: Store, name: str) -> None:
+    """Removes the folder of a volume that is not in the index; one that holds anything stays."""
+    path = mountpoint(store.root, name)
+    try:
+        store.volume(name)
+    except NotFound:
+        for folder in (path, os.path.dirname(path)):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                # Not there, or somebody's data.
+                continue
+
+
+def created(store: Store, volume: Volume) -> None:
+    """Tells that a volume is there."""
+    event_log.record(store.root, event_log.event("volume", "create", volume["name"], {"driver": "local"}))
+
+
+def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
+    """Makes an empty volume; raises Conflict when there is one of this name."""
+    volume = prepare(store, name, labels)
+    try:
+        store.insert_volume(volume)
+    except BaseException:
+        withdraw(store, name)
+        raise
+    created(store, volume)
     return volume
 
 

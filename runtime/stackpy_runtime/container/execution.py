@@ -106,7 +106,10 @@ class Channel:
 
     def fail(self, error: BaseException) -> None:
         """Reports an error and ends the process with the exit code that Docker would give."""
-        if not isinstance(error, EngineError):
+        if isinstance(error, OSError) and not isinstance(error, EngineError):
+            where = f"`{error.filename}`: " if error.filename else ""
+            error = EngineError(f"the sandbox cannot be made: {where}{(error.strerror or str(error)).lower()}")
+        elif not isinstance(error, EngineError):
             error = EngineError(f"{type(error).__name__}: {error}")
         code = getattr(error, "exit_code", ENGINE_FAILED)
         message = error.message

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from stackpy_runtime.errors import EngineUnavailable, from_wire
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.host.wire import close_all
-from stackpy_runtime.linux.proc import boot_id
+from stackpy_runtime.linux.proc import boot_id, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +38,22 @@ if TYPE_CHECKING:
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
 
 
+def _kill(pidfd: int) -> None:
+    """Kills a process and closes its pidfd."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os.close(pidfd)
+
+
 class Beginnings:
     """Starts processes in sandboxes."""
 
     def __init__(self, store: Store, keeper: KeeperLink, networking: Networking) -> None:
         self.store, self.keeper, self.networking = store, keeper, networking
         self.started: dict[str, tuple[int, int, int]] = {}  # reference → PID, start, pidfd, as the keeper announced
+        self.current: dict[str, int] = {}  # reference → PID of the process that its start now goes on with
         self.announced = threading.Condition()
         self.executions: dict[str, int | None] = {}  # exec reference → exit code once it has ended
         self.boot = boot_id()
@@ -52,6 +63,7 @@ class Beginnings:
         """A second stage runs as `pid`."""
         with self.announced:
             self.started[reference] = (pid, start, pidfd)
+            self.current[reference] = pid
             self.announced.notify_all()
 
     def heard_failed(self, reference: str) -> None:
@@ -83,10 +95,13 @@ class Beginnings:
                 raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
             return self.started[reference][:2]
 
-    def forget(self, reference: str) -> int:
-        """The pidfd of a process that was announced and that nobody has taken up, or -1."""
+    def forget(self, reference: str) -> None:
+        """Kills a process that was announced and that nobody has taken up, if there is one."""
         with self.announced:
-            return self.started.pop(reference, (0, 0, -1))[2]
+            self.current.pop(reference, None)
+            pidfd = self.started.pop(reference, (0, 0, -1))[2]
+        if pidfd >= 0:
+            _kill(pidfd)
 
     def launch(self, live: Live, size: tuple[int, int] | None = None, before: Callable[[], None] | None = None) -> None:
         """Starts a container in a process that stands by; raises what the process says it failed at.
@@ -168,12 +183,21 @@ class Beginnings:
     def take_up(self, live: Live) -> None:
         """Takes up the process that the keeper has announced."""
         pid, start, pidfd = self.take_started(live.id)
-        if live.sharer:
-            ranges.share(live.first_id, pid)
-            ranges.leave(live.first_id, live.sharer)
-            live.sharer = pid
-        elif live.first_id:
-            ranges.bind(live.first_id, pid)
+        try:
+            # The keeper, out of descriptors, could not read it.
+            start = start or start_time(pid, ended=True)
+            if not start:
+                raise EngineUnavailable("its process cannot be told from others: /proc cannot be read")
+            if live.sharer:
+                ranges.share(live.first_id, pid)
+                ranges.leave(live.first_id, live.sharer)
+                live.sharer = pid
+            elif live.first_id:
+                ranges.bind(live.first_id, pid)
+        except BaseException:
+            # Its program runs by now, and nobody else knows of it.
+            _kill(pidfd)
+            raise
         now = time.time()
         with live.changed:
             live.pid, live.start, live.pidfd, live.born = pid, start, pidfd, time.monotonic()

@@ -7,12 +7,22 @@ import time
 
 from stackpy_runtime.errors import Denied, EngineUnavailable, from_wire
 from stackpy_runtime.host.wire import Closed, Connection
+from stackpy_runtime.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 TRIES = 5
+
+
+def subject(operation: str, arguments: dict[str, Any]) -> str:
+    """What a request is about, for messages: `container web`."""
+    if name := arguments.get("container"):
+        return f"container {name}"
+    kind = operation.partition("_")[2] or "container"
+    name = arguments.get("name") or (arguments.get("config") or {}).get("name")
+    return f"{kind} {name}" if name else ""
 
 
 class Client:
@@ -27,6 +37,10 @@ class Client:
         connection = self.request(operation, arguments, descriptors)
         try:
             return self.result(connection)
+        except EngineUnavailable as error:
+            error.message += f" during `{operation.replace('_', ' ')}`"
+            error.subject = error.subject or subject(operation, arguments or {})
+            raise
         finally:
             connection.close()
 
@@ -38,10 +52,14 @@ class Client:
             try:
                 connection = self._connect()
                 try:
-                    connection.send({"op": operation, "args": arguments or {}}, descriptors)
-                    greeting, _ = connection.receive()
+                    connection.send({"op": operation, "args": arguments or {}, "version": VERSION}, descriptors)
+                    greeting, given = connection.receive()
                     if "error" in greeting:
                         raise from_wire(greeting["error"])
+                    if "retired" in greeting:
+                        connection.close()
+                        self._succeed(greeting["retired"], given).close()
+                        return self.request(operation, arguments, descriptors)
                 except BaseException:
                     connection.close()
                     raise
@@ -59,7 +77,7 @@ class Client:
             answer, _ = connection.receive()
         except (Closed, ConnectionError) as error:
             raise EngineUnavailable(
-                f"the engine went away: {error or 'connection closed'}", hint=self._hint()
+                f"the engine went away: {str(error) or 'connection closed'}", hint=self._hint()
             ) from None
         return self.unwrap(answer)
 
@@ -79,6 +97,25 @@ class Client:
             return self._start()
         except PermissionError:
             raise Denied("no right to use the engine", hint="run it with sudo") from None
+
+    def _succeed(self, names: list[str], given: list[int]) -> Connection:
+        """Starts processes of our version in the place of some of another that have left.
+
+        given: the launch lock, and what the new keeper is to hold, by its names
+        """
+        from stackpy_runtime.host import launch
+
+        lock, *held = given
+        try:
+            listener = launch.listen(self.path)
+            try:
+                launch.start(self.root, listener, dict(zip(names, held, strict=True)))
+            finally:
+                os.close(listener)
+            return Connection.connect(self.path)
+        finally:
+            for descriptor in (lock, *held):
+                os.close(descriptor)
 
     def _start(self) -> Connection:
         """Starts the engine's processes, unless somebody else does at the same time."""

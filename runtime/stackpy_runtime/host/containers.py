@@ -24,6 +24,7 @@ from stackpy_runtime.store import event_log, trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from stackpy_runtime.container.cgroups import Group
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import Asked, ContainerConfig, Health
 
 TAIL_OF_FAILURE = 20
+RUBBISH_TRIES, RUBBISH_PAUSE = 5, 0.2  # seconds between two tries to remove what is left of a container
 
 
 class Containers:
@@ -38,7 +40,7 @@ class Containers:
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.lifecycle, self.store = lifecycle, lifecycle.store
-        self.rubbish: queue.Queue[str] = queue.Queue()
+        self.rubbish: queue.Queue[tuple[str, Callable[[], None]]] = queue.Queue()
         threading.Thread(target=self._remove_rubbish, daemon=True).start()
         lifecycle.on_running = self.begin_watch
         lifecycle.on_ended = self.ended
@@ -105,10 +107,14 @@ class Containers:
         live.removed = True
         if live.launching or live.hook:
             hooks.interrupt(self.lifecycle, live)
+        own = self._anonymous(live) if volumes else []
         with live.verb:
             try:
                 if live.pid or live.state["status"] == "restarting":
                     self.lifecycle.stop(live, grace, {"verb": "rm", "by": by})
+                if own:
+                    # Killed from here on, the next supervisor finishes it.
+                    self.store.update_container(live.id, state={**live.state, "removing": True})
                 self.store.delete_container(live.id)
             except BaseException:
                 live.removed = False
@@ -120,8 +126,14 @@ class Containers:
                 live.changed.notify_all()
             event_log.record(self.store.root, of_container(live, "destroy"))
             self._throw_away(live.folder)
-            if volumes:
-                self._remove_anonymous(live)
+            for name in own:
+                self._attempt(name, lambda name=name: volume.remove(self.store, name))  # type: ignore[misc]
+
+    def finish_removals(self) -> None:
+        """Removes what a supervisor before this one was killed while it removed."""
+        for live in list(self.lifecycle.lives.values()):
+            if live.state.get("removing"):
+                self.remove(live, force=True, volumes=True)
 
     def _throw_away(self, folder: str) -> None:
         """Takes a container's folder out of sight at once, and off the disk in its own time."""
@@ -130,26 +142,43 @@ class Containers:
             os.rename(folder, aside)
         except FileNotFoundError:
             return
-        self.rubbish.put(aside)
+        except OSError:
+            aside = folder
+        self.rubbish.put((aside, lambda: trees.remove(aside)))
+
+    def _attempt(self, name: str, remove: Callable[[], None]) -> None:
+        """Removes a volume now, or in a while where that fails."""
+        try:
+            remove()
+        except (Conflict, NotFound):
+            # Another container has mounted it by name since: then it is no longer this one's.
+            pass
+        except (EngineError, OSError):
+            self.rubbish.put((f"volume {name}", remove))
 
     def _remove_rubbish(self) -> None:
         while True:
+            what, remove = self.rubbish.get()
             # Killed on the way, the collection at the next start finds the rest.
             try:
-                trees.remove(self.rubbish.get())
-            except EngineError as error:
-                print(f"a removed container's folder is left for the next start: {error}", file=sys.stderr)
+                for attempt in range(RUBBISH_TRIES):
+                    try:
+                        remove()
+                        break
+                    except (Conflict, NotFound):
+                        break
+                    except (EngineError, OSError) as error:
+                        if attempt == RUBBISH_TRIES - 1:
+                            print(f"{what} of a removed container is left for the next start: {error}", file=sys.stderr)
+                        time.sleep(RUBBISH_PAUSE)
             finally:
                 self.rubbish.task_done()
 
-    def _remove_anonymous(self, live: Live) -> None:
-        for known in self.store.volumes():
-            if known["labels"].get(labels.ANONYMOUS) == live.id:
-                try:
-                    volume.remove(self.store, known["name"])
-                except EngineError:
-                    # Another container has mounted it by name since: then it is no longer this one's.
-                    pass
+    def _anonymous(self, live: Live) -> list[str]:
+        """The names of the volumes that were made for a container alone."""
+        if not any(mount["type"] == "volume" for mount in live.config.get("mounts", [])):
+            return []
+        return [known["name"] for known in self.store.volumes() if known["labels"].get(labels.ANONYMOUS) == live.id]
 
     def update(self, live: Live, changes: dict[str, Any]) -> None:
         """Changes limits, restart policy and labels while it runs."""

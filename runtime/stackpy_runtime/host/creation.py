@@ -10,7 +10,7 @@ import time
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import confinement, plan, resources, restart, security, state
 from stackpy_runtime.container.timestamps import timestamp
-from stackpy_runtime.errors import Conflict, InvalidConfig, NotFound
+from stackpy_runtime.errors import InvalidConfig, NotFound
 from stackpy_runtime.host import checks
 from stackpy_runtime.store import trees
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Image,
         Mount,
         NetworkConfig,
+        Volume,
     )
     from stackpy_runtime.store.store import Store
 
@@ -100,10 +101,11 @@ def create(store: Store, config: ContainerConfig) -> Container:
         store.secret(secret["secret"])
     identity = os.urandom(32).hex()
     folder = f"{store.root.containers}/{identity}"
-    os.mkdir(folder, 0o755)
-    for name in ("upper", "work", "etc"):
-        os.mkdir(f"{folder}/{name}", 0o755)
+    volumes: list[Volume] = []
     try:
+        os.mkdir(folder, 0o755)
+        for name in ("upper", "work", "etc"):
+            os.mkdir(f"{folder}/{name}", 0o755)
         if "storage_opt" in config:
             from stackpy_runtime.host import storage_size
 
@@ -118,12 +120,13 @@ def create(store: Store, config: ContainerConfig) -> Container:
             "state": state.initial(),
             "networks": {},
         }
-        for name in anonymous:
-            volume.create(store, name, {labels.ANONYMOUS: identity})
         for mount in config.get("mounts", []):
-            if mount["type"] == "volume":
-                ensure_volume(store, mount["source"])
-        store.insert_container(container)
+            name = mount["source"]
+            if mount["type"] == "volume" and (name in anonymous or not _has_volume(store, name)):
+                own = {labels.ANONYMOUS: identity} if name in anonymous else {}
+                volumes.append(volume.prepare(store, name, own))
+        # Both or none: a volume that is there for a container that is not would be nobody's.
+        store.insert_container(container, volumes)
         try:
             # A prune may have taken it since it was looked up; from now on it is in use.
             store.image(image["id"])
@@ -132,7 +135,11 @@ def create(store: Store, config: ContainerConfig) -> Container:
             raise
     except BaseException:
         trees.remove(folder)
+        for each in volumes:
+            volume.withdraw(store, each["name"])
         raise
+    for each in volumes:
+        volume.created(store, each)
     return container
 
 
@@ -165,16 +172,13 @@ def _image_volumes(config: ContainerConfig, image: Image) -> list[str]:
     return made
 
 
-def ensure_volume(store: Store, name: str) -> None:
-    """The volume, made when it is missing, as docker run does."""
+def _has_volume(store: Store, name: str) -> bool:
+    """Whether there is a volume of this name; one that is missing is made, as docker run does."""
     try:
         store.volume(name)
     except NotFound:
-        try:
-            volume.create(store, name, {})
-        except Conflict:
-            # Somebody else was faster.
-            pass
+        return False
+    return True
 
 
 def bridge_config() -> NetworkConfig:

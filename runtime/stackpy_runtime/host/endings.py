@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 PAUSE = 0.5
+TRIES = 20
 LINES_KEPT = 20
 SIGNAL_COUNTS = 10.0  # seconds in which a container that was sent a signal may end for it
 
@@ -92,6 +93,21 @@ class Endings:
             # A full disk; the container's own state says most of it.
             print(f"container {live.name}: its crash report could not be kept: {error}", file=sys.stderr)
 
+    def detach(self, live: Live, networking: Callable[[Live], None], tries: int = TRIES) -> None:
+        """Takes a container off its networks, unless it is being started again."""
+        try:
+            networking(live)
+        except (EngineError, OSError) as error:
+            print(f"container {live.name}: it could not be taken off its networks: {error}", file=sys.stderr)
+            if tries:
+
+                def again() -> None:
+                    with live.verb:
+                        if not (live.launching or live.pid):
+                            self.detach(live, networking, tries - 1)
+
+                self._again(PAUSE, again)
+
     def close_output(self, live: Live) -> None:
         """Closes a container's FIFOs and log, once all that it wrote is in the log."""
         with live.changed:
@@ -123,8 +139,14 @@ class Endings:
 
     def remove_group(self, group: Group, pause: float = 0.005) -> None:
         """Kills what is left in a control group and removes it."""
-        group.kill()
-        if not group.remove():
+        try:
+            group.kill()
+            removed = group.remove()
+        except OSError as error:
+            # It must not keep the end from being known; the next supervisor sweeps what is left.
+            print(f"control group {group.name} could not be removed: {error}", file=sys.stderr)
+            removed = False
+        if not removed:
             self._again(pause, lambda: self.remove_group(group, min(pause * 2, 1.0)))
         elif "/" in group.parent:
             # In a group of the user's, which stays: ours in it goes with the last container.

@@ -60,6 +60,7 @@ class Keeper:
         self.born = 0.0
         self.restart_at = 0.0
         self.leaving = False
+        self.retired = False  # a keeper of another version has taken our place, but is not our children's parent
         self.poll = select.poll()
         self.wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -71,8 +72,12 @@ class Keeper:
         self.start_supervisor()
         # An exit code that a full disk has refused is nowhere but here.
         while not self.leaving or self.unwritten:
-            timeout = None
-            if not self.supervisor:
+            timeout: float | None = None
+            if self.retired:
+                if not (self.children or self.announcing or self.supervisor or self.unwritten):
+                    return
+                timeout = 500 if self.unwritten else None
+            elif not self.supervisor:
                 timeout = max(0.0, self.restart_at - time.monotonic()) * 1000
             elif self.unwritten:
                 timeout = 500
@@ -85,7 +90,7 @@ class Keeper:
                 elif self.connection and descriptor == self.connection.fileno():
                     self.serve()
             self.write_exits()
-            if not self.supervisor and time.monotonic() >= self.restart_at:
+            if not self.supervisor and not self.retired and time.monotonic() >= self.restart_at:
                 self.start_supervisor()
 
     def start_supervisor(self) -> None:
@@ -159,6 +164,13 @@ class Keeper:
             for pid, reference in self.children.items():
                 self.tell({"event": "child", "pid": pid, **reference})
             self.tell({"event": "listed"})
+        elif operation == "retire":
+            close_all(descriptors)
+            self.retired = True
+            os.close(self.listener)
+            # Terminals stay open until their containers end, whatever becomes of the copies that go to the next keeper.
+            for name in [name for name in self.held if not name.startswith("io/")]:
+                close_all(self.held.pop(name))
         elif operation == "quit":
             close_all(descriptors)
             self.leaving = True
@@ -337,4 +349,5 @@ def main(root: str, listener: int, supervisor_command: list[str], held: dict[str
     path = f"{root}/run/supervisor.sock"
     ours = _identity(path)
     keeper.run()
-    _remove_socket(root, path, ours)
+    if not keeper.retired:
+        _remove_socket(root, path, ours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -100,8 +101,8 @@ class Lifecycle:
 
     # --- the keeper's word, called in the loop's thread ---------------------------------------------------------------
 
-    def heard_exit(self, kind: str, reference: str, ended: Ended) -> None:
-        """A process has ended."""
+    def heard_exit(self, kind: str, reference: str, pid: int, ended: Ended) -> None:
+        """A process has ended. One of a start that has failed says nothing of the next start's."""
         if kind == "exec":
             self.beginnings.heard_execution_exit(reference, ended.code)
             return
@@ -109,6 +110,8 @@ class Lifecycle:
             live = self.lives.get(reference)
         if live:
             with live.changed:
+                if pid not in (live.pid, self.beginnings.current.get(reference)):
+                    return
                 live.ended = ended
             self.joiners.discard(live.id)
             self.unwatch(live)
@@ -135,6 +138,7 @@ class Lifecycle:
                 return
             with live.changed:
                 live.launching, live.ended, live.interrupted = True, None, False
+                self.beginnings.current.pop(live.id, None)
                 live.state = {**live.state, "stopped": False, "error": ""}
                 live.state.pop("asked", None)
                 if not again:
@@ -184,13 +188,10 @@ class Lifecycle:
 
     def _fail(self, live: Live, error: BaseException) -> None:
         """A start that did not come to execve: what it has made goes, and the state says why."""
-        pidfd = self.beginnings.forget(live.id)
-        if pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            os.close(pidfd)
+        self.beginnings.forget(live.id)
+        if live.pid:
+            live.signal(signal.SIGKILL)
+            live.close_process()
         code = error.exit_code if isinstance(error, ProcessFailed) else 125
         live.state = {
             **live.state,
@@ -237,7 +238,11 @@ class Lifecycle:
         self.on_ended(live)
 
     def _finish(self, live: Live, end: Ended, ran: float) -> None:
-        live.pump(last=True)
+        try:
+            live.pump(last=True)
+        except OSError as error:
+            # A broken disk takes the last output, but must not keep the end from being known.
+            print(f"container {live.name}: its last output is lost: {error}", file=sys.stderr)
         why, memory = self.endings.explain(live, end, self.beginnings.boot)
         attached = live.attached
         self._release(live)
@@ -312,8 +317,8 @@ class Lifecycle:
                 live.restart_timer = None
 
     def _release(self, live: Live) -> None:
-        """Gives back what a running container holds of the host."""
-        self.networking.detach(live)
+        """Gives back what a running container holds of the host; what fails is tried again, and keeps nothing else."""
+        self.endings.detach(live, self.networking.detach)
         self.endings.close_output(live)
         if live.root_mount >= 0:
             # The last reference: closing it unmounts, and overlayfs then syncs the whole file system below.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -234,6 +235,9 @@ class Live:
                     os.unlink(path)
                 except FileNotFoundError:
                     pass
+                except OSError as error:
+                    # A broken disk; the next start takes it as it is, the next supervisor removes it.
+                    print(f"container {self.name}: `{path}` is left: {error.strerror}", file=sys.stderr)
 
     def close_recorder(self) -> None:
         """Closes log and spools."""

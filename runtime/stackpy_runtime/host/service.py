@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
-from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig
+from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, KernelError
 from stackpy_runtime.host import attaching, execs, pausing, peers, requests, secret_values, steps
+from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.containers import now
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 from stackpy_runtime.store import event_log
+from stackpy_runtime.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +51,16 @@ def note_failure() -> None:
         pass
 
 
-def _explained(error: OSError) -> EngineError:
-    """An error of the operating system as one for people."""
+def _explained(error: OSError, request: Any) -> EngineError:
+    """An error of the operating system as one for people: in which operation on what, on which file, and why."""
     text = (error.strerror or str(error)).lower()
     where = f"`{error.filename}`: " if error.filename else ""
+    operation = str(request["op"]).replace("_", " ")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return EngineError(f"{where}{text}", hint="free some space and try again" if full else "")
+    hint = "free some space and try again" if full else "running it again is safe"
+    return EngineError(
+        f"{operation}: {where}{text}", hint=hint, subject=subject(request["op"], request.get("args", {}))
+    )
 
 
 class Service:
@@ -108,10 +114,13 @@ class Service:
         """Answers one client until it goes."""
         connection = Connection(descriptor)
         try:
-            # A client that loses the connection before this word knows that nobody has seen its request.
+            request, descriptors = connection.receive()
+            if self._makes_room(connection, request):
+                close_all(descriptors)
+                return
+            # A client that loses the connection before this word knows that nobody acts on its request.
             connection.send({"hello": os.getpid()})
             while True:
-                request, descriptors = connection.receive()
                 with self.lock:
                     self.busy += 1
                 try:
@@ -120,23 +129,43 @@ class Service:
                     close_all(descriptors)
                     with self.lock:
                         self.busy -= 1
+                request, descriptors = connection.receive()
         except (Closed, OSError):
             # The client has gone; what it asked for is done or has failed, and was answered as far as it listened.
             pass
         finally:
             connection.close()
 
+    def _makes_room(self, connection: Connection, request: Any) -> bool:
+        """Leaves the engine to a client of another version, unless something is being carried out."""
+        if request.get("version", VERSION) == VERSION:
+            return False
+        from stackpy_runtime.host import retiring  # once in the life of a version
+
+        with self.lock:
+            if self.busy or not retiring.is_idle(self.lifecycle) or self.containers.rubbish.unfinished_tasks:
+                return False
+            lock = retiring.lock(self.store.root.path)
+            if lock < 0:
+                return False
+            # No request begins from here on: whoever waits for this lock finds us gone.
+            names, descriptors = retiring.retire(self.lifecycle, self.lifecycle.keeper)
+            connection.send({"retired": names}, [lock, *descriptors])
+            os._exit(0)
+
     def answer(self, connection: Connection, request: Any, descriptors: list[int]) -> None:
         """Carries out one request."""
         try:
             answer = {"ok": self.carry_out(connection, request, descriptors)}
         except EngineError as error:
+            if type(error) in (EngineError, KernelError):
+                error.subject = error.subject or subject(request["op"], request.get("args", {}))
             answer = {"error": error.to_wire()}
         except OSError as error:
             if isinstance(error, ConnectionError):
                 raise
             note_failure()
-            answer = {"error": _explained(error).to_wire()}
+            answer = {"error": _explained(error, request).to_wire()}
         except Exception as error:
             # The client must hear of it, whatever it is; the trace goes to our log.
             note_failure()

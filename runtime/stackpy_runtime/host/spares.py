@@ -117,7 +117,14 @@ class Spares:
             self.expected = max(0, self.expected - 1)
             spare = self.ready.pop(0) if self.ready and not above else None
         self.wanted.set()
-        spare = spare or Spare(self.root, self.keeper, above)
+        if spare is not None:
+            try:
+                spare.await_standing()
+                return spare
+            except (EngineError, OSError):
+                # What kept it from standing may be over: it was made a while ago.
+                spare.discard()
+        spare = Spare(self.root, self.keeper, above)
         try:
             spare.await_standing()
         except BaseException:

@@ -42,6 +42,8 @@ IDLE = 5.0
 # The same after a client has said that it is done with this root for now (`destroy` does).
 IDLE_TIDIED = 1.0
 RETRY_OUTPUT = 0.5
+# Seconds in which a keeper that has retired notes how a child of it has ended.
+NOTED_WITHIN = 1.0
 TICK = 0.5
 # Between two collections, while containers keep us from leaving: each start has one of its own.
 COLLECTION = 3600.0
@@ -119,7 +121,7 @@ class Supervisor:
             self.lifecycle.beginnings.heard_failed(message["ref"])
         elif event == "exited":
             ended = Ended(message["code"], message["time"], message["signal"])
-            self.lifecycle.heard_exit(message["kind"], message["ref"], ended)
+            self.lifecycle.heard_exit(message["kind"], message["ref"], message["pid"], ended)
 
     def _serve_keeper(self) -> None:
         if not self.keeper.serve():
@@ -271,10 +273,23 @@ class Supervisor:
         """A container of a keeper that is no more has ended: the kernel may still know how."""
         self.loop.remove_reader(pidfd)
         status = processes.exit_status(pidfd, pid)
+        threading.Thread(target=self._orphan, args=(live, pid, status), daemon=True).start()
+
+    def _orphan(self, live: Live, pid: int, status: int | None) -> None:
+        """Takes the end of a container into account whose parent may be a keeper that has made room for another."""
+        end = time.monotonic() + NOTED_WITHIN
+        document = state.read_document(f"{live.folder}/exit")
+        while status is None and document.get("pid") != pid and time.monotonic() < end:
+            time.sleep(0.02)
+            document = state.read_document(f"{live.folder}/exit")
+        if document.get("pid") == pid:
+            ended = Ended(document["code"], document["time"], document.get("signal", 0))
+            self.loop.call_soon_threadsafe(self.lifecycle.heard_exit, "container", live.id, pid, ended)
+            return
         code = None if status is None else os.waitstatus_to_exitcode(status)
         number = -code if code is not None and code < 0 else 0
         ended = Ended(128 + number if number else code, time.time(), number)
-        self.lifecycle.heard_exit("container", live.id, ended)
+        self.loop.call_soon_threadsafe(self.lifecycle.heard_exit, "container", live.id, pid, ended)
 
     def _adopt_ended(self, live: Live) -> None:
         """Finishes what nobody was there to finish, and starts again what its policy says."""
@@ -343,7 +358,8 @@ class Supervisor:
         """Until there is nothing left to do."""
         asyncio.set_event_loop(self.loop)
         self.adopt()
-        collect(self.store)
+        self.containers.finish_removals()
+        collect(self.store, alone=True)
         os.set_blocking(LISTENER, False)
         self.loop.add_reader(LINE, self._serve_keeper)
         self.loop.add_reader(LISTENER, self._accept)

@@ -158,6 +158,7 @@ class ContainerState(TypedDict):
     restart_count: int
     pid_start: NotRequired[int]  # clock ticks after boot; with pid and boot it names the process
     boot: NotRequired[str]
+    removing: NotRequired[bool]  # with its anonymous volumes: begun, and to be finished
     group: NotRequired[str]  # the name of its control group in the engine root's
     stopped: NotRequired[bool]  # by a user: `unless-stopped` and `always` leave it alone until the next start
     asked: NotRequired[Asked]  # who wants, or wanted, it to end

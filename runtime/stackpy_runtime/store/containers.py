@@ -9,9 +9,10 @@ from stackpy_runtime.store.database import Database, decode, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
     from typing import NoReturn
 
-    from stackpy_runtime.model import Container, ContainerConfig, ContainerState, EndpointInfo
+    from stackpy_runtime.model import Container, ContainerConfig, ContainerState, EndpointInfo, Volume
     from stackpy_runtime.store.database import Row
 
 _SELECT = "SELECT id, name, created, image, config, state, networks FROM containers"
@@ -46,8 +47,11 @@ class ContainerTable(Database):
             )
         return _container(rows[0])
 
-    def insert_container(self, container: Container) -> None:
-        """Adds a container; raises Conflict when its name is taken."""
+    def insert_container(self, container: Container, volumes: Iterable[Volume] = ()) -> None:
+        """Adds a container, and the volumes that are made for it; raises Conflict when its name is taken.
+
+        A volume that is there already is left as it is: somebody else was faster.
+        """
         config = container["config"]
         values = (
             container["id"],
@@ -67,6 +71,8 @@ class ContainerTable(Database):
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
+            for volume in volumes:
+                connection.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?)", (volume["name"], encode(volume)))
 
         self.transaction(work)
 

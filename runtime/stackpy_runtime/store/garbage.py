@@ -29,20 +29,24 @@ class Collected(NamedTuple):
     staging: list[str]
 
 
-def collect(store: Store, *, grace: float = GRACE_SECONDS) -> Collected:
+def collect(store: Store, *, grace: float = GRACE_SECONDS, alone: bool = False) -> Collected:
     """Removes layers without an image or a step, blobs that no image names, containers' folders without a row, and
     staging folders of the dead.
 
     grace: seconds for which something is safe after it was made
+    alone: nobody is making a container or a volume now, so that what is half made is left from a crash
 
-    Volumes are never touched. Layers and blobs are skipped while somebody holds `layers.using`; a container's folder in
-    which something is mounted is left for the next time. A missing root is left missing.
+    No volume is ever touched; an empty folder for one that never came to be goes. Layers and blobs are skipped while
+    somebody holds `layers.using`; a container's folder in which something is mounted is left for the next time. A
+    missing root is left missing.
     """
     root = store.root
     if not root.exists():
         return Collected([], [], [])
     old = time.time() - grace
-    containers = _containers(store, root, old)
+    half_made = float("inf") if alone else old
+    containers = _containers(store, root, half_made)
+    _volumes(store, root, half_made)
     collected = _layers(store, root, old)
     # Last, since a layer goes through staging, and a crash in between leaves it there.
     return Collected(collected, containers, _staging(root))
@@ -114,6 +118,18 @@ def _containers(store: Store, root: Root, old: float) -> list[str]:
             continue
         gone.append(name)
     return gone
+
+
+def _volumes(store: Store, root: Root, old: float) -> None:
+    """Removes empty folders of volumes that are not in the index: their containers did not come to be."""
+    known = {volume["name"] for volume in store.volumes()}
+    for name in _older(root.volumes, old):
+        if name not in known:
+            for folder in (f"{root.volumes}/{name}/_data", f"{root.volumes}/{name}"):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    continue  # somebody's data
 
 
 def _staging(root: Root) -> list[str]:
