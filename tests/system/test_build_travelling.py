@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.build import travelling
+from stackpy_runtime.build import cache_states, travelling
 from stackpy_runtime.build.cache_places import Folder, Place
 from stackpy_runtime.build.cache_registry import Registry
 from stackpy_runtime.image import exporting, references
@@ -101,7 +103,7 @@ def test_a_registry_carries_the_same(lab: Lab, tmp_path: Path) -> None:
         )
         assert lab.fetch(image, here) == ((0, 0, 0), [])
         assert lab.bring(image, place=there)[:2] == (6, 1)
-        assert lab.bring(image, place=there)[:2] == (0, 1)
+        assert lab.bring(image, place=there)[:2] == (0, 0)
         assert lab.fetch(image, here)[0][:2] == (6, 0)
         lab.other.build(image)
         assert lab.other.ran == []
@@ -116,14 +118,44 @@ def test_a_registry_carries_the_same(lab: Lab, tmp_path: Path) -> None:
 def test_what_is_there_is_not_written_again_and_what_nobody_names_goes(lab: Lab) -> None:
     lab.bring(lab.image())
     before = lab.blobs()
-    assert lab.bring(lab.image())[:2] == (0, 1)
+    assert lab.bring(lab.image())[:2] == (0, 0)
     assert len(lab.blobs()) == len(before)
-    assert lab.bring(lab.image("echo 2"))[:2] == (1, 1)
+    assert lab.bring(lab.image("echo 2"))[:2] == (1, 0)
     assert len(lab.blobs()) == len(before)
     lab.bring(source(run("echo other > /x", cache=[]), base=HOST), name="other")
     both = Folder(str(lab.place)).carried()
     assert sorted(both) == ["app", "other"]
     assert both["other"].steps[0] in both["app"].steps
+
+
+def test_a_folder_that_has_not_changed_is_not_read_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel's clock for files has ticks, for which a test would have to wait.
+    monkeypatch.setattr(cache_states, "_TICK_NS", 0)
+    packed: list[int] = []
+    before = travelling._packed
+
+    def counted(folder: int) -> Any:
+        packed.append(folder)
+        return before(folder)
+
+    monkeypatch.setattr(travelling, "_packed", counted)
+    lab.bring(lab.image())
+    assert len(packed) > 1
+    packed.clear()
+    assert lab.bring(lab.image())[:2] == (0, 0)
+    assert packed == []
+    (log,) = Path(lab.one.store.root.path, "cache/mounts").glob("*/log")
+    # As long, and as old as it was: the time of its change says that it is another.
+    status = log.stat()
+    log.write_text("KEPT\n")
+    os.utime(log, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert lab.bring(lab.image())[:2] == (0, 1)
+    assert len(packed) == 1
+    # Where the place has lost it, it is written again.
+    shutil.rmtree(lab.place)
+    packed.clear()
+    lab.bring(lab.image())
+    assert len(packed) > 1
 
 
 def test_a_step_that_changed_runs_with_the_folders_of_the_other_host(lab: Lab) -> None:

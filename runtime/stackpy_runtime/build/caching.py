@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stackpy_runtime.build.likeness import Likeness
     from stackpy_runtime.model import Progress, RecipeStep
     from stackpy_runtime.store.store import Store
 
@@ -36,7 +37,8 @@ class Results:
     def __init__(self, store: Store, progress: Callable[[Progress], None], *, fresh: bool = False) -> None:
         self._store, self._progress = store, progress
         self._boot = boot_id()
-        self._unsettled: list[tuple[str, str]] = []
+        self._unsettled: list[tuple[str, str, str]] = []  # step, layer, what it is like
+        self._likes: dict[str, str] = {}
         self._guard = Lock()
         self._nonce = os.urandom(8).hex() if fresh else ""
         self._made: dict[str, str] = {}  # by this build
@@ -50,12 +52,14 @@ class Results:
         needed: Callable[[], bool] = lambda: True,
         *,
         before: Callable[[], None] = lambda: None,
+        like: Likeness | None = None,
         base: bool = False,
     ) -> str:
         """The layer of a step: the cached one, or what `make` leaves in a staged folder; "" when it makes none.
 
         say: told once whether it was cached
         before: waits for what making it needs of others; nothing is held meanwhile, so that no two wait for each other
+        like: finds the result of a step that came to the same
         base: what a build stands on, which a fresh one takes from the cache too
         """
         found = self._found(step["id"], base)
@@ -65,9 +69,15 @@ class Results:
                 found = self._found(step["id"], base)
                 if found is None and (base or not self._nonce):
                     found = self._of_an_image(step["id"])
+                like = None if self._nonce else like
+                if found is None and like is not None:
+                    found = like.find(self)
                 if found is None:
                     say(False)
-                    return self._make(step, make, needed, base)
+                    layer = self._make(step, make, needed, base)
+                    if like is not None:
+                        like.made(self, layer)
+                    return layer
         say(True)
         return found
 
@@ -86,6 +96,23 @@ class Results:
 
         command = f"build: {step['text']}"
         return locks.named(self._store.root, name, waiting=waiting, command=command)
+
+    def known(self, name: str) -> str | None:
+        """The layer of a step, or of a result by another name, that is in the cache; None otherwise."""
+        return self._found(name, base=False)
+
+    def like_of(self, name: str) -> str:
+        """What a step that was found or made is like: its own ID in most cases."""
+        with self._guard:
+            return self._likes.get(name, name)
+
+    def note(self, name: str, layer: str, like: str) -> None:
+        """Makes a layer the result of a step, or of another name; like: what that is like, or "" for itself."""
+        self._store.put_step(name, layer, {"boot": self._boot, **({"as": like} if like else {})})
+        with self._guard:
+            self._unsettled.append((name, layer, like))
+            if like:
+                self._likes[name] = like
 
     def _found(self, step_id: str, base: bool) -> str | None:
         with self._guard:
@@ -109,7 +136,7 @@ class Results:
             layers.commit(root, staged, layer)
         self._store.put_step(step["id"], layer, {"boot": self._boot})
         with self._guard:
-            self._unsettled.append((step["id"], layer))
+            self._unsettled.append((step["id"], layer, ""))
             self._made[step["id"]] = layer
         return layer
 
@@ -120,9 +147,12 @@ class Results:
             return None
         if found["layer"] and not layers.exists(self._store.root, found["layer"]):
             return None
-        if "boot" in found["config"]:
-            with self._guard:
-                self._unsettled.append((step_id, found["layer"]))
+        like = str(found["config"].get("as", ""))
+        with self._guard:
+            if like:
+                self._likes[step_id] = like
+            if "boot" in found["config"]:
+                self._unsettled.append((step_id, found["layer"], like))
         if found["layer"]:
             layers.touch(self._store.root, found["layer"])  # what was used last is pruned last
         return found["layer"]
@@ -150,7 +180,7 @@ class Results:
 
     def settle(self) -> None:
         """Makes all new layers last a power cut, and says so in the cache."""
-        if any(layer for _, layer in self._unsettled):
+        if any(layer for _, layer, _ in self._unsettled):
             layers.flush(self._store.root)
-        for step_id, layer in self._unsettled:
-            self._store.put_step(step_id, layer, {})
+        for step_id, layer, like in self._unsettled:
+            self._store.put_step(step_id, layer, {"as": like} if like else {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from stackpy_runtime.build import bases, settings
+from stackpy_runtime.build.likeness import Likeness
+from stackpy_runtime.build.recipe import hangs_on_nothing, linked_to
 from stackpy_runtime.build.steps import Place, make_layer, needs_layer
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store import layers
@@ -31,12 +33,13 @@ class Cancelled(Exception):
 
 
 class Made:
-    """What a chain has come to: layers, configuration and history after its last step."""
+    """What a chain has come to: layers, configuration and history after its last step; `like`: likeness.py."""
 
     def __init__(self, ground: Ground) -> None:
         self.layers, self.config = list(ground.layers), ground.config
         self.history, self.size, self.epoch = list(ground.history), ground.size, ground.epoch
         self.architecture, self.author = ground.architecture, ""
+        self.like = ""
 
     @property
     def created(self) -> str:
@@ -65,6 +68,7 @@ class Chain:
         self._build, self._stage, self._source, self._recipe = build_, stage, source, recipe
         self._store = build_.store
         self._rest = ""
+        self._like = recipe["steps"][0]["id"]  # what the last step that made a layer is like
 
     def run(self) -> Made:
         """Carries out what is not cached."""
@@ -87,6 +91,9 @@ class Chain:
             layer = ""
             if step["instruction"] in settings.LAYERS:
                 layer = self._layer(index, resolved, step, made)
+                like = self._build.results.like_of(resolved["id"])
+                alone = hangs_on_nothing(step, resolved["inputs"])
+                self._like = linked_to(self._like, like) if alone else like
             else:
                 self._say(resolved, index, cached=resolved["id"] in known)
                 if resolved["id"] not in known:
@@ -99,6 +106,7 @@ class Chain:
             if step["instruction"] == "maintainer":
                 made.author = step["value"]
             made.history.append({"created": made.created, "created_by": resolved["text"], "empty_layer": not layer})
+        made.like = self._like
         return made
 
     def _say(self, step: RecipeStep, index: int, *, cached: bool) -> None:
@@ -108,9 +116,10 @@ class Chain:
     def _ground(self) -> Ground:
         base, first = self._source["base"], self._recipe["steps"][0]
         if base["kind"] == "stage":
-            ground = self._build.stage(base["stage"]).result().ground()
+            stage = self._build.stage(base["stage"]).result()
+            self._like = stage.like
             self._say(first, 0, cached=True)
-            return ground
+            return stage.ground()
         found = bases.existing(self._store, base, first)
         if found is not None:
             self._say(first, 0, cached=True)
@@ -136,6 +145,7 @@ class Chain:
         place = Place(
             root, folders, made.config, build_.runner, self._output, build_.contexts, build_.options, build_.tree_of
         )
+        before = "" if hangs_on_nothing(step, resolved["inputs"]) else self._like
         with self._subject(index, resolved):
             return build_.results.once(
                 resolved,
@@ -143,6 +153,7 @@ class Chain:
                 lambda staged: make_layer(place, step, resolved, staged),
                 lambda: needs_layer(place, step),
                 before=lambda: build_.await_stages(step),
+                like=Likeness(step, resolved, before, build_.like_of, build_.tree_of),
             )
 
     def _subject(self, index: int, step: RecipeStep) -> _Subject:

@@ -12,6 +12,7 @@ import os
 import time
 from threading import Lock, Thread
 
+from stackpy_runtime.build import settings
 from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
 from stackpy_runtime.build.steps import Tree
@@ -110,9 +111,13 @@ def _finished(store: Store, source: ImageSource, recipe: Recipe) -> Image | None
     if len(present) < len(set(ids)):
         # The cache was cleared, and the image stayed: what its steps made is known from it.
         given = source["base"]["kind"] in ("image", "scratch", "stage")
-        for step_id in ids[1 if given else 0 :]:
-            if step_id not in present:
-                store.put_step(step_id, step_id if step_id in image["layers"] else "", {})
+        pairs = zip(ids[1:], source["steps"], strict=True)
+        files = [step_id for step_id, step in pairs if step["instruction"] in settings.LAYERS - {"workdir"}]
+        # Layers of other names are those of steps that these are like: which is whose is not known any more.
+        if all(step_id in image["layers"] for step_id in files):
+            for step_id in ids[1 if given else 0 :]:
+                if step_id not in present:
+                    store.put_step(step_id, step_id if step_id in image["layers"] else "", {})
     return image
 
 
@@ -276,6 +281,10 @@ class Work:
         """Waits for the stages that a step takes files from."""
         for name in _taken_from(step):
             self.stage(name).result()
+
+    def like_of(self, name: str) -> str:
+        """What the end of a stage is like, once it is built (likeness.py)."""
+        return self.stage(name).result().like
 
     def tree_of(self, place: RunMount | Step) -> Tree:
         """The files of a stage, once it is built, or of an image."""

@@ -163,14 +163,22 @@ def linked(first: RecipeStep, steps: list[Step], inputs: list[dict[str, str]], l
         kind = step["instruction"]
         alone = hangs_on_nothing(step, named)
         before = "" if alone else layer if kind in settings.LAYERS else result[-1]["id"]
-        step_id = named_hash(f"{_VERSION} {kind}", [("after", before), *sorted(named.items())])
-        if alone:
-            layer = named_hash(f"{_VERSION} link", [("after", layer), ("layer", step_id)])
-        elif kind in settings.LAYERS:
-            layer = step_id
-        result.append({"id": step_id, "text": step["text"], "line": step["line"], "inputs": named})
+        made = step_id(kind, before, named)
+        if kind in settings.LAYERS:
+            layer = linked_to(layer, made) if alone else made
+        result.append({"id": made, "text": step["text"], "line": step["line"], "inputs": named})
     whole = named_hash(_VERSION, [("step", step["id"]) for step in result])
     return {"id": whole, "steps": result}, layer
+
+
+def step_id(kind: str, before: str, inputs: Mapping[str, str]) -> str:
+    """The ID of a step that hangs on another."""
+    return named_hash(f"{_VERSION} {kind}", [("after", before), *sorted(inputs.items())])
+
+
+def linked_to(layer: str, step: str) -> str:
+    """The end of a chain of layers with a step behind it that hangs on nothing."""
+    return named_hash(f"{_VERSION} link", [("after", layer), ("layer", step)])
 
 
 def hangs_on_nothing(step: Step, inputs: Mapping[str, str]) -> bool:

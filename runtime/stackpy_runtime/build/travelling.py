@@ -12,7 +12,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from stackpy_runtime.build import caches
+from stackpy_runtime.build import cache_states, caches
 from stackpy_runtime.build.cache_places import Carried, Piece, Place
 from stackpy_runtime.errors import EngineError, InvalidConfig, Unsupported
 from stackpy_runtime.image import layer_tar
@@ -61,10 +61,9 @@ def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, na
         known = {piece.name: piece for carried in before.values() for piece in carried.steps if _is_there(place, piece)}
         moved = Moved(0, 0, 0)
         steps = []
-        for step_id, layer in _results(store, recipe):
+        for step_id, layer, afresh in _results(store, recipe):
             piece = known.get(step_id)
-            # What was made afresh has a layer of another name.
-            if layer is not None and (piece is None or bool(piece.blob) != bool(layer) or layer not in ("", step_id)):
+            if layer is not None and (piece is None or bool(piece.blob) != bool(layer) or afresh):
                 piece = _bring_layer(store.root, place, step_id, layer)
                 moved = Moved(moved.steps + 1, 0, moved.size + piece.size)
             if piece is not None:
@@ -74,7 +73,7 @@ def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, na
         mounts = {piece.name: piece for piece in own.mounts if _is_there(place, piece)}
         for folder in _mounts(store.root, source):
             made = _bring_mount(store.root, place, folder, progress)
-            if made is not None:
+            if made is not None and made != mounts.get(folder):
                 mounts[folder] = made
                 moved = Moved(moved.steps, moved.mounts + 1, moved.size + made.size)
         place.finish(name, Carried(steps, sorted(mounts.values(), key=lambda piece: piece.name)))
@@ -90,16 +89,21 @@ def _recipes(recipe: Recipe) -> Iterator[Recipe]:
     yield from recipe.get("stages", {}).values()
 
 
-def _results(store: Store, recipe: Recipe) -> list[tuple[str, str | None]]:
-    """Each step of a recipe once, with its layer, "" for none, None where there is no result here."""
-    found: dict[str, str | None] = {}
+def _results(store: Store, recipe: Recipe) -> list[tuple[str, str | None, bool]]:
+    """Each step of a recipe once, with its layer, "" for none, None where there is no result here.
+
+    And whether it was made afresh since: its layer has another name then, and not for being that of a step like it.
+    """
+    found: dict[str, tuple[str | None, bool]] = {}
     for each in _recipes(recipe):
         for step in each["steps"]:
             result = store.step(step["id"])
             # An archive's image is loaded again from the archive, and what is not finished is not known.
             lasting = result is not None and not {"image", "boot"} & result["config"].keys()
-            found[step["id"]] = result["layer"] if result is not None and lasting else None
-    return list(found.items())
+            layer = result["layer"] if result is not None and lasting else None
+            own = layer in (None, "", step["id"]) or (result is not None and "as" in result["config"])
+            found[step["id"]] = (layer, not own)
+    return [(step_id, *rest) for step_id, rest in found.items()]
 
 
 def _bring_layer(root: Root, place: Place, step_id: str, layer: str) -> Piece:
@@ -121,7 +125,13 @@ def _bring_mount(root: Root, place: Place, name: str, progress: Report) -> Piece
     try:
         # Not while a step writes to it.
         fcntl.flock(folder, fcntl.LOCK_SH)
-        return Piece(name, *place.keep(_packed(folder)))
+        state = cache_states.state(folder)
+        kept = cache_states.remembered(folder, state)
+        if kept is not None and place.stored(piece := Piece(name, *kept)):
+            return piece
+        piece = Piece(name, *place.keep(_packed(folder)))
+        cache_states.remember(folder, state, piece.blob, piece.size)
+        return piece
     except Unsupported as error:
         progress({"kind": "state", "text": f"the cache folder {name} stays here: {error.message}"})
         return None

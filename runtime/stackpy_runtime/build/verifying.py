@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stackpy_runtime.build.caching import Say
+    from stackpy_runtime.build.likeness import Likeness
     from stackpy_runtime.build.runner import Runner
     from stackpy_runtime.model import BuildOptions, Image, ImageSource, Progress, Recipe, RecipeStep, Unlike
     from stackpy_runtime.store.root import Root
@@ -73,6 +74,7 @@ class _Again(Results):
         needed: Callable[[], bool] = lambda: True,
         *,
         before: Callable[[], None] = lambda: None,
+        like: Likeness | None = None,
         base: bool = False,
     ) -> str:
         """See Results."""

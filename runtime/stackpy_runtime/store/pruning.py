@@ -7,6 +7,7 @@ import time
 
 from stackpy_runtime.records import NamedTuple
 from stackpy_runtime.store import build_cache, garbage, lasting, usage
+from stackpy_runtime.store.steps import LIKE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,8 +119,14 @@ def forget(store: Store, beginning: str) -> int:
     if not steps:
         return 0
     gone = store.delete_images(bases, lambda image: not image["references"]) if bases else []
-    store.delete_steps(steps)
     made = {found["layer"] for found in results if found["layer"]}
+    # The same layers by what went into them, where no other step has them.
+    named = store.step_layers()
+    for layer in made:
+        others = set(named.get(layer, ())) - steps
+        if all(name.startswith(LIKE) for name in others):
+            steps |= others
+    store.delete_steps(steps)
     return collect(store, made.union(*(image["layers"] for image in gone)))
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _CHUNK = 500
 
 
+LIKE = "like-"  # begins the name of a result by the content that went into it, which is no step's ID
+
+
 class StepTable(Database):
     """Reading and writing results of steps and recipes."""
 
