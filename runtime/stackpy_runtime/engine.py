@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.build.cache_places import Place
+    from stackpy_runtime.build.context import Walks
     from stackpy_runtime.dockerfile import Compiled
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import (
@@ -49,6 +50,7 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         self.root = os.path.abspath(root)
         self._store: Store | None = None
         self._client: Client | None = None
+        self._walks: dict[str, Walks] = {}  # recipe ID → what it copies from contexts, until it is built
         self._plain_sources: dict[str, ImageSource] = {}  # recipe ID → what it was resolved from, without Dockerfiles
 
     @property
@@ -120,10 +122,13 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
 
         Of images that the store lacks it asks their registries what they are.
         """
+        from stackpy_runtime.build.context import Walks
         from stackpy_runtime.build.recipe import resolve
 
         plain = self._plain(source)
-        recipe = resolve(plain, self._seen(plain))
+        walks = Walks()
+        recipe = resolve(plain, self._seen(plain), walks)
+        self._walks[recipe["id"]] = walks
         if any("platform" in each["base"] for each in (plain, *plain.get("stages", {}).values())):
             from stackpy_runtime.build import foreign
 
@@ -255,6 +260,7 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
                     runner=self._run_step,
                     progress=progress,
                     options=options,
+                    walks=self._walks.pop(recipe["id"], None),
                 )
         for tag in tags:
             self._tell("tag", image, tag)

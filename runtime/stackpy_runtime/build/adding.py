@@ -10,6 +10,7 @@ from stackpy_runtime.build.context import inputs, of_step
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.errors import Conflict, InvalidConfig
 from stackpy_runtime.records import NamedTuple
+from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
     below = [] if recipe.hangs_on_nothing(step, resolved["inputs"]) else place.layers
     lists = (step.get("sources"), step.get("inline"), step.get("urls"), step.get("git"))
     several = sum(len(each or ()) for each in lists) > 1
+    written = 0
     with Merged(below, staged) as view:
         owner = copying.owner(view.root, step["chown"]) if step.get("chown") else None
         into = target.endswith("/") or several or tree.is_folder(view.root, target)
@@ -60,7 +62,7 @@ def add(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
         if "from_stage" in step or "from_image" in step:
             _from_image(adding)
         elif step.get("sources"):
-            _from_context(adding)
+            written = _from_context(adding)
         for file in step.get("inline", []):
             mode = _INLINE_MODE if adding.modes is None else adding.modes(_INLINE_MODE, False)
             content = step_inputs.decoded(file["content"])
@@ -69,6 +71,8 @@ def add(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
             _from_url(adding, address)
         for address in step.get("git", []):
             _from_git(adding, address)
+    if written and not several:
+        layers.mark_size(f"{staged}/upper", written)
 
 
 def _place(adding: _Adding, name: str) -> str:
@@ -111,27 +115,34 @@ def _folder(adding: _Adding) -> str:
 # --- the context ----------------------------------------------------------------------------------------------------
 
 
-def _from_context(adding: _Adding) -> None:
+def _from_context(adding: _Adding) -> int:
+    """Returns the bytes that the layer has got by it, or 0 where that is not known."""
     step, place = adding.step, adding.place
     try:
         context = of_step(step, place.contexts, place.root.path)
     except OSError:
         raise copying.changed(step.get("from_context") or step["context"]) from None
+    known = place.walks.of(step)
+    if known is not None:
+        return _put(adding, context, known)
     sources, _ = context.sources(step)
     now = step_inputs.renamed(inputs(sources, step_inputs.ignores_modes(step)))
     planned = step_inputs.files_of(adding.resolved["inputs"])
     if now != planned:
         differing = [name for name in {**planned, **now} if planned.get(name) != now.get(name)]
         raise copying.changed(differing[0].removeprefix("./"))
-    _put(adding, context, sources)
+    return _put(adding, context, sources)
 
 
-def _put(adding: _Adding, context: Context, sources: list[Source]) -> None:
+def _put(adding: _Adding, context: Context, sources: list[Source]) -> int:
     """Copies, and unpacks archives where the step does that."""
+    given = len(sources)
     if adding.step["instruction"] == "add" and adding.step.get("unpack", True):
         sources = [source for source in sources if not _unpacked(adding, context.descriptor, source)]
     owner = adding.owner or tree.ROOT_OWNER
-    copying.copy(adding.root, context.descriptor, sources, _folder(adding), adding.modes, owner)
+    written = copying.copy(adding.root, context.descriptor, sources, _folder(adding), adding.modes, owner)
+    # Several may name the same file.
+    return written if len(sources) == given == 1 else 0
 
 
 def _unpacked(adding: _Adding, context: int, source: Source) -> bool:

@@ -143,7 +143,15 @@ class Chain:
         build_, root = self._build, self._store.root
         folders = [layers.folder(root, layer) for layer in made.layers]
         place = Place(
-            root, folders, made.config, build_.runner, self._output, build_.contexts, build_.options, build_.tree_of
+            root,
+            folders,
+            made.config,
+            build_.runner,
+            self._output,
+            build_.contexts,
+            build_.options,
+            build_.walks,
+            build_.tree_of,
         )
         before = "" if hangs_on_nothing(step, resolved["inputs"]) else self._like
         with self._subject(index, resolved):

@@ -13,6 +13,7 @@ import posixpath
 import stat
 from _thread import allocate_lock
 
+from stackpy_runtime import json_text
 from stackpy_runtime.build.ignoring import DockerRules, Rules, read_ignore_file
 from stackpy_runtime.build.stat_cache import StatCache
 from stackpy_runtime.records import NamedTuple
@@ -314,6 +315,29 @@ def of_step(step: Step, contexts: dict[str, Context], root: str) -> Context:
         if key not in contexts:
             contexts[key] = Context(folder, root, ignore_file)
         return contexts[key]
+
+
+class Walks:
+    """What steps have found in their contexts, from when the recipe was made: a build copies that and walks no more.
+
+    What has changed since is seen when it is copied; what has been added since belongs to no recipe.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Source]] = {}
+
+    def keep(self, step: Step, sources: list[Source]) -> None:
+        """Remembers what a step copies."""
+        self._found[_walk(step)] = sources
+
+    def of(self, step: Step) -> list[Source] | None:
+        """What a step copies; None where nobody has looked."""
+        return self._found.get(_walk(step))
+
+
+def _walk(step: Step) -> str:
+    keys = ("from_context", "context", "ignore_file", "sources", "exclude", "exclude_paths", "parents")
+    return json_text.dumps([step.get(key) for key in keys])
 
 
 def inputs(sources: list[Source], any_mode: bool | None = False) -> dict[str, str]:

@@ -11,7 +11,7 @@ import posixpath
 import stat
 import time
 
-from stackpy_runtime.build import tree
+from stackpy_runtime.build import halves, tree
 from stackpy_runtime.build.digests import CHUNK, begun_sha256, sha256_hex
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import Conflict
@@ -112,8 +112,10 @@ def stamp(root: int, path: str, mtime_ns: int) -> None:
         os.close(folder)
 
 
-def copy(root: int, context: int, sources: list[Source], target: str, modes: Change | None, who: Owner | None) -> None:
+def copy(root: int, context: int, sources: list[Source], target: str, modes: Change | None, who: Owner | None) -> int:
     """Copies all sources of one step to the absolute path `target`, which is a folder when it ends with a slash.
+
+    Returns the bytes of the files that it has written.
 
     root: descriptor of the image's merged tree; context: of the context folder, or of another image's tree
     modes: what --chmod gives to files and folders; None keeps their own
@@ -130,6 +132,7 @@ def copy(root: int, context: int, sources: list[Source], target: str, modes: Cha
             inside = into or source.under
             place = posixpath.join(target, source.under, posixpath.basename(source.name)) if inside else target
             copier.file(source.items[0], place)
+    return copier.written
 
 
 class _Copier:
@@ -138,6 +141,7 @@ class _Copier:
     def __init__(self, root: int, context: int, modes: Change | None, who: Owner | None) -> None:
         self._root, self._context, self._modes, self._who = root, context, modes, who
         self._parents = who or tree.ROOT_OWNER
+        self.written = 0  # bytes
 
     def _mode(self, mode: int, folder: bool) -> int:
         return mode if self._modes is None else self._modes(mode, folder)
@@ -167,10 +171,35 @@ class _Copier:
         except BaseException:
             os.close(opened)
             raise
-        # The folders from the source's top down to where the walk is: place, descriptor there, descriptor here, time.
-        stack = [("", opened, made, os.fstat(opened).st_mtime_ns if new else -1)]
         try:
-            for item in below:
+            ours, others = halves.split(below)
+            apart = halves.Apart(lambda: self._other(others, target, opened, made)) if others else None
+            try:
+                self._below(ours, target, opened, made)
+            except BaseException:
+                if apart:
+                    apart.stop()
+                raise
+            if apart:
+                self.written += apart.join()
+            if new:
+                self._stamp(opened, made, os.fstat(opened).st_mtime_ns)
+        finally:
+            os.close(opened)
+            os.close(made)
+
+    def _other(self, items: list[Item], target: str, there: int, here: int) -> int:
+        """The other half, in a process of its own."""
+        self.written = 0
+        self._below(items, target, there, here)
+        return self.written
+
+    def _below(self, items: list[Item], target: str, there: int, here: int) -> None:
+        """What is below the source `there`, to the folder `here`."""
+        # The folders from the source's top down to where the walk is: place, descriptor there, descriptor here, time.
+        stack = [("", there, here, -1)]
+        try:
+            for item in items:
                 parent, name = posixpath.split(item.place)
                 while stack[-1][0] != parent:
                     self._leave(stack.pop())
@@ -180,12 +209,10 @@ class _Copier:
                     self._leaf(item, stack[-1][1], name, stack[-1][2], name)
             while len(stack) > 1:
                 self._leave(stack.pop())
-            if new:
-                self._stamp(stack[0][1], stack[0][2], stack[0][3])
         finally:
-            for _, there, here, _ in stack:
-                os.close(there)
-                os.close(here)
+            for _, source, copied, _ in stack[1:]:
+                os.close(source)
+                os.close(copied)
 
     def _enter(
         self, item: Item, name: str, target: str, parent: tuple[str, int, int, int]
@@ -275,6 +302,7 @@ class _Copier:
                     pour(reading, writing)
                 elif _pour(reading, writing) != item.content:
                     raise changed(item.name)
+                self.written += status.st_size
                 tree.finish(writing, self._owner(status), self._mode(mode, False), status.st_mtime_ns)
                 self._attributes(reading, writing)
             finally:

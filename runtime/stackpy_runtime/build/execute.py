@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
 
     Report = Callable[[Progress], None]
-    from stackpy_runtime.build.context import Context
+    from stackpy_runtime.build.context import Context, Walks
     from stackpy_runtime.build.runner import Runner
     from stackpy_runtime.store.store import Store
 
@@ -52,6 +52,7 @@ def build(
     runner: Runner,
     progress: Report,
     options: BuildOptions | None = None,
+    walks: Walks | None = None,
 ) -> Image:
     """The image of a recipe, built as far as it is not in the store; recorded, tagged, and remembered under `key`.
 
@@ -59,6 +60,7 @@ def build(
     key: under which the recipe is remembered for the next explanation, or ""
     labels: the engine's own, on top of those of the steps
     runner: runs RUN steps
+    walks: what was found in contexts when the recipe was made; without it they are walked once more
 
     Raises ProcessFailed for a failing RUN step, with its last lines; Conflict when a copied file changed since the
     recipe was made; InvalidConfig, NotFound as the steps do. Steps finished before stay in the cache.
@@ -67,7 +69,7 @@ def build(
     image = None if given.get("no_cache") else _finished(store, source, recipe)
     if image is None:
         with layers.using(store.root):
-            image = Work(store, source, recipe, runner, progress, given).run()
+            image = Work(store, source, recipe, runner, progress, given, walks=walks).run()
         changed = True
     else:
         for index, step in enumerate(recipe["steps"]):
@@ -168,7 +170,11 @@ class Work:
         progress: Report,
         options: BuildOptions,
         results: Results | None = None,
+        walks: Walks | None = None,
     ) -> None:
+        from stackpy_runtime.build.context import Walks
+
+        self.walks = walks or Walks()
         self.store, self.runner, self.options = store, runner, options
         self._source, self._recipe, self._tell = source, recipe, progress
         self._telling, self._guard = Lock(), Lock()

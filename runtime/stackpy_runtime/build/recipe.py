@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from stackpy_runtime.build.context import Walks
     from stackpy_runtime.model import Base, ImageConfig, ImageSource, Recipe, RecipeStep, Step
     from stackpy_runtime.store.store import Store
 
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
 _VERSION = "stackpy recipe 1"
 
 
-def resolve(source: ImageSource, store: Store) -> Recipe:
+def resolve(source: ImageSource, store: Store, walks: Walks | None = None) -> Recipe:
     """The recipe of an image: reads what is copied (only what changed since the last time), writes nothing but a cache.
+
+    walks: takes what is copied from contexts, for the build
 
     Raises InvalidConfig for everything that is wrong with the steps, all at once, each with its line; NotFound for a
     base image that the store does not have.
     """
-    resolver = _Resolver(source, store)
+    resolver = _Resolver(source, store, walks)
     try:
         recipe = resolver.image(source).recipe
     finally:
@@ -69,13 +72,13 @@ class Resolved:
 class _Resolver:
     """One image and the stages that it needs; what is wrong is collected, so that all of it is said at once."""
 
-    def __init__(self, source: ImageSource, store: Store) -> None:
+    def __init__(self, source: ImageSource, store: Store, walks: Walks | None) -> None:
         self._sources, self._store = source.get("stages", {}), store
         self.problems: list[tuple[str, str, str]] = []
         self.missing: list[EngineError] = []
         self.stages: dict[str, Resolved] = {}
         self._open: set[str] = set()
-        self.asking = step_inputs.Asking(store.root.path, self._origin, self._fetched, self.problems)
+        self.asking = step_inputs.Asking(store.root.path, self._origin, self._fetched, self.problems, walks)
 
     def image(self, source: ImageSource) -> Resolved:
         """An image by its steps."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from stackpy_runtime.build.context import Context
+    from stackpy_runtime.build.context import Context, Walks
     from stackpy_runtime.model import ImageConfig, RunMount, Step
 
     Problems = list[tuple[str, str, str]]
@@ -38,11 +38,19 @@ class Asking:
     contexts: folders that are open; the caller closes them
     problems: takes (line, message, hint) of what is wrong with a step
     origin: what identifies the files of a stage or an image that `from_stage` or `from_image` names
+    walks: takes what steps copy from contexts
     fetched: what identifies what an address gives: (kind "url" or "git", address, step)
     """
 
-    def __init__(self, root: str, origin: Origin, fetched: Callable[[str, str, Step], str], problems: Problems) -> None:
-        self.root, self.origin, self.fetched, self.problems = root, origin, fetched, problems
+    def __init__(
+        self,
+        root: str,
+        origin: Origin,
+        fetched: Callable[[str, str, Step], str],
+        problems: Problems,
+        walks: Walks | None = None,
+    ) -> None:
+        self.root, self.origin, self.fetched, self.problems, self.walks = root, origin, fetched, problems, walks
         self.contexts: dict[str, Context] = {}
 
     def close(self) -> None:
@@ -188,6 +196,8 @@ def _context_files(step: Step, asking: Asking, result: dict[str, str] | None = N
         return None
     sources, wrong = context.sources(step)
     asking.problems += wrong
+    if asking.walks is not None and not wrong:
+        asking.walks.keep(step, sources)
     if result is not None:
         many = len(sources) > 1 and not step.get("parents")
         if many and not step["target"].endswith(("/", "/.")) and step["target"] not in (".", ".."):

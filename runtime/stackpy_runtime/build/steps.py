@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stackpy_runtime.build.context import Context
+    from stackpy_runtime.build.context import Context, Walks
     from stackpy_runtime.model import BuildOptions, ImageConfig, RecipeStep, RunMount, Step
     from stackpy_runtime.store.root import Root
 
@@ -35,6 +35,7 @@ class Place(NamedTuple):
     output: takes a RUN step's output as it comes
     contexts: context folders that earlier steps of the build have opened, for COPY
     options: secrets, agents and leave that the build was given, for RUN
+    walks: what was found in contexts when the recipe was made
     tree_of: the stage or image that a mount or a COPY is from
     """
 
@@ -45,6 +46,7 @@ class Place(NamedTuple):
     output: Callable[[str], None]
     contexts: dict[str, Context]
     options: BuildOptions
+    walks: Walks
     tree_of: Callable[[RunMount | Step], Tree]
 
 
