@@ -115,18 +115,19 @@ def make_nodes(nodes: list[NodePlan], first: int, clone: Callable[[int, str], in
     A node of the host's own /dev would be nobody's in a user namespace, and its mode would keep root out.
     first: the host ID of the container's root; clone: a detached mount of what lies in a detached one
     """
-    # Not of the container's user namespace: on a file system of that, no device can be opened.
-    top = mounts.new_mount("tmpfs", {"mode": "755", "size": "64k"}, _GUARD)
-    try:
-        result = []
-        for index, node in enumerate(nodes):
-            os.mknod(str(index), node["kind"] | 0o600, node["number"], dir_fd=top)
-            os.chown(str(index), first, first + (node["group"] if node["group"] <= LAST_ID else 0), dir_fd=top)
-            os.chmod(str(index), node["mode"], dir_fd=top)
-            result.append(clone(top, str(index)))
-        return result
-    finally:
-        os.close(top)
+    result = []
+    for node in nodes:
+        # Not of the container's user namespace: on a file system of that, no device can be opened. One for each node,
+        # since before Linux 6.15 a detached mount is attached to be cloned, which can be done but once.
+        top = mounts.new_mount("tmpfs", {"mode": "755", "size": "4k"}, _GUARD)
+        try:
+            os.mknod("node", node["kind"] | 0o600, node["number"], dir_fd=top)
+            os.chown("node", first, first + (node["group"] if node["group"] <= LAST_ID else 0), dir_fd=top)
+            os.chmod("node", node["mode"], dir_fd=top)
+            result.append(clone(top, "node"))
+        finally:
+            os.close(top)
+    return result
 
 
 def make_own_nodes(device: int, nodes: list[NodePlan]) -> None:
