@@ -6,11 +6,13 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from stackpy_runtime.container import cgroups
+from stackpy_runtime.container.cgroups import parent_name
 from stackpy_runtime.errors import EngineError
 from tests.engine_lab import Lab, wait_for
 
@@ -223,6 +225,38 @@ def test_every_limit_is_set_changed_and_taken_away_while_it_runs(lab: Lab) -> No
     assert [int(value) > 1 << 60 for value in lifted[:3]] == [True] * 3
     assert lifted[5:] == ["100000", "-1", "1024", "0", everywhere, "100", ""]
     assert lab.state(name)["pid"] == pid
+    # Whoever takes over knows where the container is, and leaves nothing there.
+    lab.kill("supervisor")
+    lab.engine.update(name, {"cpuset": "0"})
+    assert _file(lab, name, "cpuset", "cpuset.cpus") == "0"
+    assert "Cpus_allowed_list:\t0\n" in lab.exec(name, "cat", "/proc/self/status").out
+    layout = cgroups.layout()
+    groups = [Path(mount, parent_name(lab.root)) for mount in {*layout.mounts.values(), *layout.rare.values()}]
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    own = next(line.split("/")[-1] for line in lines if "/stackpy-" in line)
+    assert all((group / own).is_dir() for group in groups)
+    lab.engine.remove(name, force=True)
+    wait_for(lambda: not [group for group in groups if (group / own).exists()], "the end of its groups")
+
+
+def test_a_limit_of_another_hierarchy_holds_for_what_is_started_meanwhile(lab: Lab) -> None:
+    """A process of exec that joins while the container is taken there is never left out."""
+    name = lab.up(["sleep", "600"])
+    started = threading.Event()
+
+    def start_many() -> None:
+        for _ in range(6):
+            lab.exec(name, "sh", "-c", "sleep 600 & :")
+            started.set()
+
+    starting = threading.Thread(target=start_many)
+    starting.start()
+    started.wait()
+    lab.engine.update(name, {"cpuset": "0"})
+    starting.join()
+    shown = lab.exec(name, "sh", "-c", "cat /proc/[0-9]*/status").out
+    allowed = {line for line in shown.splitlines() if line.startswith("Cpus_allowed_list")}
+    assert allowed == {"Cpus_allowed_list:\t0"}, shown
 
 
 def test_a_limit_that_the_kernel_refuses_changes_nothing(lab: Lab) -> None:

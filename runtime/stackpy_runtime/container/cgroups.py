@@ -177,6 +177,17 @@ class Group:
         paths = {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
         return paths | {controller: f"{self.layout.rare[controller]}/{self.name}" for controller in sorted(self.rare)}
 
+    def entrances(self) -> tuple[list[str], list[str]]:
+        """The files into which a process writes itself, and those that there are only while it is in rare hierarchies.
+
+        Of the second whoever joins tries all: a limit that is set meanwhile may bring the group there.
+        """
+        mounts = dict.fromkeys(self.layout.mounts.values())
+        rare = [mount for mount in dict.fromkeys(self.layout.rare.values()) if mount not in mounts]
+        return [f"{mount}/{self.name}/cgroup.procs" for mount in mounts], [
+            f"{mount}/{self.name}/cgroup.procs" for mount in rare
+        ]
+
     def create(self) -> list[str]:
         """Makes the group, without limits; returns the files into which its processes write themselves."""
         paths = self.paths()

@@ -96,10 +96,13 @@ def may_raise() -> bool:
 
 
 def raise_hard(ulimits: Mapping[str, Ulimit], pid: int = 0) -> None:
-    """Raises the hard limits of a process, the caller's own for 0, where they are lower than asked for."""
+    """Raises the hard limits of a process, the caller's own for 0, where they are lower than asked for.
+
+    That process has what the caller has: even to ask it takes CAP_SYS_RESOURCE in its user namespace.
+    """
     for name, ulimit in ulimits.items():
         number, hard = NUMBERS[name], ulimit["hard"]
-        soft, now = resource.prlimit(pid, number)
+        soft, now = resource.getrlimit(number)
         if now != -1 and (hard == -1 or hard > now):
             try:
                 resource.prlimit(pid, number, (soft, hard))

@@ -54,7 +54,7 @@ def join_plan(
 
         hostname = confining.hostname_of(lifecycle.store, config, live.id)
     group = live.group
-    cgroups = [f"{path}/cgroup.procs" for path in dict.fromkeys(group.paths().values())] if group else []
+    cgroups, rare = group.entrances() if group else ([], [])
     capabilities = confinement.every_capability(config) if privileged else confinement.capabilities(config)
     filter_ = lifecycle.beginnings.filter_of(config, capabilities)
     process = plan.process({**config, "command": argv, "entrypoint": []}, image, hostname, filter_)
@@ -72,6 +72,7 @@ def join_plan(
         "start": start,
         "own_network": own,
         "cgroups": cgroups,
+        "rare": rare,
         "process": process,
     }
     if not plain and (kinds := confining.namespaces_of(live, pid)) is not None:
