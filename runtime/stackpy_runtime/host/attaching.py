@@ -124,7 +124,7 @@ class Attachment:
             with self.live.changed:
                 asked: Asked = {"verb": "run", "signal": signal_name(number), "at": time.time()}
                 self.live.state = {**self.live.state, "asked": asked}
-            self.live.signal(number)
+            self.lifecycle.signal(self.live, number)
         elif "resize" in message:
             rows, columns = message["resize"]
             self.lifecycle.resize(self.live, int(rows), int(columns))

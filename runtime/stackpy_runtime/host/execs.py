@@ -87,14 +87,14 @@ def serve(
 
 def _begun(lifecycle: Lifecycle, live: Live, argv: list[str], spawned: str) -> None:
     line = " ".join(argv)
-    for what in ("exec_create", "exec_start"):
-        _tell(lifecycle, live, f"{what}: {line}", execID=spawned)
+    _tell(lifecycle, live, f"exec_create: {line}", f"exec_start: {line}", execID=spawned)
 
 
-def _tell(lifecycle: Lifecycle, live: Live, what: str, **attributes: str) -> None:
+def _tell(lifecycle: Lifecycle, live: Live, *actions: str, **attributes: str) -> None:
     if live.container["image_id"]:
         # Not of a build's step, which is no container that anybody knows.
-        event_log.record(lifecycle.store.root, of_container(live, what, **attributes))
+        happened = [of_container(live, action, **attributes) for action in actions]
+        event_log.record(lifecycle.store.root, *happened)
 
 
 def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan) -> dict[str, Any]:
