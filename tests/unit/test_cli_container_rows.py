@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from stackpy.cli.commands import update
+from stackpy.cli.commands import events, ps, update
 from stackpy.cli.container_rows import HEADS, fields, heads
 from stackpy.cli.formats import print_templated
 from stackpy.cli.grammar import Arguments
+from stackpy.cli.options import Globals
 from stackpy.cli.parsing import parse_command, to_arguments
 from stackpy.errors import UsageError
 
@@ -80,3 +82,22 @@ def test_update(line: str, changes: dict[str, Any]) -> None:
 def test_an_update_of_nothing_or_nonsense(line: str) -> None:
     with pytest.raises(UsageError):
         update.changes(asked(line))
+
+
+def test_nothing_that_a_terminal_acts_on_comes_from_labels_or_health_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    attributes = {"name": "web", "evil": "\x1b]0;owned\x07\nx"}
+    event = {
+        "Type": "image", "Action": "pull", "Actor": {"ID": "sha256:1", "Attributes": attributes},
+        "timeNano": 10**18 + 7,
+    }  # fmt: skip
+    text = events.line(event)
+    assert text.isprintable()
+    assert text.startswith("2001-09-09T")
+    assert ".000000007" in text
+    assert r"(evil=\x1b]0;owned\x07\nx, name=web)" in text
+    bad = {**ROW, "status": "Exited (1): unhealthy: \x1b[2J"}
+    engine = SimpleNamespace(ps=lambda *_, **__: [bad])
+    context: Any = SimpleNamespace(json=False, globals=Globals(), engine=lambda: engine)
+    words = parse_command([], ps.COMMAND.options, ps.COMMAND.arguments, "stackpy ps")
+    assert ps.COMMAND.run(context, to_arguments(words)) == 0
+    assert "\x1b" not in capsys.readouterr().out

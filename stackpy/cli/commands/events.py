@@ -35,12 +35,15 @@ def line(event: Mapping[str, Any]) -> str:
     """An event for people, as docker writes it: local time, what, and the attributes by name."""
     from datetime import datetime  # 2 ms, for text only
 
+    from stackpy.planning.quantities import printable
+
     seconds, nano = divmod(event["timeNano"], NANO)
     moment = datetime.fromtimestamp(seconds).astimezone()
     zone = moment.strftime("%z")
     told = ", ".join(f"{key}={value}" for key, value in sorted(event["Actor"]["Attributes"].items()))
     when = f"{moment:%Y-%m-%dT%H:%M:%S}.{nano:09d}{zone[:3]}:{zone[3:5]}"
-    return f"{when} {event['Type']} {event['Action']} {event['Actor']['ID']} ({told})"
+    # Labels are whatever an image says they are.
+    return f"{when} {event['Type']} {printable(event['Action'])} {event['Actor']['ID']} ({printable(told)})"
 
 
 def _fields(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def _rows(context: Context, arguments: Any) -> list[dict[str, Any]]:
 
 
 def _cells(row: dict[str, Any], arguments: Any) -> tuple[str, ...]:
+    from stackpy.planning.quantities import printable
+
     ports = row["ports"]
     shown = (
         ports if isinstance(ports, str) else ", ".join(port if isinstance(port, str) else _port(port) for port in ports)
@@ -59,7 +61,8 @@ def _cells(row: dict[str, Any], arguments: Any) -> tuple[str, ...]:
     return (
         row["name"],
         row["image"],
-        row["status"],
+        # It may quote what a health check wrote, and that is nobody's terminal's business.
+        printable(row["status"]),
         shown,
         row["stack"] or "",
         row["resource"] or "",
