@@ -110,12 +110,13 @@ def line_writer(
 ) -> Callable[[Mapping[str, Any]], str]:
     """What writes a document of a stream as a line: as `text` does, as JSON, or as a template says of its `fields`."""
     template = chosen(context, form)
-    if template:
+    whole = template.replace(" ", "") == "{{json.}}"  # docker's way to say what `json` says
+    if template and not whole:
         from stackpy.render.go_templates import Struct, Template
 
         parsed = Template(template.replace("\\t", "\t").replace("\\n", "\n"))
         return lambda document: parsed.render(Struct(fields(document)))
-    if not context.json:
+    if not context.json and not whole:
         return text
     import json
 

@@ -158,6 +158,10 @@ def test_what_nobody_was_there_to_see_can_be_read_later(lab: Lab) -> None:
     words = [line.split()[1:3] for line in done.out.splitlines()]
     assert words == [["container", action] for action in ("create", "start", "die", "destroy")]
     assert f"image={IMAGE}, name={name})" in done.out
+    as_json = lab.cli(
+        "events", "--since", "10m", "--until", "0s", "--filter", f"container={name}", "--format", "{{json .}}"
+    )
+    assert [json.loads(line)["status"] for line in as_json.out.splitlines()] == ["create", "start", "die", "destroy"]
     assert lab.cli("events", "--filter", "nonsense=1", "--until", "0s").code == 64
 
 
