@@ -82,8 +82,10 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
     return volume
 
 
-def remove(store: Store, name: str) -> None:
+def remove(store: Store, name: str, *, of: str = "") -> None:
     """Removes a volume and its files.
+
+    of: the name of a container that uses it, and is about to be removed itself
 
     Raises NotFound, or Conflict when a container, running or not, uses it; then everything is as before.
     """
@@ -102,7 +104,7 @@ def remove(store: Store, name: str) -> None:
             ) from None
 
     try:
-        store.delete_volume(name, move_away)
+        store.delete_volume(name, move_away, of=of)
     except BaseException:
         # The row stayed, so must the files.
         if os.path.lexists(gone):

@@ -71,6 +71,7 @@ class Beginnings:
         with self.announced:
             if reference in self.executions:
                 self.executions[reference] = NEVER_BEGAN
+            self.current[reference] = NEVER_BEGAN
             self.announced.notify_all()
 
     def heard_execution_exit(self, reference: str, code: int | None) -> None:
@@ -84,15 +85,23 @@ class Beginnings:
     def take_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int, int]:
         """What the keeper announced for a reference."""
         with self.announced:
-            if not self.announced.wait_for(lambda: reference in self.started, timeout):
-                raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
+            self._await(reference, timeout)
             return self.started.pop(reference)
+
+    def _await(self, reference: str, timeout: float) -> None:
+        """Waits until a process is announced; raises EngineUnavailable when none will be."""
+
+        def known() -> bool:
+            return reference in self.started or self.current.get(reference) == NEVER_BEGAN
+
+        self.announced.wait_for(known, timeout)
+        if reference not in self.started:
+            raise EngineUnavailable("the process to start in has ended before there was a container")
 
     def await_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int]:
         """PID and start of a process that is about to be announced, or is; it stays there to be taken."""
         with self.announced:
-            if not self.announced.wait_for(lambda: reference in self.started, timeout):
-                raise EngineUnavailable("the keeper did not announce the process", subject=reference[:12])
+            self._await(reference, timeout)
             return self.started[reference][:2]
 
     def forget(self, reference: str) -> None:
@@ -268,6 +277,7 @@ class Beginnings:
                     self.networking.attach(live, spare.network)
             finally:
                 spare.release_network()
+            ready = False
             while True:
                 try:
                     data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
@@ -275,6 +285,11 @@ class Beginnings:
                     raise EngineUnavailable(
                         "the process to start in has ended", subject=f"container {live.name}"
                     ) from None
+                if not data and not ready:
+                    raise EngineUnavailable(
+                        "the process to start in has ended before it could execute the program",
+                        subject=f"container {live.name}",
+                    )
                 if not data:
                     return
                 message, descriptors = json.loads(data), array.array("i")
@@ -300,6 +315,7 @@ class Beginnings:
                         set_size(live.terminal, *size)
                     self.keeper.hold(f"io/{live.id}", [live.terminal])
                 elif message["at"] == "ready":
+                    ready = True
                     if wanted := live.config.get("sysctls"):
                         self._set_sysctls(live, wanted)
                     if before:

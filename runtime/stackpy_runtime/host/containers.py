@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 
 from stackpy_runtime import labels, volume
 from stackpy_runtime.container import log_reading, restart, state
@@ -115,6 +116,8 @@ class Containers:
                 if own:
                     # Killed from here on, the next supervisor finishes it.
                     self.store.update_container(live.id, state={**live.state, "removing": True})
+                    for name in own:
+                        self._attempt(name, partial(volume.remove, self.store, name, of=live.name))
                 self.store.delete_container(live.id)
             except BaseException:
                 live.removed = False
@@ -126,8 +129,6 @@ class Containers:
                 live.changed.notify_all()
             event_log.record(self.store.root, of_container(live, "destroy"))
             self._throw_away(live.folder)
-            for name in own:
-                self._attempt(name, lambda name=name: volume.remove(self.store, name))  # type: ignore[misc]
 
     def finish_removals(self) -> None:
         """Removes what a supervisor before this one was killed while it removed."""

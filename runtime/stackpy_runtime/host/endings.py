@@ -10,7 +10,7 @@ import sys
 import threading
 
 from stackpy_runtime import labels
-from stackpy_runtime.container import crashes, ending, health, log_reading
+from stackpy_runtime.container import crashes, ending, health, log_reading, ranges
 from stackpy_runtime.container.cgroups import remove_parent
 from stackpy_runtime.errors import EngineError, NotFound
 
@@ -136,6 +136,18 @@ class Endings:
                 return
             live.pump(last=True)
             self.close_output(live)
+
+    def release_range(self, first_id: int, sharer: int, tries: int = TRIES) -> None:
+        """Gives a range of host IDs back, or leaves one that is shared."""
+        try:
+            if sharer:
+                ranges.leave(first_id, sharer)
+            else:
+                ranges.release(first_id)
+        except OSError as error:
+            print(f"the range of host IDs from {first_id} could not be given back: {error}", file=sys.stderr)
+            if tries:
+                self._again(PAUSE, lambda: self.release_range(first_id, sharer, tries - 1))
 
     def remove_group(self, group: Group, pause: float = 0.005) -> None:
         """Kills what is left in a control group and removes it."""

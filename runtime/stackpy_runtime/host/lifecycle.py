@@ -10,7 +10,7 @@ import threading
 import time
 from functools import partial
 
-from stackpy_runtime.container import confinement, ending, plan, ranges, restart, state
+from stackpy_runtime.container import confinement, ending, plan, restart, state
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
@@ -245,7 +245,11 @@ class Lifecycle:
             print(f"container {live.name}: its last output is lost: {error}", file=sys.stderr)
         why, memory = self.endings.explain(live, end, self.beginnings.boot)
         attached = live.attached
-        self._release(live)
+        try:
+            self._release(live)
+        except (EngineError, OSError) as error:
+            # What is left goes with the next start or the next supervisor; that it has ended must be known now.
+            print(f"container {live.name}: not all that it held could be given back: {error}", file=sys.stderr)
         again = not live.removed and restart.wanted(
             live.config.get("restart", "no"),
             end.code or 0,
@@ -328,10 +332,7 @@ class Lifecycle:
         if group:
             self.endings.remove_group(group)
         if live.first_id:
-            if live.sharer:
-                ranges.leave(live.first_id, live.sharer)
-            else:
-                ranges.release(live.first_id)
+            self.endings.release_range(live.first_id, live.sharer)
         live.first_id = live.sharer = 0
         if live.config.get("ipc") == "shareable":
             from stackpy_runtime.host import confining

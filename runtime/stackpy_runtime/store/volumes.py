@@ -60,14 +60,16 @@ class VolumeTable(Database):
         if not self.change("UPDATE volumes SET document = ? WHERE name = ?", (encode(volume), volume["name"])):
             raise NotFound(f"no such volume: `{volume['name']}`")
 
-    def delete_volume(self, name: str, moved_away: Callable[[], None] | None = None) -> None:
+    def delete_volume(self, name: str, moved_away: Callable[[], None] | None = None, *, of: str = "") -> None:
         """Removes the row; `moved_away` runs before, while no container can be added that uses the volume.
+
+        of: the name of a container whose use of it does not count
 
         Raises NotFound, or Conflict when a container uses the volume, running or not.
         """
 
         def work(connection: sqlite3.Connection) -> None:
-            users = [user for (user,) in connection.execute(_USERS_OF_VOLUME, (name,))]
+            users = [user for (user,) in connection.execute(_USERS_OF_VOLUME, (name,)) if user != of]
             if users:
                 raise Conflict(
                     f"container {', '.join(users)} uses it" if len(users) == 1 else f"in use by {', '.join(users)}",
