@@ -167,11 +167,14 @@ def discard(root: Root, staged: str) -> None:
     """Removes a staging folder and all in it; nothing happens when it is gone already."""
     if os.path.dirname(staged) != root.staging:
         raise InvalidConfig(f"`{staged}` is not a staging folder of `{root.path}`")
-    trees.remove(staged)
-    with _guard:
-        descriptor = _held.pop(staged, -1)
-    if descriptor >= 0:
-        os.close(descriptor)
+    try:
+        trees.remove(staged)
+    finally:
+        # Also where it cannot be removed: what nobody holds is collected.
+        with _guard:
+            descriptor = _held.pop(staged, -1)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def place(root: Root, layer_id: str) -> str:
