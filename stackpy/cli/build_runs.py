@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from stackpy.cli import resource_options
 from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from stackpy.cli.grammar import Option
 
 NETWORKS = ("default", "none", "host")
+# Those of `run` that docker build has too, for each RUN step.
+_SHARED = (
+    "memory memory_swap cpu_shares cpu_period cpu_quota cpuset_cpus cpuset_mems cgroup_parent shm_size ulimit add_host"
+).split()
+# The fields of them that are a part of what a step is.
+_PARTS = ("extra_hosts", "shm_size", "ulimits")
 
 # What docker build and buildx have besides, and why it is not here.
 REFUSED = {
@@ -44,70 +50,14 @@ def settings(arguments: Any) -> dict[str, Any]:
             hint = "allow it with `--allow network.host`"
             raise UsageError("`--network host` shows every step the host's network", hint=hint)
         result["network"] = arguments.network
-    if arguments.add_host:
-        result["extra_hosts"] = _hosts(arguments.add_host)
-    if arguments.shm_size is not None:
-        result["shm_size"] = arguments.shm_size
-    if arguments.ulimit:
-        result["ulimits"] = _ulimits(arguments.ulimit)
-    return result
+    given = resource_options.asked(arguments)
+    return result | {key: given[key] for key in _PARTS if given.get(key) is not None}
 
 
 def limits(arguments: Any) -> dict[str, Any]:
     """The limits of each step's control group, which are no part of what it is."""
-    given = {
-        "mem_limit": arguments.memory,
-        "memswap_limit": arguments.memory_swap,
-        "cpu_shares": arguments.cpu_shares,
-        "cpu_period": arguments.cpu_period,
-        "cpu_quota": arguments.cpu_quota,
-        "cpuset": arguments.cpuset_cpus,
-        "cpuset_mems": arguments.cpuset_mems,
-        "cgroup_parent": arguments.cgroup_parent,
-    }
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def _hosts(given: Iterable[str]) -> dict[str, list[str]]:
-    """`NAME:ADDRESS` or `NAME=ADDRESS`; a name may stand several times."""
-    result: dict[str, list[str]] = {}
-    for text in given:
-        name, sign, address = text.partition("=") if "=" in text else text.partition(":")
-        if not sign or not name or not address:
-            raise UsageError(
-                f"`--add-host {text}`: expected NAME:ADDRESS", hint="as in `--add-host registry.example:10.0.0.7`"
-            )
-        result.setdefault(name, []).append(address.removeprefix("[").removesuffix("]"))
-    return result
-
-
-def _ulimits(given: Iterable[str]) -> dict[str, dict[str, int]]:
-    """`TYPE=SOFT[:HARD]`; -1 and `unlimited` are none."""
-    result = {}
-    for text in given:
-        name, equals, values = text.partition("=")
-        soft, _, hard = values.partition(":")
-        numbers = [_bound(each) for each in (soft, hard or soft)]
-        if not name or not equals or None in numbers:
-            raise UsageError(f"`--ulimit {text}`: expected TYPE=SOFT[:HARD]", hint="as in `--ulimit nofile=1024:4096`")
-        result[name] = {"soft": numbers[0] or 0, "hard": numbers[1] or 0}
-    return result
-
-
-def _bound(text: str) -> int | None:
-    if text in ("-1", "unlimited"):
-        return -1
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _size(text: str) -> int:
-    from stackpy.dsl.quantities import size
-
-    return size(text)
-
-
-def _size_or_all(text: str) -> int:
-    return -1 if text == "-1" else _size(text)
+    given = resource_options.asked(arguments)
+    return {key: value for key, value in given.items() if value is not None and key not in _PARTS}
 
 
 def options() -> list[Option]:
@@ -116,18 +66,8 @@ def options() -> list[Option]:
 
     return [
         Option("--network", metavar="MODE", help="of RUN steps that name none: default, none or host"),
-        Option("--add-host", metavar="NAME:ADDRESS", many=True, help="one more name in /etc/hosts of RUN steps"),
-        Option("--shm-size", metavar="BYTES", convert=_size, help="the size of /dev/shm of RUN steps"),
-        Option("--ulimit", metavar="TYPE=SOFT[:HARD]", many=True, help="a resource limit of RUN steps"),
-        Option("-m", "--memory", metavar="BYTES", convert=_size, help="memory of each RUN step"),
-        Option("--memory-swap", metavar="BYTES", convert=_size_or_all, help="memory and swap together; -1: any swap"),
-        Option("-c", "--cpu-shares", metavar="WEIGHT", convert=int, help="a RUN step's share of the CPUs"),
-        Option("--cpu-period", metavar="MICROSECONDS", convert=int, help="length of the scheduler's period"),
-        Option("--cpu-quota", metavar="MICROSECONDS", convert=int, help="CPU time of a RUN step in a period"),
-        Option("--cpuset-cpus", metavar="CPUS", help="where RUN steps may run: 0-2,4"),
-        Option("--cpuset-mems", metavar="NODES", help="whose memory RUN steps may use"),
+        *(option for option in (*resource_options.LIMITS, *resource_options.SURROUNDINGS) if option.key in _SHARED),
         Option("--rm", default=True, help="leave no container of a step behind, which is so anyway"),
         Option("--force-rm", help="the same for a step that fails"),
         Option("--compress", help="of the context, which is read where it is"),
-        Option("--cgroup-parent", metavar="PATH", help="the control group in which those of RUN steps are made"),
     ]

@@ -1,4 +1,4 @@
-"""The flags of `run`, `create` and `update` about what a container may use and what it finds around it, as docker's.
+"""The flags of `run`, `update` and `build` about what a container may use and what it finds around it, as docker's.
 
 A table: flag, field, parser. The parsers are the stack file's, imported with the first flag that needs one.
 """
@@ -103,7 +103,7 @@ def asked(arguments: Any) -> dict[str, Any]:
         found = getattr(resource_fields, parser, None) or getattr(quantities, parser)
         document[field] = parsed(flag, found, value)
     blkio: dict[str, Any] = {}
-    if arguments.blkio_weight is not None:
+    if getattr(arguments, "blkio_weight", None) is not None:
         blkio["weight"] = parsed("--blkio-weight", resource_fields.weight, arguments.blkio_weight)
     for key in ("weight_device", *RATES):
         flag = "blkio_weight_device" if key == "weight_device" else key
@@ -120,7 +120,7 @@ def asked(arguments: Any) -> dict[str, Any]:
 
 def _wants_blkio(arguments: Any) -> bool:
     keys = ("blkio_weight_device", *RATES)
-    return arguments.blkio_weight is not None or any(getattr(arguments, key, ()) for key in keys)
+    return getattr(arguments, "blkio_weight", None) is not None or any(getattr(arguments, key, ()) for key in keys)
 
 
 def _flags(arguments: Any) -> dict[str, Any]:
