@@ -6,9 +6,7 @@ them: `run --rm IMAGE true` imports none.
 
 from __future__ import annotations
 
-import os
-
-from stackpy.cli import isolation_options, resource_options
+from stackpy.cli import isolation_options, mount_options, resource_options
 from stackpy.cli.environment import merged
 from stackpy.errors import UsageError
 
@@ -85,8 +83,8 @@ def _add_lists(document: dict[str, Any], arguments: Any) -> None:
             **parsed("--label", labels, arguments.label),
         }
     _add_log(document, arguments)
-    if arguments.volume or arguments.tmpfs:
-        document["mounts"] = [_mount(text) for text in arguments.volume] + _tmpfs(arguments.tmpfs)
+    if arguments.volume or arguments.mount or arguments.tmpfs:
+        mount_options.add(document, arguments)
     if arguments.publish:
         from stackpy.dsl.ports import binding
 
@@ -115,33 +113,6 @@ def _add_log(document: dict[str, Any], arguments: Any) -> None:
         name = invalid.path[-1] if invalid.path else ""
         raise UsageError(f"`--log-opt {name}`: {invalid.message}", hint=invalid.hint) from invalid
     document |= {f"log_{key}": value for key, value in logging.items()}
-
-
-def _mount(text: str) -> dict[str, Any]:
-    from stackpy.dsl.mounts import short
-
-    if ":" not in text:
-        raise UsageError(
-            f"`--volume {text}`: must be SOURCE:TARGET or SOURCE:TARGET:ro",
-            hint=f"give the volume a name, as in `-v data:{text}`, or use `--tmpfs {text}`",
-        )
-    mount: dict[str, Any] = parsed("--volume", short, text)
-    if mount["type"] == "bind":
-        mount["source"] = os.path.abspath(os.path.expanduser(mount["source"]))
-        if not os.path.exists(mount["source"]):
-            raise UsageError(
-                f"`--volume {text}`: there is no `{mount['source']}` on this host",
-                hint="create it first; a named volume is written without a slash",
-            )
-    return mount
-
-
-def _tmpfs(texts: list[str]) -> list[dict[str, Any]]:
-    if not texts:
-        return []
-    from stackpy.dsl.mounts import tmpfs
-
-    return [parsed("--tmpfs", tmpfs, text) for text in texts]
 
 
 def _add_restart(document: dict[str, Any], arguments: Any) -> None:

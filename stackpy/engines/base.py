@@ -107,6 +107,9 @@ class StackEngine(Protocol):
 class ContainerEngine(Protocol):
     """What the container, network and volume commands need; documents have Docker's or DESIGN's shapes."""
 
+    def mounts(self, reference: str) -> list[dict[str, Any]]:
+        """The mounts of a container, as a container's configuration has them. Raises Missing."""
+
     def ps(
         self, stack: str | None, every: bool, filters: Sequence[tuple[str, str]] = (), *, size: bool = False
     ) -> list[dict[str, Any]]:

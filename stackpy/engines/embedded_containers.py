@@ -38,6 +38,10 @@ class EmbeddedContainers:
         def _facade(self) -> Facade:
             """The same, with its documents typed as mappings."""
 
+    def mounts(self, reference: str) -> list[Document]:
+        """See ContainerEngine."""
+        return [dict(mount) for mount in self._engine.container(reference)["config"].get("mounts", [])]
+
     def ps(
         self, stack: str | None, every: bool, filters: Sequence[tuple[str, str]] = (), *, size: bool = False
     ) -> list[Document]:

@@ -229,3 +229,48 @@ def test_what_run_imports(box: Cli) -> None:
     assert {name for name in found if name.startswith("stackpy.") and name.count(".") == 1} <= {
         "stackpy.cli", "stackpy.engines", "stackpy.errors", "stackpy.planning", "stackpy.dsl",
     }  # fmt: skip
+
+
+def test_mounts_as_docker_takes_them(box: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    mounts = ["-v", "/own", "--mount", f"type=bind,source={tmp_path},target=/here,readonly"]
+    first = box(
+        "create",
+        "--cidfile",
+        str(tmp_path / "id"),
+        *mounts,
+        "--mount",
+        "src=kept,dst=/kept",
+        "box",
+        "sh",
+        "-c",
+        "cat /here/file; echo x > /own/a; echo y > /kept/b; echo z > /here/no",
+    )
+    assert (tmp_path / "id").read_text() == first.stdout.strip()
+    name = first.stdout.strip()
+    result = box("start", "-a", name, code=2)
+    assert result.stdout == "content" and "Read-only file system" in result.stderr
+    script = "cat /own/a /kept/b; cat /here/file; echo z > /own/c"
+    again = box("run", "--rm", "--volumes-from", f"{name}:ro", "box", "sh", "-c", script, code=2)
+    assert again.stdout == "x\ny\ncontent" and "Read-only file system" in again.stderr
+    refused = box("run", "--cidfile", str(tmp_path / "id"), "box", "true", code=125)
+    assert f"`{tmp_path}/id` is there already" in refused.stderr
+    volumes = [row["name"] for row in box.json("volume", "ls")]
+    assert "kept" in volumes
+    box("rm", "-v", name)
+    left = [row["name"] for row in box.json("volume", "ls")]
+    assert "kept" in left and len(left) == len(volumes) - 1
+    assert not (tmp_path / "none").exists()
+    box("run", "--rm", "--pull", "never", "--cidfile", str(tmp_path / "none"), "no-such", code=125)
+    assert not (tmp_path / "none").exists()
+    code = box("run", "--rm", "--cidfile", str(tmp_path / "other"), "box", "sh", "-c", "echo out; exit 3", code=3)
+    assert code.stdout == "out\n" and len((tmp_path / "other").read_text()) == 64
+    box("volume", "rm", "kept")
+
+
+def test_publish_all_takes_what_is_exposed(box: Cli) -> None:
+    name = box("run", "-d", "-P", "--expose", "81", "--expose", "53/udp", "box", "sleep", "600").stdout.strip()
+    [row] = [row for row in box.json("ps") if row["id"].startswith(name[:12])]
+    assert "->81/tcp" in str(row["ports"]) or any(port.get("target") == 81 for port in row["ports"])
+    assert len(row["ports"]) == 2
+    box("rm", "-f", name)

@@ -112,6 +112,13 @@ def run_config(line: str) -> dict[str, Any]:
     ("line", "expected"),
     [
         ("x", {}),
+        ("-v /data x", {"mounts": [{"type": "volume", "source": "", "target": "/data", "read_only": False}]}),
+        ("--mount src=data,dst=/d,ro,volume-nocopy x", {"mounts": [
+            {"type": "volume", "source": "data", "target": "/d", "read_only": True, "nocopy": True}]}),
+        ("--mount type=bind,source=/etc,target=/d,readonly=false x", {"mounts": [
+            {"type": "bind", "source": "/etc", "target": "/d", "read_only": False}]}),
+        ("--mount type=tmpfs,destination=/t,tmpfs-size=64m,tmpfs-mode=700 x", {"mounts": [
+            {"type": "tmpfs", "source": "", "target": "/t", "read_only": False, "size": 64 << 20, "mode": 0o700}]}),
         ("--rm -it --name n x sh", {
             "name": "n", "auto_remove": True, "stdin_open": True, "stdin_once": True, "tty": True, "command": ["sh"],
         }),
@@ -189,7 +196,14 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
         ("-m lots x", '`--memory lots`: must be a size such as "256m" or "1.5gb", or a number of bytes, not "lots"'),
         ("--cpus many x", '`--cpus many`: must be a number of processors such as 0.5, not "many"'),
         ("-p 70000:80 x", None),
-        ("-v /data x", "`--volume /data`: must be SOURCE:TARGET or SOURCE:TARGET:ro"),
+        ("-v data x", None),
+        ("--mount type=bind,source=/no/such,target=/x x",
+         "`--mount type=bind,source=/no/such,target=/x`: there is no `/no/such` on this host"),
+        ("--mount data x", "`--mount data`: `data` must be KEY=VALUE"),
+        ("--mount type=nfs,target=/x x", None),
+        ("--mount target=/x,readonly=perhaps x",
+         "`--mount target=/x,readonly=perhaps`: `readonly` must be true or false, not `perhaps`"),
+        ("--mount target=/x,propagation=shared x", None),
         ("-v /no/such:/x x", "`--volume /no/such:/x`: there is no `/no/such` on this host"),
         ("-v a:b:c:d x", None),
         ("--restart sometimes x", "`--restart sometimes`: unknown policy"),

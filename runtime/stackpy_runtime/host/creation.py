@@ -82,7 +82,7 @@ def create(store: Store, config: ContainerConfig) -> Container:
     config.setdefault("name", "")
     config["name"] = config["name"] or random_name()
     check(config, image)
-    anonymous = _image_volumes(config, image)
+    anonymous = [*_own_volumes(config), *_image_volumes(config, image)]
     plan.mounts(config, {m["source"]: "" for m in config.get("mounts", []) if m["type"] == "volume"})
     for mount in config.get("mounts", []):
         if mount["type"] == "bind" and not os.path.exists(mount["source"]):
@@ -155,6 +155,16 @@ def _stage_files(config: ContainerConfig, folder: str) -> None:
             raise InvalidConfig(f"content of {file['target']} is not base64") from None
         with open(f"{folder}/files/{index}", "wb") as staged:
             staged.write(content)
+
+
+def _own_volumes(config: ContainerConfig) -> list[str]:
+    """Names the volumes that have no name and are this container's alone; returns the names."""
+    made: list[str] = []
+    for mount in config.get("mounts", []):
+        if mount["type"] == "volume" and not mount["source"]:
+            mount["source"] = os.urandom(32).hex()
+            made.append(mount["source"])
+    return made
 
 
 def _image_volumes(config: ContainerConfig, image: Image) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli.commands.run import ARGUMENTS, OPTIONS, configuration, with_image
+from stackpy.cli.commands.run import ARGUMENTS, OPTIONS, configuration, created
 from stackpy.cli.grammar import Command
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def run(context: Context, arguments: Any) -> int:
     """Makes the container and prints its ID."""
     document = configuration(context, arguments)
-    print(with_image(context, arguments, document, lambda: context.engine().create(document)))
+    print(created(context, arguments, document))
     return 0
 
 

@@ -46,9 +46,9 @@ def pull(context: Context, arguments: Any) -> int:
     return 0
 
 
-def fetch(context: Context, name: str, policy: str, platform: str = "") -> None:
+def fetch(context: Context, name: str, policy: str, platform: str = "", *, quiet: bool = False) -> None:
     """Fetches the image of a container that is going to be made, as `--pull` says."""
-    quiet = context.globals.quiet
+    quiet = quiet or context.globals.quiet
     if not quiet and policy == "missing":
         terminal.note(f"Unable to find image '{name}' locally")
     with _progress(quiet) as report:

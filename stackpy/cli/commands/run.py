@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import isolation_options, terminal_options
+from stackpy.cli import isolation_options, mount_options, terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
@@ -44,6 +44,7 @@ def configuration(context: Context, arguments: Any, *, meet: bool = False) -> di
     from stackpy.cli.run_config import config
 
     asked = config(arguments)
+    mount_options.add_from(asked, arguments.volumes_from, context.engine())
     if not _may_be_resource(arguments.image):
         return asked
     return _like(context, arguments.image, asked, meet=meet)
@@ -54,11 +55,15 @@ def _run(context: Context, arguments: Any) -> int:
         raise UsageError("`-d` and `-a` exclude each other", hint="leave one of them away")
     document = configuration(context, arguments, meet=not arguments.no_deps)
     engine = context.engine()
-    if arguments.detach:
-        identifier = with_image(context, arguments, document, lambda: engine.create(document))
-        engine.start(identifier)
-        print(identifier)
-        return 0
+    if arguments.detach or arguments.cidfile:
+        identifier = created(context, arguments, document)
+        if arguments.detach:
+            engine.start(identifier)
+            print(identifier)
+            return 0
+        wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
+        code = engine.attach(identifier, wishes, start=True)
+        return 0 if code is None else code
     if arguments.learn:
         return _learn(context, arguments, document)
     wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
@@ -75,7 +80,7 @@ def _learn(context: Context, arguments: Any, document: dict[str, Any]) -> int:
     """Runs a container to its end and says what it has used; it is removed only then."""
     engine = context.engine()
     remove = bool(document.pop("auto_remove", False))
-    identifier = with_image(context, arguments, document, lambda: engine.create(document))
+    identifier = created(context, arguments, document)
     try:
         wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
         code = engine.attach(identifier, wishes, start=True)
@@ -87,20 +92,46 @@ def _learn(context: Context, arguments: Any, document: dict[str, Any]) -> int:
     return 0 if code is None else code
 
 
+def created(context: Context, arguments: Any, document: dict[str, Any]) -> str:
+    """Makes a container, and writes its ID where --cidfile says; returns it."""
+    from stackpy.cli.identity_file import IdentityFile
+
+    with IdentityFile(arguments.cidfile) as file:
+        identifier = with_image(context, arguments, document, lambda: context.engine().create(document))
+        file.write(identifier)
+    return identifier
+
+
 def with_image(context: Context, arguments: Any, document: dict[str, Any], make: Callable[[], T]) -> T:
     """Makes a container; its image is fetched before, or when there turns out to be none, as `--pull` says."""
     from stackpy.engines.facade import Missing
 
     image, platform = str(document["image"]), arguments.platform or ""
     if arguments.pull == "always":
-        _fetch(context, image, "always", platform)
-    try:
+        _fetch(context, image, "always", platform, quiet=arguments.quiet)
+
+    def making() -> T:
+        if arguments.publish_all:
+            document["ports"] = [*document.get("ports", []), *_exposed(context, image, arguments.expose)]
         return make()
+
+    try:
+        return making()
     except Missing:
         if arguments.pull != "missing" or not _lacks(context, image):
             raise
-    _fetch(context, image, "missing", platform)
-    return make()
+    _fetch(context, image, "missing", platform, quiet=arguments.quiet)
+    return making()
+
+
+def _exposed(context: Context, image: str, more: list[str]) -> list[dict[str, Any]]:
+    """The ports that an image exposes, and those of --expose, as bindings to free ports of the host."""
+    from stackpy.cli.run_config import LOOPBACK, parsed
+    from stackpy.dsl.ports import binding
+
+    names = [*(context.engine().image_inspect(image)["Config"].get("ExposedPorts") or {}), *more]
+    bindings = [one for name in dict.fromkeys(names) for one in parsed("--expose", binding, name)]
+    return [{**one, "host_ip": one["host_ip"] or LOOPBACK} for one in bindings]
 
 
 def _lacks(context: Context, image: str) -> bool:
@@ -116,10 +147,10 @@ def _lacks(context: Context, image: str) -> bool:
     return False
 
 
-def _fetch(context: Context, image: str, policy: str, platform: str) -> None:
+def _fetch(context: Context, image: str, policy: str, platform: str, *, quiet: bool) -> None:
     from stackpy.cli.commands.pull import fetch
 
-    fetch(context, image, policy, platform)
+    fetch(context, image, policy, platform, quiet=quiet)
 
 
 def _may_be_resource(name: str) -> bool:
@@ -169,20 +200,7 @@ OPTIONS = [
     Option("--name", metavar="NAME", help="its name (default: one made up)"),
     Option("-e", "--env", metavar="KEY=VALUE", many=True, help="an environment variable; KEY alone takes ours"),
     Option("--env-file", metavar="FILE", many=True, help="environment variables, a line each", words="file"),
-    Option(
-        "-v",
-        "--volume",
-        metavar="SOURCE:TARGET[:ro]",
-        many=True,
-        help="a volume by name, or a folder of this host",
-        words="file",
-    ),
-    Option(
-        "--tmpfs",
-        metavar="TARGET[:OPTIONS]",
-        many=True,
-        help="a file system in memory: size=64m,mode=1777,exec",
-    ),
+    *mount_options.OPTIONS,
     Option(
         "-p",
         "--publish",
@@ -190,6 +208,8 @@ OPTIONS = [
         many=True,
         help="publish a port, on loopback unless IP is given; PORT alone takes a free one",
     ),
+    Option("--expose", metavar="PORT[/PROTOCOL]", many=True, help="a port more for --publish-all"),
+    Option("-P", "--publish-all", help="publish the ports that the image exposes, each on a free one"),
     Option("--network", metavar="NETWORK", many=True, help="a network, none, host, or container:NAME", words="network"),
     Option("--network-alias", metavar="NAME", many=True, help="another name of it on its networks"),
     Option("--ip", metavar="ADDRESS", help="its IPv4 address on its network"),
@@ -215,6 +235,8 @@ OPTIONS = [
         default="missing",
         help="fetch the image from its registry: missing (the default), always or never",
     ),
+    Option("-q", "--quiet", help="say nothing of what is fetched"),
+    Option("--cidfile", metavar="FILE", help="write its ID into a file that is not there yet", words="file"),
     Option("--platform", metavar="OS/ARCH", help="which image is fetched, of several: linux/arm64"),
     Option("--health-cmd", metavar="COMMAND", help="health check, run by /bin/sh in the container"),
     Option("--health-interval", metavar="SECONDS", convert=seconds, help="between two checks"),
