@@ -12,6 +12,7 @@ from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
 from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
 from benchmarks.registries import Registries
+from benchmarks.terminals import Terminals
 
 CONTAINERS = 10
 IMAGE = "bench:latest"
@@ -75,6 +76,7 @@ class Bench:
                 self.run_true(docker),
                 self.run_without_network(podman, hybrid),
                 self.engine_alone(hybrid),
+                *Terminals(IMAGE, self.ours(), self.environment, docker).rows(self.rounds),
                 *self.stacks(docker),
                 *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
                     docker, max(3, self.rounds // 3)
