@@ -259,6 +259,18 @@ def test_a_limit_of_another_hierarchy_holds_for_what_is_started_meanwhile(lab: L
     assert allowed == {"Cpus_allowed_list:\t0"}, shown
 
 
+def test_what_stands_by_for_exec_does_not_count(lab: Lab) -> None:
+    name = lab.up(["sleep", "600"])
+
+    def processes() -> int:
+        return len((next(iter(_group(lab, name).values())) / "cgroup.procs").read_text().split())
+
+    assert lab.exec(name, "true").code == 0
+    wait_for(lambda: processes() == 2, "a process that stands by")
+    lab.engine.update(name, {"pids_limit": 4})
+    wait_for(lambda: processes() == 1, "its end", 5)  # of its own accord it stays for longer
+
+
 def test_a_limit_that_the_kernel_refuses_changes_nothing(lab: Lab) -> None:
     hold = "x = bytearray(60 << 20); print(len(x), flush=True); import time; time.sleep(600)"
     name = lab.up(["python3", "-c", hold], mem_limit=128 << 20, cpus=1.0)

@@ -202,6 +202,8 @@ class Containers:
                             hint=f"stackpy stop {live.name}",
                         )
             if live.pid and live.group:
+                # What stands by for the next `exec` is in its group too, and would count.
+                self.lifecycle.joiners.discard(live.id)
                 self._limit(live, live.group, config)
             self.store.update_container(live.id, config=config)
             with live.changed:
