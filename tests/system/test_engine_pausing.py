@@ -165,3 +165,12 @@ def test_a_commit_leaves_a_paused_container_paused(lab: Lab) -> None:
     assert (lab.state(name)["status"], frozen(lab, name)) == ("paused", True)
     lab.engine.remove(name, force=True)
     lab.engine.remove_image(image["id"], force=True)
+
+
+def test_the_namespaces_of_a_paused_container_can_be_shared(lab: Lab) -> None:
+    """As with docker, for which a paused container runs."""
+    name = lab.up(["sleep", "600"])
+    lab.engine.pause(name)
+    done = lab.run(["sh", "-c", "readlink /proc/self/ns/net; exit 3"], network_mode=f"container:{name}")
+    assert (done.code, done.out.startswith("net:[")) == (3, True)
+    assert lab.state(name)["status"] == "paused"

@@ -101,6 +101,11 @@ def test_figures_of_what_does_not_run() -> None:
     assert stats_rows.processor(None, NOW) is None
 
 
+def test_more_processes_than_an_argument_can_name() -> None:
+    listing = top._listing(("-e", "-o", "pid,comm"), range(10**6, 10**6 + 50_000))
+    assert listing.splitlines()[0].split() == ["PID", "COMMAND"]
+
+
 PS = """\
 UID          PID    PPID  C STIME TTY          TIME CMD
 root         100       1  0 10:00 ?        00:00:00 sh -c sleep 1; true

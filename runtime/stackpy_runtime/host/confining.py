@@ -42,7 +42,7 @@ def partner(store: Store, reference: str, field: str) -> Container:
         raise NotFound(f"{field}: there is no container `{reference}`", hint="create and start it first") from error
     state = container["state"]
     pid, start = state["pid"], state.get("pid_start", 0)
-    if state["status"] != "running" or not pid or proc.start_time(pid) != start:
+    if state["status"] not in ("running", "paused") or not pid or proc.start_time(pid) != start:
         raise Conflict(
             f"{field}: container `{container['name']}` is not running, and only a running one has namespaces to share",
             hint=f"stackpy start {container['name']}",

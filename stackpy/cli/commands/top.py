@@ -34,6 +34,7 @@ def run(context: Context, arguments: Any) -> int:
 
 def _listing(options: Sequence[str], pids: Iterable[int]) -> str:
     """What ps says of these processes with a user's options."""
+    import errno
     import subprocess  # 10 ms, for this command alone
 
     # Those that select processes by themselves do not go with -q: then ps lists all, and ours are picked out.
@@ -44,6 +45,10 @@ def _listing(options: Sequence[str], pids: Iterable[int]) -> str:
             )
         except FileNotFoundError:
             raise StackpyError("there is no `ps` on this host", hint="it is in the package procps") from None
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            continue  # more processes than an argument can name: all of the host's are listed
         if not done.returncode:
             return done.stdout
     why = done.stderr.strip().partition("\n")[0] or f"it exited with {done.returncode}"
