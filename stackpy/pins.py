@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from stackpy.dsl.specs import StackSpec
+
     Pins = Mapping[str, Mapping[str, str]]
 
 FILE = "stackpy.lock"
@@ -107,6 +109,19 @@ def text(pins: Pins) -> str:
         parts.append(f'\n[images."{name}"]\n')
         parts += [f'"{platform}" = "{digest}"\n' for platform, digest in sorted(pins[name].items())]
     return "".join(parts)
+
+
+def policies(stack: StackSpec) -> dict[str, str]:
+    """What containers and jobs say of their registries' images: `pull_policy` by reference; the strictest counts."""
+    found: dict[str, str] = {}
+    for spec in stack.resources.values():
+        policy = spec.fields.get("pull_policy", "missing")
+        image = stack.resources.get(str(spec.fields.get("image", "")))
+        if policy not in ("missing", "build") and image is not None:
+            reference = image.fields["source"]["base"]["reference"]
+            if found.get(reference) != "always":
+                found[reference] = policy
+    return found
 
 
 def merged(old: Pins, found: Pins) -> dict[str, dict[str, str]]:

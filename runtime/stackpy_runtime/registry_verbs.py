@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,8 @@ class RegistryVerbs:
     """What a stack says of registries, by host: mirrors, ca, insecure; set before the first use."""
     pins: Mapping[str, Mapping[str, str]] = {}
     """Reference, as it is written or with its tag → platform → the manifest's digest that is taken for the tag."""
+    policies: Mapping[str, float | None] = {}
+    """Reference → seconds after which its registry is asked again what it is; None: it is never asked."""
     _connections: Connections | None = None
     _resolved: tuple[ImageSource, ImageSource] | None = None  # the last one, and what it is without Dockerfiles
     _found: dict[tuple[str, str], Found]
@@ -56,8 +60,12 @@ class RegistryVerbs:
         *,
         registries: Mapping[str, Mapping[str, Any]] | None = None,
         pins: Mapping[str, Mapping[str, str]] | None = None,
+        policies: Mapping[str, float | None] | None = None,
     ) -> None:
-        """Takes what a stack says: `registries` and `pins` as above; None leaves what is."""
+        """Takes what a stack says: `registries`, `pins` and `policies` as above; None leaves what is."""
+        if policies is not None and policies != self.policies:
+            self.policies = policies
+            self.__dict__.pop("_found", None)
         if registries is not None and registries != self.registries:
             self.registries, self._connections = registries, None
         if pins is not None and pins != self.pins:
@@ -84,6 +92,7 @@ class RegistryVerbs:
         Raises NotFound, InvalidConfig for an image that is damaged or lies, EngineError for what the registry refuses.
         """
         from stackpy_runtime import platforms
+        from stackpy_runtime.container.timestamps import timestamp
         from stackpy_runtime.errors import InvalidConfig, NotFound
         from stackpy_runtime.image import references
         from stackpy_runtime.image.registry import pulling
@@ -111,6 +120,8 @@ class RegistryVerbs:
         image = pulling.pull(
             store, self._registry, asked, name=str(parsed), platform=platform, beside=beside, progress=progress
         )
+        image = {**image, "pulled": timestamp(time.time())}
+        store.put_image(image)
         self._tell("pull", image, str(parsed))
         return image
 
@@ -200,7 +211,7 @@ class RegistryVerbs:
         source: Dockerfiles in it are read
         platform: as it was asked for, or ""; runs_on: `linux/amd64`, what is meant by it
         digest: the manifest's; "" for an image that came from no registry
-        missing: whether it is to be pulled; differs: since the store has another than the one that is pinned
+        missing: whether it is to be pulled; differs: why, where the store has another
         """
         resolved, self._resolved = self._resolved, None
         plain = resolved[1] if resolved is not None and resolved[0] is source else self._plain(source)
@@ -214,7 +225,10 @@ class RegistryVerbs:
             else:
                 digest = image.get("manifest", "") if image.get("origins") else ""
             row = {"reference": reference, "platform": platform, "runs_on": str(platforms.parse(platform))}
-            differs = image is None and bool(pinned) and self._named(reference, platform) is not None
+            differs = ""
+            if image is None and pinned and self._named(reference, platform) is not None:
+                due = self.policies and self._is_due(reference, platform)
+                differs = "its registry has another now" if due else "stackpy.lock names another digest"
             found.append({**row, "digest": digest, "missing": image is None, "differs": differs})
         return found
 
@@ -235,6 +249,8 @@ class RegistryVerbs:
             return None
 
     def _pin(self, reference: str, platform: str) -> str:
+        if self.policies and self._is_due(reference, platform):
+            return self._look_up(reference, platform).manifest.digest
         if not self.pins or "@" in reference:
             return ""
         from stackpy_runtime import platforms
@@ -246,6 +262,18 @@ class RegistryVerbs:
         # The last is how files of earlier versions have arm64.
         return next((found[name] for name in (str(wanted), plain, f"{plain}/v8") if name in found), "")
 
+    def _is_due(self, reference: str, platform: str) -> bool:
+        """Whether the registry is asked what an image is now, though the store has one, and whatever is pinned."""
+        period = self.policies.get(reference)
+        if period is None or "@" in reference:
+            return False
+        image = self._named(reference, platform)
+        if not period or image is None:
+            return True
+        from stackpy_runtime.container.timestamps import timestamp
+
+        return str(image.get("pulled", "")) < timestamp(time.time() - period)
+
     def _look_up(self, reference: str, platform: str) -> Found:
         from stackpy_runtime import platforms
         from stackpy_runtime.image import references
@@ -255,7 +283,14 @@ class RegistryVerbs:
         key = (reference, platform)
         if key not in known:
             parsed = references.parse(reference)
-            pin = self._pin(reference, platform)
+            if reference in self.policies and self.policies[reference] is None:
+                from stackpy_runtime.errors import NotFound
+
+                raise NotFound(
+                    f"`{reference}` is not in the store, and its pull_policy is `never`",
+                    hint=f"`stackpy pull {reference}` brings it",
+                )
+            pin = "" if self.policies and self._is_due(reference, platform) else self._pin(reference, platform)
             asked = parsed._replace(digest=pin) if pin else parsed
             known[key] = looking.find(self._registry, asked, platforms.parse(platform))
         found: Found = known[key]

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 def keep(desired: Desired) -> None:
     """Writes down what the stack's images were that are not pinned yet."""
     stack = desired.stack
-    if any(platform not in stack.pins.get(name, {}) for name, found in desired.locked.items() for platform in found):
-        from stackpy import pins
+    if not desired.locked:
+        return
+    from stackpy import pins
 
-        pins.write(stack.folder, pins.merged(stack.pins, desired.locked))
+    # What a pull_policy has asked a registry for is what the tag means from now on.
+    asked = pins.policies(stack)
+    kept = {
+        name: of for name, of in stack.pins.items() if name.removesuffix(":latest") not in asked and name not in asked
+    }
+    found = pins.merged(kept, desired.locked)
+    if found != stack.pins and (found != kept or kept != stack.pins):
+        pins.write(stack.folder, pins.merged({**stack.pins, **found}, {}))
 
 
 def moved(

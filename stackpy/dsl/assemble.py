@@ -30,7 +30,8 @@ _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "cont
 _PLAIN = (
     *(
         "command entrypoint labels working_dir user hostname stop_signal restart network_mode read_only tty stdin_open "
-        "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop"
+        "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop "
+        "pull_policy"
     ).split(),
     *LIMITS,
     *SURROUNDINGS,

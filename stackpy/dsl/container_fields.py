@@ -17,6 +17,7 @@ from stackpy.dsl import (
     mounts,
     ports,
     probes,
+    pulling,
     quantities,
     resource_fields,
     values,
@@ -228,6 +229,8 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "pre_start": hooks.hooks,
     "post_start": hooks.hooks,
     "pre_stop": hooks.hooks,
+    "pull_policy": pulling.pull_policy,
+    "platform": pulling.platform,
     **resource_fields.LIMITS,
     **resource_fields.SURROUNDINGS,
 }
@@ -279,6 +282,8 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     resource_fields.without_none(parsed)
     if lacks_image:
         place.report(f"{place.subject} has no `image`", "give it an Image or an image's name")
+    if "pull_policy" in parsed or "platform" in parsed:
+        parsed["image"] = pulling.checked(place, parsed)
     _check_together(place, parsed)
     return parsed
 

@@ -89,6 +89,8 @@ if TYPE_CHECKING:
         uts: str | None
         learn: bool | None
         logging: Mapping[str, Any] | None
+        pull_policy: str | None
+        platform: str | None
         pre_start: Sequence[Command | Mapping[str, Any]] | None
         post_start: Sequence[Command | Mapping[str, Any]] | None
         pre_stop: Sequence[Command | Mapping[str, Any]] | None

@@ -25,7 +25,7 @@ _ELSEWHERE = {
 }
 # of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
 _OF_COMPOSE = frozenset(
-    "attach credential_spec develop external_links gpus isolation mac_address platform post_start pre_stop pull_policy "
+    "attach credential_spec develop external_links gpus isolation mac_address "
     "runtime update_config volumes_from".split()
 )
 

@@ -21,7 +21,7 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            "start_interval"}, or some of the times alone; on_unhealthy: "none" | "restart" | "stop";
            logging: {"driver": "none" | "journald", "max_size": bytes, "max_file": int, "tag": str, "labels": [str]};
            pre_start, post_start, pre_stop: [{"command": [str], "user", "privileged", "working_dir", "environment"}];
-           replicas: int
+           replicas: int; pull_policy: str, of a registry's image
 job        the container's fields without replicas, restart, ports, healthcheck and on_unhealthy
 network    internal: bool, subnet: CIDR, labels
 volume     labels

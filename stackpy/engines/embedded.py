@@ -74,7 +74,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         pulls: dict[str, tuple[Pull, ...]] = {}
         locked: dict[str, dict[str, str]] = {}
         held: set[str] | None = None
-        self._engine.configure(registries=stack.registries, pins=stack.pins)
+        self._engine.configure(registries=stack.registries, pins=stack.pins, **_policies(stack))
         for spec in stack.resources.values():
             try:
                 if spec.kind == "image":
@@ -315,3 +315,13 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     def check(self) -> list[Document]:
         """See StackEngine."""
         return [dict(finding) for finding in self._engine.check()]
+
+
+def _policies(stack: StackSpec) -> dict[str, Any]:
+    """When the registries of the stack's images are asked, where a container says so."""
+    if not any("pull_policy" in spec.fields for spec in stack.resources.values()):
+        return {}
+    from stackpy import pins
+    from stackpy.dsl.pulling import period
+
+    return {"policies": {name: period(policy) for name, policy in pins.policies(stack).items()}}

@@ -98,7 +98,7 @@ def pulls(bases: Iterable[Document], locked: dict[str, dict[str, str]]) -> tuple
         if digest and "@" not in reference:
             locked.setdefault(with_tag(reference), {})[base["runs_on"]] = digest
         if base["missing"]:
-            why = "stackpy.lock names another digest" if base["differs"] else ""
+            why = base["differs"]
             wanted.append(Pull(reference, base["platform"], "" if "@" in reference else digest, why))
     return tuple(wanted)
 

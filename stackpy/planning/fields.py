@@ -291,8 +291,8 @@ CONTAINER: Mapping[str, Field] = {
 NETWORK: Mapping[str, Field] = {"internal": Field(_flag), "subnet": _SCALAR, "labels": _LABELS}
 VOLUME: Mapping[str, Field] = {"labels": _LABELS}
 
-# compared by what they stand for, not as values: recipe IDs and the replicas that exist
-_APART = frozenset({"image", "replicas"})
+# compared by what they stand for, not as values: recipe IDs, the replicas that exist, what a registry says
+_APART = frozenset({"image", "replicas", "pull_policy"})
 
 
 def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied: Fields) -> list[Difference]:

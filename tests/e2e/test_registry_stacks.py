@@ -179,3 +179,39 @@ def test_settings_of_registries_are_checked(cli: Cli, tmp_path: Path) -> None:
     (folder / "stackpy.toml").write_text("")
     (folder / "stackpy.lock").write_text('[images."a"]\n"linux/amd64" = "sha256:1"\n')
     assert "`sha256:1` is not a digest" in cli("validate", cwd=folder, code=1).stderr
+
+
+def test_pull_policies(cli: Cli, box: Cli, registry: Registry, tmp_path: Path) -> None:
+    """`never` asks no registry; `always` follows a tag, whatever is here and in stackpy.lock; `daily` waits a day."""
+    moving = registry.name("followed:1")
+
+    def publish(mark: str) -> None:
+        folder = write(
+            tmp_path / f"made-{mark}", f"""Container("web", image=Image("box").env(MARK={mark!r}).tag({moving!r}))"""
+        )
+        box("build", cwd=folder)
+        box("push", moving)
+
+    def stack(policy: str) -> Path:
+        fields = f'command=["sleep", "600"], pull_policy={policy!r}, network_mode="none"'
+        return write(tmp_path / "follows", f'Container("web", image={moving!r}, {fields})')
+
+    def mark() -> str:
+        (document,) = json.loads(cli("inspect", "follows-web-1").stdout)
+        return next(line for line in document["Config"]["Env"] if line.startswith("MARK="))
+
+    publish("1")
+    refused = cli("plan", cwd=stack("never"), code=1)
+    assert "is not in the store, and its pull_policy is `never`" in refused.stderr
+    cli("apply", "--yes", cwd=stack("always"))
+    assert mark() == "MARK=1"
+    assert "nothing to change" in cli("plan", cwd=stack("always")).stdout
+    publish("2")
+    for policy in ("never", "daily", "missing"):
+        assert "nothing to change" in cli("plan", cwd=stack(policy)).stdout, policy
+    plan = cli("plan", cwd=stack("always")).stdout
+    assert "its registry has another now" in plan
+    cli("apply", "--yes", cwd=stack("always"))
+    assert mark() == "MARK=2"
+    assert "nothing to change" in cli("plan", cwd=stack("missing")).stdout, "stackpy.lock has moved with it"
+    cli("destroy", "--yes", "--images", cwd=stack("missing"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stackpy.dsl import pulling
 from stackpy.dsl.environment import EnvLine, parse_raw
 from stackpy.dsl.specs import Dependency
 from stackpy.engines import labels, translation
@@ -62,6 +63,10 @@ def test_forms(tmp_path: Path, arguments: str, fields: dict[str, Any]) -> None:
         ('env_file={"path": "a", "required": False, "format": "json"}', "must be `raw`"),
         ('env_file="gone.env"', "no such file or folder: `gone.env`"),
         ('label_file="bad.labels"', "`stackpy.` is reserved"),
+        ('pull_policy="sometimes"', "must be `always`, `never`"),
+        ('pull_policy="every_x"', "must be a time after `every_`"),
+        ('pull_policy="build"', "there is nothing to build"),
+        ('platform="windows/amd64"', 'must be a platform such as "linux/arm64"'),
         ('depends_on={"web2": {"condition": "service_started", "required": True}}', "no container or job `web2`"),
         ('depends_on={"web2": {"condition": "service_started", "restrt": True}}', "did you mean `restart`?"),
     ],
@@ -69,6 +74,31 @@ def test_forms(tmp_path: Path, arguments: str, fields: dict[str, Any]) -> None:
 def test_refusals(tmp_path: Path, arguments: str, message: str) -> None:
     files = {"bad.labels": "stackpy.stack=x\n"}
     assert message in complaints(tmp_path, f'Container("web", image="app", {arguments})', files)
+
+
+def test_pull_policy_and_platform(tmp_path: Path) -> None:
+    text = 'Container("web", image="app", platform="arm64", pull_policy="if_not_present", network_mode="none")'
+    found = resources(tmp_path, text)
+    assert found["image.web"].fields["source"]["base"] == {
+        "kind": "image", "reference": "app", "platform": "linux/arm64"
+    }  # fmt: skip
+    assert found["container.web"].fields["pull_policy"] == "missing"
+    for given, message in (
+        ('Image("app", platform="linux/amd64"), platform="linux/arm64"', "its image is for linux/amd64"),
+        ('Image("app").run("x"), pull_policy="always"', "its image is built"),
+        ('Image("app").run("x"), platform="arm64"', "give it to the base"),
+    ):
+        assert message in complaints(tmp_path, f'Container("web", image={given})')
+    assert not complaints(tmp_path, 'Container("web", image=Image("app").run("x"), pull_policy="build")')
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds"),
+    [("always", 0), ("daily", 86400), ("weekly", 604800), ("every_12h", 43200), ("every_1w2d3h", 788400),
+     ("missing", None), ("never", None), ("build", None)],
+)  # fmt: skip
+def test_periods(policy: str, seconds: float | None) -> None:
+    assert pulling.period(policy) == seconds
 
 
 def test_files_of_variables_and_labels(tmp_path: Path) -> None:

@@ -313,10 +313,15 @@ def test_without_the_rights_nothing_is_tried(engine: embedded.EmbeddedEngine, mo
 
 def test_pulls_and_pushes_of_a_stack(engine: embedded.EmbeddedEngine, fake: FakeEngine) -> None:
     def base(reference: str, **fields: Any) -> dict[str, Any]:
-        plain = {"platform": "", "runs_on": "linux/amd64", "digest": "sha256:d", "missing": True, "differs": False}
+        plain = {"platform": "", "runs_on": "linux/amd64", "digest": "sha256:d", "missing": True, "differs": ""}
         return {"reference": reference, **plain, **fields}
 
-    bases = [base("debian"), base("b:1", differs=True), base("c@sha256:e"), base("here", missing=False, digest="")]
+    bases = [
+        base("debian"),
+        base("b:1", differs="stackpy.lock names another digest"),
+        base("c@sha256:e"),
+        base("here", missing=False, digest=""),
+    ]
     image = spec("image", "web", {"source": {**IMAGE["source"], "bases": bases}})
     wanted = engine.resolve(stack(image)._replace(pins={"b:1": {}}), Values())
     assert fake.done == [("configure", "b:1")]

@@ -68,6 +68,7 @@ class Image(TypedDict):
     built: NotRequired[str]  # when this store made it; `created` of what is built is the same everywhere
     epoch: NotRequired[int]  # seconds since 1970: to what times in its exported layers are clamped
     author: NotRequired[str]
+    pulled: NotRequired[str]  # when its registry was last asked for it
     origins: NotRequired[list[str]]  # pulled, pushed: `name@digest`, as registries know it, the latest first
     beside: NotRequired[list[str]]  # pulled for another platform: `reference platform`, the name being this machine's
     manifest: NotRequired[str]  # pulled: the digest of its manifest, which is kept as a blob
