@@ -129,6 +129,24 @@ class ContainerVerbs:
             return log_reading.between(log_reading.follow(folder, running, tail=tail, until=end), first, last)
         return log_reading.between(log_reading.read(folder, tail=tail), first, last)
 
+    def log_attributes(self, reference: str) -> dict[str, str]:
+        """What `logging` says goes along with each line of a container's log: its tag, and labels."""
+        from stackpy_runtime.container import journald
+
+        container = self.store.container(reference)
+        config = container["config"]
+        own = config.get("labels", {})
+        found = {name: own[name] for name in config.get("log_labels", []) if name in own}
+        if "log_tag" in config:
+            found["tag"] = journald.tag(
+                config["log_tag"],
+                identity=container["id"],
+                name=container["name"],
+                image_id=container["image_id"],
+                image=config["image"],
+            )
+        return found
+
     def health_log(self, reference: str) -> HealthLog:
         """What the last health checks of a container have found."""
         from stackpy_runtime.container import health

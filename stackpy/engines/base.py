@@ -154,6 +154,9 @@ class ContainerEngine(Protocol):
         filters: (key, value); since, until: nanoseconds since the epoch. Raises ValueError for a filter of no meaning.
         """
 
+    def log_attributes(self, name: str) -> dict[str, str]:
+        """What goes along with each line of a container's log: `tag` and labels, as `logging` says."""
+
     def create(self, config: dict[str, Any]) -> str:
         """Creates a container from an engine configuration; returns its ID."""
 

@@ -145,6 +145,10 @@ class EmbeddedContainers:
         happening = self._engine.events(since=since, until=until)
         return (documents.event(event) for event in happening if accepts(event))
 
+    def log_attributes(self, name: str) -> dict[str, str]:
+        """See ContainerEngine."""
+        return self._engine.log_attributes(name)
+
     def create(self, config: Document) -> str:
         """See ContainerEngine."""
         checked: Any = config  # by the engine

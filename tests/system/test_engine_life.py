@@ -313,6 +313,18 @@ def test_a_container_without_a_log(lab: Lab) -> None:
     assert (done.code, done.out) == (0, "seen\n")
 
 
+def test_what_goes_along_with_each_line(lab: Lab) -> None:
+    name = lab.up(
+        ["sh", "-c", "echo one; echo two"],
+        labels={"team": "a b", "other": "x"},
+        log_tag="{{.Name}}/{{.ImageName}}",
+        log_labels=["team", "absent"],
+    )
+    lab.engine.wait(name)
+    shown = lab.cli("logs", "--details", name).out
+    assert shown == f"tag={name}/lab%3Alatest,team=a%20b one\ntag={name}/lab%3Alatest,team=a%20b two\n"
+
+
 def test_journald_gets_each_line(tmp_path: Path) -> None:
     """Against a socket in journald's place: a machine of tests has no systemd."""
     from stackpy_runtime.container import journald

@@ -9,6 +9,7 @@ from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from stackpy.cli.context import Context
@@ -21,14 +22,25 @@ def run(context: Context, arguments: Any) -> int:
     names = _names(context, arguments.container)
     engine = context.engine()
     options = {"tail": arguments.tail, "since": arguments.since, "until": arguments.until, "follow": arguments.follow}
-    if len(names) == 1 and not arguments.timestamps:
+    if len(names) == 1 and not arguments.timestamps and not arguments.details:
         pass_through(engine.output(names[0], **options))
         return 0
     sources = {name: engine.logs(name, **options) for name in names}
+    if arguments.details:
+        sources = {name: _detailed(lines, engine.log_attributes(name)) for name, lines in sources.items()}
     lines = follow(sources) if arguments.follow and len(sources) > 1 else merged(sources)
     heads = names if len(names) > 1 and not arguments.no_log_prefix else []
     show(lines, heads, timestamps=arguments.timestamps, live=arguments.follow, colour=not arguments.no_color)
     return 0
+
+
+def _detailed(lines: Iterator[dict[str, Any]], attributes: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Lines with `tag` and labels in front, as docker shows them: sorted, `key=value` with commas between."""
+    from urllib.parse import quote
+
+    head = ",".join(f"{quote(key)}={quote(value)}" for key, value in sorted(attributes.items()))
+    for line in lines:
+        yield {**line, "text": f"{head} {line['text']}"}
 
 
 def _names(context: Context, wanted: list[str]) -> list[str]:
@@ -53,6 +65,7 @@ COMMAND = Command(
         Option("--since", metavar="TIME", convert=moment, help='only what is newer: "10m", "2026-01-31T12:00:00Z"'),
         Option("--until", metavar="TIME", convert=moment, help="only what is older"),
         Option("-t", "--timestamps", help="the time before each line"),
+        Option("--details", help="before each line what `logging` adds to it: tag and labels"),
         Option("--no-log-prefix", help="without the names of several containers in front"),
         Option("--no-color", help="the names without colour"),
     ],
