@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -92,6 +93,14 @@ def test_a_stop_signal_that_cannot_be_taken_is_not_waited_for(lab: Lab, argv: li
         assert how.startswith("killed at once: its first process has no handler for SIGTERM; ")
         assert "init=True" in how
         assert "init=True" in why(lab, name)["hint"]
+
+
+def test_tini_passes_the_stop_signal_on(lab: Lab) -> None:
+    image = lab.image(None, lambda top: shutil.copy("/usr/bin/tini", top / "tini"))
+    name = lab.up(["/tini", "--", "sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"], image=image)
+    lab.said(name, "up")
+    assert lab.engine.stop(name, 20) == "stopped by SIGTERM"
+    assert why(lab, name)["text"].endswith(", exited with 3")
 
 
 def test_a_crash_is_remembered_by_the_replacement(lab: Lab) -> None:
