@@ -104,6 +104,17 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stdin_open": st.booleans(),
     "cap_add": st.lists(st.sampled_from(["NET_ADMIN", "SYS_PTRACE"])),
     "cap_drop": st.lists(st.sampled_from(["ALL", "CHOWN"])),
+    "privileged": st.booleans(),
+    "security_opt": st.lists(
+        st.sampled_from(["no-new-privileges", "seccomp=unconfined", "label=disable"]), unique=True
+    ),
+    "devices": st.lists(st.sampled_from(["/dev/a:/dev/a:rwm", "/dev/b:/dev/c:r"]), unique=True),
+    "device_cgroup_rules": st.lists(st.sampled_from(["c 1:3 r", "a 7:* rwm"]), unique=True),
+    "userns": st.sampled_from(["auto", "host"]),
+    "pid": st.sampled_from(["host", "container:other", "service:db"]),
+    "ipc": st.sampled_from(["private", "shareable", "none", "host"]),
+    "uts": st.just("host"),
+    "learn": st.booleans(),
     "stop_grace_period": st.floats(0, 600),
     "healthcheck": st.one_of(
         st.fixed_dictionaries({"test": st.lists(WORDS, min_size=1), **PROBE}),

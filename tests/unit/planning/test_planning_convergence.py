@@ -50,6 +50,17 @@ def fields(draw: Any, kind: str, networks: list[str], volumes: list[str], secret
         "init": st.booleans(),
         "read_only": st.booleans(),
         "cap_add": st.lists(st.sampled_from(["NET_ADMIN", "SYS_TIME"]), unique=True),
+        "privileged": st.booleans(),
+        "security_opt": st.lists(
+            st.sampled_from(["no-new-privileges", "seccomp=unconfined", "label=disable"]), unique=True
+        ),
+        "devices": st.lists(st.sampled_from(["/dev/a:/dev/a:rwm", "/dev/b:/dev/c:r"]), unique=True),
+        "device_cgroup_rules": st.lists(st.sampled_from(["c 1:3 r", "a 7:* rwm"]), unique=True),
+        "userns": st.sampled_from(["auto", "host"]),
+        "pid": st.sampled_from(["host", "container:other"]),
+        "ipc": st.sampled_from(["private", "shareable", "none", "host"]),
+        "uts": st.just("host"),
+        "learn": st.booleans(),
         "files": st.dictionaries(st.just("/f"), st.fixed_dictionaries({"content": st.sampled_from(["YQ==", "Yg=="])})),
         "networks": st.dictionaries(
             st.sampled_from(networks), st.fixed_dictionaries({"aliases": st.just(["z"])}), max_size=2
