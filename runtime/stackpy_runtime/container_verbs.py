@@ -183,11 +183,13 @@ class ContainerVerbs:
 
     def refuse(self, config: Surroundings, name: str) -> None:
         """Raises what `create` would raise of a container `name` that asks for more than this host can give."""
-        from stackpy_runtime.container import resources
+        from stackpy_runtime.container import confinement, resources
         from stackpy_runtime.errors import EngineError
 
         try:
             resources.check(config)
+            whole: Any = {**{key: value for key, value in config.items() if value is not None}, "name": "", "image": ""}
+            confinement.check(whole)
             if "storage_opt" in config:
                 from stackpy_runtime.host import storage_size
 

@@ -54,18 +54,18 @@ SURROUNDINGS = (
     "dns_search", "dns_opt", "annotations", "cgroup_parent", "cgroup", "storage_opt",
 )  # fmt: skip
 
-# Those of them that a restart changes; the others need a new container.
+# Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
+ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts", "learn")
+# What a restart changes; the rest of these needs a new container, but for the limits.
 AT_START = (
     "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
-    "dns_search", "dns_opt", "cgroup_parent",
+    "dns_search", "dns_opt", "cgroup_parent", "cap_add", "cap_drop", *ISOLATION,
 )  # fmt: skip
 
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
 
 
-# Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
-ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts", "learn")
 # The fields that may name a container whose namespace is shared: "service:NAME", of the stack, or "container:NAME".
 SHARING = ("network_mode", "pid", "ipc")
 _SERVICE = "service:"

@@ -63,7 +63,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:
         """See StackEngine."""
-        from stackpy.dsl.specs import LIMITS, SURROUNDINGS
+        from stackpy.dsl.specs import ISOLATION, LIMITS, SURROUNDINGS
         from stackpy.engines import observation
         from stackpy.planning.plan import Desired
         from stackpy.problems import Problem
@@ -94,9 +94,13 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
                             Problem(f"secret `{spec.name}` has no value: {missing_source(spec)}", spec.location)
                         )
                 elif spec.kind in ("container", "job"):
-                    asked: Any = {key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS) if key in spec.fields}
+                    asked: Any = {
+                        key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS, *ISOLATION) if key in spec.fields
+                    }
                     if asked:
-                        asked |= {key: spec.fields.get(key) for key in ("network_mode", "ipc", "pid", "uts")}
+                        for key in ("network_mode", "ipc", "pid", "uts", "hostname", "cap_add", "cap_drop"):
+                            value = spec.fields.get(key)
+                            asked[key] = value.replace("service:", "container:", 1) if isinstance(value, str) else value
                         self._engine.refuse(asked, spec.name)
             except NoRights:
                 raise  # nothing in the stack file mends that

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stackpy_runtime.container import security
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.root
@@ -55,8 +56,15 @@ def test_a_stack_that_says_how_its_containers_are_kept_apart(cli: Cli, tmp_path:
     PROFILE["syscalls"][0]["names"].append("rmdir")  # type: ignore[index]
     profile.write_text(json.dumps(PROFILE))
     changed = cli.json("plan", cwd=tmp_path)["changes"]
-    assert [(change["address"], change["action"]) for change in changed] == [("container.strict", "replace")]
+    assert [(change["address"], change["action"]) for change in changed] == [("container.strict", "restart")]
     assert [reason["path"] for reason in changed[0]["reasons"]] == ["security_opt.seccomp"]
+
+    identity = cli.json("inspect", "apart-strict-1")[0]["Id"]
+    cli("apply", "--yes", cwd=tmp_path)
+    assert "nothing to change" in cli("plan", cwd=tmp_path).stdout
+    assert cli.json("inspect", "apart-strict-1")[0]["Id"] == identity
+    refused = cli("exec", "apart-strict-1", "python3", "-c", "import os; os.mkdir('/d')", code=1).stderr
+    assert "Operation not permitted" in refused
 
     # Who is in the namespaces of another begins anew with it.
     stack.write_text(
@@ -78,3 +86,20 @@ def test_a_stack_that_says_how_its_containers_are_kept_apart(cli: Cli, tmp_path:
     cli("apply", "--yes", cwd=tmp_path)
     assert _space(cli, "apart-db-1", "net") == _space(cli, "apart-side-1", "net")
     cli("destroy", "--yes", cwd=tmp_path)
+
+
+def test_what_this_host_cannot_give_is_said_by_the_plan(cli: Cli, tmp_path: Path) -> None:
+    fields = {
+        'devices=["/dev/no-such-device"]': "/dev/no-such-device: no such file",
+        'userns="host", cap_add=["ALL"], device_cgroup_rules=["c 1:3 rwmx"]': "must be a rule",
+    }
+    if not security.has_apparmor():
+        fields['security_opt=["apparmor=no-such-profile"]'] = "AppArmor"
+    if not security.has_selinux():
+        fields['security_opt=["label=type:no_such_t"]'] = "SELinux"
+    for field, words in fields.items():
+        (tmp_path / "stack.py").write_text(
+            f'from stackpy import Container, Image\nContainer("web", image=Image.scratch(), command=["/x"], {field})\n'
+        )
+        refused = cli("plan", cwd=tmp_path, code=1).stderr
+        assert words in refused and "stack.py:2" in refused, refused

@@ -11,7 +11,7 @@ import msgspec
 
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import InvalidConfig
-from stackpy_runtime.model import ContainerConfig, Limits, NetworkConfig
+from stackpy_runtime.model import ContainerConfig, Isolation, Limits, NetworkConfig
 
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
@@ -19,7 +19,7 @@ _one_at_a_time = threading.Lock()
 # What is set at each start: it can change while a container does not run.
 AT_START = (
     "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
-    "dns_search", "dns_opt", "cgroup_parent",
+    "dns_search", "dns_opt", "cgroup_parent", *get_type_hints(Isolation),
 )  # fmt: skip
 UPDATABLE = (
     *get_type_hints(Limits), *AT_START, "annotations", "restart", "labels", "stop_signal", "stop_grace_period",

@@ -23,7 +23,10 @@ from stackpy.planning import (
 from stackpy.problems import Location
 
 IN_PLACE = ("mem_limit", "memswap_limit", "cpus", "cpuset", "blkio_config", "restart", "labels")
-AT_START = ("shm_size", "ulimits", "init", "extra_hosts")
+AT_START = (
+    "shm_size", "ulimits", "init", "extra_hosts", "privileged", "security_opt", "devices", "device_cgroup_rules",
+    "userns", "pid", "ipc", "uts", "learn", "cap_add",
+)  # fmt: skip
 NOWHERE = Location("stack.py", 1)
 NAMES = ["a", "b", "c"]
 SUBNETS = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24"]
