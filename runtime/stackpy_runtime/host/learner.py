@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TRACING = "/sys/kernel/tracing"
 _EVENT = "events/capability/cap_capable"
+_MARK = "stackpy-"  # our instances of the tracer, one for each process that is learned of
 _OFTEN = 0.3  # seconds between two looks at the tracepoint's buffer
 _NATIVE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_…
 
@@ -39,7 +40,8 @@ class CapabilityTrace:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
         mounts.mount("tracefs", _TRACING, "tracefs")
-        self._folder = f"{_TRACING}/instances/stackpy-{pid}"
+        _remove_stale()
+        self._folder = f"{_TRACING}/instances/{_MARK}{pid}"
         os.mkdir(self._folder)
         try:
             self._write(f"{_EVENT}/filter", "ret == 0")
@@ -88,6 +90,17 @@ class CapabilityTrace:
         self._write(f"{_EVENT}/enable", "0")
         os.close(self._pipe)
         os.rmdir(self._folder)
+
+
+def _remove_stale() -> None:
+    """Takes away what learners that were killed have left in the kernel."""
+    for name in os.listdir(f"{_TRACING}/instances"):
+        if name.startswith(_MARK) and not os.path.exists(f"/proc/{name.removeprefix(_MARK)}"):
+            try:
+                os.rmdir(f"{_TRACING}/instances/{name}")
+            except OSError:
+                # Somebody looks into it.
+                pass
 
 
 def events_in(text: str) -> list[tuple[int, str]]:
