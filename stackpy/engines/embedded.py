@@ -101,7 +101,8 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
                         for key in ("network_mode", "ipc", "pid", "uts", "hostname", "cap_add", "cap_drop"):
                             value = spec.fields.get(key)
                             asked[key] = value.replace("service:", "container:", 1) if isinstance(value, str) else value
-                        self._engine.refuse(asked, spec.name)
+                        apart = any(key in spec.fields for key in ISOLATION)
+                        self._engine.refuse(asked, spec.name, isolation=apart)
             except NoRights:
                 raise  # nothing in the stack file mends that
             except StackFileError as error:
