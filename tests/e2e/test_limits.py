@@ -112,7 +112,7 @@ def test_flags(box: Cli) -> None:
         return box("run", "--rm", "--pull", "never", *words).stdout
 
     assert run("--ulimit", "nofile=40:50", "box", "sh", "-c", "ulimit -Sn; ulimit -Hn") == "40\n50\n"
-    assert run("--init", "--network", "none", "box", "cat", "/proc/1/comm") == "init\n"
+    assert run("--init", "--network", "none", "box", "cat", "/proc/1/cmdline") == "init\0cat\0/proc/1/cmdline\0"
     assert run("--sysctl", "kernel.msgmax=9000", "box", "cat", "/proc/sys/kernel/msgmax") == "9000\n"
     hosts = run("--add-host", "db:192.0.2.1", "--domainname", "example.org", "-h", "web", "box", "cat", "/etc/hosts")
     assert "192.0.2.1\tdb\n" in hosts and "web.example.org\tweb\n" in hosts

@@ -52,7 +52,7 @@ def test_ulimits_do_not_hinder_the_start_or_exec(lab: Lab) -> None:
 
 SYSCTLS = {
     "net.core.somaxconn": "77",
-    "net.ipv4.ip_forward": "1",
+    "net.ipv4.ip_default_ttl": "70",
     "net.ipv4.conf.eth0.rp_filter": "2",
     "kernel.msgmax": "9000",
     "kernel.shm_rmid_forced": "1",
