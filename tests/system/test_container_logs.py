@@ -109,16 +109,19 @@ def test_following_through_rotation_misses_nothing(lab: Lab) -> None:
 
 def test_several_at_once_have_their_names_in_front(lab: Lab) -> None:
     first = lab.up(["sh", "-c", "echo one; sleep 0.3; echo three"])
-    second = lab.up(["sh", "-c", "sleep 0.15; echo two; echo no >&2; sleep 0.4"])
+    second = lab.up(["sh", "-c", "echo two; echo no >&2; sleep 0.4"])
     for name in (first, second):
         lab.engine.wait(name)
     done = lab.cli("logs", first, second)
-    assert done.out == f"{first} | one\n{second} | two\n{first} | three\n"
+    lines = [f"{first} | one", f"{first} | three", f"{second} | two"]
+    assert sorted(done.out.splitlines()) == lines
     assert done.err == f"{second} | no\n"
-    assert lab.cli("logs", "--no-log-prefix", first, second).out == "one\ntwo\nthree\n"
+    stamped = lab.cli("logs", "-t", "--no-log-prefix", first, second).out.splitlines()
+    assert sorted(line.split()[1] for line in stamped) == ["one", "three", "two"]
+    assert stamped == sorted(stamped)
     with following(lab, "-f", first, second) as process:
         out, _ = process.communicate(timeout=20)
-        assert sorted(out.decode().splitlines()) == sorted(done.out.splitlines())
+        assert sorted(out.decode().splitlines()) == lines
     assert lab.cli("logs", first, "nobody").code == 1
 
 
