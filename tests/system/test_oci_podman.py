@@ -144,7 +144,7 @@ def test_what_podman_asks_of_a_sandbox(podman: Podman, tmp_path: Path) -> None:
     )
     lines = podman.out(*words, script).split()
     assert lines[:8] == ["1000", "box", "shared", "ro", "ro", "/tmp", "1", "/dev/fuse"]
-    assert lines[9] == "0000000000000000"
+    assert lines[9] == "0000000000000020"
     assert lines[11:14:2] == ["1", "2"]
 
 
