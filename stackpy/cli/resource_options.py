@@ -39,6 +39,7 @@ SURROUNDINGS = [
     Option("--device-read-iops", metavar="DEVICE:NUMBER", many=True, help="reads a second from it", words="file"),
     Option("--device-write-iops", metavar="DEVICE:NUMBER", many=True, help="writes a second to it", words="file"),
     Option("--cgroup-parent", metavar="PATH", help="the control group that its own is in"),
+    Option("--runtime", metavar="NAME", help="the OCI runtime to hand it over to, by name or path"),
     Option("--cgroupns", metavar="MODE", choices=("host", "private"), help="host or private (default)"),
     Option("--shm-size", metavar="BYTES", help="size of /dev/shm (default: 64m)"),
     Option("--ulimit", metavar="NAME=SOFT[:HARD]", many=True, help="a limit of each process: nofile=1024:2048"),
@@ -70,6 +71,7 @@ _PLAIN = {
     "pids_limit": ("pids_limit", "processes"),
     "oom_score_adj": ("oom_score_adj", "score"),
     "cgroup_parent": ("cgroup_parent", "group_path"),
+    "runtime": ("runtime", "runtime_name"),
     "shm_size": ("shm_size", "shared_memory"),
     "domainname": ("domainname", "domain"),
 }

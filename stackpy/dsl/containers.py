@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         dns_opt: str | Sequence[str] | None
         annotations: Pairs | None
         cgroup_parent: str | None
+        runtime: str | None
         cgroup: str | None
         storage_opt: Mapping[str, str | int] | None
         networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None

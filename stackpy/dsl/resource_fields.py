@@ -323,6 +323,15 @@ def group_path(value: object) -> str:
     return f"/{text}"
 
 
+def runtime_name(value: object) -> str:
+    """An OCI runtime of the host: its name, or its path."""
+    name = value if isinstance(value, str) else ""
+    plain = name.replace("-", "").replace(".", "").replace("_", "")
+    if not name.isprintable() or (not name.startswith("/") and not (plain.isascii() and plain.isalnum())):
+        raise wrong('the name or the path of an OCI runtime, such as "crun"', value)
+    return name
+
+
 # Of a container's control group: all of them can change while it runs.
 LIMITS: dict[str, Callable[[Any], Any]] = {
     "mem_limit": quantities.size,
@@ -354,6 +363,7 @@ SURROUNDINGS: dict[str, Callable[[Any], Any]] = {
     "dns_opt": single_words,
     "annotations": annotated,
     "cgroup_parent": group_path,
+    "runtime": runtime_name,
     "cgroup": one_of("host", "private"),
     "storage_opt": storage,
 }

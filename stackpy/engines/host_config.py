@@ -45,6 +45,7 @@ def limits(config: Document) -> dict[str, Any]:
             for name, key in _RATES.items()
         },
         "CgroupParent": config.get("cgroup_parent", ""),
+        **({"Runtime": config["runtime"]} if config.get("runtime") else {}),
         "Ulimits": [
             {"Name": name, "Hard": ulimit["hard"], "Soft": ulimit["soft"]}
             for name, ulimit in config.get("ulimits", {}).items()

@@ -258,6 +258,7 @@ CONTAINER: Mapping[str, Field] = {
     "dns_opt": _AT_START,
     "annotations": Field(_strings, in_place=True),
     "cgroup_parent": _AT_START,
+    "runtime": _SCALAR,
     "cgroup": Field(_cgroup),
     "storage_opt": Field(_other),
     "networks": Field(_networks, closed=True),

@@ -62,6 +62,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("dns", "dns_search", "dns_opt"), st.lists(NAMES, min_size=1)),
     "annotations": st.dictionaries(NAMES, WORDS, min_size=1),
     "cgroup_parent": PATHS,
+    "runtime": NAMES,
     "cgroup": st.sampled_from(["host", "private"]),
     "storage_opt": st.fixed_dictionaries({"size": st.integers(1 << 20, 2**40)}),
     "networks": st.dictionaries(NAMES, st.fixed_dictionaries({"aliases": st.lists(NAMES)}), min_size=1),

@@ -20,7 +20,7 @@ from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux import files, namespaces, proc, processes
 
 if TYPE_CHECKING:
-    from stackpy_runtime.container.plan import ProcessPlan
+    from stackpy_runtime.container.plan import HandedTo, ProcessPlan
 
 ENDING = 200  # milliseconds
 _KINDS = (
@@ -44,13 +44,19 @@ class JoinPlan(TypedDict):
     rare: list[str]  # likewise, of hierarchies that the container need not be in
     process: ProcessPlan
     stands_by: NotRequired[bool]  # with `name` and `cgroups` alone: the rest comes through the channel
+    handed_to: NotRequired[HandedTo]  # the external runtime that has the container
     kinds: NotRequired[int]  # CLONE_NEW… of the namespaces to join, in place of all and `own_network`
 
 
 def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> None:
     """Runs in a fork of the keeper; never returns. `announce`: pipe to the keeper, told the new process's PID."""
     try:
-        _join(plan, channel, stdio, announce)
+        if "handed_to" in plan:
+            from stackpy_runtime.container import handing_over  # still on the host, and for few
+
+            handing_over.execute(plan, channel, stdio, announce)
+        else:
+            _join(plan, channel, stdio, announce)
     except BaseException as error:
         channel.fail(error)
     os._exit(0)

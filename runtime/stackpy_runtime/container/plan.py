@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from stackpy_runtime.container import confinement
 from stackpy_runtime.errors import InvalidConfig
@@ -107,6 +107,15 @@ class NodePlan(TypedDict):
     group: int  # inside, the same number as on the host
 
 
+class HandedTo(TypedDict):
+    """The external OCI runtime that a container is handed over to."""
+
+    program: str
+    root: str  # folder of what it knows
+    id: str
+    seccomp: NotRequired[dict[str, Any]]  # `linux.seccomp`; absent: nothing is filtered
+
+
 class SandboxPlan(TypedDict):
     """All that a start does. Folders are absolute paths on the host."""
 
@@ -127,6 +136,7 @@ class SandboxPlan(TypedDict):
     scratch: str  # a folder of the host to mount on while the root is put together
     process: ProcessPlan
     container: NotRequired[str]
+    handed_to: NotRequired[HandedTo]
     domainname: NotRequired[str]
     shm_size: NotRequired[int]
     init: NotRequired[bool]

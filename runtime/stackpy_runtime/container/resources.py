@@ -53,6 +53,10 @@ def check(config: Surroundings) -> None:
         raise InvalidConfig("init is the first process of a PID namespace, and `pid` names another one")
     if "storage_opt" in config and config["storage_opt"]["size"] < _SMALLEST_STORAGE:
         raise InvalidConfig(f"storage_opt: {config['storage_opt']['size']} bytes are less than 1 MiB")
+    if "runtime" in config:
+        from stackpy_runtime.container import runtimes
+
+        runtimes.check(config)
     if above := config.get("cgroup_parent"):
         parts = above.strip("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or len(above) > 255 or not above.isprintable():

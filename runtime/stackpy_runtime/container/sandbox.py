@@ -62,6 +62,15 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
             first.let_go()
             first = fork_first(owners, channel, announce, _inside, own_network=False)
         stdio = descriptors if document["stdin"] else [-1, *descriptors]
+        if "handed_to" in plan:
+            from stackpy_runtime.container import handing_over  # still on the host, and for few
+
+            first.let_go()
+            group = Group(stand_by["parent"], stand_by["group"])
+            handing_over.enter(
+                plan, first_id, group, _outside(plan, first_id, owners, channel, stdio), channel, announce
+            )
+            os._exit(0)
         prepare_limits(plan["process"], first.pid)
         hand_over(first.line, _outside(plan, first_id, owners, channel, stdio))
         os.write(announce, f"{first.pid}\n".encode())
@@ -198,7 +207,7 @@ def _inside(standing: Standing, handed: Handed, channel: Channel) -> None:
         attach_mount(top, mount, source)
     for target, source in etc:
         place(top, f"/etc/{target}", source)
-    _write_files(top, plan["files"], values["contents"])
+    write_files(top, plan["files"], values["contents"])
     if vault >= 0:
         place(top, "/run/secrets", vault)
     if plan["read_only"]:
@@ -381,7 +390,7 @@ def attach_mount(root: int, mount: MountPlan, source: int) -> None:
     place(root, mount["target"], source)
 
 
-def _write_files(root: int, placed: list[FilePlan], contents: list[bytes]) -> None:
+def write_files(root: int, placed: list[FilePlan], contents: list[bytes]) -> None:
     """Places rendered files; an existing file is replaced, a link at the target is not followed out of its folder."""
     for file, content in zip(placed, contents, strict=True):
         folder, name = os.path.split(file["target"])

@@ -171,6 +171,10 @@ class Beginnings:
                 sandbox[key] = config[key]
         if not plain:
             confining.arrange(self.store, live, sandbox)
+        if config.get("runtime"):
+            from stackpy_runtime.host import external
+
+            external.arrange(self.store.root, live, sandbox)
         live.open_recorder()
         stdin = -1
         streams: list[int] = []
@@ -272,7 +276,7 @@ class Beginnings:
                 spare.discard()
         with spare.channel as ours:
             try:
-                if sandbox["network"] == "own" and "spaces" not in sandbox:
+                if sandbox["network"] == "own" and "spaces" not in sandbox and "handed_to" not in sandbox:
                     # While the root is put together.
                     self.networking.attach(live, spare.network)
             finally:

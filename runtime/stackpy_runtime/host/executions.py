@@ -75,6 +75,10 @@ def join_plan(
         "rare": rare,
         "process": process,
     }
+    if config.get("runtime"):
+        from stackpy_runtime.host import external
+
+        external.arrange_join(lifecycle.store.root, live, joining)
     if not plain and (kinds := confining.namespaces_of(live, pid)) is not None:
         joining["kinds"] = kinds
     return joining
@@ -88,7 +92,7 @@ def spawn(
     live: the container, where a process that stands by may become it
     """
     beginnings = lifecycle.beginnings
-    joiner = None if live is None else lifecycle.joiners.take(live)
+    joiner = None if live is None or "handed_to" in joining else lifecycle.joiners.take(live)
     if joiner is not None:
         with beginnings.announced:
             beginnings.executions[joiner.token] = None

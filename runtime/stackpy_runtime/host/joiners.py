@@ -76,7 +76,7 @@ class Joiners:
         """Has one stand by for a container in which something was executed."""
         config, group = live.config, live.group
         memory = config.get("mem_limit") or LEAST_MEMORY
-        if config.get("pids_limit") or memory < LEAST_MEMORY or not live.container["image_id"]:
+        if config.get("pids_limit") or config.get("runtime") or memory < LEAST_MEMORY or not live.container["image_id"]:
             return
         with self.lock:
             if group is None or not live.pid or live.id in self.standing or len(self.standing) >= MOST:

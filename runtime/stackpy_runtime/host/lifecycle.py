@@ -328,6 +328,10 @@ class Lifecycle:
             # The last reference: closing it unmounts, and overlayfs then syncs the whole file system below.
             self.flusher.put(live.root_mount)
             live.root_mount = -1
+        if live.config.get("runtime"):
+            from stackpy_runtime.host import external
+
+            external.forget(self.store.root, live)
         group, live.group = live.group, None
         if group:
             self.endings.remove_group(group)

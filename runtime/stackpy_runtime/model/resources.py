@@ -79,5 +79,6 @@ class Surroundings(Limits, total=False):
     dns_opt: list[str]
     annotations: dict[str, str]
     cgroup_parent: str
+    runtime: str  # an external OCI runtime, by its name or path
     cgroup: Literal["host", "private"]
     storage_opt: StorageOption

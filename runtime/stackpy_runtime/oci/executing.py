@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stackpy_runtime.container import joining
 from stackpy_runtime.errors import InvalidConfig, from_wire
-from stackpy_runtime.linux import processes
 from stackpy_runtime.oci import bundle, creating, groups, inside, process, seccomp, state
 from stackpy_runtime.oci.fields import Fields
 from stackpy_runtime.oci.line import Line
@@ -210,8 +209,6 @@ def _start(record: Record, plan: BundlePlan, joining_: JoinPlan, options: Option
             ours.close()
             os.close(heard)
             joining.enter(joining_, announce)
-            # The caller's keys are no business of the container's.
-            processes.join_session_keyring()
             if "affinity" in program and program["affinity"][1]:
                 os.sched_setaffinity(0, program["affinity"][1])
             inside.execute_program(program, plan, line, inside.open_console(program))
