@@ -16,45 +16,48 @@ from stackpy_runtime.linux import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 PIECE = 1 << 16
 
 
-def adopt() -> None:
-    """Has the processes that are about to be forked come to us when their parents have ended."""
-    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+class Attendant:
+    """Waits for a process in the foreground. Made before it is forked: it will be ours, and so are its signals."""
 
+    def __init__(self) -> None:
+        # Has the processes that are forked from now on come to us when their parents have ended.
+        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+        self.pidfd = -1
+        self.early: list[int] = []  # signals that came before there was a process
+        for number in _FORWARDED:
+            signal.signal(number, self._got)
 
-def attend(pid: int, console: int) -> int:
-    """Waits for a process that has come to us; its exit code, 128+n for signal n.
+    def _got(self, number: int, frame: FrameType | None) -> None:
+        if self.pidfd < 0:
+            self.early.append(number)
+            return
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
 
-    console: the controlling side of its terminal, or -1 where it has our own standard streams
-    """
-    pidfd = os.pidfd_open(pid)
-    for number in _FORWARDED:
-        signal.signal(number, lambda got, _: _forward(pidfd, got))
-    restore = _raw(console)
-    try:
-        if console >= 0:
-            _carry(console, pidfd)
-        while True:
-            try:
-                status = os.waitpid(pid, 0)[1]
-                break
-            except InterruptedError:
-                continue
-    finally:
-        restore()
-        os.close(pidfd)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    def attend(self, pid: int, console: int) -> int:
+        """Waits for a process that has come to us; its exit code, 128+n for signal n.
 
-
-def _forward(pidfd: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass
+        console: the controlling side of its terminal, or -1 where it has our own standard streams
+        """
+        self.pidfd = os.pidfd_open(pid)
+        for number in self.early:
+            self._got(number, None)
+        restore = _raw(console)
+        try:
+            if console >= 0:
+                _carry(console, self.pidfd)
+            status = os.waitpid(pid, 0)[1]
+        finally:
+            restore()
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _raw(console: int) -> Callable[[], None]:

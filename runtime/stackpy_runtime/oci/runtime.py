@@ -43,14 +43,13 @@ class Runtime:
         from stackpy_runtime.oci import creating, ending, running
 
         terminal: list[int] | None = None if detach or options.console_socket else []
-        if not detach:
-            running.adopt()
+        attendant = None if detach else running.Attendant()
         record = creating.create(self.root, identity, path, options, self.warn, terminal=terminal)
         try:
             creating.start(self.root, identity)
-            if detach:
+            if attendant is None:
                 return 0
-            return running.attend(record["pid"], terminal[0] if terminal else -1)
+            return attendant.attend(record["pid"], terminal[0] if terminal else -1)
         except BaseException:
             detach = False
             raise
@@ -68,10 +67,9 @@ class Runtime:
         from stackpy_runtime.oci import executing, running
 
         terminal: list[int] | None = None if detach or options.console_socket else []
-        if not detach:
-            running.adopt()
+        attendant = None if detach else running.Attendant()
         pid = executing.execute(self.root, identity, given, options, self.warn, terminal=terminal)
-        return 0 if detach else running.attend(pid, terminal[0] if terminal else -1)
+        return 0 if attendant is None else attendant.attend(pid, terminal[0] if terminal else -1)
 
     def kill(self, identity: str, signal: str, *, every: bool) -> None:
         """Signals the first process, or with `every` all."""
