@@ -363,9 +363,9 @@ SURROUNDINGS: dict[str, Callable[[Any], Any]] = {
     "dns_opt": single_words,
     "annotations": annotated,
     "cgroup_parent": group_path,
-    "runtime": runtime_name,
     "cgroup": one_of("host", "private"),
     "storage_opt": storage,
+    "runtime": runtime_name,
 }
 # What Compose and Docker write for a limit that is none.
 _NONE: dict[str, tuple[object, ...]] = {

@@ -51,8 +51,7 @@ LIMITS = (
 )  # fmt: skip
 SURROUNDINGS = (
     "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
-    "dns_search", "dns_opt", "annotations", "cgroup_parent", "cgroup", "storage_opt",
-    "runtime",
+    "dns_search", "dns_opt", "annotations", "cgroup_parent", "cgroup", "storage_opt", "runtime",
 )  # fmt: skip
 
 # Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
