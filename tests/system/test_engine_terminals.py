@@ -314,3 +314,23 @@ def test_exec_gets_ctrl_c_on_its_terminal(lab: Lab) -> None:
         until(master, "caught")
         assert process.wait(20) == 5
         assert fcntl.fcntl(master, fcntl.F_GETFD) >= 0
+
+
+def test_what_stands_by_for_the_next_exec_is_nothing_of_the_container(lab: Lab) -> None:
+    name = lab.up(["sleep", "600"])
+    for _ in range(3):
+        assert lab.exec(name, "sh", "-c", "ls /proc").out.split().count("1") == 1
+    group = lab.engine.container_processes(name)
+    assert [open_comm(pid) for pid in group] == ["sleep"]
+    # Nor does it outlive the container, or come along into its next life.
+    lab.engine.stop(name, 0)
+    lab.engine.start(name)
+    assert lab.exec(name, "sh", "-c", "echo on").out == "on\n"
+    limited = lab.up(["sleep", "600"], pids_limit=3)
+    for _ in range(3):
+        assert lab.exec(limited, "true").code == 0
+
+
+def open_comm(pid: int) -> str:
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()

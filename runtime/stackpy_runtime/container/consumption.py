@@ -53,7 +53,21 @@ def processes(group: Group) -> list[int]:
     found: set[int] = set()
     for folder, _, _ in os.walk(top):
         found.update(int(pid) for pid in _read(f"{folder}/cgroup.procs").split())
-    return sorted(found)
+    return sorted(pid for pid in found if not _stands_by(pid))
+
+
+def _stands_by(pid: int) -> bool:
+    """Whether it is one of ours that waits for the next exec (host/joiners.py).
+
+    It sees the host's mounts, as nothing of a container does: what it is called can be said by anything.
+    """
+    try:
+        if os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino:
+            return False
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(16).startswith(b"stackpy-init ")
+    except OSError:
+        return False
 
 
 def _places(group: Group, pid: int) -> dict[str, str]:
