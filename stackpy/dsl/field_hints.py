@@ -9,25 +9,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ELSEWHERE = {
-    "build": "describe the image: Image(…).copy(…).run(…)",
+    "attach": "every container's output is kept: `stackpy logs` shows it",
+    "build": "describe the image: Image(…).copy(…).run(…), or Image.dockerfile(context)",
     "configs": "give the content by `files`",
     "container_name": "containers are named STACK-NAME-NUMBER",
     "cpu_count": "Windows has it; on Linux `cpus` says how many",
     "cpu_percent": "Windows has it; on Linux `cpus` says how many",
+    "credential_spec": "Windows has it",
     "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
+    "develop": "`stackpy watch` applies what changes, with no field",
+    "driver_opts": "networks have one driver, bridge, which takes no options of a container",
     "expose": "containers on one network reach all of each other's ports",
     "extends": "share fields with a dict: Container(name, **common)",
+    "external_links": "containers on one network find each other by name",
+    "gpus": "give the device files by `devices`",
+    "isolation": "Windows has it",
     "links": "containers on one network find each other by name",
+    "mac_address": "it follows from the IPv4 address, so that no container can take another's",
+    "models": "run the model in a container of its own",
     "name": "the name is the first argument",
     "profiles": "use `if` and a variable: var(name, default=False)",
+    "provider": "make what others provide before, and give its address by `environment`",
     "scale": "did you mean `replicas`?",
+    "use_api_socket": "mount the socket where a container shall use an engine",
     "userns_mode": "did you mean `userns`?",
+    "volumes_from": "name the same volumes in both containers",
 }
 # of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
-_OF_COMPOSE = frozenset(
-    "attach credential_spec develop external_links gpus isolation mac_address "
-    "runtime update_config volumes_from".split()
-)
+_OF_COMPOSE = frozenset("post_start pre_stop runtime update_config".split())
 
 
 def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:

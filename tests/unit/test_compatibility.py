@@ -1,0 +1,78 @@
+"""docs/compatibility.md names every flag of docker run and every key of a Compose service, and says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from stackpy.cli.commands import run
+from stackpy.dsl import container_fields, field_hints
+
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+# `docker run --help` of Docker 28
+FLAGS = [
+    f"--{name}"
+    for name in (
+        "add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile "
+        "cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus "
+        "cpuset-mems detach detach-keys device device-cgroup-rule device-read-bps device-read-iops device-write-bps "
+        "device-write-iops disable-content-trust dns dns-option dns-search domainname entrypoint env env-file expose "
+        "gpus group-add health-cmd health-interval health-retries health-start-interval health-start-period "
+        "health-timeout help hostname init interactive io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory "
+        "label label-file link link-local-ip log-driver log-opt mac-address memory memory-reservation memory-swap "
+        "memory-swappiness mount name network network-alias no-healthcheck oom-kill-disable oom-score-adj pid "
+        "pids-limit platform privileged publish publish-all pull quiet read-only restart rm runtime security-opt "
+        "shm-size sig-proxy stop-signal stop-timeout storage-opt sysctl tmpfs tty ulimit use-api-socket user userns "
+        "uts volume volume-driver volumes-from workdir"
+    ).split()
+]
+# What is no option of `stackpy run`, and why.
+NOT_HERE = {
+    "--cpu-count": "refused: Windows has it",
+    "--cpu-percent": "refused: Windows has it",
+    "--disable-content-trust": "refused: digests are pinned in `stackpy.lock` instead",
+    "--gpus": "refused: give the device files by `--device`",
+    "--help": "done",
+    "--io-maxbandwidth": "refused: Windows has it",
+    "--io-maxiops": "refused: Windows has it",
+    "--ip6": "refused: networks have IPv4 only",
+    "--isolation": "refused: Windows has it",
+    "--kernel-memory": "refused: Docker and the kernel have given it up",
+    "--link": "refused: containers on one network find each other by name",
+    "--link-local-ip": "refused: networks have one address for each container",
+    "--mac-address": "refused: it follows from the IPv4 address, so that no container can take another's",
+    "--runtime": "refused",
+    "--use-api-socket": "refused: mount the socket where a container shall use an engine",
+    "--volume-driver": "refused: volumes are folders of this host",
+}
+# The Compose specification's services, as of 2025
+KEYS = (
+    "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name "
+    "cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec "
+    "depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname driver_opts entrypoint "
+    "env_file environment expose extends external_links extra_hosts gpus group_add healthcheck hostname image init ipc "
+    "isolation label_file labels links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit "
+    "models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_start "
+    "pre_stop privileged profiles provider pull_policy read_only restart runtime scale secrets security_opt shm_size "
+    "stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode "
+    "uts volumes volumes_from working_dir"
+).split()
+
+
+def test_the_page_says_what_is_so() -> None:
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE))
+    flags = {name for option in run.OPTIONS for name in option.names}
+    fields = container_fields.CONTAINER_FIELDS
+    expected = {flag: "done" if flag in flags else NOT_HERE[flag] for flag in FLAGS}
+    expected |= {
+        key: "done" if key in fields else f"refused: {field_hints.hint('container', key, fields, fields)}"
+        for key in KEYS
+    }
+    assert rows == expected
+
+
+def test_each_refused_key_says_what_to_do_instead() -> None:
+    fields = container_fields.CONTAINER_FIELDS
+    refused = [key for key in KEYS if key not in fields]
+    hints = {key: field_hints.hint("container", key, fields, fields) for key in refused}
+    assert [key for key, hint in hints.items() if not hint or "does not have it yet" in hint] in ([], ["runtime"])
