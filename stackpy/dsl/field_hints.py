@@ -36,7 +36,7 @@ _ELSEWHERE = {
     "volumes_from": "name the same volumes in both containers",
 }
 # of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
-_OF_COMPOSE = frozenset("post_start pre_stop runtime update_config".split())
+_OF_COMPOSE = frozenset(("update_config",))
 
 
 def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:
