@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -91,19 +92,32 @@ def test_a_newer_version_takes_over(lab: Lab, newer: Callable[..., str]) -> None
 def test_it_waits_for_what_is_being_carried_out(lab: Lab, newer: Callable[..., str]) -> None:
     name = lab.up(["sleep", "600"])
     (supervisor,) = lab.processes("supervisor")
-    with subprocess.Popen(lab.command("wait", name), env=lab.environment, stdout=subprocess.PIPE, cwd="/") as waiting:
-        wait_for(lambda: _clients(supervisor) > 0, "the client that waits")
+    waiting = subprocess.Popen(lab.command("wait", name), env=lab.environment, stdout=subprocess.DEVNULL, cwd="/")
+    try:
+        wait_for(lambda: _sockets(waiting.pid), "the client that waits")
+        time.sleep(0.3)  # it has asked, and the supervisor hears of it
         newer("exec", name, "true")
         assert lab.processes("supervisor") == [supervisor], "it would have lost its client"
         lab.engine.stop(name, 0)
         assert waiting.wait(10) == 0
+    finally:
+        waiting.kill()
+        waiting.wait()
     newer("start", name)
     assert lab.processes("supervisor") != [supervisor]
 
 
-def _clients(pid: int) -> int:
-    sockets = [os.readlink(f"/proc/{pid}/fd/{entry}") for entry in os.listdir(f"/proc/{pid}/fd")]
-    return sum(target.startswith("socket:") for target in sockets) - 4
+def _sockets(pid: int) -> set[str]:
+    """The sockets that a process has open."""
+    found = set()
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{entry}")
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
 
 
 def test_an_older_client_is_served(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
