@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, wait_for
+from tests.conftest import Cli, clean_host, wait_for
 from tests.oci_lab import REPOSITORY, make_rootfs
 
 pytestmark = pytest.mark.root
@@ -39,11 +39,9 @@ def engine_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     engine = Cli(folder / "root", words, {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'runtime'}"})
     make_rootfs(folder / "rootfs")
     subprocess.run(["tar", "-C", str(folder / "rootfs"), "-cf", str(folder / "base.tar"), "."], check=True)
-    engine("import", "--change", "ENV PATH=/bin", str(folder / "base.tar"), "base:latest")
-    yield engine
-    names = engine("ps", "-aq").stdout.split()
-    if names:
-        engine("rm", "-f", *names)
+    with clean_host(engine):
+        engine("import", "--change", "ENV PATH=/bin", str(folder / "base.tar"), "base:latest")
+        yield engine
     assert not list((engine.root / "run/oci").glob("*"))
 
 

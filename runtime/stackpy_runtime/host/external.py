@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from stackpy_runtime.container import bundling, confinement, handing_over, runtimes, seccomp
+from stackpy_runtime.container.cgroups import CONTROLLERS
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.linux.seccomp import act_errno
+from stackpy_runtime.oci import groups
 
 if TYPE_CHECKING:
     from stackpy_runtime.container.joining import JoinPlan
@@ -52,5 +55,18 @@ def forget(root: Root, live: Live) -> None:
         runtime = runtime_of(root, live)
         if runtime is not None:
             handing_over.delete(runtime)
+            if live.group:
+                _sweep(live.group.parent)
     except EngineError as error:
         print(f"container {live.name} is left to its runtime: {error}", file=sys.stderr)
+
+
+def _sweep(parent: str) -> None:
+    """Removes what the runtime has made in hierarchies of version 1 that the engine itself does not use."""
+    for hierarchy in groups.host().hierarchies:
+        if hierarchy.names and not set(hierarchy.names) & set(CONTROLLERS):
+            try:
+                os.rmdir(f"{hierarchy.folder}/{parent}")
+            except OSError:
+                # Another container's is in it, or it is none of ours.
+                pass
