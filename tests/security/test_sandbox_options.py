@@ -166,6 +166,34 @@ def test_what_privileged_mounts_stays_in_it(lab: Lab, canary: Canary) -> None:
     assert Path("/proc/self/mountinfo").read_text().count("\n") <= before + 2
 
 
+def test_groups_that_privileged_makes_go_with_it(lab: Lab) -> None:
+    """With what runs in them: a group below its own is not seen by whoever looks at that alone."""
+    code = """
+import time
+made = 0
+for top, folders, _ in list(os.walk("/sys/fs/cgroup")):
+    if os.path.exists(top + "/cgroup.procs"):
+        os.makedirs(top + "/mine/deeper")
+        made += 1
+        if not os.fork():
+            open(top + "/mine/deeper/cgroup.procs", "w").write("0")
+            time.sleep(300)
+time.sleep(0.3)
+print("made", made > 0, flush=True)
+time.sleep(300)
+"""
+    for flags in ((), ("--pid", "host")):
+        words = ["--network", "none", "--privileged", *flags, IMAGE, "python3", "-c", PRELUDE + code]
+        assert lab.cli("run", "-d", "--name", "one", *words).code == 0
+        lab.said("one", "made True")
+        groups = {
+            line.split(":", 2)[2] for line in Path(f"/proc/{lab.state('one')['pid']}/cgroup").read_text().splitlines()
+        }
+        [group] = [each for each in groups if "stackpy-" in each]
+        assert lab.cli("rm", "-f", "one").code == 0
+        wait_for(lambda group=group: not list(Path("/sys/fs/cgroup").glob(f"*{group}")), "the groups to be gone")  # type: ignore[misc]
+
+
 def test_the_hosts_user_namespace_alone_is_no_privilege(lab: Lab, canary: Canary) -> None:
     code = """
 done = []

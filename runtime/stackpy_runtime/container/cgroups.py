@@ -156,6 +156,25 @@ def sweep(root: str, kept: set[str], above: tuple[str, ...] = ()) -> None:
                     group.remove()
 
 
+def _emptied(path: str) -> bool:
+    """Kills what runs in groups below a group and removes them and it; False while a process is still dying."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        for pid in _read(f"{folder}/cgroup.procs").split():
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+    return True
+
+
 class Group:
     """The control group of one container."""
 
@@ -400,7 +419,7 @@ class Group:
         return 0
 
     def remove(self) -> bool:
-        """Removes the group; False while a process of it is still dying."""
+        """Removes the group, with those that a privileged container has made in it; False while a process is dying."""
         done = True
         for path in dict.fromkeys(self.paths().values()):
             try:
@@ -410,5 +429,5 @@ class Group:
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
-                done = False
+                done = _emptied(path) and done
         return done
