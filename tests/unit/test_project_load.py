@@ -361,7 +361,7 @@ def test_files_that_cannot_be_placed(tmp_path: Path, source: str, why: str) -> N
 @pytest.mark.parametrize(
     ("field", "hint"),
     [
-        ("mac_address", "Compose has this field, stackpy does not have it yet"),
+        ("mac_address", "it follows from the IPv4 address, so that no container can take another's"),
         ("userns_mode", "did you mean `userns`?"),
         ("container_name", "containers are named STACK-NAME-NUMBER"),
         ("enviroment", "did you mean `environment`?"),
