@@ -133,7 +133,7 @@ def test_several_at_once_and_one_that_is_not_there(box: Cli) -> None:
     for name in ("one", "two"):
         box("run", "-d", "--name", name, "box", "sleep", "60")
     began = time.monotonic()
-    result = box("rm", "-f", "one", "three", "two", code=1)
+    result = box("rm", "-f", "one", "three", "two")  # 0, as docker: it is not there afterwards
     assert time.monotonic() - began < 10
     assert result.stdout == "one\ntwo\n"
     assert result.stderr.startswith("error: no container is called `three`\n")

@@ -209,21 +209,30 @@ def test_signals_go_to_the_container_unless_told_otherwise(lab: Lab) -> None:
     lab.said(name, "up\n")
     command = lab.command("attach", "--sig-proxy=false", name)
     with subprocess.Popen(command, env=lab.environment) as process:
-        wait_for(lambda: _is_connected(process.pid), "the client to have attached")
-        process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
+        try:
+            wait_for(lambda: _is_connected(process.pid), "the client to have attached")
+            process.terminate()
+            assert process.wait(20) == -signal.SIGTERM
+        finally:
+            process.kill()
     assert status(lab, name) == "running"
     command = lab.command("attach", name)
     with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE) as process:
-        wait_for(lambda: _catches(process.pid, signal.SIGTERM), "the client to have attached")
-        process.terminate()
-        assert process.stdout and process.stdout.read() == b"got 15\n"
-        assert process.wait(20) == 6
+        try:
+            wait_for(lambda: _catches(process.pid, signal.SIGTERM), "the client to have attached")
+            process.terminate()
+            assert process.stdout and process.stdout.read() == b"got 15\n"
+            assert process.wait(20) == 6
+        finally:
+            process.kill()
 
 
 def _is_connected(pid: int) -> bool:
     folder = f"/proc/{pid}/fd"
-    return any(os.readlink(f"{folder}/{number}").startswith("socket:") for number in os.listdir(folder))
+    try:
+        return any(os.readlink(f"{folder}/{number}").startswith("socket:") for number in os.listdir(folder))
+    except FileNotFoundError:
+        return False  # one was closed since it was listed
 
 
 def _catches(pid: int, number: int) -> bool:
