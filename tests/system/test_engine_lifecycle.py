@@ -383,7 +383,7 @@ def test_our_processes_leave_when_there_is_nothing_to_keep(lab: Lab, monkeypatch
 
     name = lab.up(["true"])
     lab.engine.wait(name)
-    assert len(lab.processes()) == 2
+    wait_for(lambda: len(lab.processes()) == 2, "two processes")
     wait_for(lambda: not lab.processes(), "both leave", IDLE + 10)
     assert [container["name"] for container in lab.engine.containers()] == [name]
     assert lab.engine.wait(name) == 0

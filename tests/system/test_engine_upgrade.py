@@ -86,7 +86,7 @@ def test_a_newer_version_takes_over(lab: Lab, newer: Callable[..., str]) -> None
     for name in names:
         newer("rm", "-f", name)
     wait_for(lambda: keeper not in lab.processes("keeper"), "the old keeper leaves with its last container")
-    assert len(lab.processes()) == 2
+    wait_for(lambda: len(lab.processes()) == 2, "two processes")
 
 
 def test_it_waits_for_what_is_being_carried_out(lab: Lab, newer: Callable[..., str]) -> None:
