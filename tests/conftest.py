@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+# A shell has what it runs in the background ignore SIGINT, and what a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).parent.parent
 GONE_WITHIN = 10.0  # seconds in which what a destroyed stack leaves behind must have gone
 

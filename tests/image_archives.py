@@ -58,7 +58,7 @@ class Built:
                     "Volumes": {"/data": {}},
                     "StopSignal": "SIGINT",
                     "Shell": ["/bin/bash", "-c"],
-                    "OnBuild": ["RUN x"],
+                    "OnBuild": ["LABEL built=here"],
                     "Healthcheck": {"Test": ["CMD-SHELL", "up"], "Interval": 5_000_000_000, "Retries": 0},
                     "Labels": {"a": "b", "stackpy.stack": "mine", "stackpy.resource": "container.x"},
                 },

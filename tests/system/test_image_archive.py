@@ -63,7 +63,7 @@ def expected(built: Built, *references: str) -> dict[str, Any]:
             "Volumes": {"/data": {}},
             "StopSignal": "SIGINT",
             "Shell": ["/bin/bash", "-c"],
-            "OnBuild": ["RUN x"],
+            "OnBuild": ["LABEL built=here"],
             "Healthcheck": {"Test": ["CMD-SHELL", "up"], "Interval": 5_000_000_000},
         },
         "history": [

@@ -204,7 +204,9 @@ def test_what_nothing_refers_to_is_collected(store: Store) -> None:
     store.insert_container(
         {"id": "known", "name": "x", "image_id": "", "created": "", "config": {}, "state": {}, "networks": {}}  # type: ignore[typeddict-item]
     )
-    os.makedirs(f"{store.root.volumes}/lonely/_data")
+    for name in ("lonely", "empty"):
+        os.makedirs(f"{store.root.volumes}/{name}/_data")
+    Path(f"{store.root.volumes}/lonely/_data/data").write_text("never taken away")
     mine = layers.stage(store.root)
     os.mkdir(f"{store.root.staging}/abandoned")
     Path(f"{store.root.staging}/file").write_text("")

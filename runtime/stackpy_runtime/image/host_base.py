@@ -85,8 +85,10 @@ class _Gatherer:
         """A program that the user named, found under its name in the image."""
         found = programs.find(name)
         place = self._add_program(found, named=True)
-        if posixpath.dirname(place) not in programs.IMAGE_PATH:
-            self._tree.link(f"/usr/local/bin/{os.path.basename(name)}", place)
+        called = os.path.basename(name)
+        # The interpreter behind a virtual environment's `python` may be called python3.11 alone.
+        if posixpath.dirname(place) not in programs.IMAGE_PATH or posixpath.basename(place) != called:
+            self._tree.link(f"/usr/local/bin/{called}", place)
 
     def _add_program(self, path: str, *, named: bool = False) -> str:
         """Adds a program with all that it needs; returns where it is to be found in the image."""
