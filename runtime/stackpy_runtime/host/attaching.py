@@ -186,12 +186,9 @@ def run(
     lifecycle: Lifecycle, containers: Containers, connection: Connection, live: Live, wishes: dict[str, Any]
 ) -> dict[str, Any]:
     """Starts a container that was just made with the client on its streams; answers with its exit code."""
-    attachment = Attachment(lifecycle, live, connection, wishes)
     try:
-        attachment.begin()
-        lifecycle.start(live, attachment.size)
+        attachment = _begun(lifecycle, connection, live, wishes)
     except BaseException:
-        attachment.end()
         if live.config.get("auto_remove"):
             containers.remove(live, force=True, volumes=True)
         raise
@@ -200,6 +197,11 @@ def run(
 
 def start(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict[str, Any]) -> dict[str, Any]:
     """Starts a container, or leaves one that runs as it is, with the client on its streams."""
+    return _attend(lifecycle, _begun(lifecycle, connection, live, wishes))
+
+
+def _begun(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict[str, Any]) -> Attachment:
+    """Starts a container with the client on its streams."""
     attachment = Attachment(lifecycle, live, connection, wishes)
     try:
         attachment.begin()
@@ -207,7 +209,7 @@ def start(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict
     except BaseException:
         attachment.end()
         raise
-    return _attend(lifecycle, attachment)
+    return attachment
 
 
 def attach(

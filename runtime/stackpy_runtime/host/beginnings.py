@@ -18,6 +18,7 @@ from stackpy_runtime.container import confinement, plan, ranges, seccomp, securi
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
+from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.host.wire import close_all
@@ -26,12 +27,10 @@ from stackpy_runtime.linux.proc import boot_id, start_time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.networking import Networking
-    from stackpy_runtime.host.spares import Spare
     from stackpy_runtime.model import ContainerConfig, Limits
     from stackpy_runtime.store.store import Store
 
@@ -267,8 +266,8 @@ class Beginnings:
             if not confinement.is_plain(live.config):
                 self._confine(live, sandbox)
             self.keeper.assign(spare.token, live.id)
-            if self._hand_over(
-                spare, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]
+            if hand_over(
+                spare.channel, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]
             ):
                 break
             # It has ended meanwhile: its last word says why, but another may do better.
@@ -329,12 +328,17 @@ class Beginnings:
                     if live.config.get("learn"):
                         self._learn(live)
 
-    def _learn(self, live: Live) -> None:
-        from stackpy_runtime.host import learning
-
+    def _announced(self, live: Live) -> tuple[int, int]:
+        """PID and pidfd of a process that is not taken up yet; (0, -1) when the keeper says nothing of it."""
         with self.announced:
             self.announced.wait_for(lambda: live.id in self.started, 30.0)
             pid, _, pidfd = self.started.get(live.id, (0, 0, -1))
+        return pid, pidfd
+
+    def _learn(self, live: Live) -> None:
+        from stackpy_runtime.host import learning
+
+        pid, pidfd = self._announced(live)
         if pidfd >= 0:
             learning.begin(live, pid, pidfd)
 
@@ -342,9 +346,7 @@ class Beginnings:
         """Once its networks are there, since some of the settings are those of their interfaces."""
         from stackpy_runtime.container import sysctls
 
-        with self.announced:
-            self.announced.wait_for(lambda: live.id in self.started, 30.0)
-            _, _, pidfd = self.started.get(live.id, (0, 0, -1))
+        _, pidfd = self._announced(live)
         if pidfd >= 0:
             sysctls.write(wanted, pidfd, live.first_id)
 
@@ -360,16 +362,3 @@ class Beginnings:
                 live.sharer = os.getpid()
                 ranges.share(live.first_id, live.sharer)
         confining.permit(live, sandbox)
-
-    def _hand_over(self, spare: Spare, document: dict[str, Any], descriptors: list[int]) -> bool:
-        """Sends a document through a memory file, since a message has no room for it; False when nobody is there."""
-        memory = os.memfd_create("plan", os.MFD_CLOEXEC)
-        try:
-            with open(memory, "wb", closefd=False) as file:
-                file.write(json.dumps(document).encode())
-            socket.send_fds(spare.channel, [b"p"], [memory, *descriptors])
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        finally:
-            os.close(memory)
-        return True

@@ -7,6 +7,7 @@ import os
 
 from stackpy_runtime.container import confinement, plan
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.pausing import is_paused
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ def spawn(
             beginnings.executions[joiner.token] = None
         given = [channel, *([stdin] if stdin >= 0 else []), *streams]
         with joiner.line:
-            if joiner.hand_over({"plan": joining, "stdin": stdin >= 0}, given):
+            if hand_over(joiner.line, {"plan": joining, "stdin": stdin >= 0}, given):
                 return joiner.token
         forget(lifecycle, joiner.token)
     reference = os.urandom(8).hex()

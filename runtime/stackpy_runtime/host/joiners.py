@@ -8,7 +8,6 @@ little memory has none.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -40,19 +39,6 @@ class Joiner:
         except BaseException:
             self.line.close()
             raise
-
-    def hand_over(self, document: dict[str, Any], descriptors: list[int]) -> bool:
-        """Gives it what to become; False when it has ended."""
-        memory = os.memfd_create("plan", os.MFD_CLOEXEC)
-        try:
-            with open(memory, "wb", closefd=False) as file:
-                file.write(json.dumps(document).encode())
-            socket.send_fds(self.line, [b"p"], [memory, *descriptors])
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        finally:
-            os.close(memory)
-        return True
 
 
 class Joiners:
