@@ -6,7 +6,6 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime.container import ulimits
-from stackpy_runtime.container.seccomp_profile import OPERATORS
 from stackpy_runtime.linux import seccomp
 
 if TYPE_CHECKING:
@@ -18,6 +17,21 @@ VERSION = "1.0.2"
 USUAL_DESCRIPTORS = 1024
 SHARED_MEMORY = 64 << 20
 _GUARD = ["nosuid", "noexec", "nodev"]
+# What a container's /dev is made of, as runc's `spec` has it.
+DEV_MOUNTS: list[dict[str, Any]] = [
+    {
+        "destination": "/dev",
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+        "destination": "/dev/pts",
+        "type": "devpts",
+        "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+]
 _ACTIONS = {
     seccomp.ACT_KILL_THREAD: "SCMP_ACT_KILL",
     seccomp.ACT_KILL_PROCESS: "SCMP_ACT_KILL_PROCESS",
@@ -25,7 +39,7 @@ _ACTIONS = {
     seccomp.ACT_ALLOW: "SCMP_ACT_ALLOW",
     seccomp.ACT_LOG: "SCMP_ACT_LOG",
 }
-_OPERATORS = {number: name for name, number in OPERATORS.items()}
+_OPERATORS = {number: name for name, number in seccomp.OPERATORS.items()}
 _ERRNO_MASK = 0xFFFF
 
 
@@ -122,18 +136,7 @@ def document(
             "source": "cgroup",
             "options": [*_GUARD, "relatime", "ro"],
         },
-        {
-            "destination": "/dev",
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-        },
-        {
-            "destination": "/dev/pts",
-            "type": "devpts",
-            "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        },
+        *DEV_MOUNTS,
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _GUARD},
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": shared},  # noqa: S108 - inside
     ]

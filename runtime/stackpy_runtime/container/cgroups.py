@@ -75,7 +75,8 @@ def layout() -> Layout:
         return parse_mountinfo(file.read())
 
 
-def _write(path: str, value: str) -> None:
+def write_file(path: str, value: str) -> None:
+    """Writes a file of a group; raises KernelError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -88,9 +89,10 @@ def _write(path: str, value: str) -> None:
         ) from None
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> str:
+    """What a file of a group or of procfs says; "" where it is not there, or no longer."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
     except OSError:
         return ""
@@ -123,7 +125,7 @@ def of_process(root: str, pid: int) -> Group | None:
     """The group of an engine root that a process is in (proc_pid_cgroup(5))."""
     parent = parent_name(root)
     found: dict[str, tuple[str, str]] = {}
-    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         above, here, below = path.partition(f"/{parent}/")
         if here:
@@ -159,7 +161,7 @@ def sweep(root: str, kept: set[str], above: tuple[str, ...] = ()) -> None:
 def _emptied(path: str) -> bool:
     """Kills what runs in groups below a group and removes them and it; False while a process is still dying."""
     for folder, _, _ in os.walk(path, topdown=False):
-        for pid in _read(f"{folder}/cgroup.procs").split():
+        for pid in read_file(f"{folder}/cgroup.procs").split():
             try:
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
@@ -234,7 +236,7 @@ class Group:
             above = f"{above}/{part}" if part else above
             for controller in controllers:
                 try:
-                    _write(f"{above}/cgroup.subtree_control", f"+{controller}")
+                    write_file(f"{above}/cgroup.subtree_control", f"+{controller}")
                 except KernelError:
                     # Not delegated to us or not built in: a limit that needs it fails in `limit`, by name.
                     pass
@@ -274,11 +276,11 @@ class Group:
         share = runtime / period
         for entry in os.scandir(above):
             if entry.is_dir() and entry.name != own:
-                used, each = (_read(f"{entry.path}/cpu.rt_{name}_us").strip() for name in ("runtime", "period"))
+                used, each = (read_file(f"{entry.path}/cpu.rt_{name}_us").strip() for name in ("runtime", "period"))
                 share += int(used) / int(each) if used.isdigit() and each.isdigit() else 0.0
         whole = f"{above}/cpu.rt_period_us"
         if os.path.exists(whole):
-            wanted = -int(-share * int(_read(whole)) // 1)
+            wanted = -int(-share * int(read_file(whole)) // 1)
             granted = Write("cpu.rt_runtime_us", str(wanted))
             self._set(above, granted, wanted=True)
 
@@ -291,9 +293,9 @@ class Group:
             return
         value = write.value
         if value == rules.INHERITED:
-            value = _read(f"{os.path.dirname(folder)}/{write.file}").strip()
+            value = read_file(f"{os.path.dirname(folder)}/{write.file}").strip()
         try:
-            _write(path, value)
+            write_file(path, value)
         except KernelError as error:
             raise explained(error, write, folder) from None
 
@@ -306,8 +308,8 @@ class Group:
             above = self.layout.rare[controller]
             for part in self.name.split("/"):
                 for file in ("cpuset.cpus", "cpuset.mems"):
-                    if not _read(f"{above}/{part}/{file}").strip():
-                        _write(f"{above}/{part}/{file}", _read(f"{above}/{file}").strip())
+                    if not read_file(f"{above}/{part}/{file}").strip():
+                        write_file(f"{above}/{part}/{file}", read_file(f"{above}/{file}").strip())
                 above = f"{above}/{part}"
         moved: set[int] = set()
         # What is forked meanwhile is where its parent was at that moment.
@@ -315,7 +317,7 @@ class Group:
             for pid in left:
                 moved.add(pid)
                 try:
-                    _write(f"{folder}/cgroup.procs", str(pid))
+                    write_file(f"{folder}/cgroup.procs", str(pid))
                 except KernelError as error:
                     if error.errno != errno.ESRCH:
                         raise
@@ -329,10 +331,10 @@ class Group:
         path = self.paths().get("devices", "")
         if not path:
             raise Unsupported("this host's cgroups cannot tell devices apart", hint="stackpy system check")
-        _write(f"{path}/devices.deny", "a")
+        write_file(f"{path}/devices.deny", "a")
         for rule in permitted:
             for line in on_version_1(rule):
-                _write(f"{path}/devices.allow", line)
+                write_file(f"{path}/devices.allow", line)
 
     def _permit_usual_devices(self) -> None:
         """The devices that every container has."""
@@ -347,13 +349,13 @@ class Group:
     def processes(self) -> list[int]:
         """PIDs of the processes in the group, as this host counts them."""
         path = next(iter(self.paths().values()))
-        return [int(pid) for pid in _read(f"{path}/cgroup.procs").split()]
+        return [int(pid) for pid in read_file(f"{path}/cgroup.procs").split()]
 
     def kill(self) -> None:
         """Kills every process of the group."""
         if self.layout.version == 2:
             try:
-                _write(f"{self.paths()['']}/cgroup.kill", "1")
+                write_file(f"{self.paths()['']}/cgroup.kill", "1")
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise
@@ -366,8 +368,8 @@ class Group:
                 pass
         freezer = f"{self.paths().get('freezer', '')}/freezer.state"
         # Version 1 delivers no signal, not even this one, to what stands still (cgroup-v1/freezer-subsystem.rst).
-        if pids and _read(freezer).strip() != "THAWED" and os.path.exists(freezer):
-            _write(freezer, "THAWED")
+        if pids and read_file(freezer).strip() != "THAWED" and os.path.exists(freezer):
+            write_file(freezer, "THAWED")
 
     def freeze(self, frozen: bool) -> None:
         """Stops every process of the group where it is, and returns when they stand; or has them go on.
@@ -379,24 +381,24 @@ class Group:
             "freezer.state", "FROZEN" if frozen else "THAWED")  # fmt: skip
         if not os.path.exists(f"{path}/{name}"):
             raise Unsupported("this host's cgroups cannot freeze processes", hint="stackpy system check")
-        _write(f"{path}/{name}", value)
+        write_file(f"{path}/{name}", value)
         end = time.monotonic() + _FREEZING
         while frozen and not self._stands(path):
             if time.monotonic() > end:
-                _write(f"{path}/{name}", "THAWED" if self.layout.version == 1 else "0")
+                write_file(f"{path}/{name}", "THAWED" if self.layout.version == 1 else "0")
                 raise KernelError(f"the processes in {path} do not stand still", errno=errno.EBUSY)
             time.sleep(0.002)
 
     def _stands(self, path: str) -> bool:
         if self.layout.version == 2:
-            return "frozen 1" in _read(f"{path}/cgroup.events")
-        return _read(f"{path}/freezer.state").strip() == "FROZEN"
+            return "frozen 1" in read_file(f"{path}/cgroup.events")
+        return read_file(f"{path}/freezer.state").strip() == "FROZEN"
 
     def oom_kills(self) -> int:
         """How often the kernel has killed a process of the group for want of memory."""
         name = "memory.events" if self.layout.version == 2 else "memory.oom_control"
         path = self.paths().get("" if self.layout.version == 2 else "memory", "")
-        for line in _read(f"{path}/{name}").splitlines():
+        for line in read_file(f"{path}/{name}").splitlines():
             key, _, value = line.partition(" ")
             if key == "oom_kill":
                 return int(value)
@@ -405,14 +407,14 @@ class Group:
     def memory_peak(self) -> int:
         """The most memory that the group has had at once, in bytes; 0 where the kernel does not say."""
         name = "memory.peak" if self.layout.version == 2 else "memory.max_usage_in_bytes"
-        text = _read(f"{self.paths().get('' if self.layout.version == 2 else 'memory', '')}/{name}").strip()
+        text = read_file(f"{self.paths().get('' if self.layout.version == 2 else 'memory', '')}/{name}").strip()
         return int(text) if text.isdigit() else 0
 
     def anonymous_memory(self) -> int:
         """Bytes that its processes use and that no file has: what cannot be given back without swap."""
         path = self.paths().get("" if self.layout.version == 2 else "memory", "")
         key = "anon" if self.layout.version == 2 else "total_rss"
-        for line in _read(f"{path}/memory.stat").splitlines():
+        for line in read_file(f"{path}/memory.stat").splitlines():
             name, _, value = line.partition(" ")
             if name == key:
                 return int(value)

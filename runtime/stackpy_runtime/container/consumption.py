@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from stackpy_runtime.container.cgroups import read_file
 from stackpy_runtime.linux.proc import stat_fields
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ def processes(group: Group) -> list[int]:
     top = paths.get("") or paths.get("pids") or next(iter(paths.values()))
     found: set[int] = set()
     for folder, _, _ in os.walk(top):
-        found.update(int(pid) for pid in _read(f"{folder}/cgroup.procs").split())
+        found.update(int(pid) for pid in read_file(f"{folder}/cgroup.procs").split())
     return sorted(pid for pid in found if not _stands_by(pid))
 
 
@@ -73,7 +74,7 @@ def _stands_by(pid: int) -> bool:
 def _places(group: Group, pid: int) -> dict[str, str]:
     """The group's folder by controller, with those of cpuacct and blkio where it has some."""
     places = group.paths()
-    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         # A controller that shares its mount with one that we use has the group too: `cpu,cpuacct` on most hosts.
         for controller in controllers.split(","):
@@ -84,18 +85,9 @@ def _places(group: Group, pid: int) -> dict[str, str]:
     return places
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        # It has ended in this moment, or this kernel has no such file.
-        return ""
-
-
 def _text(places: Mapping[str, str], controller: str, name: str) -> str:
     folder = places.get("") or places.get(controller)
-    return _read(f"{folder}/{name}") if folder else ""
+    return read_file(f"{folder}/{name}") if folder else ""
 
 
 def _number(text: str) -> int:
@@ -177,7 +169,7 @@ def parse_io_service_bytes(text: str) -> tuple[int, int]:
 def _sum_of_blocks(pids: Iterable[int]) -> tuple[int, int]:
     read = written = 0
     for pid in pids:
-        found = dict(line.partition(": ")[::2] for line in _read(f"/proc/{pid}/io").splitlines())
+        found = dict(line.partition(": ")[::2] for line in read_file(f"/proc/{pid}/io").splitlines())
         read += int(found.get("read_bytes", 0))
         written += int(found.get("write_bytes", 0))
     return read, written
@@ -186,7 +178,7 @@ def _sum_of_blocks(pids: Iterable[int]) -> tuple[int, int]:
 def _network(pid: int) -> tuple[int, int]:
     """Bytes that came and went through the links of a process's network namespace, but for its loopback."""
     received = sent = 0
-    for name, numbers in _links(_read(f"/proc/{pid}/net/dev")):
+    for name, numbers in _links(read_file(f"/proc/{pid}/net/dev")):
         if name != "lo":
             received, sent = received + numbers[0], sent + numbers[8]
     return received, sent

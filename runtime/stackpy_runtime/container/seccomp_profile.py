@@ -18,25 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-ACTIONS = {
-    "SCMP_ACT_KILL": seccomp.ACT_KILL_THREAD,
-    "SCMP_ACT_KILL_THREAD": seccomp.ACT_KILL_THREAD,
-    "SCMP_ACT_KILL_PROCESS": seccomp.ACT_KILL_PROCESS,
-    "SCMP_ACT_TRAP": seccomp.ACT_TRAP,
-    "SCMP_ACT_ERRNO": seccomp.act_errno(0),
-    "SCMP_ACT_TRACE": seccomp.ACT_TRACE,
-    "SCMP_ACT_ALLOW": seccomp.ACT_ALLOW,
-    "SCMP_ACT_LOG": seccomp.ACT_LOG,
-}
-OPERATORS = {
-    "SCMP_CMP_NE": seccomp.CMP_NE,
-    "SCMP_CMP_LT": seccomp.CMP_LT,
-    "SCMP_CMP_LE": seccomp.CMP_LE,
-    "SCMP_CMP_EQ": seccomp.CMP_EQ,
-    "SCMP_CMP_GE": seccomp.CMP_GE,
-    "SCMP_CMP_GT": seccomp.CMP_GT,
-    "SCMP_CMP_MASKED_EQ": seccomp.CMP_MASKED_EQ,
-}
 # uname(2)'s machine → the architecture as Go and profiles name it, and as seccomp does
 _MACHINES = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
 _KEYS = {"defaultAction", "defaultErrnoRet", "defaultErrno", "architectures", "archMap", "syscalls"}
@@ -129,10 +110,10 @@ def _number(value: Any, most: int, where: str) -> int:
 
 def _action(document: dict[str, Any], key: str, number: str, where: str) -> int:
     name = document.get(key)
-    if not isinstance(name, str) or name not in ACTIONS:
-        known = ", ".join(ACTIONS)
+    if not isinstance(name, str) or name not in seccomp.ACTIONS:
+        known = ", ".join(seccomp.ACTIONS)
         raise InvalidConfig(f"{where}: `{key}` is not an action that is supported", hint=f"known are {known}")
-    action = ACTIONS[name]
+    action = seccomp.ACTIONS[name]
     given = document.get(number)
     if action in (seccomp.act_errno(0), seccomp.ACT_TRACE):
         return action | (errno.EPERM if given is None else _number(given, 4095, f"{where}: `{number}`"))
@@ -143,14 +124,14 @@ def _conditions(entry: dict[str, Any], where: str) -> Iterator[tuple[Comparison,
     """What must hold of the arguments, a tuple for each rule. libseccomp takes one comparison an argument."""
     found = []
     for argument in _list(entry, "args", where):
-        if not isinstance(argument, dict) or argument.get("op") not in OPERATORS:
-            raise InvalidConfig(f"{where}: an argument needs `op`", hint=f"known are {', '.join(OPERATORS)}")
+        if not isinstance(argument, dict) or argument.get("op") not in seccomp.OPERATORS:
+            raise InvalidConfig(f"{where}: an argument needs `op`", hint=f"known are {', '.join(seccomp.OPERATORS)}")
         _known(argument, {"index", "value", "valueTwo", "op"}, where)
         most = (1 << 64) - 1
         found.append(
             Comparison(
                 _number(argument.get("index", 0), 5, f"{where}: index"),
-                OPERATORS[argument["op"]],
+                seccomp.OPERATORS[argument["op"]],
                 _number(argument.get("value", 0), most, f"{where}: value"),
                 _number(argument.get("valueTwo", 0), most, f"{where}: valueTwo"),
             )

@@ -37,6 +37,28 @@ def act_errno(number: int) -> int:
     return 0x00050000 | number
 
 
+# As profiles and bundles name them (seccomp_rule_add(3)).
+ACTIONS = {
+    "SCMP_ACT_KILL": ACT_KILL_THREAD,
+    "SCMP_ACT_KILL_THREAD": ACT_KILL_THREAD,
+    "SCMP_ACT_KILL_PROCESS": ACT_KILL_PROCESS,
+    "SCMP_ACT_TRAP": ACT_TRAP,
+    "SCMP_ACT_ERRNO": act_errno(0),
+    "SCMP_ACT_TRACE": ACT_TRACE,
+    "SCMP_ACT_ALLOW": ACT_ALLOW,
+    "SCMP_ACT_LOG": ACT_LOG,
+}
+OPERATORS = {
+    "SCMP_CMP_NE": CMP_NE,
+    "SCMP_CMP_LT": CMP_LT,
+    "SCMP_CMP_LE": CMP_LE,
+    "SCMP_CMP_EQ": CMP_EQ,
+    "SCMP_CMP_GE": CMP_GE,
+    "SCMP_CMP_GT": CMP_GT,
+    "SCMP_CMP_MASKED_EQ": CMP_MASKED_EQ,
+}
+
+
 class scmp_arg_cmp(ctypes.Structure):
     """struct scmp_arg_cmp."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from stackpy_runtime.container.bundling import DEV_MOUNTS
 from stackpy_runtime.container.plan import DEFAULT_PATH
 from stackpy_runtime.container.security import DEFAULT_CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS
 from stackpy_runtime.linux.processes import CAPABILITIES
+from stackpy_runtime.linux.seccomp import OPERATORS
 from stackpy_runtime.oci import bundle, mount_options, seccomp
 
 
@@ -25,7 +27,7 @@ def features(version: str) -> dict[str, Any]:
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(seccomp.ACTIONS),
-                "operators": sorted(seccomp.OPERATORS),
+                "operators": sorted(OPERATORS),
                 "archs": sorted(f"SCMP_ARCH_{name}" for name in seccomp.ARCHITECTURES),
                 "knownFlags": flags,
                 "supportedFlags": flags,
@@ -59,18 +61,7 @@ def template() -> dict[str, Any]:
         "hostname": "stackpy",
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc", "options": guard},
-            {
-                "destination": "/dev",
-                "type": "tmpfs",
-                "source": "tmpfs",
-                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-            },
-            {
-                "destination": "/dev/pts",
-                "type": "devpts",
-                "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-            },
+            *DEV_MOUNTS,
             {
                 "destination": "/dev/shm",  # noqa: S108 - inside the container
                 "type": "tmpfs",

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.container import cgroups
+from stackpy_runtime.container.cgroups import read_file, write_file
 from stackpy_runtime.errors import Conflict, EngineError, KernelError, Unsupported
 from stackpy_runtime.linux.bpf import filter_devices
 from stackpy_runtime.oci import devices
@@ -64,27 +65,6 @@ def host() -> Host:
     return found
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def write(path: str, value: str) -> None:
-    """Writes a file of a group; raises KernelError."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, value.encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise KernelError(f"write {value} to {path}: {reason}", errno=error.errno or 0) from None
-
-
 class Group:
     """A group by its path below the top of each hierarchy."""
 
@@ -128,7 +108,7 @@ class Group:
                     self._inherit_cpuset(f"{hierarchy.folder}{made}")
                 if self.version == 2 and made != self.path:
                     self._delegate(f"{hierarchy.folder}{made}")
-            if found := _read(f"{folder}/cgroup.procs").split():
+            if found := read_file(f"{folder}/cgroup.procs").split():
                 raise Conflict(
                     f"linux.cgroupsPath: {len(found)} processes are in {self.path} already",
                     hint="a container needs a control group of its own",
@@ -144,9 +124,9 @@ class Group:
                 pass
 
     def _delegate(self, folder: str) -> None:
-        for controller in _read(f"{folder}/cgroup.controllers").split():
+        for controller in read_file(f"{folder}/cgroup.controllers").split():
             try:
-                write(f"{folder}/cgroup.subtree_control", f"+{controller}")
+                write_file(f"{folder}/cgroup.subtree_control", f"+{controller}")
             except KernelError:
                 # Not ours to give: a limit that needs it fails by its name.
                 pass
@@ -154,8 +134,8 @@ class Group:
     def _inherit_cpuset(self, folder: str) -> None:
         """A new group of version 1 has no CPU and no memory node, and nothing can join it."""
         for name in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(f"{folder}/{name}").strip():
-                write(f"{folder}/{name}", _read(f"{os.path.dirname(folder)}/{name}").strip())
+            if not read_file(f"{folder}/{name}").strip():
+                write_file(f"{folder}/{name}", read_file(f"{os.path.dirname(folder)}/{name}").strip())
 
     def apply(self, writes: Iterable[Write]) -> None:
         """Writes limits. Where two depend on each other, one that is refused is tried again after the rest."""
@@ -179,7 +159,7 @@ class Group:
         for name in (each.name, *each.others):
             if folder and os.path.exists(f"{folder}/{name}"):
                 value = each.value.removeprefix("default ") if name == "io.bfq.weight" else each.value
-                write(f"{folder}/{name}", value)
+                write_file(f"{folder}/{name}", value)
                 return
         if not each.optional:
             raise Unsupported(f"{each.where}: this host's control groups have no {each.name}")
@@ -193,21 +173,21 @@ class Group:
         if not folder:
             raise Unsupported("linux.resources.devices: this host's control groups have no devices controller")
         for name, value in devices.writes(rules):
-            write(f"{folder}/{name}", value)
+            write_file(f"{folder}/{name}", value)
 
     def processes(self) -> list[int]:
         """PIDs of all in the group and in those below it, as this host counts them."""
         _, top = self.folders()[0]
         found: dict[int, None] = {}
         for folder, _, _ in os.walk(top):
-            found.update(dict.fromkeys(int(pid) for pid in _read(f"{folder}/cgroup.procs").split()))
+            found.update(dict.fromkeys(int(pid) for pid in read_file(f"{folder}/cgroup.procs").split()))
         return list(found)
 
     def signal_all(self, number: int) -> None:
         """Signals every process of the group; it is held still meanwhile, so that no fork escapes."""
         if number == signal.SIGKILL and self.version == 2:
             try:
-                write(f"{self.folder('')}/cgroup.kill", "1")
+                write_file(f"{self.folder('')}/cgroup.kill", "1")
                 return
             except KernelError as error:
                 if error.errno != errno.ENOENT:
@@ -247,9 +227,9 @@ class Group:
     def frozen(self) -> bool:
         """Whether it is held still."""
         if self.version == 2:
-            return "frozen 1" in _read(f"{self.folder('')}/cgroup.events")
+            return "frozen 1" in read_file(f"{self.folder('')}/cgroup.events")
         folder = self.folder("freezer")
-        return bool(folder) and _read(f"{folder}/freezer.state").strip() == "FROZEN"
+        return bool(folder) and read_file(f"{folder}/freezer.state").strip() == "FROZEN"
 
     def remove(self) -> None:
         """Removes it with what was made below it; waits for what is still dying."""

@@ -15,26 +15,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.oci.fields import Fields
     from stackpy_runtime.oci.plan import Filter
 
-ACTIONS = {
-    "SCMP_ACT_KILL": seccomp.ACT_KILL_THREAD,
-    "SCMP_ACT_KILL_THREAD": seccomp.ACT_KILL_THREAD,
-    "SCMP_ACT_KILL_PROCESS": seccomp.ACT_KILL_PROCESS,
-    "SCMP_ACT_TRAP": seccomp.ACT_TRAP,
-    "SCMP_ACT_ERRNO": seccomp.act_errno(0),
-    "SCMP_ACT_TRACE": seccomp.ACT_TRACE,
-    "SCMP_ACT_ALLOW": seccomp.ACT_ALLOW,
-    "SCMP_ACT_LOG": seccomp.ACT_LOG,
-    "SCMP_ACT_NOTIFY": seccomp.ACT_NOTIFY,
-}
-OPERATORS = {
-    "SCMP_CMP_NE": seccomp.CMP_NE,
-    "SCMP_CMP_LT": seccomp.CMP_LT,
-    "SCMP_CMP_LE": seccomp.CMP_LE,
-    "SCMP_CMP_EQ": seccomp.CMP_EQ,
-    "SCMP_CMP_GE": seccomp.CMP_GE,
-    "SCMP_CMP_GT": seccomp.CMP_GT,
-    "SCMP_CMP_MASKED_EQ": seccomp.CMP_MASKED_EQ,
-}
+ACTIONS = {**seccomp.ACTIONS, "SCMP_ACT_NOTIFY": seccomp.ACT_NOTIFY}
 # As libseccomp names them (seccomp_arch_resolve_name(3)), in upper case behind SCMP_ARCH_.
 ARCHITECTURES = (
     "X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X PARISC "
@@ -66,7 +47,7 @@ def _comparisons(fields: Fields) -> list[tuple[Comparison, ...]]:
     found = []
     most = (1 << 64) - 1
     for each in fields.objects("args"):
-        operator = each.choice("op", OPERATORS)
+        operator = each.choice("op", seccomp.OPERATORS)
         if operator is None:
             raise InvalidConfig(f"{each.where('op')} is missing")
         index = each.count("index", most=5)
