@@ -61,9 +61,7 @@ def _run(context: Context, arguments: Any) -> int:
             engine.start(identifier)
             print(identifier)
             return 0
-        wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
-        code = engine.attach(identifier, wishes, start=True)
-        return 0 if code is None else code
+        return _attended(context, arguments, document, identifier)
     if arguments.learn:
         return _learn(context, arguments, document)
     wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
@@ -82,13 +80,19 @@ def _learn(context: Context, arguments: Any, document: dict[str, Any]) -> int:
     remove = bool(document.pop("auto_remove", False))
     identifier = created(context, arguments, document)
     try:
-        wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
-        code = engine.attach(identifier, wishes, start=True)
+        code = _attended(context, arguments, document, identifier)
         # What it has written itself is what goes to stdout.
         print(engine.learned(identifier) or "nothing was learned", file=sys.stderr)
     finally:
         if remove:
             engine.remove(identifier, force=True, volumes=True)
+    return code
+
+
+def _attended(context: Context, arguments: Any, document: dict[str, Any], identifier: str) -> int:
+    """Starts a container that is there, and stays with it; 0 when it was left by its keys, and goes on."""
+    wishes = terminal_options.attaching(arguments, stdin=bool(document.get("stdin_open")))
+    code = context.engine().attach(identifier, wishes, start=True)
     return 0 if code is None else code
 
 
