@@ -163,7 +163,7 @@ class Attachment:
             resumed = live.held and live.behind() < MOST_BEHIND // 2
             live.held = live.held and not resumed
         if resumed:
-            self.lifecycle.watch(live)
+            self.lifecycle.outputs.watch(live)
 
     def _over(self) -> bool:
         live = self.live

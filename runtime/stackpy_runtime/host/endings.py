@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.container.cgroups import Group
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.live import Ended, Live
+    from stackpy_runtime.host.outputs import Outputs
     from stackpy_runtime.model import ContainerState, Crash, Ending
     from stackpy_runtime.store.store import Store
 
@@ -34,8 +35,14 @@ SIGNAL_COUNTS = 10.0  # seconds in which a container that was sent a signal may 
 class Endings:
     """Finishes what `Lifecycle` begins. Methods run in worker threads."""
 
-    def __init__(self, store: Store, keeper: KeeperLink, later: Callable[[float, Callable[[], None]], Any]) -> None:
-        self.store, self.keeper, self.later = store, keeper, later
+    def __init__(
+        self,
+        store: Store,
+        keeper: KeeperLink,
+        outputs: Outputs,
+        later: Callable[[float, Callable[[], None]], Any],
+    ) -> None:
+        self.store, self.keeper, self.outputs, self.later = store, keeper, outputs, later
 
     def _again(self, pause: float, action: Callable[[], None]) -> None:
         self.later(pause, lambda: threading.Thread(target=action, daemon=True).start())
@@ -116,7 +123,7 @@ class Endings:
                 live.unfinished.add("output")
                 self._again(PAUSE, lambda: self._drain(live))
                 return
-            live.close_output()
+            self.outputs.close(live.give_up_output())
             live.close_recorder()
             self.keeper.release(f"io/{live.id}")
             self.close_stdin(live)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.networking import Networking
+    from stackpy_runtime.host.outputs import Outputs
     from stackpy_runtime.model import Asked, ContainerState, Event
     from stackpy_runtime.store.store import Store
 
@@ -53,19 +54,18 @@ class Lifecycle:
         store: Store,
         keeper: KeeperLink,
         networking: Networking,
-        watch: Callable[[Live], None],
-        unwatch: Callable[[Live], None],
+        outputs: Outputs,
         later: Callable[[float, Callable[[], None]], Any],
     ) -> None:
         self.store, self.keeper, self.networking = store, keeper, networking
-        self.watch, self.unwatch, self.later = watch, unwatch, later
+        self.outputs, self.later = outputs, later
         self.lives: dict[str, Live] = {}
         self.lock = threading.Lock()
         self.beginnings = Beginnings(store, keeper, networking)
         self.joiners = Joiners(keeper)
         self.on_running: Callable[[Live], None] = lambda live: None
         self.on_ended: Callable[[Live], None] = lambda live: None
-        self.endings = Endings(store, keeper, later)
+        self.endings = Endings(store, keeper, outputs, later)
         # More at once would only take turns at the interpreter's lock. Ends have turns of their own: a start that fills
         # a large volume must not keep them waiting.
         self.turns = threading.Semaphore(TURNS)
@@ -114,7 +114,6 @@ class Lifecycle:
                     return
                 live.ended = ended
             self.joiners.discard(live.id)
-            self.unwatch(live)
             threading.Thread(target=self.finish, args=(live,), daemon=True).start()
 
     # --- start -------------------------------------------------------------------------------------------------------
@@ -149,7 +148,7 @@ class Lifecycle:
                     self._await_partner(reference)
                 with self.turns:
                     self.beginnings.launch(live, size, before)
-                    self.watch(live)
+                    self.outputs.watch(live)
                 self._tell(
                     *of_networks(live, "connect", live.attached),
                     *of_volumes(live, "mount"),

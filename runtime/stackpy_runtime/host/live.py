@@ -221,15 +221,11 @@ class Live:
                 return False
             self.recorder.spools[0].append(data)
 
-    def close_output(self) -> None:
-        """Closes and removes FIFOs, terminal and log after the last pump."""
+    def give_up_output(self) -> list[int]:
+        """Removes the FIFOs after the last pump; returns our ends, or the terminal, the caller's to close."""
         with self.changed:
-            for descriptor in self.sources:
-                os.close(descriptor)
-            self.sources = []
-            if self.terminal >= 0:
-                os.close(self.terminal)
-                self.terminal = -1
+            ours = [*self.sources, *([self.terminal] if self.terminal >= 0 else [])]
+            self.sources, self.terminal = [], -1
             for path in self.fifos:
                 try:
                     os.unlink(path)
@@ -238,6 +234,7 @@ class Live:
                 except OSError as error:
                     # A broken disk; the next start takes it as it is, the next supervisor removes it.
                     print(f"container {self.name}: `{path}` is left: {error.strerror}", file=sys.stderr)
+            return ours
 
     def close_recorder(self) -> None:
         """Closes log and spools."""

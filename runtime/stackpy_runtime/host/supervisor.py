@@ -22,6 +22,7 @@ from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.live import Ended, Live
 from stackpy_runtime.host.networking import Networking
+from stackpy_runtime.host.outputs import Outputs
 from stackpy_runtime.host.service import Service, note_failure
 from stackpy_runtime.host.wire import Connection, close_all
 from stackpy_runtime.linux import processes
@@ -41,7 +42,6 @@ LISTENER, LINE = 3, 4
 IDLE = 5.0
 # The same after a client has said that it is done with this root for now (`destroy` does).
 IDLE_TIDIED = 1.0
-RETRY_OUTPUT = 0.5
 # Seconds in which a keeper that has retired notes how a child of it has ended.
 NOTED_WITHIN = 1.0
 TICK = 0.5
@@ -62,7 +62,7 @@ class Supervisor:
         self.clients: set[int] = set()
         self.networking = Networking(self.store, self.keeper, self.serve_dns)
         self.networking.stop_dns = self.stop_dns
-        self.lifecycle = Lifecycle(self.store, self.keeper, self.networking, self.watch, self.unwatch, self.later)
+        self.lifecycle = Lifecycle(self.store, self.keeper, self.networking, Outputs(self.loop), self.later)
         self.containers = Containers(self.lifecycle)
         self.service = Service(self.lifecycle, self.containers, self.networking)
         self.dns = DnsServer(self.networking.names.lookup, self.networking.names.reverse)
@@ -82,30 +82,6 @@ class Supervisor:
     def stop_dns(self, container: str) -> None:
         """Stops answering them."""
         self.loop.call_soon_threadsafe(self.dns.stop, container)
-
-    def watch(self, live: Live) -> None:
-        """Reads a container's output when there is some."""
-        self.loop.call_soon_threadsafe(self._watch, live)
-
-    def unwatch(self, live: Live) -> None:
-        """Stops reading, so that the descriptors may be closed; called in the loop's thread."""
-        for descriptor in [*live.sources, live.terminal]:
-            if descriptor >= 0:
-                self.loop.remove_reader(descriptor)
-
-    def _watch(self, live: Live) -> None:
-        with live.changed:
-            sources = [live.terminal] if live.terminal >= 0 else live.sources
-            if live.pid and live.ended is None:
-                for descriptor in sources:
-                    self.loop.add_reader(descriptor, self._pump, live, descriptor)
-
-    def _pump(self, live: Live, descriptor: int) -> None:
-        if not live.pump():
-            # Looking again at once would spin: a closed terminal, a full disk, a client that does not read.
-            self.loop.remove_reader(descriptor)
-            if live.terminal < 0:
-                self.loop.call_later(RETRY_OUTPUT, self._watch, live)
 
     # --- the keeper ---------------------------------------------------------------------------------------------------
 
@@ -264,7 +240,7 @@ class Supervisor:
             # A full disk is no reason to leave a container alone; the index says enough to find it again.
             print(error, file=sys.stderr)
         self.networking.adopt(live, held.get(f"dns/{live.id}", []))
-        self.watch(live)
+        self.lifecycle.outputs.watch(live)
         if not is_child:
             self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd, pid)
         self.containers.begin_watch(live)
