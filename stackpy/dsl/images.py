@@ -114,6 +114,7 @@ class Image(Files, Settings, Frozen):
         file: str | None = None,
         target: str | None = None,
         args: Mapping[str, Scalar] | None = None,
+        allow: Sequence[str] | None = None,
     ) -> Image:
         """An image that a Dockerfile describes.
 
@@ -121,11 +122,17 @@ class Image(Files, Settings, Frozen):
         file: the Dockerfile, relative likewise; without it the `Dockerfile` in the context
         target: the name or number of the stage to build; without it the last
         args: values of its ARGs
+        allow: what its RUN steps may ask for: "security.insecure" (all rights), "network.host"
         """
         call = caller(("context",))
         place = Place(call, "this Dockerfile", ("context",))
         base: dict[str, Any] = {"kind": "dockerfile", "context": place.parse(text, context)}
-        given = {"file": (text, file), "target": (text, target), "args": (instructions.arguments, args)}
+        given = {
+            "file": (text, file),
+            "target": (text, target),
+            "args": (instructions.arguments, args),
+            "allow": (instructions.allowed, allow),
+        }
         for name, (parser, value) in given.items():
             if value is not None:
                 base[name] = Place(call, "this Dockerfile", (name,)).parse(parser, value)
@@ -158,7 +165,7 @@ class Image(Files, Settings, Frozen):
         cache: folders that outlive the step and enter no layer
         mounts: what else it sees while it runs: `BuildMount.secret("token")`
         network: "default", "none" for a step that must not reach out, "host"
-        security: "sandbox", or "insecure" for all rights; that and "host" have to be allowed where the image is built
+        security: "sandbox", or "insecure" for all rights on the host, as a privileged container has them
         """
         call = caller(("command",))
         place = Place(call, "`run`")

@@ -65,6 +65,19 @@ def folders(value: object) -> list[str]:
     return result
 
 
+def allowed(value: object) -> list[str]:
+    """What the RUN steps of a Dockerfile may ask for."""
+    complaints = Complaints()
+    names = []
+    for index, name in enumerate(values.words(value)):
+        try:
+            names.append(values.one_of("security.insecure", "network.host")(name))
+        except Invalid as invalid:
+            complaints.add(invalid, index)
+    complaints.settle()
+    return names
+
+
 def variables(value: object) -> dict[str, str]:
     """Environment variables with values."""
     return _given(value, "an image takes nothing from the host's environment")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import SecretValues
 
+_LEAVES = (("network", "host", "network.host"), ("security", "insecure", "security.insecure"))
 _AGENT = "SSH_AUTH_SOCK"
 
 
@@ -32,9 +33,13 @@ def options(source: dict[str, Any], stack: StackSpec, secrets: SecretValues) -> 
     agent = os.environ.get(_AGENT, "")
     if agent and (opaque or any(mount["type"] == "ssh" for mount in mounts)):
         result["ssh"] = {"default": agent}
-    # Who writes a stack file may give a container the host's network too; who writes a Dockerfile may not.
-    if any(step.get("network") == "host" for step in steps) and not opaque:
-        result["allow"] = ["network.host"]
+    # Who writes a stack file may give a container the host's network and rights too. A Dockerfile may be another's, and
+    # has what the stack file allows it.
+    allowed = {name for each in sources for name in each["base"].get("allow", ())}
+    if not opaque:
+        allowed |= {leave for step in steps for field, value, leave in _LEAVES if step.get(field) == value}
+    if allowed:
+        result["allow"] = sorted(allowed)
     return result
 
 

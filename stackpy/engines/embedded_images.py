@@ -215,7 +215,7 @@ class EmbeddedImages:
         """See ImageEngine."""
         engine = self._engine
         recipe = engine.resolve(source)
-        image = engine.build(source, recipe, key="", tags=[], labels={}, progress=lambda event: None)
+        image = engine.build(source, recipe, key="", tags=[], labels={}, progress=lambda event: None, options=options)
         found: list[Document] = engine.verify_build(source, recipe, image, progress=report, options=options)
         return found
 

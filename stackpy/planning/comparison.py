@@ -43,6 +43,12 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
         for note in exposure.notes(draft, specs[draft.address])
     ]
     notes += [
+        note
+        for number, draft in enumerate(drafts)
+        if number in chosen and draft.action is Action.BUILD and draft.address in desired.recipes
+        for note in exposure.of_steps(draft.address, desired.recipes[draft.address], observation.built)
+    ]
+    notes += [
         kept_volume(desired.stack.name, observed.name, "no longer in stack.py")
         for observed in existing.values()
         if observed.kind == "volume" and observed.address not in specs

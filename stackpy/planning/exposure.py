@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.specs import Spec
     from stackpy.planning.draft import Draft
+    from stackpy.planning.plan import Recipe
 
 _HTTP = frozenset({80, 3000, 4000, 5000, 8000, 8080, 8081, 8888, 9000})
 _HTTPS = frozenset({443, 8443})
@@ -21,6 +22,11 @@ _OPENING = {
     "no-new-privileges=false": "no-new-privileges=false: set-id programs of its image add rights",
     "systempaths=unconfined": "systempaths=unconfined: nothing of /proc and /sys is hidden",
 }
+# by which a RUN step comes to have what is the host's
+_HOSTS = (
+    ("security", "insecure", "security=insecure: root of the step is root of the host"),
+    ("network", "host", "network=host: the step uses the host's network"),
+)
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})
 
 
@@ -47,6 +53,18 @@ def notes(draft: Draft, spec: Spec) -> Iterable[str]:
         for mount in spec.fields.get("volumes", ()):
             if mount["type"] == "bind" and mount.get("owner") == "plain":
                 yield f'{spec.address}: {mount["source"]} keeps its owners (owner="plain"): root inside is root outside'
+
+
+def of_steps(address: str, recipe: Recipe, built: frozenset[str]) -> Iterable[str]:
+    """Notes on the RUN steps of an image that are to run with what is the host's."""
+    for each in (recipe, *recipe.stages.values()):
+        for step in each.steps:
+            if step.id in built:
+                continue
+            for name, value, what in _HOSTS:
+                # a COPY may take a file of such a name
+                if step.inputs.get(name) == value and step.text.startswith("RUN "):
+                    yield f"{address}: {step.line}: {what}"
 
 
 def _is_new(draft: Draft, field: str) -> bool:

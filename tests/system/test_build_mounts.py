@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.build import caches
-from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, NotFound, ProcessFailed, Unsupported
+from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.store import layers
 from tests.build_lab import run, source, step
 from tests.engine_lab import IMAGE, Lab
@@ -327,16 +327,27 @@ def test_build_arguments_are_seen_and_stay_nowhere(lab: Lab) -> None:
 
 
 def test_networks_and_rights_that_need_leave(lab: Lab) -> None:
-    hosts = run("cat /proc/net/dev | wc -l", network="host")
+    hosts = run("readlink /proc/self/ns/net", network="host")
     with pytest.raises(Denied, match="host's network"):
         build(lab, hosts)
-    mine = len(Path("/proc/net/dev").read_text().splitlines())
-    assert build(lab, hosts, allow=["network.host"]) == f"{mine}\n"
-    insecure = run("true", security="insecure", **FREE)
+    assert build(lab, hosts, allow=["network.host"]) == f"{os.readlink('/proc/self/ns/net')}\n"
+    rights = (
+        "grep -E 'Cap(Eff|Bnd)|NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/self/uid_map;"
+        "mkdir /m && mount -t tmpfs none /m && umount /m && echo mounted; test -c /dev/kmsg && echo devices"
+    )
+    insecure = run(rights, security="insecure", **FREE)
     with pytest.raises(Denied, match="host's rights"):
         build(lab, insecure)
-    with pytest.raises(Unsupported, match="keep in bounds"):
-        build(lab, insecure, allow=["security.insecure"])
+    told = build(lab, insecure, allow=["security.insecure"]).splitlines()
+    found = dict(line.split(":\t") for line in told[:4])
+    assert int(found["CapEff"], 16) & (1 << 21)  # CAP_SYS_ADMIN
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("0", "0")
+    assert told[4].split() == ["0", "0", "4294967295"]
+    assert told[5:] == ["mounted", "devices"]
+    assert "m" in left(lab)  # and what mount(8) notes in /run
+    # what it makes is root's, as in any other layer
+    top = layers.folder(lab.engine.store.root, lab.engine.image("built")["layers"][-1])
+    assert os.stat(f"{top}/m").st_uid == 0
 
 
 def test_a_failing_step_with_mounts_leaves_nothing(lab: Lab, context: Path) -> None:

@@ -181,6 +181,10 @@ def test_settings_problems(tmp_path: Path, call: str, message: str) -> None:
         ("Image.dockerfile('nowhere')", "`context` of this Dockerfile: no such file or folder: `nowhere`"),
         ("Image.dockerfile('.', file='Dockerfil')", "`file` of this Dockerfile: no such file or folder: `Dockerfil`"),
         ("Image.dockerfile('.', args={'A': None})", "`args` of this Dockerfile gives `A` no value"),
+        (
+            "Image.dockerfile('.', allow=['root'])",
+            '`allow[0]` of this Dockerfile must be `security.insecure` or `network.host`, not "root"',
+        ),
         ("Image.dockerfile('.', arg={})", "unknown argument `arg` of image"),
     ],
 )

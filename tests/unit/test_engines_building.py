@@ -50,3 +50,6 @@ def test_a_dockerfile_may_ask_for_each_secret_and_not_for_the_host_s_network() -
     assert found["secrets"] == {"token": b"1", "other": b"2"}
     assert "allow" not in found
     assert options(values, mounted(network="host")) == {"allow": ["network.host"]}
+    assert options(values, mounted(security="insecure")) == {"allow": ["security.insecure"]}
+    allowed = {"base": {"kind": "dockerfile", "allow": ["security.insecure"]}, "steps": []}
+    assert options(Values({}), stage=allowed) == {"allow": ["security.insecure"]}

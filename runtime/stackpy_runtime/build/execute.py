@@ -12,7 +12,7 @@ import os
 import time
 from threading import Lock, Thread
 
-from stackpy_runtime.build import settings
+from stackpy_runtime.build import leave, settings
 from stackpy_runtime.build.caching import Results
 from stackpy_runtime.build.chain import Cancelled, Chain, Made, moment, report
 from stackpy_runtime.build.steps import Tree
@@ -62,10 +62,12 @@ def build(
     runner: runs RUN steps
     walks: what was found in contexts when the recipe was made; without it they are walked once more
 
-    Raises ProcessFailed for a failing RUN step, with its last lines; Conflict when a copied file changed since the
-    recipe was made; InvalidConfig, NotFound as the steps do. Steps finished before stay in the cache.
+    Raises Denied for what a step may not have, before any is made; ProcessFailed for a failing RUN step, with its last
+    lines; Conflict when a copied file changed since the recipe was made; InvalidConfig, NotFound as the steps do. Steps
+    finished before stay in the cache.
     """
     given = options or {}
+    leave.refuse(source, given)
     image = None if given.get("no_cache") else _finished(store, source, recipe)
     if image is None:
         with layers.using(store.root):

@@ -30,6 +30,7 @@ class StepRun(NamedTuple):
     mounts: outer before inner
     network: "default" has a way out, "none" has loopback only, "host" is the host's
     surroundings: its limits, the size of /dev/shm, further names in /etc/hosts
+    insecure: with the host's rights and devices, as a privileged container
     shell: instead of `argv` people talk to this program, on the caller's terminal
     """
 
@@ -42,6 +43,7 @@ class StepRun(NamedTuple):
     mounts: list[StepMount]
     network: Literal["default", "none", "host"]
     surroundings: Surroundings
+    insecure: bool = False
     shell: str = ""
 
 

@@ -12,7 +12,7 @@ from stackpy_runtime.build import settings, tree
 from stackpy_runtime.build.merged import Merged
 from stackpy_runtime.build.mounting import shown
 from stackpy_runtime.build.runner import StepRun
-from stackpy_runtime.errors import Denied, EngineError, InvalidConfig, ProcessFailed, Unsupported
+from stackpy_runtime.errors import EngineError, InvalidConfig, ProcessFailed
 from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
@@ -35,9 +35,8 @@ _terminal = Lock()
 def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
     """Runs a step; what it writes is left in `staged`/upper.
 
-    Raises ProcessFailed with its last lines when it fails; Denied, Unsupported for what a step may not have.
+    Raises ProcessFailed with its last lines when it fails.
     """
-    check(step, place.options)
     if not place.layers:
         raise InvalidConfig("there is nothing to run in an empty image", hint="copy a program into it first")
     working_dir = settings.absolute(place.config, "").rstrip("/") or "/"
@@ -62,6 +61,7 @@ def run(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
             mounts=seen.mounts,
             network=step.get("network", "default"),
             surroundings=_surroundings(step, place.options),
+            insecure=step.get("security") == "insecure",
         )
         try:
             code = place.runner(started, tail)
@@ -83,18 +83,6 @@ def _look_around(place: Place, failed: StepRun, failure: ProcessFailed) -> None:
             place.runner(failed._replace(shell=_shell(failed.argv)), place.output)
         except EngineError as error:
             place.output(f"no shell opens there: {error.message}\n")
-
-
-def check(step: Step, options: BuildOptions) -> None:
-    """Refuses what a step may not have: Denied without leave, Unsupported where the engine cannot give it safely."""
-    allowed = options.get("allow", [])
-    if step.get("security") == "insecure":
-        hint = "take `--security=insecure` away, or build the image elsewhere and load it"
-        if "security.insecure" in allowed:
-            raise Unsupported("a step with the host's rights is more than this engine can keep in bounds", hint=hint)
-        raise Denied("`--security=insecure` gives a step the host's rights", hint=hint)
-    if step.get("network") == "host" and "network.host" not in allowed:
-        raise Denied("`--network=host` shows a step the host's network", hint="allow it with `--allow network.host`")
 
 
 def _make_working_dir(place: Place, path: str, staged: str) -> None:

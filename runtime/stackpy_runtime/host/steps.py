@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 
-from stackpy_runtime.container import plan, security, state
+from stackpy_runtime.container import confinement, plan, security, state
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.skeleton import base, targets
@@ -39,6 +39,8 @@ def _container(identity: str, arguments: dict[str, Any]) -> Container:
     config.update(arguments["surroundings"])
     if arguments["network"] != "default":
         config["network_mode"] = arguments["network"]
+    if arguments.get("insecure"):
+        config["privileged"] = True
     return {
         "id": identity,
         "name": config["name"],
@@ -150,7 +152,8 @@ def _mount(mount: StepMount, aside: str) -> plan.MountPlan:
 
 def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.SandboxPlan:
     root = lifecycle.store.root
-    capabilities = security.capabilities([], [])
+    config = live.config
+    capabilities = confinement.capabilities(config)
     mounts = [_mount(mount, f"{live.folder}/mounts/{index}") for index, mount in enumerate(arguments["mounts"])]
     hostname = "build"
     result: plan.SandboxPlan = {
@@ -176,10 +179,14 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
             "user": arguments["user"],
             "capabilities": sorted(capabilities),
             "tty": False,
-            "filter": lifecycle.beginnings.filter(capabilities),
+            "filter": lifecycle.beginnings.filter_of(config),
         },
     }
-    config = live.config
+    if not confinement.is_plain(config):
+        from stackpy_runtime.host import confining
+
+        confinement.grant(config, result["process"])
+        confining.arrange(lifecycle.store, live, result)
     if "shm_size" in config:
         result["shm_size"] = config["shm_size"]
     if "ulimits" in config:

@@ -35,6 +35,7 @@ class Base(TypedDict):
     args: NotRequired[dict[str, str]]
     contexts: NotRequired[dict[str, str]]  # absolute folders, or images as "docker-image://reference"
     run: NotRequired[RunSettings]
+    allow: NotRequired[list[str]]  # what stackpy gives as a build option
 
 
 class BuildOptions(TypedDict, total=False):
