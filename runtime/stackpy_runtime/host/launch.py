@@ -19,8 +19,9 @@ SUPERVISOR = _PATH + "from stackpy_runtime.host import supervisor; supervisor.ma
 def interpreter(code: str) -> list[str]:
     """The command line of a process of ours that runs `code`."""
     # Isolated and without `site`: what the caller's environment and folder hold must not reach the engine, and a start
-    # costs half as much. The path is given instead.
-    return [sys.executable, "-I", "-S", "-c", code]
+    # costs half as much. The path is given instead, and where compiled modules go: not as root into a user's checkout.
+    prefix = sys.pycache_prefix
+    return [sys.executable, "-I", "-S", *(["-X", f"pycache_prefix={prefix}"] if prefix else []), "-c", code]
 
 
 def commands(root: str, listener: int, held: dict[str, int]) -> list[str]:
