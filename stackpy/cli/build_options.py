@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from stackpy.errors import StackpyError, UsageError
+from stackpy.project import cache_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def allowed(given: Iterable[str]) -> list[str]:
     return list(given)
 
 
-def cache_places(option: str, given: Iterable[str]) -> list[str]:
+def cache_places_of(option: str, given: Iterable[str]) -> list[str]:
     """`--cache-to` and `--cache-from`: a folder or a registry's reference, or as BuildKit writes them.
 
     Gives absolute folders, and references as `docker://reference`.
@@ -211,17 +212,9 @@ def _cache_place(option: str, text: str) -> str:
         place = fields.get("ref" if kind == "registry" else folder, "")
     if not place:
         raise UsageError(f"`{option} {text}`: no place is named", hint=f"as in `{option} ci-cache`")
-    if kind == "registry" or (not kind and _is_reference(place)):
-        return f"docker://{place.removeprefix('docker://')}"
-    return os.path.abspath(os.path.expanduser(place))
-
-
-def _is_reference(text: str) -> bool:
-    """Whether a text names a registry: `ghcr.io/me/cache`. A name alone, and whatever begins as a path, is a folder."""
-    if text.startswith("docker://"):
-        return True
-    first, slash, _ = text.partition("/")
-    return bool(slash) and first.strip(".") != "" and ("." in first or ":" in first or first == "localhost")
+    if kind == "registry":
+        return cache_places.reference(place)
+    return os.path.abspath(os.path.expanduser(place)) if kind else cache_places.place(place)
 
 
 def _fields(option: str, text: str, known: dict[str, str]) -> dict[str, str]:

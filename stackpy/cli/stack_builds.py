@@ -33,6 +33,7 @@ def build(context: Context, arguments: Any) -> int:
                 for line in context.engine().image_explain(stack.resources[address].fields["source"], options={}):
                     print(f"  {line}")
         planned = _without_pushes(context.plan(wanted))
+        planned.desired = planned.desired._replace(stack=stack._replace(cache_from=(), cache_to=()))  # `cache` carries
         code = stacks.execute(context, planned)
         if code:
             return code
@@ -91,28 +92,28 @@ def _without_pushes(planned: Planned) -> Planned:
 
 
 class _Cache:
-    """The build caches of other hosts, for the images of a stack that are built."""
+    """The build caches of other hosts, for the images of a stack that are built: the options', else the settings'."""
 
     def __init__(self, context: Context, arguments: Any, stack: StackSpec, wanted: list[str]) -> None:
+        from stackpy.cli.build_options import cache_places_of
+
         self._context, self._stack, self._wanted = context, stack, wanted
-        self._from, self._to = arguments.cache_from, arguments.cache_to
+        self._from = cache_places_of("--cache-from", arguments.cache_from) or list(stack.cache_from)
+        self._to = cache_places_of("--cache-to", arguments.cache_to) or list(stack.cache_to)
 
     def take(self) -> None:
         """Takes what others have built, before anything is planned."""
         if self._from:
-            self._carry("--cache-from", self._from)
+            self._carry(self._from, [])
 
     def bring(self) -> None:
         """Brings along what is built."""
         if self._to:
-            self._carry("--cache-to", self._to)
+            self._carry([], self._to)
 
-    def _carry(self, option: str, given: list[str]) -> None:
-        from stackpy.cli import build_options
+    def _carry(self, take: list[str], bring: list[str]) -> None:
         from stackpy.engines.provisioning import BuildEvents, image_tags
 
-        places = build_options.cache_places(option, given)
-        take, bring = (places, []) if option == "--cache-from" else ([], places)
         with progress(self._context, "auto") as report:
             for address in self._wanted:
                 spec = self._stack.resources[address]

@@ -130,6 +130,7 @@ class StackSpec(NamedTuple):
 
     pins: what stackpy.lock says: reference → platform → digest
     registries: what stackpy.toml says of registries, by host
+    cache_from, cache_to: where builds take what others have built, and bring what they build: folders, docker://reference
     """
 
     name: str
@@ -138,6 +139,8 @@ class StackSpec(NamedTuple):
     folder: str  # of the stack file; relative paths were resolved against it
     pins: Mapping[str, Mapping[str, str]] = {}
     registries: Mapping[str, Mapping[str, Any]] = {}
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

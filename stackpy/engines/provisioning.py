@@ -40,7 +40,12 @@ def build(
         tags=image_tags(desired.stack.name, spec),
         labels={},
         progress=BuildEvents(change.address, report),
-        options={**building.options(spec.fields["source"], desired.stack, secrets), "on_failure": on_failure},
+        options={
+            **building.options(spec.fields["source"], desired.stack, secrets),
+            "on_failure": on_failure,
+            "cache_from": list(desired.stack.cache_from),
+            "cache_to": list(desired.stack.cache_to),
+        },
     )
     return str(image["id"])
 

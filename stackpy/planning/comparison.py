@@ -48,6 +48,9 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
         if number in chosen and draft.action is Action.BUILD and draft.address in desired.recipes
         for note in exposure.of_steps(draft.address, desired.recipes[draft.address], observation.built)
     ]
+    if any(number in chosen and draft.action is Action.BUILD for number, draft in enumerate(drafts)):
+        notes += [f"build cache taken from {_shown(place)}" for place in desired.stack.cache_from]
+        notes += [f"build cache brought to {_shown(place)}" for place in desired.stack.cache_to]
     notes += [
         kept_volume(desired.stack.name, observed.name, "no longer in stack.py")
         for observed in existing.values()
@@ -65,6 +68,10 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
     if len(chosen) < len(drafts):
         notes.append(f"limited by --target: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
     return finish(drafts, observation, chosen, notes)
+
+
+def _shown(place: str) -> str:
+    return place.removeprefix("docker://")
 
 
 def _replaces(draft: Draft, text: str) -> bool:

@@ -129,6 +129,8 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
     if session.findings:
         raise StackFileError(_problems(session, path, source), inputs.paths)
     stack = stack._replace(pins=pins.read(stack.folder), registries=chosen.registries)
+    if chosen.cache_from or chosen.cache_to:
+        stack = stack._replace(cache_from=chosen.cache_from, cache_to=chosen.cache_to)
     secrets = {spec.name: dict(spec.fields["source"]) for spec in stack.resources.values() if spec.kind == "secret"}
     return Loaded(stack, SecretValues(secrets, stack.folder), inputs, chosen)
 

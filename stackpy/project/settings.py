@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     path: stackpy.toml's, or "" where there is none
     sources: the keys under which each of `vars` stands in the file
     cache_keep: bytes to which the build cache keeps; None: the engine's default
+    cache_from, cache_to: places of build caches that travel (project/cache_places.py)
     registries: host → mirrors, ca (absolute), insecure
     """
 
@@ -40,6 +41,8 @@ class Settings(NamedTuple):
     publish: str = "127.0.0.1"
     sources: Mapping[str, tuple[str, ...]] = {}
     cache_keep: int | None = None
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
     registries: Mapping[str, Mapping[str, Any]] = {}
 
 
@@ -149,17 +152,31 @@ class _Reader:
     def _cache(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         from stackpy.dsl.quantities import size
 
-        result = {}
+        result: dict[str, Any] = {}
         for key, value in table.items():
             where = (*path, key)
+            if key in ("from", "to"):
+                result[f"cache_{key}"] = self._places(value, where)
+                continue
             if key != "keep":
-                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["keep"]))
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["keep", "from", "to"]))
                 continue
             try:
                 result["cache_keep"] = size(value)
             except Invalid as invalid:
                 self._report(f"`{'.'.join(where)}` {invalid.message}", where, invalid.hint)
         return result
+
+    def _places(self, value: object, path: tuple[str, ...]) -> tuple[str, ...]:
+        """One place of a build cache, or several; relative folders are beside this file."""
+        from stackpy.project import cache_places
+
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list) or not all(isinstance(one, str) and one.strip() for one in listed):
+            what = "a folder or a registry's reference, or a list of them"
+            self._report(f"`{'.'.join(path)}` must be {what}, not {show(value)}", path)
+            return ()
+        return tuple(cache_places.place(one, os.path.dirname(self._path)) for one in listed)
 
     def _registry(self, table: object, path: tuple[str, ...]) -> dict[str, Any]:
         """What is set of one registry; a relative `ca` is beside this file."""

@@ -17,11 +17,26 @@ def test_the_size_that_the_build_cache_keeps_to(tmp_path: Path) -> None:
     assert settings(str(tmp_path), "ci").cache_keep == 0
 
 
+def test_where_build_caches_travel(tmp_path: Path) -> None:
+    text = """
+        cache.from = ["ci-cache", "ghcr.io/me/cache"]
+        [env.ci.cache]
+        to = "localhost:5000/cache"
+    """
+    (tmp_path / "stackpy.toml").write_text(text)
+    found = settings(str(tmp_path), "ci")
+    assert found.cache_from == (f"{tmp_path}/ci-cache", "docker://ghcr.io/me/cache")
+    assert found.cache_to == ("docker://localhost:5000/cache",)
+    assert settings(str(tmp_path)).cache_to == ()
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
         ('[cache]\nkeep = "much"', 2, "`cache.keep` must be a size"),
         ('[cache]\nkept = "1GB"', 2, "unknown setting `cache.kept`"),
+        ("[cache]\nfrom = 3", 2, "`cache.from` must be a folder or a registry's reference, or a list of them, not 3"),
+        ("[cache]\nto = ['']", 2, "`cache.to` must be a folder"),
         ('cache = "1GB"', 1, "`cache` must be a table"),
     ],
 )

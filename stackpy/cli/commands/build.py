@@ -81,8 +81,8 @@ def _build(context: Context, arguments: Any, place: str) -> int:
         "secrets": build_options.secrets(arguments.secret),
         **build_options.agents(arguments.ssh),
         "allow": build_options.allowed(arguments.allow),
-        "cache_from": build_options.cache_places("--cache-from", arguments.cache_from),
-        "cache_to": build_options.cache_places("--cache-to", arguments.cache_to),
+        "cache_from": build_options.cache_places_of("--cache-from", arguments.cache_from),
+        "cache_to": build_options.cache_places_of("--cache-to", arguments.cache_to),
         **({"limits": limits} if limits else {}),
         **build_results.on_failure(context, arguments),
     }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.cli.context import Context
+    from stackpy.project.loader import Loaded
 
 
 def run(context: Context, arguments: Any) -> int:
@@ -25,7 +26,7 @@ def run(context: Context, arguments: Any) -> int:
     stopper = Stopper()
     with stopper:
         watch(
-            context.reload,
+            lambda: _keeping(context.reload()),
             context.engine(),
             LoopView(context),
             stopper,
@@ -33,6 +34,11 @@ def run(context: Context, arguments: Any) -> int:
             timeout=DEFAULT_TIMEOUT if arguments.timeout is None else arguments.timeout,
         )
     return 0
+
+
+def _keeping(project: Loaded) -> Loaded:
+    """The project without its `[cache] to`: what is built on every save is nobody else's yet."""
+    return project._replace(stack=project.stack._replace(cache_to=()))
 
 
 def _files(context: Context) -> list[str]:

@@ -64,7 +64,9 @@ def desired(case: dict[str, Any]) -> Desired:
         address: tuple(Pull(pull["reference"], text=pull.get("text", "")) for pull in wanted)
         for address, wanted in case.get("pulls", {}).items()
     }
-    return Desired(StackSpec(case.get("stack", "shop"), specs, {}, "/shop"), recipes, fingerprints, pulls)
+    carried: Any = {name: tuple(case.get(name, ())) for name in ("cache_from", "cache_to")}
+    stack = StackSpec(case.get("stack", "shop"), specs, {}, "/shop", **carried)
+    return Desired(stack, recipes, fingerprints, pulls)
 
 
 def _dependencies(fields: dict[str, Any]) -> tuple[Dependency, ...]:
