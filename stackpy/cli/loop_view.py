@@ -29,7 +29,7 @@ class LoopView:
 
     def plan(self, plan: Plan) -> None:
         """The plan that is about to be applied."""
-        show(plan, as_json=self._context.json)
+        show(plan, self._context.globals.format)
         sys.stdout.flush()
 
     def progress(self) -> AbstractContextManager[Report]:

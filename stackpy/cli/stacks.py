@@ -39,7 +39,7 @@ def show_before(plan: Plan, context: Context, *, yes: bool) -> None:
     from stackpy.cli.commands.plan import show
 
     if not (context.globals.quiet and yes):
-        show(plan, as_json=context.json)
+        show(plan, context.globals.format)
         sys.stdout.flush()
 
 

@@ -16,6 +16,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("plan", "plan", "COMMAND"),
             ("apply", "apply", "COMMAND"),
             ("destroy", "destroy", "COMMAND"),
+            ("graph", "graph", "COMMAND"),
             ("output", "output", "COMMAND"),
             ("build", "build", "COMMAND"),
             ("lock", "lock", "COMMAND"),

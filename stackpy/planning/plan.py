@@ -209,11 +209,40 @@ class Observation(NamedTuple):
     crashes: Mapping[str, str] = {}
 
 
+class Cost(NamedTuple):
+    """What a change takes.
+
+    stops: how many of the resource's containers do not run for a while; of: how many it has
+    seconds: how long the same took last time; None: not known
+    gaps: published ports that do not answer meanwhile, as HOST:PORT/PROTOCOL; kept: those that go on answering
+    """
+
+    address: str
+    action: Action
+    stops: int = 0
+    of: int = 0
+    seconds: float | None = None
+    gaps: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """What a policy says of the plan. address: of the resource, or ""; place: FILE:LINE of what it is said of."""
+
+    policy: str
+    level: Literal["warn", "deny"]
+    address: str
+    text: str
+    place: str = ""
+
+
 class Plan(NamedTuple):
     """The graph of all changes, in an order in which they can be made; () when nothing is to be done.
 
     generation: the one that applying makes; the present one when nothing is to be done
     notes: lines that people should read before they agree: what is reachable from where, what is kept
+    costs: of the changes that cost something; verdicts: of policies
+    saved: digest of the file that it was saved in and is applied from; "" otherwise
     """
 
     stack: str
@@ -221,3 +250,11 @@ class Plan(NamedTuple):
     generation: int
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    saved: str = ""
+
+    @property
+    def denials(self) -> tuple[Verdict, ...]:
+        """The verdicts for which it must not be applied."""
+        return tuple(verdict for verdict in self.verdicts if verdict.level == "deny")

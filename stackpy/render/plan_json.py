@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stackpy.planning.plan import Change, Plan, Reason
+    from stackpy.planning.plan import Change, Cost, Plan, Reason
 
 FORMAT = 1
 SUMMARY_ORDER = (
@@ -33,8 +33,8 @@ def plan_json(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """The document as plain values."""
-    return {
+    """The document as plain values; `notes`, `costs` and `policies` stand in it where there are any."""
+    document: dict[str, Any] = {
         "format": FORMAT,
         "stack": plan.stack,
         "engine": plan.engine,
@@ -42,6 +42,13 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "changes": [change_document(change) for change in plan.changes],
         "summary": summary(plan),
     }
+    if plan.notes:
+        document["notes"] = list(plan.notes)
+    if plan.costs:
+        document["costs"] = [_cost(cost) for cost in plan.costs]
+    if plan.verdicts:
+        document["policies"] = [verdict._asdict() for verdict in plan.verdicts]
+    return document
 
 
 def change_document(change: Change) -> dict[str, Any]:
@@ -72,4 +79,16 @@ def _reason(reason: Reason) -> dict[str, Any]:
         "new": None if hidden else reason.new,
         "sensitive": hidden,
         "text": reason.text,
+    }
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    return {
+        "address": cost.address,
+        "action": cost.action.word,
+        "stops": cost.stops,
+        "of": cost.of,
+        "seconds": cost.seconds,
+        "gaps": list(cost.gaps),
+        "kept": list(cost.kept),
     }

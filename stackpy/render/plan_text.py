@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stackpy.planning.plan import Change, Plan, Reason
+    from stackpy.planning.plan import Change, Plan, Reason, Verdict
 
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (
@@ -64,18 +64,42 @@ def plan_text(plan: Plan, width: int | None = None, *, colour: bool = False) -> 
     heading = f"{plan.stack} on {plan.engine} · generation "
     if not plan.changes:
         lines = [f"{heading}{plan.generation} · nothing to change"]
-        return "\n".join(lines + _notes(plan))
+        return "\n".join(lines + _notes(plan) + _verdicts(plan, colour))
     lines = [f"{heading}{plan.generation - 1} → {plan.generation}", ""]
     rows = list(_rows(plan))
     second = max(_FIRST, *(len(row.first) + (4 if row.symbol else 6) + 2 for row in rows))
     third = second + max(_SECOND - _FIRST, *(len(row.second) + _GAP for row in rows if row.symbol))
     lines += [_line(row, second, third, width, colour) for row in rows]
     counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
-    return "\n".join([*lines, *_notes(plan), "", f"Plan: {counted}."])
+    return "\n".join([*lines, *_notes(plan), *_verdicts(plan, colour), "", f"Plan: {counted}."])
 
 
 def _notes(plan: Plan) -> list[str]:
-    return ["", *(f"  {printable(note)}" for note in plan.notes)] if plan.notes else []
+    notes = [printable(note) for note in plan.notes]
+    if plan.costs:
+        from stackpy.render.costs import cost_text  # only where something changes
+
+        notes += [cost_text(cost) for cost in plan.costs]
+    return ["", *(f"  {note}" for note in notes)] if notes else []
+
+
+def _verdicts(plan: Plan, colour: bool) -> list[str]:
+    """What policies say, those that deny last, next to the end of the plan."""
+    if not plan.verdicts:
+        return []
+    width = max(len(verdict.policy) for verdict in plan.verdicts)
+    lines = []
+    for verdict in sorted(plan.verdicts, key=lambda verdict: verdict.level == "deny"):
+        word = f"\x1b[{'31' if verdict.level == 'deny' else '33'}m{verdict.level}\x1b[0m" if colour else verdict.level
+        lines.append(f"  {word}  {verdict.policy:<{width}}  {verdict_text(verdict)}")
+    return ["", *lines]
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """`container.web: is privileged (stack.py:12)`."""
+    subject = f"{verdict.address}: " if verdict.address else ""
+    place = f" ({verdict.place})" if verdict.place else ""
+    return printable(f"{subject}{verdict.text}{place}")
 
 
 def _rows(plan: Plan) -> Iterator[_Row]:

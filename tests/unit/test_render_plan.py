@@ -103,6 +103,7 @@ def test_nothing_to_change() -> None:
         "generation": 4,
         "changes": [],
         "summary": {},
+        "notes": ["volume.data is kept"],
     }
 
 

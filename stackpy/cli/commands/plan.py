@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Plan
 
 CHANGES = 2  # the exit code of --detailed-exitcode when there are any
+FORMAT = Option(
+    "--format",
+    metavar="FORMAT",
+    choices=("text", "json", "markdown", "html", "dot", "mermaid"),
+    help="text, json, markdown (for a review), html (a page), dot or mermaid (the graph)",
+)
 TARGET = Option(
     "--target", metavar="ADDRESS", many=True, help="only this resource and what it depends on", words="resource"
 )
@@ -25,7 +31,7 @@ def run(context: Context, arguments: Any) -> int:
     planned = context.plan(arguments.target)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
-    show(planned.plan, as_json=context.json)
+    show(planned.plan, arguments.format or context.globals.format)
     return CHANGES if arguments.detailed_exitcode and planned.plan.changes else 0
 
 
@@ -40,16 +46,19 @@ def _with_news(context: Context, planned: Planned) -> Plan:
     return planned.plan._replace(notes=(*planned.plan.notes, *news))
 
 
-def show(plan: Any, *, as_json: bool) -> None:
-    """The plan on stdout."""
-    if as_json:
-        from stackpy.render.plan_json import plan_json
+def show(plan: Plan, form: str) -> None:
+    """The plan on stdout.
 
-        print(plan_json(plan))
-    else:
+    form: of render.plan_forms.FORMS
+    """
+    if form == "text":
         from stackpy.render.plan_text import plan_text
 
         print(plan_text(plan, terminal.width(sys.stdout), colour=terminal.has_colour(sys.stdout)))
+    else:
+        from stackpy.render.plan_forms import plan_as
+
+        print(plan_as(form, plan))
 
 
 COMMAND = Command(
@@ -59,6 +68,7 @@ COMMAND = Command(
     stack=True,
     options=[
         TARGET,
+        FORMAT,
         Option("--detailed-exitcode", help="exit with 2 when there are changes"),
         Option("--check-updates", help="ask the registries whether tags name other images by now"),
     ],
@@ -66,5 +76,7 @@ COMMAND = Command(
         ("stackpy plan", "compares stack.py with what really runs"),
         ("stackpy plan --check-updates", "what `stackpy lock --update` would move"),
         ("stackpy plan -e production --format json", "for programs"),
+        ("stackpy plan --format markdown | gh pr comment --body-file -", "for who reviews the change"),
+        ("stackpy plan --format html > plan.html", "one page with graph, reasons and differences"),
     ],
 )

@@ -1,0 +1,40 @@
+"""A graph as a Mermaid flowchart (mermaid.js.org/syntax/flowchart.html), which forges draw in review comments."""
+
+from __future__ import annotations
+
+from stackpy.render.graph import COLOURS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.render.graph import Graph
+
+# Mermaid refuses to draw more; a front matter raises its limits (maxEdges 500, maxTextSize 50,000 characters).
+_EDGES, _TEXT = 500, 50_000
+
+
+def mermaid(graph: Graph) -> str:
+    """The text of a flowchart, without a final newline."""
+    numbers = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
+    lines = ["flowchart LR"]
+    lines += [f'  {numbers[node.id]}["{_escaped(node.label)}"]:::{node.style}' for node in graph.nodes]
+    for number, (name, members) in enumerate(graph.groups.items()):
+        lines.append(f'  subgraph g{number}["{_escaped(name)}"]')
+        lines += [f"    {numbers[member]}" for member in members]
+        lines.append("  end")
+    for edge in graph.edges:
+        label = f'|"{_escaped(edge.label)}"|' if edge.label else ""
+        lines.append(f"  {numbers[edge.source]} -->{label} {numbers[edge.target]}")
+    for style in dict.fromkeys(node.style for node in graph.nodes):
+        if style in COLOURS:
+            fill, line = COLOURS[style]
+            lines.append(f"  classDef {style} fill:{fill},stroke:{line},color:#1f2328")
+    text = "\n".join(lines)
+    if len(graph.edges) > _EDGES or len(text) > _TEXT:
+        limits = f"maxEdges: {len(graph.edges)}, maxTextSize: {2 * len(text)}"
+        return f"---\nconfig: {{{limits}}}\n---\n{text}"
+    return text
+
+
+def _escaped(text: str) -> str:
+    """Entities of Mermaid's own: `#quot;`; a letter that it would read as markup has none but its number."""
+    return "".join(char if char.isalnum() or char in " ._-/:+!@~*=,()" else f"#{ord(char)};" for char in text)

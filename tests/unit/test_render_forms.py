@@ -1,0 +1,159 @@
+"""A plan as Markdown, HTML and graphs, and back from its JSON: nothing of a stack is ever read as markup."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Verdict
+from stackpy.render.costs import cost_text
+from stackpy.render.graph import Edge, Graph, Node, of_plan
+from stackpy.render.plan_forms import FORMS, graph_as, plan_as
+from stackpy.render.plan_json import plan_document
+from stackpy.render.plan_reading import plan_from
+
+HOSTILE = '</svg><script>alert(1)</script> "q" `tick` | @team #12 \x1b[31m\n```\n</details>'
+PLAN = Plan(
+    "shop",
+    "embedded",
+    5,
+    (
+        Change(
+            "image.web",
+            Action.BUILD,
+            (Reason("steps[1]", "a", "b", "step 2/2 RUN make: src/app.py differs"),),
+            note="1 of 2 steps",
+            steps=("cached 1/2 FROM debian", f"ran    2/2 RUN {HOSTILE}"),
+        ),
+        Change(
+            "container.web",
+            Action.REPLACE,
+            (
+                Reason("image", "a", "b", "its image changes"),
+                Reason("environment.MODE", HOSTILE, "live", "environment.MODE: x → live"),
+                Reason("environment.TOKEN", None, None, "environment.TOKEN (sensitive): its value changes", True),
+            ),
+            depends_on=("image.web",),
+            order="stop-first",
+            replicas=(2,),
+        ),
+    ),
+    notes=(f"container.web: {HOSTILE}",),
+    costs=(Cost("container.web", Action.REPLACE, 1, 1, 4.2, ("127.0.0.1:8080/tcp",)),),
+    verdicts=(Verdict("no-privileged", "deny", "container.web", "is privileged", "stack.py:3"),),
+)
+
+
+class Page(HTMLParser):
+    """Collects tags, and complains of those that are closed in another order than they were opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "rect", "path") or (tag == "path" and not self.get_starttag_text().endswith("/>")):
+            self.open.append(tag)
+        self.outside += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+
+def test_the_page_holds_no_markup_of_the_stack_and_loads_nothing() -> None:
+    page = Page()
+    text = plan_as("html", PLAN)
+    page.feed(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.outside == []
+    assert text.count("<details") == 2
+    assert "default-src 'none'" in text
+
+
+def test_markdown_folds_the_details_and_escapes() -> None:
+    lines = plan_as("markdown", PLAN).split("\n")
+    assert lines[0] == "**shop** on embedded: 1 to build, 1 to replace (generation 4 → 5)"
+    assert lines[2] == "- **denied** by `no-privileged`: container.web: is privileged (stack.py:3)"
+    assert [line for line in lines if line.startswith("</details>")] == ["</details>"] * 2
+    assert not any(line.startswith("<script") for line in lines)
+    assert "! environment.TOKEN (sensitive)" in lines
+    assert "+ environment.MODE: live" in lines
+    # A mention or the number of an issue is parted from its sign outside code.
+    assert "@\u200bteam" in plan_as("markdown", PLAN)
+
+
+def test_markdown_of_a_huge_plan_fits_a_comment() -> None:
+    changes = tuple(
+        Change(f"container.c{n}", Action.UPDATE, (Reason("environment.A", "x" * 200, "y", "A: x → y"),))
+        for n in range(1000)
+    )
+    text = plan_as("markdown", Plan("shop", "embedded", 2, changes[:200]))
+    assert text.count("<details>") > 20
+    assert len(plan_as("markdown", Plan("shop", "embedded", 2, changes)).split("are in the plan itself")) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_shows_a_plan_without_changes(form: str) -> None:
+    assert plan_as(form, Plan("shop", "embedded", 4, ()))
+
+
+def test_a_plan_comes_back_from_its_document() -> None:
+    """But for the notes of changes, which the contract of the JSON has not."""
+    plain = PLAN._replace(changes=tuple(change._replace(note="") for change in PLAN.changes))
+    assert plan_from(plan_document(PLAN)) == plain
+
+
+@pytest.mark.parametrize("form", ["dot", "mermaid", "html"])
+def test_two_thousand_edges_and_a_cycle(form: str) -> None:
+    nodes = tuple(Node(f"n{n}", f"container.n{n}", "create") for n in range(500))
+    edges = tuple(Edge(f"n{n}", f"n{(n * 7 + k * 13) % 500}") for n in range(500) for k in range(1, 5))
+    text = graph_as(form, Graph("big", nodes, edges))
+    assert text.count("n499") >= 1
+    assert {"dot": " -> ", "mermaid": " --> ", "html": "marker-end"}[form] in text
+    if form == "mermaid":
+        assert "maxEdges: 2000" in text
+
+
+def test_graphs_quote_what_a_label_holds() -> None:
+    graph = Graph(HOSTILE, (Node("a", HOSTILE, "create", HOSTILE),), ())
+    assert graph_as("dot", graph).count('\\"q\\"') == 3
+    assert '"q"' not in graph_as("mermaid", graph).replace('["', "").replace('"]', "")
+
+
+def test_changes_of_one_address_follow_each_other_in_the_graph() -> None:
+    twice = Plan("shop", "embedded", 2, (*PLAN.changes, Change("container.web", Action.DELETE, ())))
+    assert [(edge.source, edge.target) for edge in of_plan(twice).edges] == [("c1", "c0"), ("c2", "c1")]
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (Cost("image.web", Action.BUILD, seconds=75.0), "image.web: build took 1 min 15 s last time"),
+        (PLAN.costs[0], "container.web: 127.0.0.1:8080/tcp does not answer while it is replaced (4.2 s last time)"),
+        (
+            Cost("container.db", Action.RESTART, 1, 1),
+            "container.db: does not run while it is restarted",
+        ),
+        (
+            Cost("container.web", Action.REPLACE, 4, 4, 21.0, (), ("0.0.0.0:80/tcp",)),
+            (
+                "container.web: 4 replicas of 4 are replaced one after the other; 0.0.0.0:80/tcp goes on answering"
+                " (21 s last time)"
+            ),
+        ),
+        (
+            Cost("container.web", Action.REPLACE, 0, 2, None, (), ("0.0.0.0:80/tcp",)),
+            "container.web: the new one starts before the old one stops; 0.0.0.0:80/tcp goes on answering",
+        ),
+    ],
+)
+def test_costs_in_words(cost: Cost, text: str) -> None:
+    assert cost_text(cost) == text
