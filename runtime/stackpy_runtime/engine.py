@@ -413,6 +413,23 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         """Takes away what was made on demand and nothing uses: the network of containers that name none."""
         self.client.call("tidy")
 
+    def wake(self) -> None:
+        """Starts our processes, which start what its restart policy says; nothing where there is no container."""
+        if self.store.containers():
+            self.client.call("ping")
+
+    def halt(self, *, host: bool) -> list[str]:
+        """Stops all that runs, as long as our processes are away; the containers' names. host: it is shut down
+
+        Each gets its own stop signal and grace period. Returns when our processes have left.
+        """
+        if not any(each["state"]["status"] in ("running", "paused", "restarting") for each in self.containers()):
+            return []
+        names: list[str] = self.client.call("halt", {"host": host})
+        self.client.call("tidy")
+        self.client.await_leaving()
+        return names
+
     def info(self) -> dict[str, Any]:
         """What this engine is, holds and runs on, as Docker's SystemInfo."""
         from stackpy_runtime.host.facts import facts

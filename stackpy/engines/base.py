@@ -103,6 +103,12 @@ class StackEngine(Protocol):
     def check(self) -> list[dict[str, Any]]:
         """The findings of `system check`: name, ok, required, detail, remedy."""
 
+    def system_start(self) -> None:
+        """Starts the engine, and with it what its restart policy says."""
+
+    def system_stop(self, *, host: bool) -> list[str]:
+        """Stops all that runs until the engine is started again; the containers' names. host: it is shut down"""
+
 
 class ContainerEngine(Protocol):
     """What the container, network and volume commands need; documents have Docker's or DESIGN's shapes."""

@@ -321,6 +321,15 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         """See StackEngine."""
         return [dict(finding) for finding in self._engine.check()]
 
+    def system_start(self) -> None:
+        """See StackEngine."""
+        self._engine.wake()
+
+    def system_stop(self, *, host: bool) -> list[str]:
+        """See StackEngine."""
+        stopped: list[str] = self._engine.halt(host=host)
+        return stopped
+
 
 def _policies(stack: StackSpec) -> dict[str, Any]:
     """When the registries of the stack's images are asked, where a container says so."""

@@ -121,7 +121,7 @@ def _asked(code: int, number: int, asked: Asked) -> Ending | None:
         return _ending("unhealthy", f"stopped as unhealthy: {_short(asked.get('how', ''))}", number)
     if verb == "hook":
         return _ending("hook", asked.get("how", ""), number)
-    text = f"stopped by {requester(asked)}"
+    text = "stopped for the shutdown of the host" if verb == "shutdown" else f"stopped by {requester(asked)}"
     if how := asked.get("how", ""):
         text += f", {how}"
     elif code and not number:

@@ -81,6 +81,13 @@ class Client:
             ) from None
         return self.unwrap(answer)
 
+    def await_leaving(self, timeout: float = 10.0) -> None:
+        """Waits until nobody serves this root any more."""
+        end = time.monotonic() + timeout
+        # Not by asking: whoever is asked stays.
+        while time.monotonic() < end and os.path.exists(self.path):
+            time.sleep(0.05)
+
     def unwrap(self, answer: dict[str, Any]) -> Any:
         """The result in an answer, or its error raised."""
         if "error" in answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -140,6 +141,7 @@ class Lifecycle:
                 self.beginnings.current.pop(live.id, None)
                 live.state = {**live.state, "stopped": False, "error": ""}
                 live.state.pop("asked", None)
+                live.state.pop("halted", None)
                 if not again:
                     live.state["restart_count"] = 0
             before = partial(hooks.before_start, self, live) if live.config.get("pre_start") else None
@@ -155,6 +157,8 @@ class Lifecycle:
                     of_container(live, "start"),
                 )
             except BaseException as error:
+                if isinstance(error, EngineError):
+                    error.subject = error.subject or f"container {live.name}"
                 self._fail(live, error)
                 raise
             finally:
@@ -253,7 +257,7 @@ class Lifecycle:
             live.config.get("restart", "no"),
             end.code or 0,
             live.state["restart_count"],
-            stopped=live.state.get("stopped", False),
+            stopped=live.state.get("stopped", False) or live.state.get("halted", False),
             unhealthy=why["cause"] == "unhealthy" and live.config.get("on_unhealthy") == "restart",
         )
         ended: ContainerState = {
@@ -308,8 +312,10 @@ class Lifecycle:
                         live.pause = restart.pause(live.pause, 0.0)
                         live.state = {**live.state, "status": "restarting", "error": str(error)}
                         live.restart_timer = self.later(live.pause, lambda: self._restart(live))
-                        self.store.update_container(live.id, state=live.state)
                         live.changed.notify_all()
+                        with contextlib.suppress(EngineError):
+                            # A full disk: the next try says so itself, or how it ended.
+                            self.store.update_container(live.id, state=live.state)
 
         threading.Thread(target=again, daemon=True).start()
 
@@ -352,19 +358,32 @@ class Lifecycle:
         if live.launching or live.hook:
             hooks.interrupt(self, live)
         with live.verb:
-            self._cancel_restart(live)
             asked = asked or {"verb": "stop"}
             with live.changed:
                 if not live.pid:
-                    live.state = {**live.state, "stopped": True}
-                    if live.state["status"] == "restarting":
-                        live.state = {**live.state, "status": "exited"}
-                    self.store.update_container(live.id, state=live.state)
-                    live.changed.notify_all()
+                    status = live.state["status"]
+                    live.keep(self.store, stopped=True, status="exited" if status == "restarting" else status)
+                    self._cancel_restart(live)
                     return "it was not running"
-                live.state = {**live.state, "stopped": True, "asked": asked}
-                self.store.update_container(live.id, state=live.state)
+                live.keep(self.store, stopped=True, asked=asked)
             return self._end(live, timeout, asked, number)
+
+    def halt(self, live: Live, asked: Asked) -> None:
+        """Ends a container until the engine is started again, which is no user's stop."""
+        if live.launching or live.hook:
+            hooks.interrupt(self, live)
+        with live.verb:
+            with live.changed:
+                if not live.pid:
+                    if live.state["status"] == "restarting":
+                        live.keep(self.store, status="exited", halted=True)
+                        self._cancel_restart(live)
+                    return
+                live.state = {**live.state, "asked": asked, "halted": True}
+                with contextlib.suppress(EngineError):
+                    # A full disk keeps nothing alive that is to end; its end is written when there is room.
+                    self.store.update_container(live.id, state=live.state)
+            self._end(live, None, asked)
 
     def unhealthy(self, live: Live, pid: int, text: str) -> None:
         """Ends a container whose health check fails, for its `on_unhealthy`; `pid`: of the run that was checked."""
@@ -380,7 +399,9 @@ class Lifecycle:
                 if live.pid != pid or live.removed:
                     return
                 live.state = {**live.state, "asked": asked, "stopped": stopped or live.state.get("stopped", False)}
-                self.store.update_container(live.id, state=live.state)
+                with contextlib.suppress(EngineError):
+                    # A full disk keeps nothing alive that is to end; its end is written when there is room.
+                    self.store.update_container(live.id, state=live.state)
             self._end(live, None, asked)
 
     def _end(self, live: Live, timeout: float | None, asked: Asked, number: int = 0) -> str:
@@ -423,7 +444,7 @@ class Lifecycle:
         """Sends a signal to a container's first process, which goes on for it where it was paused."""
         live.signal(number)
         self._tell(of_container(live, "kill", signal=str(number)))
-        resume(self.store, live)
+        resume(self.store, live, firmly=True)
 
     def stop_signal(self, live: Live) -> int:
         """The container's stop signal: its own, the image's, or SIGTERM."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.container.cgroups import Group
     from stackpy_runtime.container.journald import Journal
     from stackpy_runtime.model import Container, ContainerState, Probe
+    from stackpy_runtime.store.store import Store
 
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
@@ -242,6 +243,16 @@ class Live:
             if self.recorder:
                 self.recorder.close()
                 self.recorder = None
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def keep(self, store: Store, **changes: Any) -> None:
+        """Changes its state, in the index first: what a full disk refuses has not happened here either."""
+        with self.changed:
+            changed: Any = {**self.state, **changes}
+            store.update_container(self.id, state=changed)
+            self.state = changed
+            self.changed.notify_all()
 
     # --- process -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, KernelError
-from stackpy_runtime.host import attaching, execs, pausing, peers, requests, secret_values, steps
+from stackpy_runtime.host import attaching, execs, halting, pausing, peers, requests, secret_values, steps
 from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.containers import now
 from stackpy_runtime.host.wire import Closed, Connection, close_all
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Arguments = dict[str, Any]
 # Operations that may end a container: who has asked is kept with how it ended.
-ENDING = ("stop", "restart", "kill", "remove", "down")
+ENDING = ("stop", "restart", "kill", "remove", "down", "halt")
 
 
 def _signal(arguments: Arguments) -> int:
@@ -108,6 +108,7 @@ class Service:
             ),
             "remove_secret": self.remove_secret,
             "tidy": self.tidy,
+            "halt": lambda a: halting.halt(self.lifecycle, a["by"], host=a["host"]),
         }
 
     def serve(self, descriptor: int) -> None:

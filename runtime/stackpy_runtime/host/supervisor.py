@@ -157,7 +157,7 @@ class Supervisor:
                 runs.append(live)
             elif stored["status"] in ("running", "paused", "restarting") or live.state["status"] != stored["status"]:
                 ended.append(live)
-            elif stored["status"] == "exited" and stored.get("boot", boot) != boot:
+            elif stored["status"] == "exited" and (stored.get("boot", boot) != boot or stored.get("halted")):
                 policy, stopped = live.config.get("restart", "no"), stored.get("stopped", False)
                 if restart.after_reboot(policy, stopped=stopped):
                     sleeping.append(live)

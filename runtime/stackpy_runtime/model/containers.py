@@ -161,6 +161,7 @@ class ContainerState(TypedDict):
     removing: NotRequired[bool]  # with its anonymous volumes: begun, and to be finished
     group: NotRequired[str]  # the name of its control group in the engine root's
     stopped: NotRequired[bool]  # by a user: `unless-stopped` and `always` leave it alone until the next start
+    halted: NotRequired[bool]  # ended with the engine, to be started with it as after a reboot
     asked: NotRequired[Asked]  # who wants, or wanted, it to end
     ending: NotRequired[Ending]  # why the last run ended; absent while it runs for the first time
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def check(context: Context, arguments: Any) -> int:
     """Says what this host can and cannot do; exit code 1 when the engine cannot work on it."""
-    findings = context.engine().check()
+    from stackpy.cli import systemd_units
+
+    findings = [*context.engine().check(), systemd_units.finding(context.engine().root)]
     missing = [finding for finding in findings if finding["required"] and not finding["ok"]]
     if context.json:
         terminal.print_json(findings)
