@@ -1,105 +1,30 @@
-"""Any call of create, start, stop and remove fails, or kills its process: a container is whole or gone, nothing leaks.
+"""Any call of an operation fails, or kills its process: what it was about is whole or gone, and nothing leaks.
 
-A sample of the calls, since there are some seven hundred of them; STACKPY_FAULTS=all fails each, in an hour.
+A sample of the calls, since there are some seven hundred of them; STACKPY_FAULTS=all fails each, in hours.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stackpy_runtime.container.cgroups import layout, parent_name
-from stackpy_runtime.errors import EngineError
-from stackpy_runtime.store.garbage import collect
 from stackpy_runtime.store.store import Store
 from tests.engine_lab import Lab, wait_for
-from tests.faults import ERRORS, KILL, Faults
+from tests.fault_lab import Faulty, attempt
+from tests.faults import ERRORS, KILL
 
 pytestmark = pytest.mark.root
 
 EVERY = os.environ.get("STACKPY_FAULTS") == "all"
 LONGEST = 400  # more calls than any operation makes
-ENDS = ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"]
-
-
-class Faulty(Lab):
-    """A lab of its own whose processes fail on demand."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder / "root"))
-        self.faults = Faults(folder / "faults")
-        self.bind = folder / "bind"
-        self.bind.mkdir()
-
-    def config_of_much(self) -> Any:
-        """A container with a bit of everything."""
-        return self.config(
-            ENDS,
-            image=self.with_volume,
-            networks={"net": {"aliases": ["much"]}},
-            mounts=[
-                {"type": "volume", "source": "kept", "target": "/v", "read_only": False},
-                {"type": "tmpfs", "source": "", "target": "/t", "read_only": False},
-                {"type": "bind", "source": str(self.bind), "target": "/b", "read_only": True},
-            ],
-            files=[{"target": "/etc/x", "content": "eA==", "mode": 0o644}],
-        )
-
-    def ready(self) -> None:
-        """Has its image and network, and a container that keeps our processes from leaving."""
-        self.build()
-        self.with_volume = self.image({"Volumes": {"/own": {}}})
-        self.engine.create_network({"name": "net"})
-        self.up(["sleep", "6000"])
-        name = self.config_of_much()["name"]
-        self.engine.up({**self.config_of_much(), "name": name})
-        self.engine.remove(name, force=True, volumes=True)
-        self.before = self.left()
-
-    def left(self) -> set[str]:
-        """What there is of containers on the host, but for what stands by."""
-        root = Path(self.root)
-        found = {
-            f"{sub}/{path.name}"
-            for sub in ("containers", "run/io", "staging", "volumes")
-            for path in (root / sub).iterdir()
-        }
-        for pid in self.processes():
-            for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
-                if self.root in line:
-                    found.add(f"mount {line.split()[4]}")
-        return found
-
-    def groups(self) -> int:
-        """How many control groups there are; two or three stand by."""
-        parent = Path(next(iter(layout().mounts.values()))) / parent_name(self.root)
-        return sum(path.is_dir() for path in parent.iterdir()) if parent.exists() else 0
-
-    def descriptors(self) -> int:
-        """How many descriptors our processes have open."""
-        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.processes())
-
-    def back(self) -> None:
-        """Waits until a supervisor answers."""
-
-        def answers() -> bool:
-            try:
-                self.engine.client.call("ping")
-            except EngineError:
-                return False
-            return True
-
-        wait_for(answers, "a supervisor", 30)
-
-    def present(self, name: str) -> Any:
-        """The container, or None."""
-        return next((each for each in self.engine.containers() if each["name"] == name), None)
 
 
 @pytest.fixture(name="faulty", scope="module")
@@ -112,61 +37,6 @@ def faulty_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]
         shutil.rmtree(lab.root)
 
 
-def attempt(lab: Faulty, operation: str, number: int, action: int, role: str) -> bool:
-    """Has the `number`-th call of an operation fail; False when it makes fewer."""
-    config = lab.config_of_much()
-    name = str(config["name"])
-    if operation != "create":
-        lab.engine.create(config)
-    if operation in ("stop", "remove"):
-        lab.engine.start(name)
-    if operation == "remove":
-        lab.engine.stop(name)
-    act = {
-        "create": lambda: lab.engine.create(config),
-        "start": lambda: lab.engine.start(name),
-        "stop": lambda: lab.engine.stop(name, 2),
-        "remove": lambda: lab.engine.remove(name, volumes=True),
-    }[operation]
-    message = ""
-    lab.faults.arm(number, action, role)
-    try:
-        act()
-    except EngineError as error:
-        message = str(error)
-    fired = lab.faults.disarm()
-    what = f"{operation}: call {number} ({fired}) of the {role}: {'killed' if action == KILL else os.strerror(action)}"
-    lab.back()
-    if message:
-        assert name in message, f"{what}: which container? {message}"
-        assert "Error:" not in message, f"{what}: {message}"
-    _whole_or_gone(lab, name, what, operation, succeeded=not message)
-    return bool(fired)
-
-
-def _whole_or_gone(lab: Faulty, name: str, what: str, operation: str, *, succeeded: bool) -> None:
-    found = lab.present(name)
-    if succeeded:
-        expected = {"create": "created", "start": "running", "stop": "exited", "remove": None}[operation]
-        assert (found and found["state"]["status"]) == expected, what
-    if found is not None:
-        lab.engine.start(name)
-        assert lab.state(name)["status"] == "running", f"{what}: {lab.state(name)}"
-        assert lab.exec(name, "cat", "/etc/x").out == "x", f"{what}: it is not whole"
-        lab.engine.remove(name, force=True, volumes=True)
-
-    def gone() -> bool:
-        # What a fault has left in staging goes with the next collection, at the latest when the engine next starts.
-        try:
-            collect(lab.engine.store, grace=0)
-        except EngineError:
-            return False  # the supervisor is removing the same
-        return not lab.left() - lab.before - {"volumes/kept"}
-
-    wait_for(gone, f"{what}: {lab.left() - lab.before}", 10)
-    wait_for(lambda: lab.groups() <= 4, f"{what}: {lab.groups()} control groups", 10)
-
-
 SAMPLE = [
     ("create", "supervisor", range(1, 14, 3)),
     ("start", "supervisor", (1, 9, 18, 25, 26, 33, 41, 44, 48, 49, 52, 55)),
@@ -174,6 +44,15 @@ SAMPLE = [
     ("start", "keeper", (1, 2)),
     ("stop", "supervisor", (1, 3, 6, 9, 12, 14, 17)),
     ("remove", "supervisor", (1, 2, 4, 6, 8, 10, 12)),
+    ("exec", "supervisor", (2,)),
+    ("kill", "supervisor", (1,)),
+    ("pause", "supervisor", (1,)),
+    ("rename", "supervisor", (1,)),
+    ("update", "supervisor", (3,)),
+    ("network create", "supervisor", (1, 4)),
+    ("network remove", "supervisor", (2,)),
+    ("volume create", "supervisor", (2,)),
+    ("volume remove", "supervisor", (3,)),
 ]
 
 
@@ -223,9 +102,15 @@ def test_many_cycles_leak_nothing(faulty: Faulty) -> None:
 
 
 def test_after_a_reboot(tmp_path: Path) -> None:
-    """Everything killed, the runtime folder cleared, and another boot: what Docker would start is started."""
+    """Everything killed, the runtime folder cleared, and another boot: the unit's line starts what Docker would start.
+
+    And what was stopped with the host comes back as well, having got its stop signal.
+    """
     lab = Lab(str(tmp_path / "root"))
     lab.build()
+    assert lab.cli("system", "install", "--destdir", str(tmp_path / "host")).code == 0
+    (unit,) = (tmp_path / "host/etc/systemd/system").glob("*.service")
+    lines = dict(line.partition("=")[::2] for line in unit.read_text().splitlines() if "=" in line)
     policies = ("no", "on-failure", "unless-stopped", "always")
     ran = {policy: lab.up(["sleep", "600"], restart=policy) for policy in policies}
     stopped = {policy: lab.up(["sleep", "600"], restart=policy) for policy in policies}
@@ -243,12 +128,22 @@ def test_after_a_reboot(tmp_path: Path) -> None:
     store.close()
     (row,) = [each for each in lab.engine.containers() if each["name"] == ran["no"]]
     assert row["state"]["ending"]["text"] == "the host was restarted while it ran: its exit code is not known"
-    lab.engine.client.call("ping")
+    subprocess.run(shlex.split(lines["ExecStart"]), env=lab.environment, check=True)
     running = {*(ran[policy] for policy in ("unless-stopped", "always")), stopped["always"]}
-    wait_for(
-        lambda: {each["name"] for each in lab.engine.containers() if each["state"]["status"] == "running"} == running,
-        "those that are to run",
-    )
+
+    def all_run() -> bool:
+        return {each["name"] for each in lab.engine.containers() if each["state"]["status"] == "running"} == running
+
+    wait_for(all_run, "those that are to run", 60)
+    ends = lab.up(["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done"], restart="always")
+    lab.said(ends, "up", 60)
+    subprocess.run(shlex.split(lines["ExecStop"]), env=lab.environment, check=True)
+    assert not all_run()
+    assert "bye" in lab.log(ends)
+    assert lab.state(ends)["ending"]["text"] == "stopped by `stackpy system stop` of root"
+    subprocess.run(shlex.split(lines["ExecStart"]), env=lab.environment, check=True)
+    running.add(ends)
+    wait_for(all_run, "those that ran before", 60)
     lab.engine.stop(stopped["always"], 0)
     lab.kill("supervisor")
     wait_for(lambda: lab.processes("supervisor"), "another supervisor")

@@ -79,10 +79,10 @@ class Containers:
         with live.changed:
             if not live.pid:
                 raise Conflict("it is not running", subject=f"container {live.name}")
-            live.state = {**live.state, "asked": asked}
-            if number == 9:
-                live.state["stopped"] = True
-                self.store.update_container(live.id, state=live.state)
+            if number == signal.SIGKILL:
+                live.keep(self.store, asked=asked, stopped=True)
+            else:
+                live.state = {**live.state, "asked": asked}
         configured = live.config.get("stop_signal")
         if is_paused(live) and number != signal.SIGKILL and configured and number != signal_number(configured):
             # Docker's rule: only what may end it has a paused container go on.
@@ -115,13 +115,26 @@ class Containers:
                     self.lifecycle.stop(live, grace, {"verb": "rm", "by": by})
                 if own:
                     # Killed from here on, the next supervisor finishes it.
-                    self.store.update_container(live.id, state={**live.state, "removing": True})
+                    live.keep(self.store, removing=True)
                     for name in own:
                         self._attempt(name, partial(volume.remove, self.store, name, of=live.name))
-                self.store.delete_container(live.id)
-            except BaseException:
-                live.removed = False
+                self._delete(live)
+            except BaseException as error:
+                if not live.state.get("removing"):
+                    live.removed = False
+                    raise
+                # Its volumes have gone, so it can never start again.
+                self.rubbish.put((f"container {live.name}", lambda: self._delete(live)))
+                if isinstance(error, EngineError):
+                    error.hint = "its volumes are removed already; the rest follows by itself as soon as it can"
                 raise
+
+    def _delete(self, live: Live) -> None:
+        """Takes a container that does not run out of the index, and then off the disk."""
+        with live.verb:
+            if live.id not in self.lifecycle.lives:
+                return  # done meanwhile
+            self.store.delete_container(live.id)
             with self.lifecycle.lock:
                 self.lifecycle.lives.pop(live.id, None)
             with live.changed:
@@ -134,7 +147,11 @@ class Containers:
         """Removes what a supervisor before this one was killed while it removed."""
         for live in list(self.lifecycle.lives.values()):
             if live.state.get("removing"):
-                self.remove(live, force=True, volumes=True)
+                try:
+                    self.remove(live, force=True, volumes=True)
+                except (EngineError, OSError) as error:
+                    # A full disk must not keep the engine from starting; `remove` has seen to the next try.
+                    print(f"container {live.name} could not be removed: {error}", file=sys.stderr)
 
     def _throw_away(self, folder: str) -> None:
         """Takes a container's folder out of sight at once, and off the disk in its own time."""
@@ -205,7 +222,13 @@ class Containers:
                 # What stands by for the next `exec` is in its group too, and would count.
                 self.lifecycle.joiners.discard(live.id)
                 self._limit(live, live.group, config)
-            self.store.update_container(live.id, config=config)
+            try:
+                self.store.update_container(live.id, config=config)
+            except BaseException:
+                if live.pid and live.group:
+                    with contextlib.suppress(EngineError):
+                        live.group.limit(live.config, config)
+                raise
             with live.changed:
                 live.config = live.container["config"] = config
                 live.changed.notify_all()
@@ -332,10 +355,9 @@ class Containers:
             if not live.pid:
                 return
             live.state = {**live.state, "health": health, "error": "" if health == "healthy" else text}
-            if not live.removed:
-                self.store.update_container(live.id, state=live.state)
             live.changed.notify_all()
             pid = live.pid
+        self.lifecycle.endings.note(live)
         event_log.record(self.store.root, of_container(live, f"health_status: {health}"))
         if health == "unhealthy" and live.config.get("on_unhealthy", "none") != "none":
             # Not in the thread that checks: it waits for the end that this brings about.

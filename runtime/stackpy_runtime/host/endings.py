@@ -62,6 +62,18 @@ class Endings:
                 live.unfinished.add("end")
                 self._again(PAUSE, lambda: self.record(live, ended))
 
+    def note(self, live: Live) -> None:
+        """Writes how a container that runs is into the index; what a full disk refuses is tried again."""
+        with live.changed:
+            if live.removed or not live.pid:
+                return  # its end is written by `record`
+            try:
+                self.store.update_container(live.id, state=live.state)
+            except NotFound:
+                return
+            except EngineError:
+                self._again(PAUSE, lambda: self.note(live))
+
     def explain(self, live: Live, end: Ended, boot: str) -> tuple[Ending, ending.Memory]:
         """Why a container's run has ended, and what its memory was; called while its control group is there."""
         kills = live.group.oom_kills() if live.group is not None else 0

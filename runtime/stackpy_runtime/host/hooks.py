@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stackpy_runtime.errors import Conflict, ProcessFailed
+from stackpy_runtime.errors import Conflict, EngineError, ProcessFailed
 from stackpy_runtime.host import captured, executions
 from stackpy_runtime.host.beginnings import NEVER_BEGAN
 
@@ -67,8 +67,17 @@ def after_start(lifecycle: Lifecycle, live: Live) -> None:
 
 def before_stop(lifecycle: Lifecycle, live: Live, grace: float) -> str:
     """Runs pre_stop; returns what went wrong, for people."""
-    failures = [_run(lifecycle, live, "pre_stop", hook, grace) for hook in live.config.get("pre_stop", [])]
-    return ", ".join(failure.message for failure in failures if failure)
+    problems = []
+    for hook in live.config.get("pre_stop", []):
+        try:
+            failure = _run(lifecycle, live, "pre_stop", hook, grace)
+        except (EngineError, OSError) as error:
+            # A full disk, or no descriptor left.
+            problems.append(f"pre_stop `{_line(hook)}` could not be started: {error}")
+            continue
+        if failure:
+            problems.append(failure.message)
+    return ", ".join(problems)
 
 
 def interrupt(lifecycle: Lifecycle, live: Live) -> None:

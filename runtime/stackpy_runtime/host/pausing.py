@@ -57,15 +57,23 @@ def unpause(store: Store, live: Live) -> None:
         resume(store, live)
 
 
-def resume(store: Store, live: Live) -> None:
+def resume(store: Store, live: Live, *, firmly: bool = False) -> None:
     """The same for whoever holds `live.verb`; one that is not paused is left alone.
+
+    firmly: also where the index cannot be written, since a full disk must keep nobody from ending a container
 
     A signal that was sent before is delivered now: version 1 of the freezer keeps even SIGKILL until then.
     """
     group = live.group
     if not is_paused(live) or group is None:
         return
-    _note(store, live, "running")
+    try:
+        _note(store, live, "running")
+    except EngineError:
+        if not firmly:
+            raise
+        with live.changed:
+            live.state = {**live.state, "status": "running"}
     try:
         group.freeze(False)
     except EngineError:
@@ -88,8 +96,5 @@ def restored(live: Live) -> None:
 
 def _note(store: Store, live: Live, status: Literal["paused", "running"]) -> None:
     with live.changed:
-        if not live.pid:
-            return
-        live.state = {**live.state, "status": status}
-        store.update_container(live.id, state=live.state)
-        live.changed.notify_all()
+        if live.pid:
+            live.keep(store, status=status)

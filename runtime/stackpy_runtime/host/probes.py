@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.container import health
 from stackpy_runtime.container.timestamps import timestamp
+from stackpy_runtime.errors import EngineError
 from stackpy_runtime.linux.namespaces import CLONE_NEWNET, entered
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ class Watch:
             return ask_http(network, probe["http"], probe.get("status"), probe["timeout"])
         return self.run(self.live, probe["test"], probe["timeout"])
 
+    def _asked(self, network: int) -> Verdict:
+        """One probe; one that could not be made is a failure, as in Docker, and the next is made all the same."""
+        try:
+            return self.ask(network)
+        except (EngineError, OSError) as error:
+            text = f"it could not be checked: {error}"
+            return Verdict(False, text, -1, text)
+
     def loop(self) -> None:
         """Until the container ends."""
         live, probe, pid = self.live, self.probe, self.live.pid
@@ -149,7 +158,7 @@ class Watch:
                 moment = time.monotonic()
                 counts = moment >= due
                 began = time.time()
-                verdict = self.ask(network)
+                verdict = self._asked(network)
                 if live.pid != pid:
                     return
                 if self._stands():
