@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound
+from stackpy_runtime.store.database import Database
 from stackpy_runtime.store.store import Store
 from tests.store_lab import container, message, store_fixture
 
@@ -306,3 +307,20 @@ def test_secrets_are_replaced(store: Store) -> None:
     assert store.secrets() == []
     with pytest.raises(NotFound):
         store.secret("s")
+
+
+def test_a_database_that_appears_while_it_is_opened_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the attempt to open it and the look whether it is there: as with an apply's first threads."""
+    store = Store(str(tmp_path / "root"))
+    connect = Database._connect
+
+    def and_then_made(path: str, create: bool) -> Any:
+        monkeypatch.setattr(Database, "_connect", staticmethod(connect))
+        try:
+            return connect(path, create)
+        finally:
+            Store(str(tmp_path / "root"), create=True)
+
+    monkeypatch.setattr(Database, "_connect", staticmethod(and_then_made))
+    assert store.containers() == []
+    assert store.root.exists()

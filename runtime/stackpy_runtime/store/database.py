@@ -91,11 +91,20 @@ class Database:
             except sqlite3.Error as error:
                 if not create and not _may_exist(path):
                     return None
-                raise _translated(error, path) from None
+                connection = self._once_more(path, error)
             with self._lock:
                 self._open.append(connection)
         self._local.held = _Held(connection, self._left)
         return connection
+
+    def _once_more(self, path: str, error: sqlite3.Error) -> sqlite3.Connection:
+        """The connection where another thread or process has made the file since; raises what `error` means."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise _translated(error, path) from None
+        try:
+            return self._connect(path, False)
+        except sqlite3.Error as again:
+            raise _translated(again, path) from None
 
     def _taken_over(self) -> sqlite3.Connection | None:
         """The connection of a thread that has ended."""
