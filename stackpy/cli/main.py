@@ -16,7 +16,7 @@ from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from stackpy.cli.grammar import Command
@@ -25,21 +25,21 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 _VERSION = Option("-V", "--version", help="show the version")
 
 
-def main() -> NoReturn:
-    """The program: runs the process's command line and ends the process."""
+def main(last: Callable[[], None] | None = None) -> NoReturn:
+    """The program: runs the process's command line and ends the process; `last` is called when all is done."""
     import gc
 
     # Most commands end before collecting would pay; what goes on for long still collects, later.
     gc.set_threshold(50_000, 20, 20)
-    _end(run(sys.argv[1:], Context(options.Globals())))
+    _end(run(sys.argv[1:], Context(options.Globals())), last)
 
 
-def oci() -> NoReturn:
+def oci(last: Callable[[], None] | None = None) -> NoReturn:
     """The program `stackpy-oci`: `stackpy oci`, for callers that want the path of a runtime."""
-    _end(run(["oci", *sys.argv[1:]], Context(options.Globals())))
+    _end(run(["oci", *sys.argv[1:]], Context(options.Globals())), last)
 
 
-def _end(code: int) -> NoReturn:
+def _end(code: int, last: Callable[[], None] | None) -> NoReturn:
     # Nothing is left to finalize, which would take as long as a fork does: what is on disk was closed or is a database
     # that any end leaves whole.
     for stream in (sys.stdout, sys.stderr):
@@ -47,6 +47,8 @@ def _end(code: int) -> NoReturn:
             stream.flush()
         except BrokenPipeError:
             pass  # `run` has seen it, and the exit code says so
+    if last is not None:
+        last()
     os._exit(code)
 
 
