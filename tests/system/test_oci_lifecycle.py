@@ -124,15 +124,39 @@ def both_run(oci: Oci, identity: str) -> list[int]:
     return pids
 
 
-def test_a_shared_pid_namespace_leaves_nothing_behind(oci: Oci) -> None:
+@pytest.mark.parametrize("first_is_gone", [False, True])
+def test_a_shared_pid_namespace_leaves_nothing_behind(oci: Oci, first_is_gone: bool) -> None:
     def change(document: dict[str, Any]) -> None:
         spaces = document["linux"]["namespaces"]
         document["linux"]["namespaces"] = [each for each in spaces if each["type"] != "pid"]
 
+    def runs(pid: int) -> bool:
+        return os.path.exists(f"/proc/{pid}/exe")
+
     identity = oci.create("sh", "-c", "sleep 1000 & exec sleep 1001", change=change)
     found = both_run(oci, identity)
+    if first_is_gone:
+        os.kill(oci.state(identity)["pid"], signal.SIGKILL)
+        wait_for(lambda: oci.state(identity)["status"] == "stopped", "the first ends")
+    # runc's tests: of those that share the host's processes KILL ends all.
+    oci("kill", identity, "KILL")
+    wait_for(lambda: not any(runs(pid) for pid in found), "all end")
     oci("delete", "--force", identity)
-    assert not any(os.path.exists(f"/proc/{pid}/exe") for pid in found)
+
+
+def test_signal_0_asks_whether_it_runs(oci: Oci) -> None:
+    identity = oci.create("sleep", "1000")
+    oci("kill", identity, "0")
+    oci("kill", identity, "KILL")
+    wait_for(lambda: oci.state(identity)["status"] == "stopped", "it ends")
+    assert "container not running" in oci("kill", identity, "0", code=1).stderr
+
+
+def test_nothing_to_start_is_told_by_start(oci: Oci) -> None:
+    # The specification allows a bundle without a process; what waits in it held the lock that `start` waits for.
+    identity = oci.create(change=lambda document: document.pop("process"), start=False)
+    assert "process is missing" in oci("start", identity, code=1).stderr
+    oci("delete", identity)
 
 
 def test_update_and_events(oci: Oci) -> None:

@@ -173,10 +173,7 @@ def prepare_process(
         else:
             os.dup2(descriptor, position)
     passed = 3 + process.get("descriptors", 0)
-    first = passed
-    for keep in (*sorted(channel.descriptors()), processes.MOST_DESCRIPTORS):
-        os.closerange(first, keep)
-        first = max(first, keep + 1)
+    close_others(passed, channel)
     processes.close_on_exec_from(passed)
     if not process.get("callers_limits"):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -190,6 +187,13 @@ def prepare_process(
     if "label" in process:
         _set_attribute("exec", process["label"], f"SELinux label `{process['label']}`")
     return Ready(process, identity, environment, filter_)
+
+
+def close_others(first: int, channel: Channel) -> None:
+    """Closes the descriptors from `first` on, but those by which the process talks."""
+    for keep in (*sorted(channel.descriptors()), processes.MOST_DESCRIPTORS):
+        os.closerange(first, keep)
+        first = max(first, keep + 1)
 
 
 def _set_attribute(name: str, value: str, what: str) -> None:

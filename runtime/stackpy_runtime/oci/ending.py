@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, NotFound
@@ -25,14 +25,15 @@ def kill(root: str, identity: str, name: str, *, every: bool) -> None:
 
     Conflict, in the words that callers look for, when it does not run.
     """
-    number = signal_number(name)
+    # 0 asks whether it runs, as of kill(2).
+    number = 0 if name == "0" else signal_number(name)
     folder = state.Folder(root, identity)
     with folder.locked():
         record = folder.record()
         now = state.status(folder, record)
         group = groups.Group(record["cgroups_path"])
-        if every:
-            # Also of one whose first process has ended: others may be left where it shares a PID namespace.
+        if every or (number == signal.SIGKILL and not _own_processes(folder.document()) and group.processes()):
+            # Where it shares a PID namespace the others do not end with the first, and may be left when that has.
             group.signal_all(number)
             return
         state.need(now, ("running", "created"), identity)
@@ -40,6 +41,11 @@ def kill(root: str, identity: str, name: str, *, every: bool) -> None:
         if number == signal.SIGKILL:
             # One that is held still does not die.
             group.freeze(False)
+
+
+def _own_processes(document: dict[str, Any]) -> bool:
+    spaces = (document.get("linux") or {}).get("namespaces") or []
+    return any(each.get("type") == "pid" and not each.get("path") for each in spaces)
 
 
 def _signal(record: Record, number: int) -> None:

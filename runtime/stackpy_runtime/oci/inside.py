@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from stackpy_runtime.container import users
 from stackpy_runtime.container.devices import open_terminal
-from stackpy_runtime.container.execution import NOT_FOUND, ExecFailed, execute, prepare_process
+from stackpy_runtime.container.execution import NOT_FOUND, ExecFailed, close_others, execute, prepare_process
 from stackpy_runtime.container.sandbox import read_inside
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
 from stackpy_runtime.filling import copy
@@ -70,6 +70,8 @@ def run(plan: BundlePlan, opened: Opened, line: Line) -> None:
     console = _console(top, program)
     _exchange_root(plan, top)
     if program is None:
+        # The lock of whoever creates it is among them: held by this process, `start` and `delete` would wait for ever.
+        close_others(3, line)
         line.wait()
         raise InvalidConfig("process is missing in config.json: there is nothing to start")
     execute_program(program, plan, line, console)
