@@ -13,7 +13,8 @@ class Limits(NamedTuple):
     """Limits on an image archive and on each layer in it; sizes in bytes."""
 
     entries: int = 500_000  # of one layer; a whole Debian desktop has 300,000
-    nodes: int = 125_000  # of one layer that is indexed: in memory meanwhile, 400 bytes each; larger ones are unpacked
+    nodes: int = 500_000  # of one layer that is indexed: in memory meanwhile, 300 bytes each; larger ones are unpacked
+    waiting: int = 125_000  # entries of a layer that came before its turn; of larger ones the tar is read again
     path: int = 4095  # PATH_MAX without its final NUL
     name: int = 255  # NAME_MAX
     depth: int = 256  # folders in folders; each costs a step of path walking, for whoever meets the tree later

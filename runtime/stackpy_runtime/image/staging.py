@@ -51,7 +51,7 @@ class Received(NamedTuple):
 
     path: str
     tar: TarLayer
-    entries: list[tuple[Entry, int]] | None  # None: they are too many to index, or this host mounts no tars
+    entries: list[tuple[Entry, int]] | None  # None: they are too many to keep, or this host mounts no tars
 
 
 class Stager:
@@ -106,9 +106,9 @@ class Stager:
         entries: list[tuple[Entry, int]] | None = None
         if self._tars:
             coming = layer.entries(source, self._limits)
-            entries = list(islice(coming, self._limits.nodes))
+            entries = list(islice(coming, self._limits.waiting))
             for _ in coming:
-                entries = None
+                entries = None  # several layers may be waiting at the same time
         else:
             layer.keep(source)
         verify()
@@ -116,8 +116,9 @@ class Stager:
 
     def place(self, layer_id: str, received: Received) -> None:
         """Makes what was received the next layer."""
-        if received.entries is not None:
-            self._index(layer_id, received.path, received.tar, _let_go(received.entries), lambda: None)
+        if self._tars:
+            entries = received.tar.again(self._limits) if received.entries is None else _let_go(received.entries)
+            self._index(layer_id, received.path, received.tar, entries, lambda: None)
         else:
             self._unpack_kept(layer_id, received.path, received.tar)
 
@@ -225,8 +226,15 @@ class TarLayer:
 
     def entries(self, source: Source, limits: Limits = DEFAULT) -> Iterator[tuple[Entry, int]]:
         """Writes the tar, all of it, and yields its entries, each with the place of its content."""
-        kept = _Kept(source, self._tar)
-        reader = Reader(kept, limits)
+        return self._entries(_Kept(source, self._tar), limits)
+
+    def again(self, limits: Limits = DEFAULT) -> Iterator[tuple[Entry, int]]:
+        """The same entries of the tar that was written."""
+        self._content = erofs.Content(self._index)
+        return self._entries(self.reading(), limits)
+
+    def _entries(self, source: Source, limits: Limits) -> Iterator[tuple[Entry, int]]:
+        reader = Reader(source, limits)
         for entry in reader:
             place = reader.offset // BLOCK
             if entry.regions is not None:
@@ -240,7 +248,7 @@ class TarLayer:
             elif entry.kind != FILE:
                 place = 0
             yield entry, place
-        while kept.read():
+        while source.read():
             pass
 
     def index(
