@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from stackpy.cli.build_outputs import Output
     from stackpy.cli.context import Context
-    from stackpy.engines.events import Report
+    from stackpy.engines.events import Event, Report
+    from stackpy.planning.steps import Explained
 
 
 def progress(context: Context, style: str) -> AbstractContextManager[Report]:
@@ -38,6 +39,51 @@ def on_failure(context: Context, arguments: Any) -> dict[str, str]:
         return {}
     context.plain = True  # a view that draws itself anew would draw over the shell
     return {"on_failure": arguments.on_failure}
+
+
+class Reasons:
+    """What `--explain` says of each step, once it is known how the build went; printed at the end of the block.
+
+    A step may turn out to be cached whose inputs differ, where the files that it takes came out as they were.
+    """
+
+    def __init__(self) -> None:
+        self._expected: dict[str, tuple[Explained, ...]] = {}
+        self._happened: dict[str, dict[str, bool]] = {}
+        self._titles = False
+
+    def expect(self, address: str, steps: tuple[Explained, ...], *, titled: bool = False) -> None:
+        """Takes what was told of an image's steps before; titled: its address is printed above them."""
+        self._expected[address] = steps
+        self._titles = self._titles or titled
+
+    def heard(self, report: Report) -> Report:
+        """Listens to what is reported."""
+        if not self._expected:
+            return report
+        from stackpy.planning.steps import title
+
+        def listen(event: Event) -> None:
+            if event.kind == "step":
+                stage, bracket, text = event.text.partition("] ") if event.text.startswith("[") else ("", "", "")
+                name = title(text if bracket else event.text, event.step, event.steps, stage.removeprefix("["))
+                self._happened.setdefault(event.address, {})[name] = event.cached
+            report(event)
+
+        return listen
+
+    def __enter__(self) -> None:
+        """Nothing is printed yet."""
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        from stackpy.planning.steps import turned_out
+
+        for address, steps in self._expected.items():
+            if self._titles:
+                print(address)
+            for step in turned_out(steps, self._happened.get(address, {})):
+                print(f"  {step}" if self._titles else step)
+        sys.stdout.flush()
 
 
 def deliver(context: Context, arguments: Any, image: str, outputs: list[Output], names: list[str]) -> None:

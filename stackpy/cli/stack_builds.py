@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import stacks
-from stackpy.cli.build_results import Again, deliver, on_failure, progress, verify
+from stackpy.cli.build_results import Again, Reasons, deliver, on_failure, progress, verify
 from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
@@ -27,14 +27,14 @@ def build(context: Context, arguments: Any) -> int:
     cache = _Cache(context, arguments, stack, wanted)
     with stacks.locked(context, stack.name, "build", arguments.lock_timeout):
         cache.take()
-        if arguments.explain:
-            for address in wanted:
-                print(address)
-                for line in context.engine().image_explain(stack.resources[address].fields["source"], options={}):
-                    print(f"  {line}")
+        reasons = Reasons()
+        for address in wanted if arguments.explain else ():
+            source = stack.resources[address].fields["source"]
+            reasons.expect(address, context.engine().image_explain(source, options={}), titled=True)
         planned = _without_pushes(context.plan(wanted))
         planned.desired = planned.desired._replace(stack=stack._replace(cache_from=(), cache_to=()))  # `cache` carries
-        code = stacks.execute(context, planned)
+        with reasons:
+            code = stacks.execute(context, planned, heard=reasons.heard)
         if code:
             return code
         cache.bring()

@@ -58,9 +58,12 @@ def agree(question: str, yes: bool) -> None:
         raise StackpyError("not confirmed, and nothing was changed")
 
 
-def execute(context: Context, planned: Planned, **options: Any) -> int:
+def execute(
+    context: Context, planned: Planned, heard: Callable[[Report], Report] = lambda report: report, **options: Any
+) -> int:
     """Makes a plan true, showing its progress on stderr; returns the exit code.
 
+    heard: listens to what is reported
     options: as of applying.execute
     """
     from stackpy.applying import execute as apply
@@ -72,7 +75,7 @@ def execute(context: Context, planned: Planned, **options: Any) -> int:
             planned.desired,
             planned.project.secrets,
             context.engine(),
-            report=report,
+            report=heard(report),
             interrupts=interrupts,
             **options,
         ),

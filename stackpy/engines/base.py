@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Desired, Observation, Plan
+    from stackpy.planning.steps import Explained
 
 
 class Sink(Protocol):
@@ -398,8 +399,8 @@ class ImageEngine(Protocol):
         report: told of steps, output and downloads
         """
 
-    def image_explain(self, source: dict[str, Any], *, options: dict[str, Any]) -> list[str]:
-        """What a build will do with each step, a line each: `cached …`, or `ran …` and what differs from before."""
+    def image_explain(self, source: dict[str, Any], *, options: dict[str, Any]) -> tuple[Explained, ...]:
+        """What a build will do with each step, as far as can be told before: cached, or what differs from before."""
 
     def image_cache(
         self,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.engines.base import Sink
+    from stackpy.planning.steps import Explained
 
     Document = dict[str, Any]
     Report = Callable[[Document], None]
@@ -188,7 +189,7 @@ class EmbeddedImages:
         except StackpyError:
             pass  # what was asked for is done; the next build tries again
 
-    def image_explain(self, source: Document, *, options: Document) -> list[str]:
+    def image_explain(self, source: Document, *, options: Document) -> tuple[Explained, ...]:
         """See ImageEngine."""
         from stackpy.engines.observation import recipe as as_recipe
         from stackpy.planning.steps import explained
@@ -201,9 +202,9 @@ class EmbeddedImages:
         recipe = as_recipe(resolved)
         earlier = [as_recipe(document) for document in engine.recipes("").values()]
         if not options.get("no_cache"):
-            return [str(step) for step in explained(recipe, earlier, engine.built(recipe.step_ids))]
+            return explained(recipe, earlier, engine.built(recipe.step_ids))
         why = "nothing is taken from the cache"
-        return [str(step if step.cached else step._replace(why=why)) for step in explained(recipe, earlier, set())]
+        return tuple(step if step.cached else step._replace(why=why) for step in explained(recipe, earlier, set()))
 
     def image_cache(self, source: Document, *, take: list[str], bring: list[str], name: str, report: Report) -> None:
         """See ImageEngine."""

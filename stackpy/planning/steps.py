@@ -55,8 +55,25 @@ def explained(recipe: Recipe, earlier: Iterable[Recipe], built: Set[str]) -> tup
     stages = {step.id: name for name, stage in recipe.stages.items() for step in stage.steps}
     for name, stage in recipe.stages.items():
         if name in needed:
-            result += _chain(stage, known, built, f"[{name}] ", stages)
+            result += _chain(stage, known, built, name, stages)
     return (*result, *_chain(recipe, known, built, "", stages))
+
+
+def turned_out(steps: Iterable[Explained], happened: Mapping[str, bool]) -> tuple[Explained, ...]:
+    """The same once it was built: a step whose files came out as they were was cached, and some did not come to run.
+
+    happened: whether it was cached, by title, of the steps that the build has looked at
+    """
+    return tuple(
+        step._replace(cached=happened[step.title]) if step.title in happened and not step.cached else step
+        for step in steps
+        if step.cached or step.title in happened
+    )
+
+
+def title(text: str, number: int, count: int, stage: str = "") -> str:
+    """What a step is called: `[stage] 2/5 RUN make`."""
+    return f"{f'[{stage}] ' if stage else ''}{number}/{count} {printable(text)}"
 
 
 def _needed(recipe: Recipe, built: Set[str]) -> set[str]:
@@ -75,16 +92,16 @@ def _needed(recipe: Recipe, built: Set[str]) -> set[str]:
 
 
 def _chain(
-    recipe: Recipe, earlier: list[Recipe], built: Set[str], prefix: str, stages: Mapping[str, str]
+    recipe: Recipe, earlier: list[Recipe], built: Set[str], name: str, stages: Mapping[str, str]
 ) -> list[Explained]:
     old = _nearest(recipe, earlier)
     texts = {} if old is None else _by_text(old)
     result: list[Explained] = []
     ran = 0  # the number of the step that ran last
     for index, step in enumerate(recipe.steps):
-        title = f"{prefix}{index + 1}/{len(recipe.steps)} {printable(step.text)}"
+        shown = title(step.text, index + 1, len(recipe.steps), name)
         if step.id in built or (index == 0 and _is_given(step)):
-            result.append(Explained(title, True, ""))
+            result.append(Explained(shown, True, ""))
             continue
         before = None
         if old is not None:
@@ -94,7 +111,7 @@ def _chain(
         why = _why(step, None if replaced else before, stands, first=old is None)
         if why == f"{_WORDS['from']} differs" and step.inputs["from"] in stages:
             why = f"the stage {printable(stages[step.inputs['from']])} differs"
-        result.append(Explained(title, False, why))
+        result.append(Explained(shown, False, why))
         ran = index + 1
     return result
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from stackpy.planning.plan import Recipe, RecipeStep
-from stackpy.planning.steps import explained
+from stackpy.planning.steps import explained, title, turned_out
 
 FROM = ("FROM debian", {"image": "sha256:" + "a" * 64})
 COPY = ("COPY src/ /app/", {"src/a.py": "1", "src/b.py": "2", "target": "/app/"})
@@ -116,6 +116,17 @@ def test_stages_come_first_and_have_their_names() -> None:
         "cached 1/3 FROM debian",
         "cached 2/3 COPY --from=other /y /y",
         "ran    3/3 COPY --from=tool /x /x: the stage tool differs",
+    ]
+
+
+def test_what_became_of_it_is_told_and_not_what_was_expected() -> None:
+    expected = explained(recipe(FROM, changed(COPY, target="/x/"), RUN, LABEL, COPY), [OLD], {OLD.steps[0].id})
+    happened = {title(COPY[0], 2, 5): False, title(RUN[0], 3, 5): True, title(LABEL[0], 4, 5): False}
+    assert [str(step) for step in turned_out(expected, happened)] == [
+        "cached 1/5 FROM debian",
+        "ran    2/5 COPY src/ /app/: where it puts them differs",
+        "cached 3/5 RUN make",
+        "ran    4/5 LABEL a=b: step 3 ran",
     ]
 
 

@@ -368,4 +368,6 @@ def execute(ready: Ready, channel: Channel, last: Callable[[], None] | None = No
     except OSError as error:
         text = os.strerror(error.errno or 0).lower()
         code = NOT_FOUND if error.errno == errno.ENOTDIR else CANNOT_EXECUTE
-        channel.fail(ExecFailed(f"cannot execute `{vector[0]}`: {text}", code))
+        foreign = error.errno == errno.ENOEXEC
+        hint = "it is for another kind of machine (--platform), or a script without `#!`" if foreign else ""
+        channel.fail(ExecFailed(f"cannot execute `{vector[0]}`: {text}", code, hint))

@@ -143,14 +143,13 @@ def _make(
     engine, base = context.engine(), source["base"]
     said = engine.dockerfile(base, check=False)
     name = arguments.tag[0] if arguments.tag else "image"
-    if arguments.explain:
-        for line in engine.image_explain(source, options=options):
-            print(line)
     names = build_outputs.tags(outputs, arguments.tag)
-    with build_results.progress(context, arguments.progress) as report:
-        made = engine.image_build(
-            source, key=key, tags=names, pull=arguments.pull, options=options, report=BuildEvents(name, report)
-        )
+    reasons = build_results.Reasons()
+    if arguments.explain:
+        reasons.expect(name, engine.image_explain(source, options=options))
+    with reasons, build_results.progress(context, arguments.progress) as report:
+        told = BuildEvents(name, reasons.heard(report))
+        made = engine.image_build(source, key=key, tags=names, pull=arguments.pull, options=options, report=told)
     for warning in said["warnings"]:
         first, *_ = str(warning["text"]).split("\n")
         stacks.say(context, f"warning: {first}")
