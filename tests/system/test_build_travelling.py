@@ -17,7 +17,7 @@ import pytest
 from stackpy_runtime.build import cache_states, travelling
 from stackpy_runtime.build.cache_places import Folder, Place
 from stackpy_runtime.build.cache_registry import Registry
-from stackpy_runtime.image import exporting, references
+from stackpy_runtime.image import exporting, layer_tar, references
 from stackpy_runtime.image.registry.connections import Connections
 from stackpy_runtime.model import ImageSource
 from tests.build_lab import Builder, copy, of_stage, run, source, step
@@ -132,13 +132,13 @@ def test_a_folder_that_has_not_changed_is_not_read_again(lab: Lab, monkeypatch: 
     # The kernel's clock for files has ticks, for which a test would have to wait.
     monkeypatch.setattr(cache_states, "_TICK_NS", 0)
     packed: list[int] = []
-    before = travelling._packed
+    before = layer_tar.write
 
-    def counted(folder: int) -> Any:
+    def counted(folder: int, out: Any) -> None:
         packed.append(folder)
-        return before(folder)
+        before(folder, out)
 
-    monkeypatch.setattr(travelling, "_packed", counted)
+    monkeypatch.setattr(layer_tar, "write", counted)
     lab.bring(lab.image())
     assert len(packed) > 1
     packed.clear()
@@ -227,7 +227,8 @@ def test_a_folder_name_from_elsewhere_never_leaves_the_caches(lab: Lab, tmp_path
     lab.bring(lab.image())
     carried = Folder(str(lab.place)).carried()["app"]
     names = ["../../../escape-0123456789ab", "cache-0123456789ab/../../x", "/x-0123456789ab", "..", "cache"]
-    mounts = [{"name": name, "blob": carried.mounts[0].blob, "size": carried.mounts[0].size} for name in names]
+    (part,) = carried.mounts[0].parts
+    mounts = [{"name": name, "blob": part.blob, "size": part.size} for name in names]
     _forge(lab.place, {"version": 1, "steps": [], "mounts": mounts})
     before = sorted(tmp_path.iterdir())
     assert lab.fetch(lab.image())[0].mounts == 0

@@ -33,12 +33,24 @@ _NAME = "org.opencontainers.image.ref.name"
 _MOST = 16 << 20  # bytes of a document
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A step, or a folder that outlives steps: `name` is its ID or the folder's name, `blob` a digest; "": no files."""
+class Part(msgspec.Struct, frozen=True):
+    """A part of a folder's tar: its blob, and the digest of what is in it."""
+
+    blob: str
+    size: int
+    content: str
+
+
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step, or a folder that outlives steps: `name` is its ID or the folder's name, `blob` a digest; "": no files.
+
+    parts: of a folder, in place of one blob (cache_parts.py); `size` is of all of them
+    """
 
     name: str
     blob: str = ""
     size: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -78,7 +90,7 @@ def described(carried: Carried, keep: Callable[[bytes], tuple[str, int]]) -> byt
     """The manifest of what is carried; `keep` stores the document that it names."""
     data = msgspec.json.encode(carried, order="deterministic")
     keep(data)
-    blobs = {piece.blob: piece.size for piece in (*carried.steps, *carried.mounts) if piece.blob}
+    blobs = {blob: size for piece in (*carried.steps, *carried.mounts) for blob, size in blobs_of(piece)}
     return document(
         {
             "schemaVersion": 2,
@@ -98,9 +110,16 @@ def read(data: bytes, where: str) -> Carried:
     if carried.version != 1:
         raise InvalidConfig(f"the cache of {where} is of version {carried.version}", hint="use a newer stackpy")
     for piece in (*carried.steps, *carried.mounts):
-        if piece.blob and not is_digest(piece.blob):
-            raise InvalidConfig(f"the cache of {where} names the blob `{piece.blob[:80]}`, which is no digest")
+        for blob, _ in blobs_of(piece):
+            if not is_digest(blob):
+                raise InvalidConfig(f"the cache of {where} names the blob `{blob[:80]}`, which is no digest")
     return carried
+
+
+def blobs_of(piece: Piece) -> list[tuple[str, int]]:
+    """The digests and sizes of what a piece is kept as."""
+    whole = [(piece.blob, piece.size)] if piece.blob else []
+    return whole + [(part.blob, part.size) for part in piece.parts]
 
 
 def is_digest(text: str) -> bool:

@@ -58,20 +58,20 @@ def _entries(folder: int) -> Iterator[tuple[str, os.stat_result]]:
             os.close(here)
 
 
-def remembered(folder: int, now: str) -> tuple[str, int] | None:
-    """Digest and size of the blob that a folder in this state was kept as; None where it is in another one."""
+def remembered(folder: int, now: str) -> str:
+    """What a folder in this state was kept as; "" where it is in another one."""
     try:
         before = json.loads(os.getxattr(folder, _ATTRIBUTE))
-        return (str(before["blob"]), int(before["size"])) if now and before["state"] == now else None
+        return str(before["kept"]) if now and before["state"] == now else ""
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return ""
 
 
-def remember(folder: int, then: str, blob: str, size: int) -> None:
+def remember(folder: int, then: str, kept: str) -> None:
     """Notes what a folder was kept as, in the state that it was in before it was read."""
     if not then:
         return
     try:
-        os.setxattr(folder, _ATTRIBUTE, json.dumps({"state": then, "blob": blob, "size": size}).encode())
+        os.setxattr(folder, _ATTRIBUTE, json.dumps({"state": then, "kept": kept}).encode())
     except OSError:
         pass  # a file system without attributes: it is read again the next time

@@ -8,15 +8,17 @@ for every build cache; its bytes are verified, and nothing in it can land outsid
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.build import cache_states, caches
-from stackpy_runtime.build.cache_places import Carried, Piece, Place
-from stackpy_runtime.errors import EngineError, InvalidConfig, Unsupported
+from stackpy_runtime.build.cache_parts import Joined, Split, parts_of
+from stackpy_runtime.build.cache_places import Carried, Piece, Place, blobs_of
+from stackpy_runtime.errors import EngineError, Unsupported
 from stackpy_runtime.image import layer_tar
-from stackpy_runtime.image.blobs import Content
 from stackpy_runtime.image.limits import DEFAULT, size_text
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
@@ -72,16 +74,16 @@ def bring(store: Store, source: ImageSource, recipe: Recipe, place: Place, *, na
         own = before.get(name, Carried([], []))
         mounts = {piece.name: piece for piece in own.mounts if _is_there(place, piece)}
         for folder in _mounts(store.root, source):
-            made = _bring_mount(store.root, place, folder, progress)
+            made, new = _bring_mount(store.root, place, folder, mounts.get(folder), progress)
             if made is not None and made != mounts.get(folder):
                 mounts[folder] = made
-                moved = Moved(moved.steps, moved.mounts + 1, moved.size + made.size)
+                moved = Moved(moved.steps, moved.mounts + 1, moved.size + new)
         place.finish(name, Carried(steps, sorted(mounts.values(), key=lambda piece: piece.name)))
     return moved
 
 
 def _is_there(place: Place, piece: Piece) -> bool:
-    return not piece.blob or place.stored(piece)
+    return all(place.stored(Piece("", blob, size)) for blob, size in blobs_of(piece))
 
 
 def _recipes(recipe: Recipe) -> Iterator[Recipe]:
@@ -116,28 +118,52 @@ def _bring_layer(root: Root, place: Place, step_id: str, layer: str) -> Piece:
         os.close(folder)
 
 
-def _bring_mount(root: Root, place: Place, name: str, progress: Report) -> Piece | None:
-    """Keeps a cache folder; None for one that is gone, or that no tar can hold."""
+def _bring_mount(
+    root: Root, place: Place, name: str, before: Piece | None, progress: Report
+) -> tuple[Piece | None, int]:
+    """Keeps a cache folder; None for one that is gone, or that no tar can hold. And how many bytes were written.
+
+    before: what the place has of it, whose parts are not written again
+    """
     try:
         folder = os.open(f"{_home(root)}/{name}", _FOLDER)
     except FileNotFoundError:
-        return None
+        return None, 0
     try:
         # Not while a step writes to it.
         fcntl.flock(folder, fcntl.LOCK_SH)
         state = cache_states.state(folder)
-        kept = cache_states.remembered(folder, state)
-        if kept is not None and place.stored(piece := Piece(name, *kept)):
-            return piece
-        piece = Piece(name, *place.keep(_packed(folder)))
-        cache_states.remember(folder, state, piece.blob, piece.size)
-        return piece
+        if before is not None and cache_states.remembered(folder, state) == _fingerprint(before):
+            return before, 0
+        known = {part.content: part for part in parts_of(before)} if before is not None else {}
+        split = Split(known, partial(_keep_part, place))
+        layer_tar.write(folder, split)
+        split.finish()
+        piece = Piece(name, size=sum(part.size for part in split.parts), parts=tuple(split.parts))
+        cache_states.remember(folder, state, _fingerprint(piece))
+        return piece, split.new
     except Unsupported as error:
         progress({"kind": "state", "text": f"the cache folder {name} stays here: {error.message}"})
-        return None
+        return None, 0
     finally:
         fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
+
+
+def _fingerprint(piece: Piece) -> str:
+    """What tells one piece from another: an attribute of a file has room for that, and not for all parts."""
+    return hashlib.sha256(" ".join(blob for blob, _ in blobs_of(piece)).encode()).hexdigest()
+
+
+def _keep_part(place: Place, data: bytes) -> tuple[str, int]:
+    import zstandard
+
+    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+
+    def write(out: Sink) -> None:
+        out.write(packed)
+
+    return place.keep(write)
 
 
 def _packed(folder: int) -> Callable[[Sink], None]:
@@ -299,12 +325,9 @@ class _Fetching:
             os.utime(f"{staged}/lower", (0, 0))
             os.mkdir(f"{staged}/upper", 0o755)
             os.chmod(f"{staged}/upper", 0o755)  # noqa: S103 - a layer's root, which programs of any user walk
-            with place.blob(piece) as blob:
-                content = Content(blob, hashed=True)
-                _unpack(content, f"{staged}/upper", f"{staged}/lower")
-                content.finish()
-            if content.digest != piece.blob:
-                raise InvalidConfig(f"its blob {piece.blob[:19]} has other bytes than its digest says")
+            with Joined(place, piece) as tar:
+                _unpack(tar, f"{staged}/upper", f"{staged}/lower")
+                tar.finish()
             self._count[2] += piece.size
             adopt(f"{staged}/upper")
             return True
@@ -317,12 +340,12 @@ class _Fetching:
             layers.discard(root, staged)
 
 
-def _unpack(content: Content, upper: str, lower: str) -> None:
+def _unpack(tar: Joined, upper: str, lower: str) -> None:
     """The tree of a layer; `lower` is an empty folder, without which marks of what is removed would mean nothing."""
     above = os.open(upper, _FOLDER)
     below = os.open(lower, _FOLDER)
     try:
-        unpack(Reader(content, DEFAULT), above, [below])
+        unpack(Reader(tar, DEFAULT), above, [below])
     finally:
         os.close(above)
         os.close(below)
