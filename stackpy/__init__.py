@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.containers import Container, Job
     from stackpy.dsl.files import File, template
     from stackpy.dsl.images import Image
+    from stackpy.dsl.moves import moved
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Output, Secret, Stack, Volume
     from stackpy.dsl.variables import var
@@ -27,6 +28,7 @@ __all__ = [
     "Secret",
     "Stack",
     "Volume",
+    "moved",
     "template",
     "var",
 ]
@@ -44,6 +46,7 @@ _MODULES = {
     "Secret": "resources",
     "Stack": "resources",
     "Volume": "resources",
+    "moved": "moves",
     "template": "files",
     "var": "variables",
 }

@@ -1,6 +1,6 @@
 """A guestbook: nginx in front of a Flask application, PostgreSQL behind it, a migration between."""
 
-from stackpy import Container, HealthCheck, Image, Job, Network, Output, Secret, Stack, Volume, template, var
+from stackpy import Container, File, HealthCheck, Image, Job, Network, Output, Secret, Stack, Volume, template, var
 
 Stack("guestbook")
 port = var("port", default=8000)
@@ -77,7 +77,9 @@ Container(
     image=nginx,
     networks=[frontend],
     ports=[f"{port}:80"],
-    files={"/etc/nginx/nginx.conf": template("nginx/nginx.conf.j2", upstream=f"{web.name}:8000")},
+    files={
+        "/etc/nginx/nginx.conf": File(template("nginx/nginx.conf.j2", upstream=f"{web.name}:8000"), on_change="SIGHUP")
+    },
     depends_on=[web.healthy],
     healthcheck=HealthCheck(http="http://localhost/nginx", interval=1, retries=10),
     restart="always",

@@ -1,6 +1,6 @@
 """A page that counts its visits: two replicas of a web service, and a counter that only they can reach."""
 
-from stackpy import Container, HealthCheck, Image, Network, Output, Secret, Stack, Volume, template, var
+from stackpy import Container, File, HealthCheck, Image, Network, Output, Secret, Stack, Volume, template, var
 
 Stack("quickstart")
 greeting = var("greeting", default="Hello")
@@ -29,7 +29,7 @@ Container(
     ports=[f"{port}:8000"],
     user="1000:1000",
     secrets=[token],
-    files={"/etc/web.toml": template("web.toml.j2", greeting=greeting)},
+    files={"/etc/web.toml": File(template("web.toml.j2", greeting=greeting), on_change="restart")},
     depends_on=[counter.healthy],
     healthcheck=HealthCheck(http="http://localhost:8000/up", interval=1),
     mem_limit="128m",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import Consumption, Container, ContainerConfig, Crash, Event, HealthLog, Learned, LogLine
+    from stackpy_runtime.model.containers import FileContent
     from stackpy_runtime.model.resources import Surroundings
     from stackpy_runtime.store.store import Store
 
@@ -286,8 +287,26 @@ class ContainerVerbs:
         return usage.allocated(f"{self.store.root.containers}/{self.store.container(reference)['id']}/upper")
 
     def update(self, reference: str, changes: dict[str, Any]) -> None:
-        """Changes limits, restart policy, labels and how it is stopped in place; None takes one away."""
+        """Changes a container without making it anew; None takes a field away.
+
+        Limits, restart policy, labels, networks, published ports, files, health check, log options, how it is stopped:
+        at once, while it runs. What is set at a start can be changed while it does not run.
+        """
+        if changes.get("files") is not None:
+            self._rewrite_files(reference, changes["files"])
         self.client.call("update", {"container": reference, "changes": changes})
+
+    def _rewrite_files(self, reference: str, files: list[FileContent]) -> None:
+        """Before they are recorded: killed on the way, the next update does it again."""
+        from stackpy_runtime.host import rewriting
+
+        rewriting.rewrite(self, self.container(reference), files)  # type: ignore[arg-type]  # Engine has all verbs
+
+    def refresh_secrets(self, reference: str) -> None:
+        """Shows a running container the values that its secrets have now."""
+        from stackpy_runtime.host import rewriting
+
+        rewriting.refresh_secrets(self.store, self.container(reference))
 
     def rename(self, reference: str, name: str) -> None:
         """Gives a container another name."""

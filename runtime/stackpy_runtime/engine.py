@@ -392,6 +392,14 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         """Removes a volume, with its data, that no container mounts."""
         self.client.call("remove_volume", {"name": name})
 
+    def rename_network(self, name: str, new: str) -> None:
+        """Gives a network another name; the containers on it go on."""
+        self.client.call("rename_network", {"name": name, "new": new})
+
+    def rename_volume(self, name: str, new: str) -> None:
+        """Gives a volume another name; the containers that mount it go on."""
+        self.client.call("rename_volume", {"name": name, "new": new})
+
     def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
         """Holds a secret's value in memory; replaces the one before."""
         import base64

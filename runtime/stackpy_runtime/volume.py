@@ -82,6 +82,30 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
     return volume
 
 
+def rename(store: Store, name: str, new: str) -> None:
+    """Gives a volume another name; its files, and who has mounted them, are not touched.
+
+    Killed between the two, the folder has the new name and the index the old one: the same call finishes it. Raises
+    NotFound, InvalidConfig, or Conflict where the new name is taken.
+    """
+    volume, path = store.volume(name), mountpoint(store.root, new)
+    here, there = os.path.dirname(volume["mountpoint"]), os.path.dirname(path)
+
+    def move() -> None:
+        try:
+            if os.path.isdir(here):
+                if os.path.exists(there):
+                    os.rmdir(path)
+                    os.rmdir(there)  # of one that was never made; one that holds anything stays
+                os.rename(here, there)
+        except OSError as error:
+            raise EngineError(
+                f"cannot move `{here}`: {(error.strerror or str(error)).lower()}", subject=f"volume {name}"
+            ) from None
+
+    store.rename_volume(name, {**volume, "name": new, "mountpoint": path}, move)
+
+
 def remove(store: Store, name: str, *, of: str = "") -> None:
     """Removes a volume and its files.
 

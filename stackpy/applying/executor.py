@@ -18,6 +18,7 @@ from stackpy.applying.workers import Workers
 from stackpy.dsl.specs import StackSpec
 from stackpy.engines.events import Event
 from stackpy.errors import ApplyFailed, StackpyError
+from stackpy.planning import refusals
 from stackpy.planning.plan import Action, Desired
 from stackpy.records import NamedTuple
 
@@ -60,6 +61,7 @@ def execute(
     finished. Raises ApplyFailed when changes failed; independent ones were finished. At a second interrupt raises
     KeyboardInterrupt and leaves running actions to themselves. In each case the next apply finishes the work.
     """
+    refusals.check(plan)
     return _Run(plan, desired, secrets, engine, report, interrupts or Interrupts(), timeout, wait).run("applied")
 
 
@@ -79,6 +81,7 @@ def destroy(
     interrupts: Interrupts | None = None,
 ) -> Outcome:
     """Makes a plan of deletions true; needs no stack file. Returns and raises as `execute`."""
+    refusals.check(plan)
     desired = Desired(StackSpec(plan.stack, {}, {}, ""), {}, {})
     interrupts = interrupts or Interrupts()
     return _Run(plan, desired, NoSecrets(), engine, report, interrupts, DEFAULT_TIMEOUT, False).run("destroyed")

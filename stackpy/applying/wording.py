@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _VERBS = {
     Action.CREATE: ("creating", "created"),
+    Action.MOVE: ("moving", "moved"),
     Action.UPDATE: ("updating", "updated"),
     Action.REPLACE: ("replacing", "replaced"),
     Action.START: ("starting", "started"),

@@ -31,7 +31,7 @@ _PLAIN = (
     *(
         "command entrypoint labels working_dir user hostname stop_signal restart network_mode read_only tty stdin_open "
         "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop "
-        "pull_policy"
+        "pull_policy protect ignore_changes"
     ).split(),
     *LIMITS,
     *SURROUNDINGS,
@@ -73,7 +73,12 @@ class Assembly:
             report_cycles(self._edges)
             _report_overlaps(self._session.declarations)
         outputs = {key: value for key, (value, _) in self._session.outputs.items()}
-        return StackSpec(name, resources, outputs, self._folder)
+        moves: dict[str, str] = {}
+        if self._session.moves:
+            from stackpy.dsl.moves import resolved  # few stacks have any
+
+            moves = resolved(self._session.moves, resources, whole=whole)
+        return StackSpec(name, resources, outputs, self._folder, moved=moves)
 
     def _index(self, declaration: Declaration) -> None:
         space = _space(declaration.kind, declaration.name)
@@ -93,7 +98,7 @@ class Assembly:
         if kind in _WORKLOADS:
             return self._workload(declaration, recipes, whole)
         if kind == "secret":
-            fields = {"source": self._secret_source(fields["source"], declaration.call)}
+            fields = {**fields, "source": self._secret_source(fields["source"], declaration.call)}
         return [_spec(kind, name, fields, (), declaration.call)]
 
     def _secret_source(self, source: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -141,11 +146,21 @@ class Assembly:
             fields["volumes"] = sorted((mount for mount, _ in mounts if mount), key=lambda mount: mount["target"])
         secrets: list[Use] = parsed.get("secrets") or []
         if secrets:
-            entries = [{"secret": use.name, "target": use.fields.get("target", use.name)} for use in secrets]
+            entries = [
+                {
+                    "secret": use.name,
+                    "target": use.fields.get("target", use.name),
+                    **({"on_change": use.fields["on_change"]} if "on_change" in use.fields else {}),
+                }
+                for use in secrets
+            ]
             fields["secrets"] = sorted(entries, key=lambda entry: entry["target"])
         if parsed.get("ports"):
             fields["ports"] = self._publish_all(place, declaration, parsed["ports"])
         files = {target: contents.resolve(item, self._reader) for target, item in parsed.get("files", {}).items()}
+        for target, item in parsed.get("files", {}).items():
+            if item.on_change and (file := files[target]) is not None:
+                file["on_change"] = item.on_change
         if files:
             fields["files"] = files
         if "security_opt" in parsed:

@@ -12,6 +12,7 @@ from stackpy.dsl import (
     field_hints,
     files,
     hooks,
+    keeping,
     kernel_names,
     log_driver,
     mounts,
@@ -135,14 +136,19 @@ def _secrets(place: Place, value: object) -> list[Use]:
             result += _use(inner, "secret", item)
             continue
         for key in item:
-            if key not in ("source", "target"):
+            if key not in ("source", "target", "on_change"):
                 hint = "the file belongs to the container's user, mode 0400" if key in ("uid", "gid", "mode") else ""
                 hint = hint or meant(str(key), ("source", "target"))
                 inner.item(str(key)).report(f"unknown key `{key}` of {inner.name}", hint, key=True)
-        uses = _use(inner, "secret", item.get("source"))
+        told = {}
+        if item.get("on_change") is not None and (
+            word := inner.item("on_change").parse(keeping.on_change, item["on_change"])
+        ):
+            told["on_change"] = word
+        uses = _use(inner, "secret", item.get("source"), **told)
         if "target" in item:
             target = inner.item("target").parse(_secret_target, item["target"])
-            fields = {"target": target} if target else {}
+            fields = {**told, **({"target": target} if target else {})}
             uses = [Use(use.place, use.kind, use.name, use.given, fields) for use in uses]
         result += uses
     seen: set[str] = set()
@@ -231,6 +237,8 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "pre_stop": hooks.hooks,
     "pull_policy": pulling.pull_policy,
     "platform": pulling.platform,
+    "protect": values.flag,
+    "ignore_changes": lambda value: _ignored(value),
     **resource_fields.LIMITS,
     **resource_fields.SURROUNDINGS,
 }
@@ -252,8 +260,14 @@ _CONTAINER_ONLY: dict[str, Callable[[Any], Any]] = {
     "replicas": quantities.at_least_one,
     "on_unhealthy": one_of("none", "restart", "stop"),
 }
-JOB_FIELDS = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
-CONTAINER_FIELDS = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")
+
+
+def _ignored(value: object) -> list[str]:
+    return keeping.ignored(CONTAINER_FIELDS)(value)
+
+
+JOB_FIELDS: tuple[str, ...] = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
+CONTAINER_FIELDS: tuple[str, ...] = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")
 
 
 def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

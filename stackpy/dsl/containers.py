@@ -92,6 +92,8 @@ if TYPE_CHECKING:
         logging: Mapping[str, Any] | None
         pull_policy: str | None
         platform: str | None
+        protect: bool | None
+        ignore_changes: Sequence[str] | None
         pre_start: Sequence[Command | Mapping[str, Any]] | None
         post_start: Sequence[Command | Mapping[str, Any]] | None
         pre_stop: Sequence[Command | Mapping[str, Any]] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _collections_abc import Mapping
 
-from stackpy.dsl import quantities
+from stackpy.dsl import keeping, quantities
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
 from stackpy.dsl.resources import Frozen
@@ -50,9 +50,10 @@ def template(path: str, /, **variables: Any) -> Template:
 class File(Frozen):
     """A file to be placed into a container or an image."""
 
-    __slots__ = ("call", "mode", "source")
+    __slots__ = ("call", "mode", "on_change", "source")
     call: Call
     mode: int | None
+    on_change: str
     source: str | bytes | Template | None  # a path, the content, or what to render; None: nothing usable was given
 
     @checked("file")
@@ -62,10 +63,12 @@ class File(Frozen):
         *,
         content: str | bytes | None = None,
         mode: int | str | None = None,
+        on_change: str | None = None,
     ) -> None:
         """Takes its content from a file (relative to the file that says it), a template, or `content`.
 
         mode: permission bits; 0o644 without it, or 0o755 for a local file that may be executed
+        on_change: what a running container is told when its content changes: a signal ("SIGHUP"), "restart", or nothing
         """
         call = caller(("path",))
         place = Place(call, "this file")
@@ -81,6 +84,8 @@ class File(Frozen):
             source = place.item("path").parse(text, path)
         object.__setattr__(self, "call", call)
         object.__setattr__(self, "source", source)
+        told = "" if on_change is None else place.item("on_change").parse(keeping.on_change, on_change, "")
+        object.__setattr__(self, "on_change", told)
         object.__setattr__(self, "mode", None if mode is None else place.item("mode").parse(quantities.mode, mode))
 
     def __repr__(self) -> str:
@@ -98,10 +103,10 @@ def _content(value: object) -> bytes:
 class Content:
     """What a file will hold, and where the user said so."""
 
-    __slots__ = ("mode", "place", "source")
+    __slots__ = ("mode", "on_change", "place", "source")
 
-    def __init__(self, place: Place, source: str | bytes | Template, mode: int | None) -> None:
-        self.place, self.source, self.mode = place, source, mode
+    def __init__(self, place: Place, source: str | bytes | Template, mode: int | None, on_change: str = "") -> None:
+        self.place, self.source, self.mode, self.on_change = place, source, mode, on_change
 
 
 def content(place: Place, value: object, mode: int | None = None) -> Content | None:
@@ -117,9 +122,10 @@ def content(place: Place, value: object, mode: int | None = None) -> Content | N
     if source is None:
         return None
     mode = value.mode if mode is None else mode
-    if isinstance(source, Template):
-        return content(place, source, mode)
-    return Content(Place(value.call, "this file", ("path",)), source, mode)
+    found = content(place, source, mode) if isinstance(source, Template) else None
+    found = found or Content(Place(value.call, "this file", ("path",)), source, mode)
+    found.on_change = value.on_change
+    return found
 
 
 def files(place: Place, value: object) -> dict[str, Content]:

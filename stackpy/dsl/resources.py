@@ -6,6 +6,7 @@ from _collections_abc import Mapping, Sequence
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.keeping import ignored
 from stackpy.dsl.session import Declaration, Place, current
 from stackpy.dsl.values import Invalid, command, flag, labels, resource_name, show, stack_name, text, wrong
 
@@ -75,15 +76,30 @@ class Network(Resource):
 
     @checked("network")
     def __init__(
-        self, name: str, *, internal: bool | None = None, subnet: str | None = None, labels: Labels | None = None
+        self,
+        name: str,
+        *,
+        internal: bool | None = None,
+        subnet: str | None = None,
+        labels: Labels | None = None,
+        protect: bool | None = None,
+        ignore_changes: Sequence[str] | None = None,
     ) -> None:
         """Declares a network.
 
         internal: no way out, and no way in but from its members
         subnet: the IPv4 addresses to use, as in "10.5.0.0/24"; a free range is chosen without it
+        protect: no plan may delete or replace it
+        ignore_changes: fields whose differences are somebody else's business
         """
         call = caller(("name",))
-        given = {"internal": (flag, internal), "subnet": (_subnet, subnet), "labels": (_labels, labels)}
+        given = {
+            "internal": (flag, internal),
+            "subnet": (_subnet, subnet),
+            "labels": (_labels, labels),
+            "protect": (flag, protect),
+            "ignore_changes": (ignored(("internal", "subnet", "labels")), ignore_changes),
+        }
         self._declare(name, call, _parse(Place(call, subject("network", name)), given))
 
 
@@ -94,10 +110,26 @@ class Volume(Resource):
     kind: ClassVar[str] = "volume"
 
     @checked("volume")
-    def __init__(self, name: str, *, labels: Labels | None = None) -> None:
-        """Declares a volume."""
+    def __init__(
+        self,
+        name: str,
+        *,
+        labels: Labels | None = None,
+        protect: bool | None = None,
+        ignore_changes: Sequence[str] | None = None,
+    ) -> None:
+        """Declares a volume.
+
+        protect: no plan may delete it
+        ignore_changes: fields whose differences are somebody else's business
+        """
         call = caller(("name",))
-        self._declare(name, call, _parse(Place(call, subject("volume", name)), {"labels": (_labels, labels)}))
+        given = {
+            "labels": (_labels, labels),
+            "protect": (flag, protect),
+            "ignore_changes": (ignored(("labels",)), ignore_changes),
+        }
+        self._declare(name, call, _parse(Place(call, subject("volume", name)), given))
 
 
 class Secret(Resource):
@@ -108,13 +140,20 @@ class Secret(Resource):
 
     @checked("secret")
     def __init__(
-        self, name: str, *, env: str | None = None, file: str | None = None, command: str | Sequence[str] | None = None
+        self,
+        name: str,
+        *,
+        env: str | None = None,
+        file: str | None = None,
+        command: str | Sequence[str] | None = None,
+        protect: bool | None = None,
     ) -> None:
         """Declares a secret with exactly one source.
 
         env: the environment variable of stackpy that holds the value
         file: the file that holds it, relative to the file that says so
         command: a program that prints it (one newline at the end is cut off)
+        protect: no plan may delete it
         """
         call = caller(("name",))
         place = Place(call, subject("secret", name))
@@ -126,7 +165,7 @@ class Secret(Resource):
             target = place.item(given[1]) if given else place
             target.report(f"{place.subject} {what}", "give exactly one of `env`, `file` and `command`", key=True)
             source = {}
-        self._declare(name, call, {"source": source})
+        self._declare(name, call, {"source": source, **_parse(place, {"protect": (flag, protect)})})
 
     @property
     def path(self) -> str:

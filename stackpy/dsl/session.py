@@ -62,6 +62,7 @@ class Session:
         self.declarations: list[Declaration] = []
         self.tagged: list[Image] = []
         self.outputs: dict[str, tuple[Any, Call]] = {}
+        self.moves: list[tuple[str, str, Call]] = []  # former address, address of now
         self.variables: dict[str, Call] = {}
         self.findings: list[Finding | Problem] = []
         # while a call is made without arguments that were not understood: that something lacks is no news

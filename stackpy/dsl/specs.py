@@ -15,17 +15,19 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
            volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "uid"?,
            "gid"?, "executable"?, "owner"?}];
-           secrets: [{"secret", "target"}]; files: {target: {"content": base64, "mode": int}};
+           secrets: [{"secret", "target", "on_change"?}];
+           files: {target: {"content": base64, "mode": int, "on_change"?: "restart" or a signal}};
            read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;
            healthcheck: {"test" | "http" (+"status") | "tcp", "interval", "timeout", "retries", "start_period",
            "start_interval"}, or some of the times alone; on_unhealthy: "none" | "restart" | "stop";
            logging: {"driver": "none" | "journald", "max_size": bytes, "max_file": int, "tag": str, "labels": [str]};
            pre_start, post_start, pre_stop: [{"command": [str], "user", "privileged", "working_dir", "environment"}];
-           replicas: int; pull_policy: str, of a registry's image
+           replicas: int; pull_policy: str, of a registry's image;
+           protect: bool; ignore_changes: [path of a field]
 job        the container's fields without replicas, restart, ports, healthcheck and on_unhealthy
-network    internal: bool, subnet: CIDR, labels
-volume     labels
-secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value)
+network    internal: bool, subnet: CIDR, labels, protect, ignore_changes
+volume     labels, protect, ignore_changes
+secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value); protect
 """
 
 from __future__ import annotations
@@ -56,12 +58,6 @@ SURROUNDINGS = (
 
 # Fields about how a container is kept apart (isolation_fields.py), besides its capabilities and network mode.
 ISOLATION = ("privileged", "security_opt", "devices", "device_cgroup_rules", "userns", "pid", "ipc", "uts", "learn")
-# What a restart changes; the rest of these needs a new container, but for the limits.
-AT_START = (
-    "shm_size", "ulimits", "sysctls", "oom_score_adj", "init", "group_add", "domainname", "extra_hosts", "dns",
-    "dns_search", "dns_opt", "cgroup_parent", "cap_add", "cap_drop", *ISOLATION,
-)  # fmt: skip
-
 DEFAULT_NETWORK = "default"
 DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period": 0.0, "start_interval": 5.0}
 
@@ -131,6 +127,7 @@ class StackSpec(NamedTuple):
     pins: what stackpy.lock says: reference → platform → digest
     registries: what stackpy.toml says of registries, by host
     cache_from, cache_to: where builds take what others have built, and bring what they build: folders, docker://reference
+    moved: former address → address of now
     """
 
     name: str
@@ -141,6 +138,7 @@ class StackSpec(NamedTuple):
     registries: Mapping[str, Mapping[str, Any]] = {}
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
+    moved: Mapping[str, str] = {}
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

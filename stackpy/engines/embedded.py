@@ -200,7 +200,13 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         from stackpy.planning.plan import Action
 
         kind, engine = change.address.partition(".")[0], self._facade
-        if kind == "image":
+        if change.action is Action.MOVE:
+            from stackpy.engines import moving  # few stacks have moves
+
+            moving.move(engine, change, desired, generation)
+            seen_before = self._seen.get(desired.stack.name, {})
+            seen_before[change.address] = seen_before.pop(change.reasons[0].old, [])
+        elif kind == "image":
             if change.action is Action.DELETE:
                 raise StackpyError("images are removed by `destroy --images` and `image rm` alone")
             if change.action is Action.PULL:

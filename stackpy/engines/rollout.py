@@ -6,12 +6,15 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import AT_START, DEFAULT_PROBE, LIMITS, engine_name
+from stackpy.dsl.specs import DEFAULT_PROBE, engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
-from stackpy.engines.translation import container_config, in_place
+from stackpy.engines.translation import config_keys, container_config, container_fields, in_place, with_chosen
 from stackpy.errors import StackpyError
+from stackpy.planning.contents import signals
+from stackpy.planning.fields import IN_PLACE, RESTART, with_policy
+from stackpy.planning.ignoring import kept
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
     from stackpy.engines.facade import Document, Facade
     from stackpy.planning.plan import Change, Desired
 
-IN_PLACE = (
-    *LIMITS, "annotations", "restart", "stop_signal", "stop_grace_period", "on_unhealthy", "pre_stop",
-)  # fmt: skip
 ALIVE = ("running", "restarting")
 PATIENCE = 30.0  # seconds beyond its probe's own times that a replaced replica has, before the rollout is given up
 
@@ -118,8 +118,8 @@ class Rollout:
         numbers = self.change.replicas
         return [document for index, document in self.existing.items() if not numbers or index in numbers]
 
-    def _config(self, index: int) -> dict[str, Any]:
-        spec = self._spec()
+    def _config(self, index: int, spec: Spec | None = None) -> dict[str, Any]:
+        spec = spec or self._spec()
         image = str(spec.fields["image"])
         return container_config(
             self.stack,
@@ -200,7 +200,8 @@ class Rollout:
     def _restart(self) -> None:
         """At once for the sake of something else; one after the other where that changes them."""
         documents = self._chosen()
-        changed = [document for document in documents if in_place(document["config"], self._wanted(document), AT_START)]
+        # Without a field's reason it is restarted for the sake of another.
+        changed = documents if any(reason.policy for reason in self.change.reasons) else []
         unchanged = [document for document in documents if document not in changed]
         at_once([self._restarter(document) for document in unchanged])
         for document in changed:
@@ -213,16 +214,32 @@ class Rollout:
                 self._await(name, "healthy", _patience(self._wanted(document)))
 
     def _wanted(self, document: Document) -> dict[str, Any]:
-        return self._config(_index(document))
+        """The configuration that an existing replica shall have: what its stack file ignores stays as it is."""
+        spec = self._spec()
+        fields = kept(spec.fields, container_fields(self.stack, document["config"]))
+        config = self._config(_index(document), spec._replace(fields=fields))
+        config["labels"][labels.SPEC] = labels.dump(spec.fields)
+        return config
 
     def _update(self, document: Document) -> None:
         config = document["config"]
         wanted = self._wanted(document)
-        changes = in_place(config, wanted, (*IN_PLACE, *AT_START))
-        # what it was made of does not change with its limits
-        made_of = {key: config["labels"][key] for key in (labels.RECIPE, labels.SECRETS) if key in config["labels"]}
+        if document["name"] != wanted["name"]:
+            self.engine.rename(document["id"], wanted["name"])
+            self._say("output", f"{document['name']} is {wanted['name']} again")
+        changes = in_place(config, wanted, config_keys(with_policy(IN_PLACE, RESTART)))
+        changes["ports"] = with_chosen(wanted.get("ports"), config.get("ports"))
+        if changes["ports"] == config.get("ports"):
+            del changes["ports"]
+        # what it was made of does not change with its fields
+        made_of = {key: config["labels"][key] for key in (labels.RECIPE,) if key in config["labels"]}
+        if config["labels"].get(labels.SECRETS) != wanted["labels"].get(labels.SECRETS):
+            self.engine.refresh_secrets(document["id"])
         changes["labels"] = {**wanted["labels"], **made_of}
         self.engine.update(document["id"], changes)
+        for signal in signals(self._spec().fields, self.change.reasons) if _alive(document) else ():
+            self.engine.kill(document["id"], signal)
+            self._say("output", f"{document['name']} was sent {signal}")
 
     def _replace(self) -> None:
         """Stop-first, one replica after the other; the next only when the one before serves."""

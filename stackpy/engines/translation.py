@@ -12,7 +12,7 @@ from stackpy.engines import labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from stackpy.dsl.specs import Fields, Spec
@@ -73,7 +73,10 @@ def container_config(
             {"secret": f"{stack}_{secret['secret']}", "target": secret["target"]} for secret in fields["secrets"]
         ]
     if "files" in fields:
-        config["files"] = [{"target": target, **file} for target, file in fields["files"].items()]
+        config["files"] = [
+            {"target": target, "content": file["content"], "mode": file.get("mode", 0o644)}
+            for target, file in fields["files"].items()
+        ]
     for key, option in LOGGING.items():
         if key in fields.get("logging", {}):
             config[option] = fields["logging"][key]
@@ -159,6 +162,25 @@ def container_fields(stack: str, config: Mapping[str, Any]) -> Fields:
 def in_place(config: Mapping[str, Any], wanted: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """What `wanted` changes of `config` among `keys`; None for a key that it no longer has."""
     return {key: wanted.get(key) for key in keys if config.get(key) != wanted.get(key)}
+
+
+def with_chosen(wanted: list[Any] | None, present: list[Any] | None) -> list[Any] | None:
+    """Published ports with those that the engine has chosen where the choice is its own; None for none."""
+    free = [port for port in present or () if port not in (wanted or ())]
+    result = []
+    for port in wanted or ():
+        known = None if port["published"] else next((one for one in free if {**one, "published": 0} == port), None)
+        if known is not None:
+            free.remove(known)
+        result.append(known or port)
+    return result or None
+
+
+def config_keys(fields: Iterable[str]) -> tuple[str, ...]:
+    """The keys of the engine's configuration in which fields stand; labels, which hold our own too, are left out."""
+    places = {"volumes": ("mounts",), "logging": tuple(LOGGING.values())}
+    known = (*SAME, "networks", "ports", "secrets", "files")
+    return tuple(key for field in fields for key in places.get(field, (field,) if field in known else ()))
 
 
 def _replica(own: Mapping[str, str]) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Reason,
         Recipe,
         RecipeStep,
+        Refusal,
         Replica,
     )
 
@@ -34,6 +35,7 @@ __all__ = [
     "Reason",
     "Recipe",
     "RecipeStep",
+    "Refusal",
     "Replica",
     "destroy_plan",
     "diff",

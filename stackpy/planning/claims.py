@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Observed
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
-_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN)
-_GIVING = (Action.REPLACE, Action.DELETE)
+# An update in place may take and give up ports.
+_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, Action.UPDATE)
+_GIVING = (Action.REPLACE, Action.DELETE, Action.UPDATE)
 
 
 def conflicts(
     drafts: list[Draft], specs: Mapping[str, Spec], existing: Mapping[str, Observed]
 ) -> list[tuple[int, int, str]]:
     """(number of the draft that takes, number of the one that gives up, what: `port 8080`)."""
-    givers = [number for number, draft in enumerate(drafts) if draft.action in _GIVING and draft.address in existing]
+    givers = [
+        number
+        for number, draft in enumerate(drafts)
+        if draft.action in _GIVING and draft.address in existing and (draft.action is not Action.UPDATE or ports(draft))
+    ]
     if not givers:
         return []
     held: dict[tuple[str, Any], list[tuple[int, str]]] = {}
@@ -34,6 +39,8 @@ def conflicts(
     for number, draft in enumerate(drafts):
         if draft.action not in _TAKING or draft.address not in specs:
             continue
+        if draft.action is Action.UPDATE and not ports(draft):
+            continue
         for claim, detail in _wanted(specs[draft.address]):
             for giver, other in held.get(claim, ()):
                 address = drafts[giver].address
@@ -43,6 +50,11 @@ def conflicts(
                 if address != draft.address and not keeps and _clash(claim, detail, other):
                     found.append((number, giver, f"{claim[0]} {claim[1]}"))
     return found
+
+
+def ports(draft: Draft) -> bool:
+    """Whether an update changes what a container publishes."""
+    return any(reason.path.startswith("ports.") for reason in draft.reasons)
 
 
 def _held(observed: Observed, draft: Draft) -> Iterator[tuple[tuple[str, Any], str]]:

@@ -8,7 +8,7 @@ hand is seen, and a default of an image or an engine never is.
 from __future__ import annotations
 
 from stackpy.dsl.specs import engine_name
-from stackpy.planning import containers, dependencies, exposure, images, objects, ordering, reasons, targeting
+from stackpy.planning import containers, dependencies, exposure, images, objects, ordering, reasons, refusals, targeting
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Change, Plan
 from stackpy.planning.quantities import plural
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stackpy.dsl.specs import StackSpec
-    from stackpy.planning.plan import Desired, Observation
+    from stackpy.planning.plan import Desired, Observation, Refusal
 
 
 def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:
@@ -28,15 +28,21 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
         everything
     Raises UsageError when a target is no resource of the stack.
     """
+    moves: list[Draft] = []
+    notes: list[str] = []
+    if desired.stack.moved:
+        from stackpy.planning.moving import moved  # few stacks have any
+
+        observation, moves, notes = moved(observation, desired.stack.moved)
     specs, existing = desired.stack.resources, observation.resources
     targets = frozenset(address for several in targets for address in several.split(","))
     if targets:
         targeting.check(targets, [*specs, *existing])
-    drafts = [*_wanted(desired, observation), *_unwanted(desired.stack, observation)]
+    drafts = [*moves, *_wanted(desired, observation), *_unwanted(desired.stack, observation)]
     if drafts:
         ordering.link(drafts, specs, existing)
     chosen = targeting.select(drafts, specs, targets) if targets else set(range(len(drafts)))
-    notes = [
+    notes += [
         note
         for number, draft in enumerate(drafts)
         if number in chosen and draft.address in specs
@@ -67,7 +73,8 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
     ]
     if len(chosen) < len(drafts):
         notes.append(f"limited by --target: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
-    return finish(drafts, observation, chosen, notes)
+    refused = refusals.protected((drafts[number] for number in sorted(chosen)), specs, existing) if drafts else ()
+    return finish(drafts, observation, chosen, notes, refused)
 
 
 def _shown(place: str) -> str:
@@ -81,7 +88,13 @@ def _replaces(draft: Draft, text: str) -> bool:
     )
 
 
-def finish(drafts: list[Draft], observation: Observation, chosen: set[int], notes: Iterable[str]) -> Plan:
+def finish(
+    drafts: list[Draft],
+    observation: Observation,
+    chosen: set[int],
+    notes: Iterable[str],
+    refused: Iterable[Refusal] = (),
+) -> Plan:
     """The plan of the chosen ones of linked drafts."""
     changes: list[Change] = []
     places: dict[int, int] = {}
@@ -106,7 +119,14 @@ def finish(drafts: list[Draft], observation: Observation, chosen: set[int], note
             )
         )
     generation = observation.generation + 1 if changes else observation.generation
-    return Plan(observation.stack, observation.engine, generation, tuple(changes), tuple(dict.fromkeys(notes)))
+    return Plan(
+        observation.stack,
+        observation.engine,
+        generation,
+        tuple(changes),
+        tuple(dict.fromkeys(notes)),
+        tuple(refused),
+    )
 
 
 def kept_volume(stack: str, name: str, why: str) -> str:
@@ -155,6 +175,7 @@ def _surroundings(desired: Desired, drafts: list[Draft]) -> containers.Surroundi
         },
         fingerprints={address.partition(".")[2]: value for address, value in desired.fingerprints.items()},
         changing=frozenset(draft.name for draft in drafts if draft.kind == "secret" and _new_value(draft)),
+        stack=desired.stack.name,
     )
 
 

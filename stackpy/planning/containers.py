@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from _collections_abc import Mapping
 
-from stackpy.planning import dependencies, fields, reasons
+from stackpy.dsl.specs import engine_name
+from stackpy.planning import contents, dependencies, fields, ignoring, reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
-from stackpy.planning.quantities import SENSITIVE
+from stackpy.planning.quantities import SENSITIVE, printable
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -31,17 +32,21 @@ class Surroundings(NamedTuple):
     renewed: addresses of networks and volumes that are made anew → how ("is replaced")
     fingerprints: by the name of each secret; absent where its value is not at hand
     changing: names of the secrets whose value changes
+    stack: the stack's name
     """
 
     images: Mapping[str, str]
     renewed: Mapping[str, str]
     fingerprints: Mapping[str, str]
     changing: frozenset[str]
+    stack: str = ""
 
 
 def container(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Draft]:
     """The changes of one container resource."""
     wanted = int(spec.fields.get("replicas", 1))
+    if observed is not None and observed.replicas and ignoring.ignores(spec.fields, "replicas"):
+        wanted = len(observed.replicas)
     if observed is None or not observed.replicas:
         note = f"{wanted} replicas" if wanted > 1 else ""
         return [Draft("container", spec.name, Action.CREATE, [reasons.absent()], note=note)] if wanted else []
@@ -54,6 +59,7 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
             work.setdefault(Action.CREATE, {})[index] = [why]
             continue
         deep, at_start, shallow = _differences(spec, replica, around)
+        shallow += _name(around.stack, spec, replica)
         shallow += dependencies.differences(spec, observed)
         if deep:
             work.setdefault(Action.REPLACE, {})[index] = deep + at_start + shallow
@@ -112,12 +118,18 @@ def _missing(index: int, wanted: int, observed: Observed) -> Reason:
 
 def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[list[Reason], list[Reason], list[Reason]]:
     """What needs a new container, what a restart, and what neither."""
-    deep: list[Reason] = [*_image(spec, replica, around), *_secrets(spec, replica, around)]
+    deep: list[Reason] = [*_image(spec, replica, around)]
     at_start: list[Reason] = []
     shallow: list[Reason] = []
-    for difference in fields.compare(fields.CONTAINER, spec.fields, replica.live, replica.applied):
-        level = shallow if difference.in_place else at_start if difference.at_start else deep
-        level.append(reasons.of_difference(difference))
+    wanted = ignoring.kept(spec.fields, replica.live)
+    found = [*_secrets(spec, replica, around)]
+    for difference in fields.compare(fields.CONTAINER, wanted, replica.live, replica.applied):
+        if difference.policy == fields.IN_PLACE and difference.path.startswith("files."):
+            difference = difference._replace(policy=contents.policy(spec.fields, difference.path))
+        found.append(reasons.of_difference(difference))
+    levels = {fields.IN_PLACE: shallow, fields.RESTART: at_start}
+    for reason in found:
+        levels.get(reason.policy, deep).append(reason)
     if around.renewed:
         deep += [
             Reason(path, None, None, f"{address} {around.renewed[address]}")
@@ -130,10 +142,19 @@ def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[li
 def _image(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:
     address = spec.fields["image"]
     wanted = around.images.get(address, "")
-    if replica.image != wanted:
+    if replica.image != wanted and not ignoring.ignores(spec.fields, "image"):
         before = replica.applied.get("image", address)
         text = "its image changes" if before == address else f"its image is {address} now, no longer {before}"
         yield Reason("image", replica.image, wanted, text)
+
+
+def _name(stack: str, spec: Spec, replica: Replica) -> list[Reason]:
+    """That somebody has renamed it."""
+    wanted = engine_name(stack, spec.kind, spec.name, replica.index)
+    if not stack or replica.name == wanted:
+        return []
+    text = f"it was renamed to {printable(replica.name)}"
+    return [Reason("name", replica.name, wanted, text, policy=fields.IN_PLACE)]
 
 
 def _secrets(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Reason]:
@@ -147,7 +168,9 @@ def _secrets(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Rea
             continue  # a difference of the field itself
         wanted, has = around.fingerprints.get(name), held[name]
         if (wanted is not None and wanted != has) if has else name in around.changing:
-            yield reasons.of_value(f"secrets.{name}", f"secrets.{name} {SENSITIVE}: {reasons.VALUE_CHANGES}")
+            path = f"secrets.{name}"
+            why = reasons.of_value(path, f"{path} {SENSITIVE}: {reasons.VALUE_CHANGES}")
+            yield why._replace(policy=contents.policy(spec.fields, path))
 
 
 def uses(values: Mapping[str, object]) -> list[tuple[str, str]]:

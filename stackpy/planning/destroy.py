@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning import ordering
+from stackpy.planning import ordering, refusals
 from stackpy.planning.comparison import finish
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
@@ -30,4 +30,5 @@ def destroy_plan(observation: Observation, *, volumes: bool = False, images: boo
     if observation.images and not images:
         notes.append(f"{plural(len(observation.images), 'image')} and the history are kept: --images removes them")
     ordering.link(drafts, {}, observation.resources)
-    return finish(drafts, observation, set(range(len(drafts))), notes)
+    refused = refusals.protected(drafts, {}, observation.resources)
+    return finish(drafts, observation, set(range(len(drafts))), notes, refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.dsl.specs import implied_users
+from stackpy.planning.contents import untold
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -27,12 +28,16 @@ _HOSTS = (
     ("security", "insecure", "security=insecure: root of the step is root of the host"),
     ("network", "host", "network=host: the step uses the host's network"),
 )
+_SHOWING = (Action.CREATE, Action.REPLACE, Action.RUN, Action.UPDATE)
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})
 
 
 def notes(draft: Draft, spec: Spec) -> Iterable[str]:
-    """Notes on a container that is created, or replaced with other ports or mounts."""
-    if spec.kind not in ("container", "job") or draft.action not in (Action.CREATE, Action.REPLACE, Action.RUN):
+    """Notes on a container that is created, or gets other ports or mounts."""
+    if draft.action is Action.UPDATE and (paths := untold(spec.fields, draft.reasons)):
+        told = ", ".join(paths)
+        yield f"{spec.address}: its process is not told of {told}: `on_change` sends a signal or restarts it"
+    if spec.kind not in ("container", "job") or draft.action not in _SHOWING:
         return
     if _is_new(draft, "ports"):
         for port in spec.fields.get("ports", ()):
@@ -68,7 +73,7 @@ def of_steps(address: str, recipe: Recipe, built: frozenset[str]) -> Iterable[st
 
 
 def _is_new(draft: Draft, field: str) -> bool:
-    if draft.action is not Action.REPLACE:
+    if draft.action not in (Action.REPLACE, Action.UPDATE):
         return not any(reason.path == "replicas" for reason in draft.reasons)
     return any(reason.path.partition(".")[0] == field for reason in draft.reasons)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning import fields, reasons
+from stackpy.planning import fields, ignoring, reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action
 
@@ -27,10 +27,11 @@ def volume(spec: Spec, observed: Observed | None) -> Draft | None:
 def _plain(spec: Spec, observed: Observed | None, policy: Mapping[str, fields.Field]) -> Draft | None:
     if observed is None:
         return Draft(spec.kind, spec.name, Action.CREATE, [reasons.absent()])
-    differences = fields.compare(policy, spec.fields, observed.live, observed.applied)
+    wanted = ignoring.kept(spec.fields, observed.live)
+    differences = fields.compare(policy, wanted, observed.live, observed.applied)
     if not differences:
         return None
-    in_place = all(difference.in_place for difference in differences)
+    in_place = all(difference.policy == fields.IN_PLACE for difference in differences)
     why = [reasons.of_difference(difference) for difference in differences]
     return Draft(spec.kind, spec.name, Action.UPDATE if in_place else Action.REPLACE, why)
 
@@ -45,4 +46,8 @@ def secret(spec: Spec, observed: Observed | None, fingerprint: str | None) -> Dr
         return Draft("secret", spec.name, Action.UPDATE, [reasons.of_value("value", reasons.VALUE_CHANGES)])
     if not observed.live.get("available", True):
         return Draft("secret", spec.name, Action.UPDATE, [reasons.of_value("value", reasons.VALUE_LOST)])
-    return None
+    wanted, before = (
+        {name: values[name] for name in fields.SECRET if name in values} for values in (spec.fields, observed.applied)
+    )
+    changed = [reasons.of_difference(one) for one in fields.compare(fields.SECRET, wanted, {}, before)]
+    return Draft("secret", spec.name, Action.UPDATE, changed) if changed else None

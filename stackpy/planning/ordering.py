@@ -2,7 +2,8 @@
 
 Five rules, all but the last of them hard:
 1. a resource after what it needs: its image, networks, volumes and secrets, and the containers and jobs that it depends
-   on, also through such as do not change. An update in place needs none of them, a start no image.
+   on, also through such as do not change. An update in place needs only networks and secrets
+   that it is about, a start no image.
 2. a network, volume or secret leaves after what used it, and a network is replaced after what leaves it.
 3. where rule 1 says the contrary (what leaves a network waits for something that joins it), rule 1 holds: whoever
    replaces a network removes what is on it.
@@ -41,11 +42,17 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
     for number, draft in enumerate(drafts):
         numbers.setdefault(draft.address, []).append(number)
     through = _changed_processes(specs, numbers)
+    moves = sum(draft.action is Action.MOVE for draft in drafts)
     for number, draft in enumerate(drafts):
+        # what has moved is found by its new name from then on, by others too
+        if draft.action is not Action.MOVE:
+            draft.needs.update(range(moves))
         # the changes of one address are made as they stand
         draft.needs.update(other for other in numbers[draft.address] if other < number)
-        if draft.action not in (Action.DELETE, Action.UPDATE) and draft.address in specs:
+        if draft.action not in (Action.DELETE, Action.MOVE) and draft.address in specs:
             for address in _needed(draft, specs[draft.address], numbers, through):
+                if draft.action is Action.UPDATE and not _is_joined(draft, address):
+                    continue
                 # nobody waits until an image has been given to a registry
                 draft.needs.update(n for n in numbers[address] if drafts[n].action is not Action.PUSH)
     _after_users(drafts, specs, existing, numbers)
@@ -104,6 +111,12 @@ def _needed(draft: Draft, spec: Spec, numbers: Numbers, through: Mapping[str, tu
             yield address
 
 
+def _is_joined(draft: Draft, address: str) -> bool:
+    """Whether an update in place needs what is at an address: a network that it joins, a secret whose value it gets."""
+    kind, _, name = address.partition(".")
+    return kind in ("network", "secret") and any(reason.path == f"{kind}s.{name}" for reason in draft.reasons)
+
+
 def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers: Numbers) -> None:
     """Rules 2, 3 and 5."""
     leaving = {a for a, own in numbers.items() if drafts[own[0]].action in (Action.DELETE, Action.REPLACE)}
@@ -115,7 +128,7 @@ def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers:
         stays = set(direct(specs[user])) if user in specs else set()
         for address in _used(observed) & leaving:
             for number in numbers[address]:
-                for other in (n for n in own if drafts[n].action in _RELEASING):
+                for other in (n for n in own if _releases(drafts[n], address)):
                     goes = drafts[other].action is Action.DELETE
                     if goes or (address not in stays and number not in graph.reachable([other], needs)):
                         drafts[number].needs.add(other)
@@ -123,6 +136,11 @@ def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers:
             for number in numbers.get(dependency.address, ()):
                 if drafts[number].action is Action.DELETE and dependency.address not in specs:
                     drafts[number].prefers.update(own)
+
+
+def _releases(draft: Draft, address: str) -> bool:
+    """Whether a container uses what is at an address no longer after this: it ends, or leaves the network."""
+    return draft.action in _RELEASING or (draft.action is Action.UPDATE and _is_joined(draft, address))
 
 
 def _used(observed: Observed) -> set[str]:
@@ -166,14 +184,14 @@ class _Splitter:
     def _part(self, number: int, why: str) -> None:
         """Makes a replacement a creation, preceded by a deletion that waits for nothing; a job's run likewise."""
         later = self._drafts[number]
-        if number in self._split or later.action not in (Action.REPLACE, Action.RUN):
+        if number in self._split or later.action not in (Action.REPLACE, Action.RUN, Action.UPDATE):
             return
         reason = Reason("state", "present", "absent", why)
         earlier = Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note)
         place = self._split[number] = len(self._drafts)
         self._drafts.append(earlier)
         self._needs[place] = earlier.needs
-        if later.action is Action.REPLACE:
+        if later.action is not Action.RUN:
             later.action = Action.CREATE
         used = _used(self._existing[later.address])
         for draft in self._drafts:

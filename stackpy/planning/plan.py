@@ -24,6 +24,7 @@ class Action:
     __slots__ = ("symbol", "word")
 
     CREATE: ClassVar[Action]
+    MOVE: ClassVar[Action]
     UPDATE: ClassVar[Action]
     REPLACE: ClassVar[Action]
     START: ClassVar[Action]
@@ -44,6 +45,7 @@ class Action:
 
 for _word, _symbol in {
     "create": "+",
+    "move": ">>",
     "update": "~",
     "replace": "-/+",
     "start": "!",
@@ -58,13 +60,17 @@ for _word, _symbol in {
 
 
 class Reason(NamedTuple):
-    """Why a change is in the plan. `path` is a field (`mem_limit`, `environment.MODE`, `steps[3]`) or "state"."""
+    """Why a change is in the plan. `path` is a field (`mem_limit`, `environment.MODE`, `steps[3]`) or "state".
+
+    policy: of a field: what its change does by itself ("in place", "restart", "replace"); "" for all else
+    """
 
     path: str
     old: Any
     new: Any
     text: str
     sensitive: bool = False
+    policy: str = ""
 
 
 class Change(NamedTuple):
@@ -236,6 +242,14 @@ class Verdict(NamedTuple):
     place: str = ""
 
 
+class Refusal(NamedTuple):
+    """What stands against a plan: the address of what it is about, why, and what to do."""
+
+    address: str
+    text: str
+    hint: str = ""
+
+
 class Plan(NamedTuple):
     """The graph of all changes, in an order in which they can be made; () when nothing is to be done.
 
@@ -243,6 +257,7 @@ class Plan(NamedTuple):
     notes: lines that people should read before they agree: what is reachable from where, what is kept
     costs: of the changes that cost something; verdicts: of policies
     saved: digest of the file that it was saved in and is applied from; "" otherwise
+    refusals: why it will not be carried out; () where it may be
     """
 
     stack: str
@@ -250,6 +265,7 @@ class Plan(NamedTuple):
     generation: int
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     costs: tuple[Cost, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     saved: str = ""

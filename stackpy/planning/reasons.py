@@ -31,6 +31,10 @@ _SENSITIVE_WORDS = (
 
 def of_difference(difference: Difference) -> Reason:
     """Why a field that differs is in the plan."""
+    return _of_values(difference)._replace(policy=difference.policy)
+
+
+def _of_values(difference: Difference) -> Reason:
     path, old, new = difference[:3]
     if path.startswith("files.") and not path.endswith(".mode"):
         return _of_content(path, old, new)

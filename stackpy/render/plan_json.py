@@ -15,6 +15,7 @@ SUMMARY_ORDER = (
     Action.PULL,
     Action.BUILD,
     Action.CREATE,
+    Action.MOVE,
     Action.UPDATE,
     Action.REPLACE,
     Action.START,
@@ -41,6 +42,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "generation": plan.generation,
         "changes": [change_document(change) for change in plan.changes],
         "summary": summary(plan),
+        **({"refusals": [refusal._asdict() for refusal in plan.refusals]} if plan.refusals else {}),
     }
     if plan.notes:
         document["notes"] = list(plan.notes)
@@ -73,13 +75,16 @@ def summary(plan: Plan) -> dict[str, int]:
 
 def _reason(reason: Reason) -> dict[str, Any]:
     hidden = reason.sensitive
-    return {
+    document = {
         "path": reason.path,
         "old": None if hidden else reason.old,
         "new": None if hidden else reason.new,
         "sensitive": hidden,
         "text": reason.text,
     }
+    if reason.policy:
+        document["policy"] = reason.policy
+    return document
 
 
 def _cost(cost: Cost) -> dict[str, Any]:

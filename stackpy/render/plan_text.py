@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (
+    Action.MOVE,
     Action.UPDATE,
     Action.REPLACE,
     Action.CREATE,
@@ -32,6 +33,7 @@ _ORDER = (
 )
 _COLOURS = {
     "+": "32",
+    ">>": "36",
     "~": "33",
     "-/+": "35",
     "!": "36",
@@ -71,7 +73,8 @@ def plan_text(plan: Plan, width: int | None = None, *, colour: bool = False) -> 
     third = second + max(_SECOND - _FIRST, *(len(row.second) + _GAP for row in rows if row.symbol))
     lines += [_line(row, second, third, width, colour) for row in rows]
     counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
-    return "\n".join([*lines, *_notes(plan), *_verdicts(plan, colour), "", f"Plan: {counted}."])
+    tail = [*_notes(plan), *_verdicts(plan, colour), *_refusals(plan)]
+    return "\n".join([*lines, *tail, "", f"Plan: {counted}."])
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -100,6 +103,15 @@ def verdict_text(verdict: Verdict) -> str:
     subject = f"{verdict.address}: " if verdict.address else ""
     place = f" ({verdict.place})" if verdict.place else ""
     return printable(f"{subject}{verdict.text}{place}")
+
+
+def _refusals(plan: Plan) -> list[str]:
+    """What stands against it, which an apply would only repeat."""
+    lines = [""] if plan.refusals else []
+    for refusal in plan.refusals:
+        lines.append(f"  refused: {refusal.address}: {printable(refusal.text)}")
+        lines += [f"           {printable(refusal.hint)}"] if refusal.hint else []
+    return lines
 
 
 def _rows(plan: Plan) -> Iterator[_Row]:
@@ -139,11 +151,15 @@ def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> I
         if image is not None and image.address not in explained:
             explained.add(image.address)
             yield _step(image.address, image.reasons[0])
-    yield from (_detail(reason) for reason in details)
+    # Where all that differs needs the same, the action says it.
+    mixed = len({reason.policy for reason in details if reason.policy}) > 1
+    yield from (_detail(reason, reason.policy if mixed else "") for reason in details)
 
 
 def _is_obvious(change: Change, reason: Reason) -> bool:
     """What is new is created, built or run for the first time: the action says it already."""
+    if change.action is Action.MOVE:
+        return True
     if reason.path == "state" and reason.old == "absent":
         return change.note.find(" of ") < 0
     return change.action is Action.BUILD and reason.old is None and reason.path == "steps[0]"
@@ -158,15 +174,17 @@ def _is_cause(reason: Reason) -> bool:
     return reason.path in ("image", "state") or (reason.old is None and reason.new is None and not reason.sensitive)
 
 
-def _detail(reason: Reason) -> _Row:
+def _detail(reason: Reason, policy: str) -> _Row:
+    """A field that differs. policy: what its change does by itself, where that is to be said"""
     path = printable(reason.path)
     if reason.sensitive:
-        return _Row("", path, SENSITIVE, reason.text.removeprefix(f"{reason.path} {SENSITIVE}: "))
+        text = reason.text.removeprefix(f"{reason.path} {SENSITIVE}: ")
+        return _Row("", path, SENSITIVE, f"{text} ({policy})" if policy else text)
     if _is_cause(reason):
         return _Row("", path, reason.text)
     if reason.text.startswith(f"{reason.path}: "):
-        return _Row("", path, reason.text.removeprefix(f"{reason.path}: "))
-    return _Row("", path, f"{_value(reason.path, reason.old)} → {_value(reason.path, reason.new)}")
+        return _Row("", path, reason.text.removeprefix(f"{reason.path}: "), policy)
+    return _Row("", path, f"{_value(reason.path, reason.old)} → {_value(reason.path, reason.new)}", policy)
 
 
 def _step(address: str, reason: Reason) -> _Row:

@@ -90,7 +90,7 @@ def test_no_field_differs_from_what_was_applied(cli: Cli, stack: Path) -> None:
     assert changes(cli, stack, "--set", "tag=two") == [
         ("secret.password", "update", ["value"]),
         ("job.migrate", "run", ["secrets.password"]),
-        ("container.web", "replace", ["secrets.password"]),
+        ("container.web", "update", ["secrets.password"]),
     ]
     cli("apply", "--yes", "--set", "tag=two", cwd=stack)
     assert cli("exec", "all-web-2", "cat", "/run/secrets/password").stdout == "another-password"

@@ -103,9 +103,7 @@ def test_the_whole_way(cli: Cli, example: Callable[[str], Path], free_port: int)
     assert len(logged) == 2
 
     change = json.loads(cli("plan", "--set", "greeting=Hi", "--format", "json", **here).stdout)
-    assert [(c["address"], c["action"], c["order"]) for c in change["changes"]] == [
-        ("container.web", "replace", "stop-first")
-    ]
+    assert [(c["address"], c["action"]) for c in change["changes"]] == [("container.web", "restart")]
     assert change["changes"][0]["reasons"][0]["path"] == "files./etc/web.toml"
     cli("apply", "--yes", "--set", "greeting=Hi", **here)
     assert ask(free_port).startswith("Hi from ")

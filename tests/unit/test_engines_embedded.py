@@ -133,7 +133,7 @@ def test_what_was_performed_is_observed_and_needs_nothing_more(
     again = diff(engine.resolve(wanted, Values(key=b"longer secret")), engine.observe("shop")).changes
     assert [(change.address, change.action.word, [why.path for why in change.reasons]) for change in again] == [
         ("secret.key", "update", ["value"]),
-        ("container.web", "replace", ["secrets.key", "environment.MODE"]),
+        ("container.web", "replace", ["environment.MODE", "secrets.key"]),
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from stackpy_runtime.container import log_reading, restart, state
 from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
-from stackpy_runtime.host import captured, checks, creation, hooks, requests
+from stackpy_runtime.host import captured, changing, checks, creation, hooks, requests
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.pausing import is_paused
@@ -199,7 +199,7 @@ class Containers:
         return [known["name"] for known in self.store.volumes() if known["labels"].get(labels.ANONYMOUS) == live.id]
 
     def update(self, live: Live, changes: dict[str, Any]) -> None:
-        """Changes limits, restart policy and labels while it runs."""
+        """Changes a container that runs, or does not, as far as it needs no new one for it."""
         with live.verb:
             merged: dict[str, Any] = {**live.config}
             for key, value in changes.items():
@@ -223,6 +223,7 @@ class Containers:
                 self.lifecycle.joiners.discard(live.id)
                 self._limit(live, live.group, config)
             try:
+                changing.before(self.lifecycle.networking, live, config)
                 self.store.update_container(live.id, config=config)
             except BaseException:
                 if live.pid and live.group:
@@ -230,8 +231,12 @@ class Containers:
                         live.group.limit(live.config, config)
                 raise
             with live.changed:
+                probe, live.probe = live.probe, checks.of_container(self.store, {**live.container, "config": config})
                 live.config = live.container["config"] = config
                 live.changed.notify_all()
+            changing.after(self.lifecycle.networking, live)
+            if live.pid and live.probe != probe:
+                self._watch_anew(live)
         event_log.record(self.store.root, of_container(live, "update"))
 
     def _limit(self, live: Live, group: Group, config: ContainerConfig) -> None:
@@ -349,6 +354,15 @@ class Containers:
                 self._health_changed,
             )
             threading.Thread(target=watch.loop, daemon=True).start()
+
+    def _watch_anew(self, live: Live) -> None:
+        """Goes by another health check from now on; the watch of the former one has ended, or is about to."""
+        with live.changed:
+            health: Health = "starting" if live.probe is not None else ""
+            live.state = {**live.state, "health": health, "error": ""}
+            self.store.update_container(live.id, state=live.state)
+            live.changed.notify_all()
+        self.begin_watch(live)
 
     def _health_changed(self, live: Live, health: Health, text: str) -> None:
         with live.changed:

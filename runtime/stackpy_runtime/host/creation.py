@@ -110,7 +110,7 @@ def create(store: Store, config: ContainerConfig) -> Container:
             from stackpy_runtime.host import storage_size
 
             storage_size.bound(folder, config["storage_opt"]["size"])
-        _stage_files(config, folder)
+        stage_files(config, folder)
         container: Container = {
             "id": identity,
             "name": config["name"],
@@ -143,11 +143,11 @@ def create(store: Store, config: ContainerConfig) -> Container:
     return container
 
 
-def _stage_files(config: ContainerConfig, folder: str) -> None:
+def stage_files(config: ContainerConfig, folder: str) -> None:
     """Puts the contents of `files` on disk, where the sandbox reads them; the configuration keeps them too."""
     files = config.get("files", [])
     if files:
-        os.mkdir(f"{folder}/files", 0o755)
+        os.makedirs(f"{folder}/files", 0o755, exist_ok=True)
     for index, file in enumerate(files):
         try:
             content = base64.b64decode(file["content"], validate=True)

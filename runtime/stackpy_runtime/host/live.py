@@ -115,11 +115,11 @@ class Live:
                     self.config.get("log_max_size", DEFAULT_MAX_SIZE),
                     self.config.get("log_max_file", DEFAULT_MAX_FILE),
                     keep=self.config.get("log_driver") != "none",
-                    journal=self._journal() if self.config.get("log_driver") == "journald" else None,
+                    journal=self.journal() if self.config.get("log_driver") == "journald" else None,
                 )
                 self.recorder.kept = self._kept
 
-    def _journal(self) -> Journal:
+    def journal(self) -> Journal:
         """The line to journald, with Docker's fields."""
         from stackpy_runtime.container import journald  # few containers log there
 

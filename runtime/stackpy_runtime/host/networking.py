@@ -10,7 +10,7 @@ from stackpy_runtime import labels
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.host.creation import BRIDGE, bridge_config
 from stackpy_runtime.host.names import Names
-from stackpy_runtime.network.manager import NetworkManager, Published
+from stackpy_runtime.network.manager import Endpoint, NetworkManager, Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.live import Live
-    from stackpy_runtime.model import Attachment, EndpointInfo, Network
+    from stackpy_runtime.model import Attachment, ContainerConfig, EndpointInfo, Network
     from stackpy_runtime.store.store import Store
 
 RESOLVER = "127.0.0.11"
@@ -44,11 +44,15 @@ class Networking:
     def _release(self, name: str) -> None:
         self.keeper.release(f"port/{name}")
 
-    def attachments(self, live: Live) -> list[tuple[Network, Attachment]]:
-        """The networks of a container; the bridge, made on demand, when it names none."""
-        if live.config.get("network_mode"):
+    def attachments(self, live: Live, config: ContainerConfig | None = None) -> list[tuple[Network, Attachment]]:
+        """The networks of a container; the bridge, made on demand, when it names none.
+
+        config: another configuration than the one that it has
+        """
+        config = live.config if config is None else config
+        if config.get("network_mode"):
             return []
-        wanted = live.config.get("networks") or {BRIDGE: {"aliases": []}}
+        wanted = config.get("networks") or {BRIDGE: {"aliases": []}}
         result = []
         for name, attachment in wanted.items():
             try:
@@ -94,6 +98,45 @@ class Networking:
         names = [live.name, live.id[:12], *attachment["aliases"]]
         self.names.add(live.id, network["id"], info["ip_address"], names, internal=network["internal"])
 
+    def join(self, live: Live, config: ContainerConfig) -> None:
+        """Connects a container that runs with the networks of another configuration, and disconnects it from others."""
+        present = dict(live.container["networks"])
+        wanted = {network["name"]: (network, attachment) for network, attachment in self.attachments(live, config)}
+        namespace = os.open(f"/proc/{live.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for name, (network, attachment) in wanted.items():
+                if name not in present:
+                    self.leaving.pop(name, None)
+                    link = self.manager.free_link(live.pid)
+                    _, info = self._attach_one(live, namespace, network, attachment, link)
+                    present[name] = info
+                    live.attached = {**live.attached, name: network["id"]}
+            left = [name for name in present if name not in wanted]
+            # The way out leads through the first network that has one.
+            outward = next((present[name] for name, (network, _) in wanted.items() if not network["internal"]), None)
+            way_out = Endpoint(outward["mac_address"], outward["gateway"]) if outward else None
+            for name in left:
+                network = self.store.network(name)
+                self.manager.leave(live.id, namespace, network, present[name]["ip_address"], way_out)
+        finally:
+            os.close(namespace)
+        endpoints: dict[str, EndpointInfo] = {
+            name: {**present[name], "aliases": attachment["aliases"]} for name, (_, attachment) in wanted.items()
+        }
+        live.attached = {name: identity for name, identity in live.attached.items() if name in wanted}
+        live.container["networks"] = endpoints
+        self._write_hosts(live, endpoints)
+        self.store.update_container(live.id, networks=endpoints)
+
+    def republish(self, live: Live, config: ContainerConfig) -> None:
+        """Publishes the ports of another configuration of a container that runs; free ones are written into it."""
+        wanted = self.publication(live, {**config, "ports": config.get("ports", [])})
+        if wanted is None:
+            return
+        bound = self.manager.republish(*wanted)
+        if bound:
+            config["ports"] = bound
+
     def rename(self, live: Live) -> None:
         """Has a container that runs be found under the name that it has now, and no longer under the old one."""
         endpoints = live.container["networks"]
@@ -115,15 +158,18 @@ class Networking:
             network = self._make_bridge()
             return network, self.manager.attach(live.id, namespace, network, attachment, link)
 
-    def publication(self, live: Live) -> Published | None:
-        """What a container publishes; replicas of one resource share their ports."""
-        ports = live.config.get("ports")
-        if not ports or not live.container["networks"]:
+    def publication(self, live: Live, config: ContainerConfig | None = None) -> Published | None:
+        """What a container publishes; replicas of one resource share their ports.
+
+        config: another configuration than the one that it has, which may publish nothing
+        """
+        ports = live.config.get("ports") if config is None else config.get("ports")
+        if (not ports and config is None) or not live.container["networks"]:
             return None
         address = next(iter(live.container["networks"].values()))["ip_address"]
-        given = live.config.get("labels", {})
+        given = (live.config if config is None else config).get("labels", {})
         stack, resource = given.get(labels.STACK, ""), given.get(labels.RESOURCE, "")
-        return Published(live.id, ports, address, f"{stack}/{resource}" if stack else "")
+        return Published(live.id, ports or [], address, f"{stack}/{resource}" if stack else "")
 
     def publish(self, live: Live) -> None:
         """Opens a container's ports, once it is about to run."""

@@ -149,17 +149,17 @@ class Watch:
             # One that was adopted goes on where it stood.
             now = Progress(known, 0 if known == "starting" else self.log["failing_streak"])
             pause, due = FIRST_PAUSE, start + self._interval(now, 0.0)
-            while not live.wait_until(lambda: live.pid != pid, max(0.0, pause)):
+            while not live.wait_until(lambda: self._over(pid), max(0.0, pause)):
                 if self._stands():
                     # Nobody could answer; its time goes on where it stopped, as Docker's does.
-                    live.wait_until(lambda: live.pid != pid or not self._stands())
+                    live.wait_until(lambda: self._over(pid) or not self._stands())
                     due, pause = time.monotonic() + probe["interval"], probe["interval"]
                     continue
                 moment = time.monotonic()
                 counts = moment >= due
                 began = time.time()
                 verdict = self._asked(network)
-                if live.pid != pid:
+                if self._over(pid):
                     return
                 if self._stands():
                     continue
@@ -178,6 +178,10 @@ class Watch:
                     pause = max(0.0, due - time.monotonic())
         finally:
             os.close(network)
+
+    def _over(self, pid: int) -> bool:
+        """Whether the process has ended, or another check is in the place of this one."""
+        return self.live.pid != pid or self.live.probe is not self.probe
 
     def _record(self, verdict: Verdict, began: float, streak: int) -> None:
         result: HealthResult = {

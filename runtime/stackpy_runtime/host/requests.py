@@ -23,7 +23,8 @@ AT_START = (
 )  # fmt: skip
 UPDATABLE = (
     *get_type_hints(Limits), *AT_START, "annotations", "restart", "labels", "stop_signal", "stop_grace_period",
-    "on_unhealthy", "pre_stop",
+    "on_unhealthy", "pre_stop", "networks", "ports", "files", "healthcheck", "log_driver", "log_max_size",
+    "log_max_file", "log_tag", "log_labels",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, KernelError
-from stackpy_runtime.host import attaching, execs, halting, pausing, peers, requests, secret_values, steps
+from stackpy_runtime.host import attaching, execs, halting, pausing, peers, renaming, requests, secret_values, steps
 from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.containers import now
 from stackpy_runtime.host.wire import Closed, Connection, close_all
@@ -98,6 +98,8 @@ class Service:
             "unpause": lambda a: pausing.unpause(self.store, self.lifecycle.live(a["container"])),
             "rename": lambda a: self.containers.rename(self.lifecycle.live(a["container"]), a["name"]),
             "await": self.await_state,
+            "rename_network": lambda a: renaming.network(self.lifecycle, a["name"], a["new"]),
+            "rename_volume": lambda a: renaming.volume(self.lifecycle, a["name"], a["new"]),
             "expect": self.expect,
             "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
             "remove_network": self.remove_network,

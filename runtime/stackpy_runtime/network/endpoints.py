@@ -85,6 +85,21 @@ def plug(
         time.sleep(_LOOK_SECONDS)
 
 
+def free_name(pid: int) -> str:
+    """The first of eth0, eth1, … that no link of a process's network namespace has."""
+    with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+        taken = {line.partition(":")[0].strip() for line in file if ":" in line}
+    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+
+
+def lead_out(namespace: int, mac: str, gateway: str) -> None:
+    """Leads the default route of a namespace through the link with this MAC, unless there is one already."""
+    with open_inside(namespace) as inside:
+        link = next((link for link in inside.links() if link.address == mac), None)
+        if link is not None:
+            inside.send(links.default_route(link.number, gateway), ignore=(_EEXIST,))
+
+
 def nonce() -> bytes:
     """Chance for a link's name."""
     return os.urandom(4)

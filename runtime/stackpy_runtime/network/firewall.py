@@ -92,6 +92,18 @@ class Firewall:
                 self._change_ports(NFT_MSG_DELSETELEM, ports)
             return [port.link for port in ports]
 
+    def remove_port(self, container_id: str, address: str) -> str:
+        """The same for the one port that has an address; "" where there is none."""
+        with self.lock:
+            ports = self._ports.get(container_id, [])
+            leaving = [port for port in ports if port.address == address]
+            if not leaving:
+                return ""
+            self._ports[container_id] = [port for port in ports if port not in leaving]
+            self._gone.update(port.link for port in leaving)
+            self._change_ports(NFT_MSG_DELSETELEM, leaving)
+            return leaving[0].link
+
     def publish(self, changes: Mapping[Key, list[Publication]]) -> None:
         """Sets who stands behind each of these ports, all at once; an empty list takes the port away."""
         if not changes:

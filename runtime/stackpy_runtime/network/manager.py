@@ -42,6 +42,13 @@ class Published(NamedTuple):
     share: str
 
 
+class Endpoint(NamedTuple):
+    """A container's place on a network, as its default route needs it."""
+
+    mac: str
+    gateway: str
+
+
 class NetworkManager:
     """Makes networks, attaches containers, publishes their ports.
 
@@ -246,6 +253,22 @@ class NetworkManager:
             self._channel.send(*(links.delete_link(link) for link in plugged), ignore=(_ENODEV,))
         self._store.release_addresses(container_id)
 
+    def leave(self, container_id: str, netns_fd: int, network: Network, address: str, way_out: Endpoint | None) -> None:
+        """Takes a container that goes on running off one network.
+
+        way_out: its place on the network that its default route shall lead through now; None where there is none
+        """
+        link = self._firewall.remove_port(container_id, address)
+        if link:
+            self._channel.send(links.delete_link(link), ignore=(_ENODEV,))
+        self._store.release_address(network["id"], container_id)
+        if way_out is not None:
+            endpoints.lead_out(netns_fd, way_out.mac, way_out.gateway)
+
+    def free_link(self, pid: int) -> str:
+        """A name for one more link of a container, by its first process."""
+        return endpoints.free_name(pid)
+
     def loopback(self, netns_fd: int) -> None:
         """Brings `lo` up in the namespace of a container without a network."""
         endpoints.loopback_up(netns_fd)
@@ -264,6 +287,10 @@ class NetworkManager:
         the bindings as they are now. Raises InvalidConfig, Conflict naming who has a port.
         """
         return self._publisher.publish(container_id, bindings, address, share)
+
+    def republish(self, container_id: str, bindings: list[PortBinding], address: str, share: str) -> list[PortBinding]:
+        """Publishes exactly these ports of a container, whatever it has published before; as `publish`."""
+        return self._publisher.change(container_id, bindings, address, share)
 
     def unpublish(self, container_id: str) -> None:
         """Takes a container from behind all its published ports."""

@@ -92,6 +92,53 @@ class Publisher:
         _forget_udp(changes)
         return result
 
+    def change(self, container_id: str, bindings: Iterable[PortBinding], address: str, share: str) -> list[PortBinding]:
+        """The same for a container that publishes already: what it no longer names is free again, all at once.
+
+        A port that stays on another address of the host is closed for a moment: nobody can have both.
+        """
+        wanted = check(bindings)
+        with self._firewall.lock:
+            keys = {_key(binding) for binding in wanted}
+            held = {
+                key: entries
+                for key, entries in self._firewall.published.items()
+                if any(entry.container_id == container_id for entry in entries)
+            }
+            leaving = {key: entries for key, entries in held.items() if key not in keys}
+            if not any(_overlap(one, other) for one in leaving for other in keys):
+                result = self.publish(container_id, wanted, address, share)
+                self._leave(container_id, leaving)
+                return result
+            self._leave(container_id, leaving)
+            try:
+                return self.publish(container_id, wanted, address, share)
+            except BaseException:
+                before = [
+                    {
+                        "host_ip": key.host_ip,
+                        "published": key.published,
+                        "target": entry.target.port,
+                        "protocol": key.protocol,
+                    }
+                    for key, entries in held.items()
+                    for entry in entries
+                    if entry.container_id == container_id
+                ]
+                self.publish(container_id, before, address, share)  # type: ignore[arg-type]
+                raise
+
+    def _leave(self, container_id: str, keys: dict[Key, list[Publication]]) -> None:
+        """Takes a container from behind some ports."""
+        changes = {
+            key: [entry for entry in entries if entry.container_id != container_id] for key, entries in keys.items()
+        }
+        self._firewall.publish(changes)
+        for key, entries in changes.items():
+            if not entries:
+                self._drop(_name(key))
+        _forget_udp(changes)
+
     def unpublish(self, container_id: str) -> None:
         """Takes a container from behind all its ports; ports with nobody left behind are free again."""
         with self._firewall.lock:

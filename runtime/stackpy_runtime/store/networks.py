@@ -8,6 +8,7 @@ from stackpy_runtime.store.database import Database, decode, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import Any
 
     from stackpy_runtime.model import Network
 
@@ -111,9 +112,47 @@ class NetworkTable(Database):
         rows = self.rows("SELECT address, container FROM addresses WHERE network = ? ORDER BY address", (network_id,))
         return {_text(address): container for address, container in rows}
 
+    def rename_network(self, network_id: str, name: str) -> None:
+        """Gives a network another name, in its containers' configurations too; Conflict where it is taken."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            taken = connection.execute("SELECT 1 FROM networks WHERE name = ? AND id <> ?", (name, network_id))
+            if taken.fetchone():
+                raise Conflict(f"the network name `{name}` is in use", hint="choose another name")
+            row = connection.execute("SELECT document FROM networks WHERE id = ?", (network_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"no such network: `{network_id[:12]}`")
+            network: Network = decode(row[0])
+            old = network["name"]
+            connection.execute(
+                "UPDATE networks SET name = ?, document = ? WHERE id = ?",
+                (name, encode({**network, "name": name}), network_id),
+            )
+            for identity, config, joined in connection.execute(
+                "SELECT id, config, networks FROM containers"
+            ).fetchall():
+                documents = decode(config), decode(joined)
+                if old in documents[0].get("networks", {}) or old in documents[1]:
+                    documents[0]["networks"] = renamed(documents[0].get("networks", {}), old, name)
+                    connection.execute(
+                        "UPDATE containers SET config = ?, networks = ? WHERE id = ?",
+                        (encode(documents[0]), encode(renamed(documents[1], old, name)), identity),
+                    )
+
+        self.transaction(work)
+
+    def release_address(self, network_id: str, container_id: str) -> None:
+        """Gives back a container's address on one network."""
+        self.change("DELETE FROM addresses WHERE network = ? AND container = ?", (network_id, container_id))
+
     def release_addresses(self, container_id: str) -> None:
         """Gives back all addresses of a container."""
         self.change("DELETE FROM addresses WHERE container = ?", (container_id,))
+
+
+def renamed(entries: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The mapping with another name for one of its keys, in its order."""
+    return {new if key == old else key: entry for key, entry in entries.items()}
 
 
 def _text(address: int) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from stackpy_runtime.model import Secret, Volume
+    from stackpy_runtime.model import Mount, Secret, Volume
 
 _USERS_OF_VOLUME = """
 SELECT name FROM containers WHERE EXISTS (
@@ -60,6 +60,31 @@ class VolumeTable(Database):
         if not self.change("UPDATE volumes SET document = ? WHERE name = ?", (encode(volume), volume["name"])):
             raise NotFound(f"no such volume: `{volume['name']}`")
 
+    def rename_volume(self, name: str, volume: Volume, moved: Callable[[], None]) -> None:
+        """Gives a volume the name and place of `volume`, in the configurations of the containers that mount it too.
+
+        moved: runs before, while nothing else changes. Raises NotFound, Conflict where the new name is taken.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            if connection.execute("SELECT 1 FROM volumes WHERE name = ?", (volume["name"],)).fetchone():
+                raise Conflict(f"the volume name `{volume['name']}` is in use", hint="choose another name")
+            moved()
+            found = connection.execute(
+                "UPDATE volumes SET name = ?, document = ? WHERE name = ?", (volume["name"], encode(volume), name)
+            )
+            if not found.rowcount:
+                raise NotFound(f"no such volume: `{name}`")
+            for identity, text in connection.execute("SELECT id, config FROM containers").fetchall():
+                config = decode(text)
+                if any(mount["type"] == "volume" and mount["source"] == name for mount in config.get("mounts", [])):
+                    connection.execute(
+                        "UPDATE containers SET config = ? WHERE id = ?",
+                        (encode({**config, "mounts": remounted(config["mounts"], name, volume["name"])}), identity),
+                    )
+
+        self.transaction(work)
+
     def delete_volume(self, name: str, moved_away: Callable[[], None] | None = None, *, of: str = "") -> None:
         """Removes the row; `moved_away` runs before, while no container can be added that uses the volume.
 
@@ -82,6 +107,13 @@ class VolumeTable(Database):
                 moved_away()
 
         self.transaction(work)
+
+
+def remounted(mounts: list[Mount], old: str, new: str) -> list[Mount]:
+    """The mounts with another name for a volume."""
+    return [
+        {**mount, "source": new} if mount["type"] == "volume" and mount["source"] == old else mount for mount in mounts
+    ]
 
 
 class SecretTable(Database):

@@ -24,11 +24,14 @@ LOCK_TIMEOUT = Option(
 
 def run(context: Context, arguments: Any) -> int:
     """Shows the plan, asks, and makes it true."""
+    from stackpy.planning import refusals
+
     with stacks.locked(context, context.load().stack.name, "apply", arguments.lock_timeout):
         planned = context.plan(arguments.target)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
         code = 0
         if planned.plan.changes:
+            refusals.check(planned.plan)
             stacks.agree("apply this plan?", arguments.yes)
             code = _execute(context, planned, arguments)
         if code == 0:

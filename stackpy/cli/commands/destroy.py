@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Any) -> int:
     """Shows what would go and what is kept, asks, and removes it."""
-    from stackpy.planning import destroy_plan
+    from stackpy.planning import destroy_plan, refusals
 
     name = arguments.stack or context.stack_name()
     if not name:
@@ -28,6 +28,7 @@ def run(context: Context, arguments: Any) -> int:
         if arguments.stack and not observation.generation and not observation.resources:
             _say_unknown(context, name)
         stacks.show_before(plan, context, yes=arguments.yes)
+        refusals.check(plan)
         if plan.changes or arguments.images:
             stacks.agree("destroy all of this?", arguments.yes)
         code = stacks.destroy(context, plan)

@@ -20,13 +20,11 @@ from stackpy.planning import (
     destroy_plan,
     diff,
 )
+from stackpy.planning import fields as fields_of
 from stackpy.problems import Location
 
-IN_PLACE = ("mem_limit", "memswap_limit", "cpus", "cpuset", "blkio_config", "restart", "labels")
-AT_START = (
-    "shm_size", "ulimits", "init", "extra_hosts", "privileged", "security_opt", "devices", "device_cgroup_rules",
-    "userns", "pid", "ipc", "uts", "learn", "cap_add",
-)  # fmt: skip
+IN_PLACE = fields_of.with_policy(fields_of.IN_PLACE)
+AT_START = fields_of.with_policy(fields_of.RESTART)
 NOWHERE = Location("stack.py", 1)
 NAMES = ["a", "b", "c"]
 SUBNETS = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24", "10.4.0.0/24"]
@@ -207,13 +205,17 @@ class Model:
                 live = replicas[index].live
                 kept = {k: v for k, v in live.items() if k not in (*IN_PLACE, *AT_START)}
                 new = {k: v for k, v in spec.fields.items() if k in (*IN_PLACE, *AT_START)}
-                replicas[index] = replicas[index]._replace(live={**kept, **new}, applied=dict(spec.fields))
+                self._check_places(spec)
+                replicas[index] = replicas[index]._replace(
+                    live=self._renewed({**kept, **new}), applied=dict(spec.fields)
+                )
             elif action is Action.RESTART:
                 assert index in replicas and replicas[index].status == "running"
                 changed = {k: v for k, v in replicas[index].live.items() if k not in AT_START}
                 changed |= {k: v for k, v in spec.fields.items() if k in (*IN_PLACE, *AT_START)}
                 changed = {k: v for k, v in changed.items() if k in spec.fields or k not in IN_PLACE}
-                replicas[index] = replicas[index]._replace(live=changed, applied=dict(spec.fields))
+                self._check_places(spec)
+                replicas[index] = replicas[index]._replace(live=self._renewed(changed), applied=dict(spec.fields))
             elif action is Action.START:
                 assert replicas[index].status in ("created", "exited")
                 replicas[index] = replicas[index]._replace(status="running")
@@ -227,30 +229,40 @@ class Model:
     def _made(self, spec: Spec, index: int, desired: Desired) -> Replica:
         name = f"shop-{spec.name}-{index}"
         for observed in self.resources.values():
-            for other in observed.replicas:
-                assert other.name != name, f"the name {name} is taken"
-                if observed.address != spec.address and other.status == "running":
-                    taken = {port["published"] for port in other.live.get("ports", ())}
-                    assert not taken & {port["published"] for port in spec.fields.get("ports", ())}, "a port is taken"
+            assert all(other.name != name for other in observed.replicas), f"the name {name} is taken"
+        self._check_places(spec)
         assert (
             spec.fields["image"] in self.images
             and self.images[spec.fields["image"]] == desired.recipes[spec.fields["image"]]
         ), "the image is not built"
         live = {key: value for key, value in spec.fields.items() if key not in ("image", "replicas")}
-        for network in live.get("networks", ()):
-            assert f"network.{network}" in self.resources, "a network is missing"
         for mount in live.get("volumes", ()):
             assert f"volume.{mount['source']}" in self.resources, "a volume is missing"
         live["environment"] = {"PATH": "/bin", **live.get("environment", {})}
-        live["secrets"] = [
-            {**mount, "fingerprint": self.resources[f"secret.{mount['secret']}"].live["fingerprint"]}
-            for mount in live.get("secrets", ())
-        ]
+        live = self._renewed(live)
         done = spec.kind == "job"
         return Replica(
             index, name, name, "exited" if done else "running", "", 0 if done else None, 1.0 if done else 0.0,
             desired.recipes[spec.fields["image"]].id, live, dict(spec.fields),
         )  # fmt: skip
+
+    def _check_places(self, spec: Spec) -> None:
+        """The networks that it joins are there, and the ports that it takes are free."""
+        for network in spec.fields.get("networks", ()):
+            assert f"network.{network}" in self.resources, "a network is missing"
+        for observed in self.resources.values():
+            for other in observed.replicas:
+                if observed.address != spec.address and other.status == "running":
+                    taken = {port["published"] for port in other.live.get("ports", ())}
+                    assert not taken & {port["published"] for port in spec.fields.get("ports", ())}, "a port is taken"
+
+    def _renewed(self, live: dict[str, Any]) -> dict[str, Any]:
+        """With the values that its secrets have now."""
+        secrets = [
+            {**mount, "fingerprint": self.resources[f"secret.{mount['secret']}"].live["fingerprint"]}
+            for mount in live.get("secrets", ())
+        ]
+        return {**live, "secrets": secrets}
 
     def _replicas(self, address: str) -> tuple[Replica, ...]:
         return self.resources[address].replicas if address in self.resources else ()

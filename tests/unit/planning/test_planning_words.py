@@ -121,7 +121,7 @@ def world(count: int) -> tuple[Desired, Observation]:
         name = f"c{number}"
         live = {key: value for key, value in fields.items() if key not in ("image", "replicas")}
         live["environment"] = {"A": "1", "B": "2", "PATH": "/bin"}
-        replica = Replica(1, "id", name, "running", "", None, 0.0, "r", live, dict(fields))
+        replica = Replica(1, "id", f"shop-{name}-1", "running", "", None, 0.0, "r", live, dict(fields))
         specs[f"container.{name}"] = Spec("container", name, fields, (), NOWHERE)
         existing[f"container.{name}"] = Observed("container", name, live, fields, (replica,))
     specs["network.default"] = Spec("network", "default", {}, (), NOWHERE)
