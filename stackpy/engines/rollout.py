@@ -200,8 +200,11 @@ class Rollout:
     def _restart(self) -> None:
         """At once for the sake of something else; one after the other where that changes them."""
         documents = self._chosen()
-        # Without a field's reason it is restarted for the sake of another.
-        changed = documents if any(reason.policy for reason in self.change.reasons) else []
+        changed = []
+        for document in documents:
+            config, wanted = document["config"], self._wanted(document)
+            if self._changes(config, wanted) or _values(config) != _values(wanted):
+                changed.append(document)
         unchanged = [document for document in documents if document not in changed]
         at_once([self._restarter(document) for document in unchanged])
         for document in changed:
@@ -221,19 +224,25 @@ class Rollout:
         config["labels"][labels.SPEC] = labels.dump(spec.fields)
         return config
 
+    def _changes(self, config: Document, wanted: Document) -> dict[str, Any]:
+        """What an update sets besides labels."""
+        changes = in_place(config, wanted, config_keys(with_policy(IN_PLACE, RESTART)))
+        if "ports" in changes:
+            changes["ports"] = with_chosen(wanted.get("ports"), config.get("ports"))
+            if changes["ports"] == config.get("ports"):
+                del changes["ports"]
+        return changes
+
     def _update(self, document: Document) -> None:
         config = document["config"]
         wanted = self._wanted(document)
         if document["name"] != wanted["name"]:
             self.engine.rename(document["id"], wanted["name"])
             self._say("output", f"{document['name']} is {wanted['name']} again")
-        changes = in_place(config, wanted, config_keys(with_policy(IN_PLACE, RESTART)))
-        changes["ports"] = with_chosen(wanted.get("ports"), config.get("ports"))
-        if changes["ports"] == config.get("ports"):
-            del changes["ports"]
+        changes = self._changes(config, wanted)
         # what it was made of does not change with its fields
         made_of = {key: config["labels"][key] for key in (labels.RECIPE,) if key in config["labels"]}
-        if config["labels"].get(labels.SECRETS) != wanted["labels"].get(labels.SECRETS):
+        if _values(config) != _values(wanted):
             self.engine.refresh_secrets(document["id"])
         changes["labels"] = {**wanted["labels"], **made_of}
         self.engine.update(document["id"], changes)
@@ -319,6 +328,11 @@ def same(config: Document, wanted: Document) -> bool:
 def _comparable(config: Document) -> dict[str, Any]:
     own: Mapping[str, str] = config.get("labels", {})
     return {**config, "labels": {key: value for key, value in own.items() if key != labels.GENERATION}}
+
+
+def _values(config: Document) -> str:
+    """The fingerprints of the values of secrets that a container was given."""
+    return str(config.get("labels", {}).get(labels.SECRETS, ""))
 
 
 def _index(document: Document) -> int:
