@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _BYTES = ("memory.limit", "memory.reservation", "memory.swap", "memory.kernel", "memory.kernelTCP")
 _TEXTS = ("cpu.cpus", "cpu.mems")
+_NOT_EXECUTED = 255  # of `exec`, as of runc: no program's own
 
 
 def _options(arguments: Any) -> Any:
@@ -80,7 +81,11 @@ def execute(runtime: Any, arguments: Any) -> int:
         paused=arguments.ignore_paused,
         group=arguments.cgroup,
     )
-    code: int = runtime.execute(arguments.id, given, options, detach=arguments.detach)
+    try:
+        code: int = runtime.execute(arguments.id, given, options, detach=arguments.detach)
+    except StackpyError as error:
+        error.exit_code = _NOT_EXECUTED
+        raise
     return code
 
 

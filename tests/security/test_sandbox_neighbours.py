@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -35,8 +36,10 @@ print("new privileges", status["NoNewPrivs"].strip(), "seccomp", status["Seccomp
 print("signals", int(status["SigIgn"], 16) & ~(1 << 12 | 1 << 24), int(status["SigBlk"], 16))
 print("session", os.getsid(0) > 0, "limit", __import__("resource").getrlimit(7)[0])
 print("groups", os.getgroups(), "folder", os.getcwd())
+print("CPUs", len(os.sched_getaffinity(0)), "policy", os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))
+print("core", __import__("resource").getrlimit(4)[0])
 """
-USUAL = """\
+USUAL = f"""\
 descriptors [0, 1, 2] 3
 umask 0022
 score 0
@@ -46,6 +49,8 @@ new privileges 1 seccomp 2
 signals 0 0
 session True limit 1024
 groups [] folder /
+CPUs {os.cpu_count()} policy 0 0
+core {resource.prlimit(1, resource.RLIMIT_CORE)[0]}
 """
 
 
@@ -58,16 +63,19 @@ def test_defaults_of_a_process(lab: Lab) -> None:
 
 
 def test_defaults_do_not_come_from_who_started_the_engine(lab: Lab, tmp_path: Path) -> None:
-    """Its score, login, mask, descriptors and ignored signals are no container's."""
+    """Its score, login, mask, descriptors, ignored signals, CPUs, priority and limits are no container's."""
     lab.leave_processes()
     code = (
-        "import os, signal, sys\n"
+        "import os, resource, signal, sys\n"
         "open('/proc/self/oom_score_adj', 'w').write('321')\n"
         "try: open('/proc/self/loginuid', 'w').write('1234')\n"
         "except OSError: pass\n"
         "os.umask(0o077)\n"
         "held = os.open('/', os.O_RDONLY); os.set_inheritable(held, True)\n"
         "[signal.signal(number, signal.SIG_IGN) for number in (1, 2, 15, 17)]\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); os.nice(7)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (4096, resource.getrlimit(resource.RLIMIT_CORE)[1]))\n"
         "os.chdir('/usr')\n"
         "os.execv(sys.argv[1], sys.argv[1:])\n"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stackpy_runtime.oci import groups
 from tests.oci_lab import Oci, oci_fixture, wait_for
 
 __all__ = ["oci_fixture"]
@@ -52,11 +53,42 @@ def test_the_way_from_create_to_delete(oci: Oci, tmp_path: Path) -> None:
     assert "does not exist" in oci("delete", identity, code=1).stderr
 
 
-def test_an_id_is_taken_once(oci: Oci) -> None:
+def test_an_id_and_a_control_group_are_taken_once(oci: Oci) -> None:
     identity = oci.create("sleep", "1000")
     path = oci.bundle("true")
     assert "already exists" in oci("create", "-b", str(path), identity, code=1).stderr
+
+    def same_group(document: dict[str, Any]) -> None:
+        document["linux"]["cgroupsPath"] = f"/stackpy-oci/{identity}"
+
+    path = oci.bundle("true", change=same_group)
+    assert "cgroup is not empty" in oci("create", "-b", str(path), "other", code=1).stderr
     assert oci.state(identity)["status"] == "running"
+
+
+def test_a_group_that_stands_still_is_refused(oci: Oci) -> None:
+    # Whoever joined it would stand still, and so would the caller that waits for it.
+    group = groups.Group(f"/stackpy-oci-still-{os.getpid()}")
+    group.create()
+    try:
+        group.freeze(True)
+        path = oci.bundle("true", change=lambda document: document["linux"].update(cgroupsPath=group.path))
+        assert "unexpectedly frozen" in oci("run", "-b", str(path), "still", code=1).stderr
+    finally:
+        group.freeze(False)
+        group.remove()
+
+
+def test_paths_of_options_and_cpus(oci: Oci, tmp_path: Path) -> None:
+    """Paths are meant from the caller's folder, CPUs are the control group's and not the caller's."""
+    path = oci.bundle("grep", "Cpus_allowed:", "/proc/self/status")
+
+    def on_one_cpu() -> None:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    result = oci("run", "-b", str(path), "--pid-file", "pid", "cpus", cwd=tmp_path, preexec_fn=on_one_cpu)
+    assert bin(int(result.stdout.split()[1].replace(",", ""), 16)).count("1") == os.cpu_count()
+    assert int((tmp_path / "pid").read_text()) > 1
 
 
 @pytest.mark.parametrize("identity", ["..", "a/b", "", "a b", "x" * 2000])
@@ -86,18 +118,18 @@ def test_exec(oci: Oci, tmp_path: Path) -> None:
     inside, variable, mask = oci(*words).stdout.split()
     assert (variable, mask) == ("c", "0077")
     assert int(pid_file.read_text()) != int(inside) > 1
-    result = oci("exec", identity, "nosuch", code=1)
+    result = oci("exec", identity, "nosuch", code=255)
     assert "executable file not found in $PATH: no such file or directory" in result.stderr
     oci("kill", identity, "KILL")
     wait_for(lambda: oci.state(identity)["status"] == "stopped", "it stops")
-    assert "not running" in oci("exec", identity, "true", code=1).stderr
+    assert "not running" in oci("exec", identity, "true", code=255).stderr
 
 
 def test_pause_and_resume(oci: Oci) -> None:
     identity = oci.create("sleep", "1000")
     oci("pause", identity)
     assert oci.state(identity)["status"] == "paused"
-    assert "is paused" in oci("exec", identity, "true", code=1).stderr
+    assert "cannot exec in a paused container" in oci("exec", identity, "true", code=255).stderr
     oci("resume", identity)
     oci("exec", identity, "true")
     oci("pause", identity)

@@ -12,6 +12,7 @@ import pytest
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.linux import mounts, namespaces
 from stackpy_runtime.oci import bundle, describing, devices, mount_options, resources
+from stackpy_runtime.oci.executing import process_document
 from stackpy_runtime.oci.fields import Fields
 from stackpy_runtime.oci.plan import BundlePlan
 
@@ -273,3 +274,14 @@ def test_a_document_that_is_too_deep_is_no_crash() -> None:
     with pytest.raises(EngineError, match="is not JSON"):
         bundle.parse(b"[" * 1_000_000, "config.json")
     assert json.dumps(bundle.parse(b"{}", "config.json")) == "{}"
+
+
+def test_capabilities_of_exec_are_ambient_where_the_container_inherits_them() -> None:
+    sets = {"inheritable": ["CAP_SYSLOG"], "ambient": [], "bounding": ["CAP_SYSLOG"], "permitted": []}
+    given = ["CAP_SYSLOG", "CAP_CHOWN"]
+    found = process_document({"process": {"capabilities": sets}}, ["true"], capabilities=given)["capabilities"]
+    assert found["permitted"] == found["effective"] == given
+    assert found["ambient"] == found["inheritable"] == ["CAP_SYSLOG"]
+    none = process_document({}, ["true"], capabilities=given)["capabilities"]
+    assert not none.get("ambient")
+    assert "inheritable" not in none

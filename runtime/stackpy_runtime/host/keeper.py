@@ -19,7 +19,7 @@ import warnings  # noqa: F401 - os.execvpe imports it
 from stackpy_runtime.container import joining, sandbox
 from stackpy_runtime.container.execution import Channel
 from stackpy_runtime.host.wire import Closed, Connection, close_all
-from stackpy_runtime.linux import proc, processes
+from stackpy_runtime.linux import proc, processes, scheduling
 from stackpy_runtime.linux.title import set_title
 
 TYPE_CHECKING = False
@@ -337,6 +337,8 @@ def main(root: str, listener: int, supervisor_command: list[str], held: dict[str
     processes.raise_descriptor_limit()
     # What whoever started us ignored, containers would ignore as well.
     processes.default_signals()
+    # Nor are they to run on the one CPU, or at the low priority, that a command was given.
+    scheduling.begin_as_init_did()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     keeper = Keeper(root, listener, supervisor_command)

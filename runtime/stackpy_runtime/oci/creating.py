@@ -41,6 +41,12 @@ class Options(NamedTuple):
     no_pivot: bool = False
     no_session: bool = False  # --no-new-keyring
 
+    def absolute(self) -> Options:
+        """The same with paths that a change of the working folder does not change."""
+        pid_file = os.path.abspath(self.pid_file) if self.pid_file else ""
+        console = os.path.abspath(self.console_socket) if self.console_socket else ""
+        return self._replace(pid_file=pid_file, console_socket=console)
+
 
 def create(
     root: str,
@@ -57,6 +63,8 @@ def create(
     """
     folder = state.Folder(root, identity)
     path = os.path.abspath(path)
+    # Hooks and the first stage are called in the bundle's folder; what options name is meant from the caller's.
+    options = options.absolute()
     document = bundle.load(path)
     passed = int(os.environ.get("LISTEN_FDS", "0") or 0) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
     plan = bundle.plan(document, path, identity, descriptors=options.descriptors + passed, warn=warn)
@@ -148,7 +156,8 @@ def send_terminal(path: str, console: int) -> None:
     """Sends the controlling side of a terminal to whoever listens at a socket, as runc does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as line:
         try:
-            line.connect(path)
+            with _near(os.path.dirname(path)) as near:
+                line.connect(f"{near}/{os.path.basename(path)}")
             socket.send_fds(line, [b"/dev/ptmx"], [console])
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -281,17 +290,17 @@ def _shown(names: tuple[str, ...]) -> str:
 def _listen(folder: Folder) -> socket.socket:
     """The socket on which `start` is awaited."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    with _near(folder) as near:
+    with _near(folder.path) as near:
         listener.bind(f"{near}/start")
     listener.listen(1)
     return listener
 
 
 class _near:
-    """A short path of a container's folder: a socket's address has room for 107 bytes (unix(7))."""
+    """A short path of a folder: a socket's address has room for 107 bytes (unix(7))."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.path = folder.path
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     def __enter__(self) -> str:
         self.descriptor = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -339,7 +348,7 @@ def start(root: str, identity: str) -> None:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         with line:
             try:
-                with _near(folder) as near:
+                with _near(folder.path) as near:
                     line.connect(f"{near}/start")
             except OSError:
                 raise EngineError(f"container {identity} is stopped, not created") from None

@@ -8,7 +8,8 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stackpy_runtime.container import joining
-from stackpy_runtime.errors import InvalidConfig, from_wire
+from stackpy_runtime.errors import EngineError, InvalidConfig, from_wire
+from stackpy_runtime.linux import scheduling
 from stackpy_runtime.oci import bundle, creating, groups, inside, process, seccomp, state
 from stackpy_runtime.oci.fields import Fields
 from stackpy_runtime.oci.line import Line
@@ -74,8 +75,11 @@ def process_document(
         sets = {**(found.get("capabilities") or {})}
         for name in process.SETS:
             # Never inheritable ones that the container has not itself (CVE-2022-29162).
-            if name not in ("inheritable", "ambient"):
-                sets[name] = [*(sets.get(name) or []), *capabilities]
+            given = capabilities
+            if name == "ambient":
+                given = [each for each in capabilities if each in (sets.get("inheritable") or [])]
+            if name != "inheritable":
+                sets[name] = [*(sets.get(name) or []), *given]
         found["capabilities"] = sets
     if no_new_privileges:
         found["noNewPrivileges"] = True
@@ -103,6 +107,8 @@ def execute(
     record = folder.record()
     group = groups.Group(record["cgroups_path"])
     now = state.status(folder, record, frozen=not options.paused and group.frozen())
+    if now == "paused":
+        raise EngineError(f"cannot exec in a paused container: {identity}", hint="`resume` it, or `--ignore-paused`")
     state.need(now, ("running", "created"), identity)
     document = folder.document()
     own_users = _joins(record, "user") != 0
@@ -211,6 +217,8 @@ def _start(record: Record, plan: BundlePlan, joining_: JoinPlan, options: Option
             joining.enter(joining_, announce)
             if "affinity" in program and program["affinity"][1]:
                 os.sched_setaffinity(0, program["affinity"][1])
+            elif "affinity" not in program:
+                scheduling.use_every_cpu()
             inside.execute_program(program, plan, line, inside.open_console(program))
         except BaseException as error:
             line.fail(error)

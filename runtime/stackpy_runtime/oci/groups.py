@@ -110,9 +110,12 @@ class Group:
                     self._delegate(f"{hierarchy.folder}{made}")
             if found := read_file(f"{folder}/cgroup.procs").split():
                 raise Conflict(
-                    f"linux.cgroupsPath: {len(found)} processes are in {self.path} already",
+                    f"linux.cgroupsPath: container's cgroup is not empty: {len(found)} processes are in {self.path}",
                     hint="a container needs a control group of its own",
                 )
+        if self.frozen():
+            # Whoever joins would stand still at once, and could not be told that nothing comes of it.
+            raise Conflict(f"linux.cgroupsPath: container's cgroup unexpectedly frozen: {self.path}")
 
     def unmake(self) -> None:
         """Removes what `create` has made before it failed; what was there, and who is in it, is left alone."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stackpy_runtime.container.sandbox import join_cgroups
 from stackpy_runtime.container.standby import Spaces, fork_beneath
 from stackpy_runtime.errors import EngineError, InvalidConfig, KernelError
-from stackpy_runtime.linux import libc, mounts, namespaces, processes
+from stackpy_runtime.linux import libc, mounts, namespaces, processes, scheduling
 from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.oci import inside
 
@@ -58,6 +58,8 @@ def enter(plan: BundlePlan, procs: list[str], groups: list[tuple[str, str]], lin
         if plan["program"] and not plan["spaces"]["user_path"]:
             give_stdio(plan["program"], plan["spaces"]["users"], plan["spaces"]["groups"])
         join_cgroups(procs)
+        # The group says on which, not whoever calls.
+        scheduling.use_every_cpu()
         owners = users(plan)
         joined = tuple((_namespace(path, kind), kind) for path, kind in plan["spaces"]["joined"])
         opened = _open(plan, owners, groups)
