@@ -57,18 +57,6 @@ def until(master: int, text: str, timeout: float = 20.0) -> str:
     return shown.decode(errors="replace").replace("\r\n", "\n")
 
 
-def typed_until(master: int, keys: bytes, text: str) -> None:
-    """Types again and again until a terminal shows `text`."""
-    for _ in range(20):
-        os.write(master, keys)
-        try:
-            until(master, text, 1.0)
-        except AssertionError:
-            continue
-        return
-    raise AssertionError(f"no `{text}` whatever is typed")
-
-
 def is_raw(master: int) -> bool:
     """Whether what is on a terminal gets every key."""
     return not termios.tcgetattr(master)[3] & termios.ICANON

@@ -9,6 +9,7 @@
     ├── KernelError (OSError)    a system call failed where it should not
     ├── ProcessFailed            a build step, probe or hook exited non-zero
     └── EngineUnavailable        keeper or supervisor cannot be reached or started
+        └── EngineLost           the supervisor has gone before it answered
 
 Only the command line prints. `code` is the class's stable name on the wire between client and supervisor.
 """
@@ -97,6 +98,10 @@ class EngineUnavailable(EngineError):
     """The engine's processes cannot be started or do not answer."""
 
     code = "unavailable"
+
+
+class EngineLost(EngineUnavailable):
+    """The supervisor has gone before it answered; what was asked for may be done, or half done and be finished."""
 
 
 def from_wire(data: dict[str, object]) -> EngineError:

@@ -108,6 +108,39 @@ def test_containers_go_on_whoever_is_killed(lab: Lab, victim: str) -> None:
     assert ask(port, 0.3) == ""
 
 
+@pytest.mark.parametrize("victim", ["supervisor", "keeper", ""])
+def test_what_clients_run_goes_on_whoever_is_killed(lab: Lab, victim: str) -> None:
+    """`exec -i` and `run -i`: what was given meanwhile arrives, all output comes, and the exit code where it can."""
+    name = lab.up(["sleep", "600"])
+    both = (["exec", "-i", name], ["run", "--rm", "-i", "--network", "none", "lab"])
+    clients = [
+        subprocess.Popen(
+            lab.command(*words, "sh", "-c", "cat; echo end; exit 7"),
+            env=lab.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+        )
+        for words in both
+    ]
+    for client in clients:
+        assert client.stdin and client.stdout
+        client.stdin.write(b"before\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"before\n"
+    lab.kill(victim)
+    ended = [client.communicate(b"after\n", timeout=60) for client in clients]
+    assert [out for out, _ in ended] == [b"after\nend\n"] * 2
+    codes = [client.returncode for client in clients]
+    if victim == "supervisor":
+        assert codes == [7, 7]
+    else:
+        # Its parent is gone, and the kernel tells nobody else; of a container newer kernels do.
+        assert codes[0] == 1 and b"the engine was killed, and what became of the process is not known" in ended[0][1]
+        assert codes[1] in (7, 125)
+
+
 def test_what_ended_while_nobody_looked_is_known_as_ended(lab: Lab) -> None:
     """Nobody of ours saw it end: that it has is known, and that its code is not."""
     name = lab.up(["sleep", "600"])

@@ -59,9 +59,10 @@ def test_a_newer_version_takes_over(lab: Lab, newer: Callable[..., str]) -> None
     typed = lab.up(COUNTS, tty=True)
     ends = lab.up(["sh", "-c", "read x < /go; exit 23"], image=fifo, networks={"net": {"aliases": []}})
     again = lab.up(["sleep", "600"], restart="always")
+    reads = lab.up(["cat"], stdin_open=True)
     lab.said(counts, "5\n")
     lab.said(typed, "5\r\n")
-    names = (counts, typed, ends, again)
+    names = (counts, typed, ends, again, reads)
     pids = {name: lab.state(name)["pid"] for name in names}
     (keeper,), (supervisor,) = lab.processes("keeper"), lab.processes("supervisor")
     assert newer("exec", counts, "sh", "-c", "echo from inside") == "from inside\n"
@@ -81,6 +82,12 @@ def test_a_newer_version_takes_over(lab: Lab, newer: Callable[..., str]) -> None
         assert lines == [str(n) for n in range(1, len(lines) + 1)], "a hole in the log"
     newer("exec", ends, "sh", "-c", "echo > /go")
     wait_for(lambda: lab.state(ends)["exit_code"] == 23, "the exit code that its old parent saw")
+    with subprocess.Popen(lab.command("attach", reads), env=lab.environment, stdin=subprocess.PIPE, cwd="/") as client_:
+        assert client_.stdin
+        client_.stdin.write(b"still read\n")
+        client_.stdin.flush()
+        lab.said(reads, "still read", 60)
+        client_.kill()
     os.kill(pids[again], signal.SIGKILL)
     wait_for(lambda: lab.state(again)["pid"] not in (0, pids[again]), "the restart")
     for name in names:

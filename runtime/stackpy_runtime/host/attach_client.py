@@ -1,7 +1,8 @@
 """The client side of `run`, `start -a` and `attach`: our standard streams, terminal and signals, joined to a container.
 
 The supervisor may be killed meanwhile: the container runs on, and so does this, where it was: the bytes of each stream
-are counted, and the next supervisor is asked for what comes after them.
+are counted, and the next supervisor is asked for what comes after them. Input goes from here into the container's pipe
+or terminal without any process of ours between, so that none of it is lost with one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.terminals import Handler
     from stackpy_runtime.host.wire import Connection
 
-INPUT_CHUNK = 16384
+INPUT_CHUNK = 65536
 # All that ask a process for something, the real-time ones too; not those that say what has become of a process.
 PROXIED = (
     *(_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGALRM),
@@ -55,6 +56,10 @@ class Attached:
         self.container = ""
         self.tty = False
         self.offsets = [0, 0]  # of each stream, as far as it was written
+        self.target = -1  # what input is written to; -1: none yet, or no more
+        self.rest = b""  # of it, for which there has been no room
+        self.ended = False  # our input; the supervisor is told when all of it is written
+        self.leaving = False  # by its keys, as soon as what was typed before them is written
         self.sending = False
         self.waiting: list[dict[str, Any]] = []  # messages for when the present frame is sent
 
@@ -71,6 +76,7 @@ class Attached:
                 return self._exchange(wakeup)
         finally:
             self.connection.close()
+            self._close_target()
 
     def _request(self, operation: str, arguments: dict[str, Any]) -> None:
         wishes = {"stdin": self.stdin, "streams": self.streams, "size": terminal_size()}
@@ -105,9 +111,10 @@ class Attached:
         self.sending = True
         try:
             while self.waiting:
-                self.connection.send(self.waiting.pop(0))
+                self.connection.send(self.waiting[0])
+                self.waiting.pop(0)
         except OSError:
-            # The supervisor has gone, which whoever waits for it sees as well.
+            # The supervisor has gone, which whoever waits for it sees as well: the next one is told.
             pass
         finally:
             self.sending = False
@@ -133,39 +140,81 @@ class Attached:
 
     def _pass(self, wakeup: Wakeup) -> int | None:
         """Passes input on and writes output until the answer comes."""
+        self._send_waiting()
+        if self.ended and not self.rest:
+            # Whoever was told may not have heard of it.
+            self._send_end()
         line = self.connection.fileno()
-        poll = select.poll()
-        for descriptor in (line, wakeup.fileno(), *([0] if self.stdin else [])):
-            poll.register(descriptor, select.POLLIN)
         while True:
+            poll = select.poll()
+            poll.register(line, select.POLLIN)
+            poll.register(wakeup.fileno(), select.POLLIN)
+            if self.rest and self.target >= 0:
+                # Not before there is room for it is more read: waiting to write would keep output waiting.
+                poll.register(self.target, select.POLLOUT)
+            elif self.stdin and self.target >= 0 and not self.ended:
+                poll.register(0, select.POLLIN)
             ready = dict(poll.poll())
             if wakeup.fileno() in ready:
                 wakeup.seen()
-            if ready.get(line, 0) & select.POLLOUT:
-                # Room again for a chunk: a writable socket has most of its buffer free (unix_writable, af_unix.c).
-                poll.modify(line, select.POLLIN)
-                poll.register(0, select.POLLIN)
             if 0 in ready:
-                data, detached = self._typed()
-                if data is not None:
-                    self._send(data)
-                if detached:
-                    return None
-                poll.unregister(0)
-                if data != b"":
-                    # Not before there is room for it is more read: waiting to send would keep output waiting.
-                    poll.modify(line, select.POLLIN | select.POLLOUT)
-                else:
-                    self.stdin = False
-            if not ready.get(line, 0) & ~select.POLLOUT:
-                continue
-            kind, payload = self._receive()
-            if kind in (STDOUT, STDERR):
-                index = int(kind == STDERR)
-                write_all(1 + index, payload)
-                self.offsets[index] += len(payload)
-            elif kind == MESSAGE:
-                return int(self.client.unwrap(decoded(payload))["exit_code"])
+                self._read_input()
+            elif self.target in ready:
+                self._write_input()
+            if self.leaving and not self.rest:
+                return None
+            if line in ready and (code := self._hear()) is not None:
+                return code
+
+    def _hear(self) -> int | None:
+        """Takes what the supervisor has sent; the exit code, when it is that."""
+        kind, payload, descriptors = self._receive()
+        if kind in (STDOUT, STDERR):
+            index = int(kind == STDERR)
+            write_all(1 + index, payload)
+            self.offsets[index] += len(payload)
+        elif kind == MESSAGE:
+            message = decoded(payload)
+            if "input" not in message:
+                return int(self.client.unwrap(message)["exit_code"])
+            self._close_target()
+            [self.target] = descriptors
+            if not self.stdin or (self.ended and not self.tty):
+                # Whoever keeps it open keeps the container from seeing the end.
+                self._close_target()
+        return None
+
+    def _read_input(self) -> None:
+        data, self.leaving = self._typed()
+        if data:
+            self.rest = data
+            self._write_input()
+        elif data == b"":
+            self.ended = True
+            self._send_end()
+
+    def _write_input(self) -> None:
+        """Writes what there is room for."""
+        try:
+            self.rest = self.rest[os.write(self.target, self.rest) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Nobody reads it any more.
+            self.rest = b""
+            self.stdin = False
+            self._close_target()
+
+    def _send_end(self) -> None:
+        """Says that there will be no more input."""
+        if not self.tty:
+            self._close_target()
+        self._send(b"")
+
+    def _close_target(self) -> None:
+        if self.target >= 0:
+            os.close(self.target)
+            self.target = -1
 
     def _typed(self) -> tuple[bytes | None, bool]:
         """Input to pass on, b"" at its end and None where there is none yet; and whether it said to detach."""
@@ -189,9 +238,8 @@ class Attached:
             self.sending = False
         self._send_waiting()
 
-    def _receive(self) -> tuple[bytes, bytes]:
+    def _receive(self) -> tuple[bytes, bytes, list[int]]:
         try:
-            kind, payload, _ = self.connection.receive_raw()
+            return self.connection.receive_raw()
         except (Closed, OSError):
             raise _Lost from None
-        return kind, payload

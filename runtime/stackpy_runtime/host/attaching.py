@@ -1,9 +1,12 @@
-"""A client on a container's streams: output as frames, input and signals the other way."""
+"""A client on a container's streams: output as frames, signals the other way.
+
+Input does not pass through us: the client gets our end of the container's pipe, or the controlling side of its
+terminal, and writes there itself. So nothing that was typed is in a process of ours when that is killed.
+"""
 
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 
@@ -66,6 +69,16 @@ class Attachment:
         rows, columns = self.wishes.get("size") or (0, 0)
         return (int(rows), int(columns)) if rows and columns else None
 
+    def pass_input(self) -> None:
+        """Gives the client what it writes input to, where there is any yet: before a start there is none."""
+        live = self.live
+        if not self.stdin:
+            return
+        with live.changed:
+            target = live.terminal if self.tty else live.stdin
+            if target >= 0:
+                self.connection.send({"input": True}, (target,))
+
     def listen(self) -> None:
         """Reads what the client sends, in a thread of its own, until it goes."""
         threading.Thread(target=self._listen, daemon=True).start()
@@ -76,46 +89,20 @@ class Attachment:
                 kind, payload, descriptors = self.connection.receive_raw()
                 close_all(descriptors)
                 if kind == STDIN:
-                    self._input(payload)
+                    # It has written all that there is.
+                    self._end_input()
                 elif kind == MESSAGE:
                     self._control(payload)
         except (Closed, OSError):
             # Docker closes it as well (StdinOnce): what reads it ends when nobody is there who could say more.
-            self._input(b"")
+            self._end_input()
             with self.live.changed:
                 self.gone = True
                 self.live.changed.notify_all()
 
-    def _input(self, payload: bytes) -> None:
-        live = self.live
-        if not self.stdin:
-            return
-        if not payload:
-            if live.config.get("stdin_once") and not self.tty:
-                self.lifecycle.endings.close_stdin(live)
-            return
-        view = memoryview(payload)
-        while view:
-            with live.changed:
-                target = os.dup(live.terminal if self.tty else live.stdin) if self._takes_input() else -1
-            if target < 0:
-                return
-            try:
-                view = view[os.write(target, view) :]
-            except BlockingIOError:
-                # Not select(2): it knows no descriptor above 1023.
-                room = select.poll()
-                room.register(target, select.POLLOUT)
-                room.poll(1000)
-            except OSError:
-                # Nobody reads it any more.
-                return
-            finally:
-                os.close(target)
-
-    def _takes_input(self) -> bool:
-        live = self.live
-        return (live.terminal if self.tty else live.stdin) >= 0
+    def _end_input(self) -> None:
+        if self.stdin and not self.tty and self.live.config.get("stdin_once"):
+            self.lifecycle.endings.close_stdin(self.live)
 
     def _control(self, payload: bytes) -> None:
         message: dict[str, Any] = decoded(payload)
@@ -200,12 +187,19 @@ def start(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict
     return _attend(lifecycle, _begun(lifecycle, connection, live, wishes))
 
 
-def _begun(lifecycle: Lifecycle, connection: Connection, live: Live, wishes: dict[str, Any]) -> Attachment:
+def _begun(
+    lifecycle: Lifecycle,
+    connection: Connection,
+    live: Live,
+    wishes: dict[str, Any],
+    offsets: list[int] | None = None,
+) -> Attachment:
     """Starts a container with the client on its streams."""
     attachment = Attachment(lifecycle, live, connection, wishes)
     try:
-        attachment.begin()
+        attachment.begin(offsets)
         lifecycle.start(live, attachment.size)
+        attachment.pass_input()
     except BaseException:
         attachment.end()
         raise
@@ -229,8 +223,12 @@ def attach(
         raise Conflict("it is paused", subject=subject, hint=f"`stackpy unpause {live.name}` has it go on")
     if offsets is None and status != "running":
         raise Conflict("it is not running", subject=subject, hint=f"stackpy start -a {live.name}")
+    if offsets is not None and status == "created":
+        # The supervisor that was to start it was killed before it had begun.
+        return _attend(lifecycle, _begun(lifecycle, connection, live, wishes, offsets))
     attachment = Attachment(lifecycle, live, connection, wishes)
     attachment.begin(offsets)
+    attachment.pass_input()
     if attachment.tty and attachment.size and offsets is None:
         # A program that draws does so when the size changes, and the client has an empty screen now.
         rows, columns = attachment.size

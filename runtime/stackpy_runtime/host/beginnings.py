@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import ContainerConfig, Limits
     from stackpy_runtime.store.store import Store
 
-NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why
+NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why (keeper.py)
 
 
 def _kill(pidfd: int) -> None:
-    """Kills a process and closes its pidfd."""
+    """Kills a process and closes its pidfd; -1 is one that had ended when it was announced."""
+    if pidfd < 0:
+        return
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
@@ -55,6 +57,7 @@ class Beginnings:
         self.current: dict[str, int] = {}  # reference → PID of the process that its start now goes on with
         self.announced = threading.Condition()
         self.executions: dict[str, int | None] = {}  # exec reference → exit code once it has ended
+        self.adopted: dict[str, str] = {}  # what clients of an earlier supervisor know an execution by → its reference
         self.boot = boot_id()
         self.spares = Spares(store.root.path, keeper)
 
@@ -198,6 +201,8 @@ class Beginnings:
         try:
             # The keeper, out of descriptors, could not read it.
             start = start or start_time(pid, ended=True)
+            if pidfd < 0 and start:
+                pidfd = os.pidfd_open(pid)
             if not start:
                 raise EngineUnavailable("its process cannot be told from others: /proc cannot be read")
             if live.sharer:

@@ -61,7 +61,8 @@ def run(
     os.set_blocking(reading, False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        reference = executions.spawn(lifecycle, joining, theirs.fileno(), -1, [writing, writing])
+        # Named so that the next supervisor ends it: what it writes nobody would read any more.
+        reference = executions.spawn(lifecycle, joining, theirs.fileno(), -1, [writing, writing], of="captured")
     except BaseException:
         os.close(reading)
         ours.close()

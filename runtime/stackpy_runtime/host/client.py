@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from stackpy_runtime.errors import Denied, EngineUnavailable, from_wire
+from stackpy_runtime.errors import Denied, EngineLost, EngineUnavailable, from_wire
 from stackpy_runtime.host.wire import Closed, Connection
 from stackpy_runtime.version import VERSION
 
@@ -57,8 +57,13 @@ class Client:
                     if "error" in greeting:
                         raise from_wire(greeting["error"])
                     if "retired" in greeting:
+                        names = list(greeting["retired"])
+                        for _ in range(greeting.get("more", 0)):
+                            message, more = connection.receive()
+                            names += message["retired"]
+                            given += more
                         connection.close()
-                        self._succeed(greeting["retired"], given).close()
+                        self._succeed(names, given).close()
                         return self.request(operation, arguments, descriptors)
                 except BaseException:
                     connection.close()
@@ -76,9 +81,7 @@ class Client:
         try:
             answer, _ = connection.receive()
         except (Closed, ConnectionError) as error:
-            raise EngineUnavailable(
-                f"the engine went away: {str(error) or 'connection closed'}", hint=self._hint()
-            ) from None
+            raise EngineLost(f"the engine went away: {str(error) or 'connection closed'}", hint=self._hint()) from None
         return self.unwrap(answer)
 
     def await_leaving(self, timeout: float = 10.0) -> None:

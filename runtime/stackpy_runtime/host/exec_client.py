@@ -12,7 +12,7 @@ import os
 import select
 import struct
 
-from stackpy_runtime.errors import EngineError, ProcessFailed, from_wire
+from stackpy_runtime.errors import EngineError, EngineLost, EngineUnavailable, ProcessFailed, from_wire
 from stackpy_runtime.host.detaching import Keys
 from stackpy_runtime.host.streams import CHUNK, open_pipe, write_all
 from stackpy_runtime.host.terminals import RawTerminal, Signals, Wakeup, terminal_size
@@ -35,8 +35,13 @@ def execute(client: Client, arguments: dict[str, Any], keys: bytes = b"") -> int
 
     With `detach` it returns once the process has begun; None when the caller has left it by its keys.
     """
+    # By which the supervisor that comes after one that was killed knows it.
+    arguments = {**arguments, "execution": os.urandom(8).hex()}
     if arguments.get("detach"):
-        client.call("exec", arguments)
+        try:
+            client.call("exec", arguments)
+        except EngineLost:
+            client.call("execution", {**_known(arguments), "begun": True})
         return 0
     tty, stdin = arguments["tty"], arguments["stdin"]
     if tty:
@@ -51,20 +56,64 @@ def execute(client: Client, arguments: dict[str, Any], keys: bytes = b"") -> int
             if stdin:
                 given.append(pipes[0][0])
             given += [pipe[1] for pipe in pipes[-2:]]
-        connection = client.request("exec", arguments, tuple(given))
+        answer = _Answer(client, client.request("exec", arguments, tuple(given)), arguments)
         theirs.close()
         for descriptor in given[1:]:
             os.close(descriptor)
         try:
             if tty:
-                return _exec_terminal(client, connection, ours, Keys(keys), stdin=stdin)
+                return _exec_terminal(answer, ours, Keys(keys), stdin=stdin)
             feed = pipes[0][1] if stdin else -1
             outputs = {pipes[-2][0]: 1, pipes[-1][0]: 2}
-            return _exec_pipes(client, connection, ours, feed, outputs)
+            return _exec_pipes(answer, ours, feed, outputs)
         finally:
-            connection.close()
+            answer.connection.close()
     finally:
         ours.close()
+
+
+def _known(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What says of which process we speak."""
+    return {name: arguments[name] for name in ("container", "execution", "tty")}
+
+
+class _Answer:
+    """The exit code, from the supervisor that has started the process or from one after it."""
+
+    def __init__(self, client: Client, connection: Connection, arguments: dict[str, Any]) -> None:
+        self.client, self.connection, self.arguments = client, connection, arguments
+
+    def fileno(self) -> int:
+        """What is readable when `take` need not wait."""
+        return self.connection.fileno()
+
+    def take(self) -> int | None:
+        """The exit code; None where the next supervisor has to be waited for."""
+        try:
+            return int(self.client.result(self.connection)["exit_code"])
+        except EngineLost:
+            self._again()
+            return None
+
+    def wait(self) -> int:
+        """The exit code, waited for."""
+        while True:
+            code = self.take()
+            if code is not None:
+                return code
+
+    def leave(self, terminal: int) -> None:
+        """Leaves the process to the engine, with its terminal, which somebody has to read."""
+        try:
+            self.connection.send({"keep": True}, (terminal,))
+        except OSError:
+            self._again()
+            self.connection.send({"keep": True}, (terminal,))
+        self.wait()
+
+    def _again(self) -> None:
+        self.connection.close()
+        self.connection = self.client.request("execution", _known(self.arguments))
 
 
 def _said(data: bytes) -> dict[str, Any]:
@@ -131,14 +180,15 @@ class _Feed:
             self.target, self.rest = -1, b""
 
 
-def _exec_pipes(client: Client, connection: Connection, channel: Any, target: int, outputs: dict[int, int]) -> int:
+def _exec_pipes(answer: _Answer, channel: Any, target: int, outputs: dict[int, int]) -> int:
     poll = select.poll()
     for descriptor in outputs:
         poll.register(descriptor, select.POLLIN)
     feed = _Feed(poll, target)
-    poll.register(connection.fileno(), select.POLLIN)
-    answer: dict[str, Any] | None = None
-    while outputs or answer is None:
+    poll.register(answer.fileno(), select.POLLIN)
+    code: int | None = None
+    unknown: EngineUnavailable | None = None
+    while outputs or (code is None and unknown is None):
         for descriptor, _ in poll.poll():
             if descriptor in outputs:
                 data = os.read(descriptor, CHUNK)
@@ -152,35 +202,46 @@ def _exec_pipes(client: Client, connection: Connection, channel: Any, target: in
                 feed.read()
             elif descriptor == feed.target:
                 feed.write()
-            elif descriptor == connection.fileno():
+            elif descriptor == answer.fileno():
                 poll.unregister(descriptor)
                 try:
-                    answer = client.result(connection)
+                    code = answer.take()
+                except EngineUnavailable as error:
+                    # It goes on without us, and what it writes comes; only how it ends nobody will know.
+                    unknown = error
+                    break
                 except EngineError:
-                    # What the process has said itself is nearer to the cause.
+                    # What the process has said itself is nearer to the cause; what it wrote is here already.
+                    _take_all(outputs)
                     _failure(channel)
                     raise
+                if code is None:
+                    poll.register(answer.fileno(), select.POLLIN)
+                    break
                 feed.close()
                 # What the process has left running may hold the pipes open; what it wrote itself is in them already.
-                for open_still in list(outputs):
-                    os.set_blocking(open_still, False)
-                    _drain(open_still, outputs[open_still])
-                    os.close(open_still)
-                outputs.clear()
+                _take_all(outputs)
                 break
     _failure(channel)
-    return int(answer["exit_code"])
+    if code is None:
+        raise unknown or EngineUnavailable("how it ended is not known")
+    return code
 
 
-def _drain(source: int, target: int) -> None:
-    try:
-        while data := os.read(source, CHUNK):
-            write_all(target, data)
-    except BlockingIOError:
-        pass
+def _take_all(outputs: dict[int, int]) -> None:
+    """Writes what is in the pipes, and closes them."""
+    for source, target in outputs.items():
+        os.set_blocking(source, False)
+        try:
+            while data := os.read(source, CHUNK):
+                write_all(target, data)
+        except BlockingIOError:
+            pass
+        os.close(source)
+    outputs.clear()
 
 
-def _exec_terminal(client: Client, connection: Connection, channel: Any, keys: Keys, *, stdin: bool) -> int | None:
+def _exec_terminal(answer: _Answer, channel: Any, keys: Keys, *, stdin: bool) -> int | None:
     import fcntl
     import termios
 
@@ -188,7 +249,7 @@ def _exec_terminal(client: Client, connection: Connection, channel: Any, keys: K
     while master < 0:
         data, ancillary, _, _ = channel.recvmsg(65536, _socket.CMSG_SPACE(16), _socket.MSG_CMSG_CLOEXEC)
         if not data:
-            return int(client.result(connection)["exit_code"])
+            return answer.wait()
         message = _said(data)
         if "error" in message:
             raise _refused(message["error"])
@@ -202,13 +263,12 @@ def _exec_terminal(client: Client, connection: Connection, channel: Any, keys: K
         left = _on_terminal(master, keys, wakeup, stdin=stdin)
     if left:
         # It goes on, on a terminal that somebody has to read.
-        connection.send({"keep": True}, (master,))
+        answer.leave(master)
         os.close(master)
-        client.result(connection)
         return None
     os.close(master)
     _failure(channel)
-    return int(client.result(connection)["exit_code"])
+    return answer.wait()
 
 
 def _on_terminal(master: int, keys: Keys, wakeup: Wakeup, *, stdin: bool) -> bool:

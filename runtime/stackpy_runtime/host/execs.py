@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 
-from stackpy_runtime.errors import Conflict, from_wire
+from stackpy_runtime.errors import Conflict, EngineUnavailable, from_wire
 from stackpy_runtime.host import executions, requests, steps
 from stackpy_runtime.host.beginnings import NEVER_BEGAN
 from stackpy_runtime.host.events import of_container
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.wire import Connection
 
 LEFT = -2  # in place of an exit code: the client has left the process, which goes on
+_KIND = "exec"  # of what the keeper is told that a process is for
 
 
 def serve(
@@ -54,8 +56,9 @@ def serve(
     )
     if size := arguments.get("size"):
         joining["process"]["size"] = [int(number) for number in size]
+    of = f"{_KIND}/{live.id}/{arguments.get('execution', '')}"
     if arguments.get("detach"):
-        return _detached(lifecycle, live, joining)
+        return _detached(lifecycle, live, joining, of)
     channel, *streams = descriptors
     with contextlib.ExitStack() as stack:
         if tty:
@@ -64,7 +67,7 @@ def serve(
             stdin, streams = -1, [null, null]
         else:
             stdin, streams = (streams[0], streams[1:]) if arguments.get("stdin") else (-1, streams)
-        spawned = executions.spawn(lifecycle, joining, channel, stdin, streams, live)
+        spawned = executions.spawn(lifecycle, joining, channel, stdin, streams, live, of=of)
     _begun(lifecycle, live, arguments["argv"], spawned)
     # Our copies must go now: the client reads its pipes until nobody has them open.
     close_all(descriptors)
@@ -76,12 +79,63 @@ def serve(
     finally:
         executions.forget(lifecycle, spawned)
     lifecycle.joiners.prepare(live)
-    if code == NEVER_BEGAN:
-        raise Conflict("it is not running any more", subject=f"container {live.name}")
+    return _ended(lifecycle, live, spawned, code)
+
+
+def _ended(lifecycle: Lifecycle, live: Live, spawned: str, code: int | None) -> dict[str, Any]:
+    """Tells of the end of a process; the answer for its client."""
     if code == LEFT:
         _tell(lifecycle, live, "exec_detach", execID=spawned)
-    else:
-        _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
+        return {"exit_code": code}
+    lifecycle.keeper.told(spawned)
+    if code == NEVER_BEGAN:
+        raise Conflict("it is not running any more", subject=f"container {live.name}")
+    _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
+    return {"exit_code": code}
+
+
+def adopt(lifecycle: Lifecycle, children: list[dict[str, Any]]) -> None:
+    """Takes up what clients have started through a supervisor before us, and ends what it has started for itself."""
+    beginnings = lifecycle.beginnings
+    for child in children:
+        if child["kind"] != "exec" or not child["of"]:
+            continue
+        kind, _, rest = child["of"].partition("/")
+        container, _, execution = rest.partition("/")
+        if kind != _KIND:
+            # With what it has started; it is a child of the keeper's, so that no other process has its number.
+            for end in (os.killpg, os.kill) if child["pid"] else ():
+                with contextlib.suppress(ProcessLookupError):
+                    end(child["pid"], signal.SIGKILL)
+            continue
+        with beginnings.announced:
+            beginnings.executions[child["ref"]] = child.get("code")
+        beginnings.adopted[execution] = child["ref"]
+        live = lifecycle.lives.get(container)
+        if live is not None:
+            threading.Thread(target=_outlive, args=(lifecycle, live, child["ref"]), daemon=True).start()
+
+
+def resume(lifecycle: Lifecycle, connection: Connection, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The answer for a client whose process an earlier supervisor has started: its exit code.
+
+    begun: only whether it was started
+    """
+    subject = f"container {arguments['container']}"
+    spawned = lifecycle.beginnings.adopted.get(arguments["execution"], "")
+    if not spawned:
+        raise EngineUnavailable(
+            "the engine was killed, and what became of the process is not known",
+            subject=subject,
+            hint="it may not have begun, or its keeper was killed as well; what it wrote is all there",
+        )
+    if arguments.get("begun"):
+        return {"exit_code": 0}
+    if arguments.get("tty"):
+        threading.Thread(target=_listen, args=(lifecycle, connection, spawned), daemon=True).start()
+    code = executions.wait(lifecycle, spawned)
+    if code == NEVER_BEGAN:
+        raise Conflict("it is not running any more", subject=subject)
     return {"exit_code": code}
 
 
@@ -97,13 +151,13 @@ def _tell(lifecycle: Lifecycle, live: Live, *actions: str, **attributes: str) ->
         event_log.record(lifecycle.store.root, *happened)
 
 
-def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan) -> dict[str, Any]:
+def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan, of: str) -> dict[str, Any]:
     """Answers once the process executes; what it writes goes nowhere. Raises what has kept it from that."""
     terminal = -1
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
-        spawned = executions.spawn(lifecycle, joining, theirs.fileno(), -1, [null, null])
+        spawned = executions.spawn(lifecycle, joining, theirs.fileno(), -1, [null, null], of=of)
     finally:
         theirs.close()
         os.close(null)
@@ -120,14 +174,17 @@ def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan) -> dict[str, 
     if terminal >= 0:
         keep_terminal(lifecycle.keeper, spawned, terminal)
     _begun(lifecycle, live, joining["process"]["argv"], spawned)
-    threading.Thread(target=_outlive, args=(lifecycle, live, spawned), daemon=True).start()
+    threading.Thread(target=_outlive, args=(lifecycle, live, spawned), kwargs={"forget": True}, daemon=True).start()
     return {"exit_code": 0}
 
 
-def _outlive(lifecycle: Lifecycle, live: Live, spawned: str) -> None:
+def _outlive(lifecycle: Lifecycle, live: Live, spawned: str, *, forget: bool = False) -> None:
+    """Tells of the end of a process that no client of this supervisor waits for."""
     code = executions.wait(lifecycle, spawned)
-    executions.forget(lifecycle, spawned)
-    _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
+    if forget:
+        executions.forget(lifecycle, spawned)
+    with contextlib.suppress(Conflict):
+        _ended(lifecycle, live, spawned, code)
 
 
 def _listen(lifecycle: Lifecycle, connection: Connection, spawned: str) -> None:

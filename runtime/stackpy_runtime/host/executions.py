@@ -86,11 +86,19 @@ def join_plan(
 
 
 def spawn(
-    lifecycle: Lifecycle, joining: JoinPlan, channel: int, stdin: int, streams: list[int], live: Live | None = None
+    lifecycle: Lifecycle,
+    joining: JoinPlan,
+    channel: int,
+    stdin: int,
+    streams: list[int],
+    live: Live | None = None,
+    *,
+    of: str,
 ) -> str:
     """Has the process forked; returns its reference.
 
     live: the container, where a process that stands by may become it
+    of: what it is for, its container's ID and by what its client knows it, for the supervisor after us: `exec/…/…`
     """
     beginnings = lifecycle.beginnings
     joiner = None if live is None or "handed_to" in joining else lifecycle.joiners.take(live)
@@ -98,6 +106,7 @@ def spawn(
         with beginnings.announced:
             beginnings.executions[joiner.token] = None
         given = [channel, *([stdin] if stdin >= 0 else []), *streams]
+        lifecycle.keeper.assign(joiner.token, joiner.token, of)
         with joiner.line:
             if hand_over(joiner.line, {"plan": joining, "stdin": stdin >= 0}, given):
                 return joiner.token
@@ -105,7 +114,7 @@ def spawn(
     reference = os.urandom(8).hex()
     with beginnings.announced:
         beginnings.executions[reference] = None
-    lifecycle.keeper.spawn("exec", reference, joining, channel, stdin, streams)
+    lifecycle.keeper.spawn("exec", reference, joining, channel, stdin, streams, of)
     return reference
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST_ORPHANS = 1000
+MOST_ENDS = 1000
+NEVER_BEGAN = -1  # in place of an exit code: the first stage ended without a second
 # What processes of containers begin with, nobody's score and nobody's login (proc_pid_oom_score_adj(5), …_loginuid(5)).
 USUAL = {"oom_score_adj": "0", "loginuid": "4294967295"}
 RESTART_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
@@ -40,6 +42,13 @@ def write_aside(path: str, document: dict[str, Any]) -> None:
     os.rename(aside, path)
 
 
+def readable(descriptor: int) -> bool:
+    """Whether there is something to read, or an end. Not by select(2): it knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class Keeper:
     """State of the keeper: children by PID, forks that have yet to announce theirs, held descriptors."""
 
@@ -51,6 +60,8 @@ class Keeper:
         # PID → exit code and signal of a child that ended before its PID was announced
         self.orphans: dict[int, tuple[int, int]] = {}
         self.unwritten: list[tuple[str, dict[str, Any]]] = []  # exit codes that a full disk has refused
+        # Reference → how a client's process of `exec` has ended, until the supervisor has told: none of it is on disk.
+        self.ends: dict[str, dict[str, Any]] = {}
         self.held: dict[str, list[int]] = {}
         # Of whoever started us, and nothing that a container should have: most often there is none of it.
         self.foreign = [(name, usual) for name, usual in USUAL.items() if proc.own(name) not in (usual, "")]
@@ -82,13 +93,15 @@ class Keeper:
             elif self.unwritten:
                 timeout = 500
             for descriptor, _ in self.poll.poll(timeout):
+                # One that was dealt with may have taken what another had to say, or its number may be another's now: to
+                # read what is not there would be to wait for it.
                 if descriptor == self.wakeup:
                     os.read(self.wakeup, 4096)
                     self.reap()
-                elif descriptor in self.announcing:
+                elif descriptor in self.announcing and readable(descriptor):
                     self.read_announcement(descriptor)
                 elif self.connection and descriptor == self.connection.fileno():
-                    self.serve()
+                    self.listen()
             self.write_exits()
             if not self.supervisor and not self.retired and time.monotonic() >= self.restart_at:
                 self.start_supervisor()
@@ -118,6 +131,8 @@ class Keeper:
 
     def lose_supervisor(self) -> None:
         """Forgets a supervisor that has ended and plans the next, later each time it dies young."""
+        # What it has said last is said: descriptors to hold, and whose a process is.
+        self.listen()
         if self.connection:
             self.poll.unregister(self.connection.fileno())
             self.connection.close()
@@ -136,6 +151,11 @@ class Keeper:
                 # It has just died; `reap` will see.
                 pass
 
+    def listen(self) -> None:
+        """Answers what lies unread."""
+        while self.connection and readable(self.connection.fileno()):
+            self.serve()
+
     def serve(self) -> None:
         """Answers one message of the supervisor."""
         assert self.connection
@@ -150,7 +170,10 @@ class Keeper:
         if operation == "spawn":
             self.spawn(message, descriptors)
         elif operation == "assign":
-            self.assign(message["token"], message["ref"])
+            self.assign(message["token"], message["ref"], message.get("of", ""))
+        elif operation == "told":
+            close_all(descriptors)
+            self.ends.pop(message["ref"], None)
         elif operation == "hold":
             close_all(self.held.pop(message["name"], []))
             self.held[message["name"]] = descriptors
@@ -163,6 +186,10 @@ class Keeper:
                 self.tell({"event": "held", "name": name}, tuple(held))
             for pid, reference in self.children.items():
                 self.tell({"event": "child", "pid": pid, **reference})
+            for reference, _ in self.announcing.values():
+                self.tell({"event": "child", "pid": 0, **reference})
+            for end in self.ends.values():
+                self.tell({"event": "end", **end})
             self.tell({"event": "listed"})
         elif operation == "retire":
             close_all(descriptors)
@@ -197,15 +224,15 @@ class Keeper:
                 os._exit(125)
         os.close(announce)
         close_all(descriptors)
-        reference = {"kind": message["kind"], "ref": message["ref"]}
+        reference = {"kind": message["kind"], "ref": message["ref"], "of": message.get("of", "")}
         self.announcing[heard] = (reference, pid)
         self.poll.register(heard, select.POLLIN)
 
-    def assign(self, token: str, reference: str) -> None:
-        """Gives a process that stands by the name of the container that it will be."""
+    def assign(self, token: str, reference: str, of: str) -> None:
+        """Gives a process that stands by the name of the container that it will be, or of the execution in one."""
         for known, _ in self.announcing.values():
             if known["ref"] == token:
-                known["ref"] = reference
+                known["ref"], known["of"] = reference, of
 
     def forget_all(self, keep: set[int]) -> None:
         """In a fork: closes every descriptor of the keeper but these."""
@@ -217,13 +244,13 @@ class Keeper:
     def read_announcement(self, descriptor: int) -> None:
         """Learns the PID of a second stage, or that there will be none."""
         # The supervisor says whose it is before it lets the first stage go on, but that may lie unread here.
-        while self.connection and select.select([self.connection.fileno()], [], [], 0)[0]:
-            self.serve()
+        self.listen()
         reference, _ = self.announcing.pop(descriptor)
         self.poll.unregister(descriptor)
         text = os.read(descriptor, 32)
         os.close(descriptor)
         if not text:
+            self.keep_end(reference, {"pid": 0, "code": NEVER_BEGAN, "time": time.time()})
             self.tell({"event": "failed", **reference})
             return
         pid = int(text)
@@ -238,10 +265,12 @@ class Keeper:
         self.children[pid] = {**reference, "start": start}
         try:
             pidfd = os.pidfd_open(pid)
+        except OSError:
+            # It has ended and is collected, or no descriptor is left: the supervisor has some of its own.
+            self.tell({"event": "started", "pid": pid, "start": start, **reference})
+        else:
             self.tell({"event": "started", "pid": pid, "start": start, **reference}, (pidfd,))
             os.close(pidfd)
-        except ProcessLookupError:
-            self.tell({"event": "started", "pid": pid, "start": start, **reference})
         if pid in self.orphans:
             ending = self.orphans.pop(pid)
             # One that is there has the number of another that ended before.
@@ -252,8 +281,10 @@ class Keeper:
         """Collects every child that has ended.
 
         Each is looked at first and collected last: as long as it is there, uncollected, nobody takes it for a process
-        that ended with nobody there to see how.
+        that ended with nobody there to see how. So what has been announced is heard of before.
         """
+        for descriptor in [each for each in self.announcing if readable(each)]:
+            self.read_announcement(descriptor)
         while True:
             try:
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -282,7 +313,15 @@ class Keeper:
         if reference["kind"] == "container":
             self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
             self.write_exits()
+        self.keep_end(reference, document)
         self.tell({"event": "exited", **reference, **document})
+
+    def keep_end(self, reference: dict[str, Any], document: dict[str, Any]) -> None:
+        """Remembers the end of a process of `exec` that a client waits for."""
+        if reference["of"].startswith("exec/"):
+            self.ends[reference["ref"]] = {**reference, **document}
+            if len(self.ends) > MOST_ENDS:
+                self.ends.pop(next(iter(self.ends)))
 
     def write_exits(self) -> None:
         """Writes what a full disk has refused before; a container's folder that is gone needs no exit code."""

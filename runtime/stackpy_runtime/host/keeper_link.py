@@ -32,14 +32,20 @@ class KeeperLink:
             except OSError as error:
                 raise EngineUnavailable(f"the keeper does not answer: {error}") from None
 
-    def spawn(self, kind: str, reference: str, plan: Any, channel: int, stdin: int, streams: list[int]) -> None:
-        """Has a container (kind `container`) or a process in one (`exec`) forked; stdin -1: none."""
-        descriptors = [channel, *([stdin] if stdin >= 0 else []), *streams]
-        self.send({"op": "spawn", "kind": kind, "ref": reference, "plan": plan, "stdin": stdin >= 0}, descriptors)
+    def spawn(
+        self, kind: str, reference: str, plan: Any, channel: int, stdin: int, streams: list[int], of: str = ""
+    ) -> None:
+        """Has a container (kind `container`) or a process in one (`exec`) forked.
 
-    def assign(self, token: str, reference: str) -> None:
-        """Names a process that stands by after the container that it is about to be."""
-        self.send({"op": "assign", "token": token, "ref": reference})
+        stdin: -1: none; of: what the next supervisor is to know of a process of `exec`, and its end is kept for it
+        """
+        descriptors = [channel, *([stdin] if stdin >= 0 else []), *streams]
+        message = {"op": "spawn", "kind": kind, "ref": reference, "plan": plan, "stdin": stdin >= 0, "of": of}
+        self.send(message, descriptors)
+
+    def assign(self, token: str, reference: str, of: str = "") -> None:
+        """Names a process that stands by after the container or the execution that it is about to be."""
+        self.send({"op": "assign", "token": token, "ref": reference, "of": of})
 
     def hold(self, name: str, descriptors: list[int]) -> None:
         """Has descriptors kept for as long as the keeper lives."""
@@ -49,8 +55,15 @@ class KeeperLink:
         """Has held descriptors closed."""
         self.send({"op": "release", "name": name})
 
+    def told(self, reference: str) -> None:
+        """Nobody needs to know any more how a process of `exec` has ended."""
+        self.send({"op": "told", "ref": reference})
+
     def inventory(self) -> tuple[dict[str, list[int]], list[dict[str, Any]]]:
-        """What the keeper holds by name, and its children; called once, before the loop runs."""
+        """What the keeper holds by name, and its children; called once, before the loop runs.
+
+        A child with a `code` has ended: one of `exec` whose end nobody may have heard.
+        """
         self.send({"op": "list"})
         held: dict[str, list[int]] = {}
         children: list[dict[str, Any]] = []
@@ -58,7 +71,7 @@ class KeeperLink:
             message, descriptors = self.connection.receive()
             if message["event"] == "held":
                 held[message["name"]] = descriptors
-            elif message["event"] == "child":
+            elif message["event"] in ("child", "end"):
                 children.append(message)
             elif message["event"] == "listed":
                 return held, children

@@ -122,7 +122,7 @@ def container(document: Any) -> ContainerConfig:
 
 def execution(document: Any) -> None:
     """Checks what `exec` is asked to start."""
-    kinds = {"argv": list[str], "environment": dict[str, str], "working_dir": str, "user": str}
+    kinds = {"argv": list[str], "environment": dict[str, str], "working_dir": str, "user": str, "execution": str}
     for field, kind in kinds.items():
         _convert(document.get(field) or kind(), kind, f"exec.{field}")
         _no_nul(document.get(field), f"exec.{field}")

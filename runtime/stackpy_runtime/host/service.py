@@ -153,7 +153,10 @@ class Service:
                 return False
             # No request begins from here on: whoever waits for this lock finds us gone.
             names, descriptors = retiring.retire(self.lifecycle, self.lifecycle.keeper)
-            connection.send({"retired": names}, [lock, *descriptors])
+            (first, given), *rest = retiring.parts(names, descriptors)
+            connection.send({"retired": first, "more": len(rest)}, [lock, *given])
+            for more, given in rest:
+                connection.send({"retired": more}, given)
             os._exit(0)
 
     def answer(self, connection: Connection, request: Any, descriptors: list[int]) -> None:
@@ -183,6 +186,8 @@ class Service:
             return self.attended(connection, operation, arguments)
         if operation == "exec":
             return execs.serve(self.lifecycle, connection, arguments, descriptors)
+        if operation == "execution":
+            return execs.resume(self.lifecycle, connection, arguments)
         if operation == "step":
             return steps.run(self.lifecycle, connection, arguments, descriptors)
         if operation == "still":

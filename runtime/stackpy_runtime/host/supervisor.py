@@ -150,6 +150,7 @@ class Supervisor:
             if child["kind"] == "container" and child["ref"] not in known:
                 # A build step of the supervisor before us: its client has lost it.
                 processes_kill(child["pid"])
+        execs.adopt(self.lifecycle, children)
         runs, ended, sleeping = [], [], []
         for live in known.values():
             stored, live.state = live.state, state.live(live.state, live.folder)

@@ -93,6 +93,8 @@ class NetworkManager:
             try:
                 bridges.ensure(self._channel, network)
             except BaseException:
+                # It may be half made; where it cannot be removed the row stays, so that somebody can.
+                bridges.remove(self._channel, network["bridge"])
                 self._store.delete_network(identity)
                 raise
         try:
