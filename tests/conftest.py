@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
+
 # A shell has what it runs in the background ignore SIGINT, and what a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
-GONE_WITHIN = 10.0  # seconds in which what a destroyed stack leaves behind must have gone
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,18 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("root"):
                 item.add_marker(pytest.mark.skip(reason="needs root: `make test` calls sudo"))
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
-    """The first true value of `condition`; fails the test after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout:g} s: {what}")
-        time.sleep(0.02)
 
 
 class Cli:
@@ -192,11 +180,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 
 def assert_gone(command: Cli) -> None:
     """Fails when the root still has something on the host."""
-    end = time.monotonic() + GONE_WITHIN
-    while left := traces(command.root):
-        if time.monotonic() > end:
-            raise AssertionError("left on the host:\n" + "\n".join(sorted(left)))
-        time.sleep(0.05)
+    wait_for(lambda: not traces(command.root), lambda: "an empty host\n" + "\n".join(sorted(traces(command.root))))
     shutil.rmtree(command.root, ignore_errors=True)
 
 

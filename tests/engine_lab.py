@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store import layers
 from stackpy_runtime.store.store import Store
+from tests.waiting import PATIENT, wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 IMAGE = "lab:latest"
@@ -30,16 +30,6 @@ PROGRAMS = (
     "python3 sh cat ls id sleep env grep head tail dd mkdir ln rm mv touch chmod chown true false yes stat seq "
     "readlink df tty wc mount umount unshare mknod kill stty"
 ).split()
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """The first true value of `condition`; fails the test after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout:g} s: {what}")
-        time.sleep(0.01)
-    return value
 
 
 class Ended(NamedTuple):
@@ -111,7 +101,7 @@ class Lab:
         self.engine.up(config)
         return str(config["name"])
 
-    def run(self, argv: list[str], *, timeout: float = 30.0, **fields: Any) -> Ended:
+    def run(self, argv: list[str], *, timeout: float = PATIENT, **fields: Any) -> Ended:
         """Runs a container to its end and removes it."""
         name = self.up(argv, **fields)
         return self.end(name, timeout)
@@ -124,9 +114,13 @@ class Lab:
         """Runs Python in a container; the code finds `libc`, `os`, `ctypes` and `call(number, …)` → result, errno."""
         return self.run(["python3", "-c", PRELUDE + code], **fields)
 
-    def end(self, name: str, timeout: float = 30.0) -> Ended:
+    def end(self, name: str, timeout: float = PATIENT) -> Ended:
         """Waits for the end of a container and removes it."""
-        wait_for(lambda: self.state(name)["status"] in ("exited", "created"), f"end of {name}", timeout)
+        wait_for(
+            lambda: self.state(name)["status"] in ("exited", "created"),
+            lambda: f"end of {name}: {self.seen(name)}",
+            timeout,
+        )
         self.engine.wait(name)
         ended = Ended(self.state(name)["exit_code"] or 0, self.log(name, "stdout"), self.log(name, "stderr"))
         self.engine.remove(name, force=True, volumes=True)
@@ -140,9 +134,20 @@ class Lab:
         """What a container wrote."""
         return "".join(line["text"] for line in self.engine.logs(name) if stream in ("", line["stream"]))
 
-    def said(self, name: str, text: str, timeout: float = 20.0) -> None:
+    def said(self, name: str, text: str, timeout: float = PATIENT) -> None:
         """Waits until a container has written `text`."""
-        wait_for(lambda: text in self.log(name), f"`{text}` from {name}", timeout)
+        wait_for(lambda: text in self.log(name), lambda: f"`{text}` from {name}: {self.seen(name)}", timeout)
+
+    def seen(self, name: str) -> str:
+        """What a failed wait for a container says of it: its log's end, its state, its processes and ours."""
+        found = self.engine.container(name)
+        pid = found["state"]["pid"]
+        kernel = [f"/proc/{pid}/{entry}" for entry in ("stat", "wchan", "cgroup")] if pid else []
+        held = {path: Path(path).read_text().strip() for path in kernel if os.path.exists(path)}
+        folder = f"{self.root}/containers/{found['id']}"
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)} if os.path.isdir(folder) else {}
+        ours = {what: self.processes(what) for what in ("keeper", "supervisor")}
+        return f"{ours}\nstate: {found['state']}\nits process: {held}\nfiles: {sizes}\nlog: {self.log(name)[-2000:]!r}"
 
     def exec(self, name: str, *argv: str, given: str = "", **options: Any) -> Output:
         """Runs a process in a container by the command line."""

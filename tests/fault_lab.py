@@ -11,11 +11,11 @@ from stackpy_runtime.container.cgroups import layout, parent_name
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.network.names import Names
 from stackpy_runtime.store.garbage import collect
-from tests.engine_lab import Lab, Output, wait_for
+from tests.engine_lab import Lab, Output
 from tests.faults import KILL, Faults
+from tests.waiting import wait_for
 
 ENDS = ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"]
-WITHIN = 60.0  # seconds, on a busy machine
 
 
 class Faulty(Lab):
@@ -94,7 +94,7 @@ class Faulty(Lab):
                 return False
             return True
 
-        wait_for(answers, "a supervisor", WITHIN)
+        wait_for(answers, "a supervisor")
 
     def present(self, name: str) -> Any:
         """The container, or None."""
@@ -244,5 +244,5 @@ def _whole_or_gone(lab: Faulty, name: str, what: str) -> None:
             return False  # the supervisor is removing the same
         return not lab.left() - lab.before - {"volumes/kept", "volume kept"}
 
-    wait_for(gone, f"{what}: {lab.left() - lab.before}", WITHIN)
-    wait_for(lambda: lab.groups() <= 4, f"{what}: {lab.groups()} control groups", WITHIN)
+    wait_for(gone, lambda: f"{what}: {lab.left() - lab.before}")
+    wait_for(lambda: lab.groups() <= 4, lambda: f"{what}: {lab.groups()} control groups")

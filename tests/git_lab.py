@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import wait_for
 from tests.registry_lab import free_port
+from tests.waiting import wait_for
 
 _SETTINGS = ("user.name=a", "user.email=a@b", "commit.gpgsign=false", "protocol.file.allow=always")
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,6 @@ APPLETS = (
     "head grep dd wc tty stty mknod readlink test printf date find chmod sync sort tr"
 ).split()
 PATH = "PATH=/bin"
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """The first true value of `condition`; fails the test after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout:g} s: {what}")
-        time.sleep(0.01)
-    return value
 
 
 def make_rootfs(folder: Path) -> Path:

@@ -25,8 +25,8 @@ import pytest
 
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.image.registry import backoff
-from tests.conftest import wait_for
 from tests.image_archives import Built, as_folder
+from tests.waiting import wait_for
 
 USER, PASSWORD = "mona", "s3cret:x"
 # bcrypt of the above, as `htpasswd -B` writes it

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.engine_lab import Lab
+from tests.waiting import PATIENT
 
 DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q
 
@@ -41,7 +42,7 @@ def terminal(lab: Lab, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], i
         os.close(master)
 
 
-def until(master: int, text: str, timeout: float = 20.0) -> str:
+def until(master: int, text: str, timeout: float = PATIENT) -> str:
     """What a terminal shows up to `text`."""
     shown = b""
     end = time.monotonic() + timeout

@@ -56,7 +56,7 @@ def test_a_shell_opens_in_exactly_that_state(kind: str, box: Any, tmp_path: Path
     seen += read_until(terminal, "over-21")
     os.write(terminal, b"exit\n")
     seen += read_until(terminal, "it exited with 2")
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     os.close(terminal)
     assert "[blue round /srv 0]" in seen
     assert "begun\r\nin-cache\r\nhush" in seen
@@ -109,7 +109,7 @@ def test_where_no_shell_opens_the_first_failure_counts(box: Any, tmp_path: Path)
     process = box.start("build", "--on-failure", "shell", ".", cwd=tmp_path, stdin=side, stdout=side, stderr=side)
     os.close(side)
     seen = read_until(terminal, "(Dockerfile:3)")
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     os.close(terminal)
     assert "no shell opens there: `/bin/sh` is not in the image" in seen
     assert "`/no/such` is not in the image" in seen
@@ -133,7 +133,7 @@ def test_a_step_of_a_stack_sees_its_secret(box: Any, tmp_path: Path) -> None:
 
 def read_until(terminal: int, text: str) -> str:
     """What a terminal shows, up to a text."""
-    seen, end = "", time.monotonic() + 30
+    seen, end = "", time.monotonic() + 60
     while text not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert ready, seen

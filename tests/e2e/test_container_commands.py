@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, wait_for
+from tests.conftest import Cli
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

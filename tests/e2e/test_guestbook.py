@@ -18,7 +18,7 @@ SECRETS = {"GUESTBOOK_DB_PASSWORD": "correct horse battery staple", "GUESTBOOK_S
 
 def request(port: int, form: dict[str, str] | None = None) -> str:
     body = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", body, timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", body, timeout=60) as answer:
         return str(answer.read().decode())
 
 

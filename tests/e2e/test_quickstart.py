@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, traces, wait_for
+from tests.conftest import Cli, traces
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -49,7 +50,7 @@ Plan: 5 to delete.
 
 
 def ask(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -159,7 +160,7 @@ def test_an_interrupted_apply_says_where_things_stand_and_converges(
     process = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
     wait_for(lambda: any(row["resource"] == "container.counter" for row in cli.json("ps")), "the first container")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopping after the running actions" in errors
     assert re.search(r"^Interrupted: \d+ of 8 changes done\.$", errors, re.MULTILINE), errors
@@ -183,7 +184,7 @@ def test_a_second_apply_waits_and_says_for_whom(cli: Cli, example: Callable[[str
         late.stderr,
     ), late.stderr
     second = cli("apply", "--yes", **here)
-    _, errors = first.communicate(timeout=30)
+    _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
     assert f"waiting for `stackpy apply` (pid {first.pid}" in second.stderr
     assert "nothing to change" in second.stdout
@@ -213,7 +214,7 @@ def test_watch_applies_each_save_and_survives_mistakes(
     wait_for(lambda: answered(free_port, ", call "), "the new code")
     assert written("web.py differs")
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     log.close()
     assert len(cli.json("ps")) == 3  # the containers are left running
 
@@ -240,7 +241,7 @@ def test_a_second_interrupt_stops_at_once_and_the_next_apply_converges(
     time.sleep(0.3)
     assert process.poll() is None  # the step that runs is not given up
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopping at once" in errors
     stack.write_text(stack.read_text().replace('.run("while :; do :; done")', ""))

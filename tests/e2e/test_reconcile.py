@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, wait_for
+from tests.conftest import Cli
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -125,7 +126,7 @@ def test_the_loop_follows_the_repository_and_leaves_containers_running(cli: Cli,
         other = cli("reconcile", "--repo", str(repository.folder), "--once", "--path", "deploy", code=1)
         assert "another reconcile" in other.stderr
         loop.send_signal(signal.SIGTERM)
-        assert loop.wait(20) == 0
+        assert loop.wait(60) == 0
     finally:
         loop.kill()
         loop.communicate()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, wait_for
+from tests.conftest import Cli
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -45,7 +46,7 @@ class Watching:
         """Ends it as kill -9 does."""
         self.process.kill()
         self.process.wait()
-        self._reader.join(10)
+        self._reader.join(60)
 
     def until(self, text: str) -> list[str]:
         """What it says until a line holds `text`."""
@@ -153,5 +154,5 @@ def test_a_save_during_an_apply_is_not_waited_for(cli: Cli, folder: Path, watchi
 def test_a_signal_leaves_the_containers_running(cli: Cli, watching: Watching, number: signal.Signals) -> None:
     watching.until(READY)
     watching.process.send_signal(number)
-    assert watching.process.wait(20) == 0
+    assert watching.process.wait(60) == 0
     assert [row["state"] for row in cli.json("ps")] == ["running"]

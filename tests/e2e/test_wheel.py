@@ -56,7 +56,7 @@ def test_the_quickstart_from_a_copied_folder(installed: Cli, example: Callable[[
     assert installed("version").stdout.startswith("stackpy 0.")
     here = {"cwd": example("quickstart"), "environment": {"STACKPY_VAR_port": str(free_port)}}
     installed("apply", "--yes", **here)
-    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=60) as answer:
         assert answer.read().decode().endswith("visit 1\n")
     installed("destroy", "--volumes", "--images", "--yes", **here)
 
@@ -67,6 +67,6 @@ def test_a_new_stack(installed: Cli, tmp_path: Path, free_port: int) -> None:
     assert written == ["shop/app.toml.j2", "shop/stack.py", "shop/stackpy.toml", "shop/app/main.py"]
     here = {"cwd": tmp_path / "shop", "environment": {"STACKPY_VAR_port": str(free_port)}}
     installed("apply", "--yes", **here)
-    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=60) as answer:
         assert answer.read().decode() == "Hello from shop\n"
     installed("destroy", "--volumes", "--images", "--yes", **here)

@@ -21,6 +21,7 @@ from tests.network_lab import (
     Container,
     Lab,
     Space,
+    all_had_a_turn,
     ask,
     binding,
     lab_fixture,  # noqa: F401
@@ -77,10 +78,12 @@ def listening(space: Space | None, port: int):  # type: ignore[no-untyped-def]
         receiver.settimeout(QUICK)
 
         def heard() -> str:
-            try:
-                return receiver.recv(100).decode()
-            except TimeoutError:
-                return "silence"
+            for _ in range(2):
+                try:
+                    return receiver.recv(100).decode()
+                except TimeoutError:
+                    all_had_a_turn()
+            return "silence"
 
         yield heard
 

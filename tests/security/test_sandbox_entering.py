@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.errors import EngineError
-from tests.engine_lab import IMAGE, PRELUDE, Canary, Lab, wait_for
+from tests.engine_lab import IMAGE, PRELUDE, Canary, Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

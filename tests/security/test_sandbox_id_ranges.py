@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.container import ranges
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

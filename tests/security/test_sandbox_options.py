@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_lab import IMAGE, PRELUDE, Canary, Lab, Output, wait_for
+from tests.engine_lab import IMAGE, PRELUDE, Canary, Lab, Output
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine_lab import PRELUDE, Canary, Lab, wait_for
+from tests.engine_lab import PRELUDE, Canary, Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

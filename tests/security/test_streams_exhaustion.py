@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.terminal_lab import DETACH, is_raw, resize, terminal
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -101,10 +102,10 @@ def test_2022_31030_attaching_executing_and_resizing_leave_nothing(lab: Lab) -> 
             wait_for(lambda: is_raw(master), "the terminal to be raw")
             resize(master, 50, 120)
             os.write(master, DETACH)
-            process.wait(20)
+            process.wait(60)
         with terminal(lab, "exec", "-it", name, "sh", "-c", "stty size") as (process, master):
             resize(master, 60, 130)
-            process.wait(20)
+            process.wait(60)
         assert lab.engine.exec(name, ["true"], stdin=False, tty=False, environment={}, working_dir="", user="") == 0
 
     for _ in range(3):
@@ -113,8 +114,10 @@ def test_2022_31030_attaching_executing_and_resizing_leave_nothing(lab: Lab) -> 
     before, memory = held(lab), resident(lab)
     for _ in range(CYCLES):
         cycle()
-    wait_for(lambda: held(lab)["fds"] <= before["fds"], f"as few descriptors as before: {before}, {held(lab)}")
-    wait_for(lambda: held(lab)["threads"] <= before["threads"], f"as few threads as before: {before}, {held(lab)}")
+    wait_for(lambda: held(lab)["fds"] <= before["fds"], lambda: f"{before}, not {held(lab)}")
+    wait_for(
+        lambda: held(lab)["threads"] <= before["threads"], lambda: f"as few threads as before: {before}, {held(lab)}"
+    )
     assert resident(lab) - memory < 20 << 20
     assert [line for line in lab.exec(name, "sh", "-c", "ls /proc").out.split() if line.isdigit()].count("1") == 1
 

@@ -352,4 +352,4 @@ def test_nothing_to_do_is_quick(builder: Builder) -> None:
         started = time.perf_counter()
         builder.build(image, resolved, key="k", tags=["t"])
         times.append(time.perf_counter() - started)
-    assert min(times) < 0.002
+    assert min(times) < 0.02, times

@@ -185,7 +185,7 @@ def test_sharing_of_caches_is_as_for_buildkit(fresh: Lab) -> None:
         while not said:
             waiter.join(0.005)
         assert waiter.is_alive()
-    waiter.join(10)
+    waiter.join(60)
     assert said == ["waiting for another step that uses the cache id-locked\n"]
 
 

@@ -166,7 +166,7 @@ class Meeting(Builder):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.barrier = threading.Barrier(2, timeout=20)
+        self.barrier = threading.Barrier(2, timeout=60)
 
     def run(self, step_run: StepRun, output: Output) -> int:
         self.barrier.wait()

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.system.test_engine_survival import binding, free_port
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -131,7 +132,7 @@ def test_what_can_be_waited_for(lab: Lab) -> None:
         time.sleep(0.5)
         assert process.poll() is None
         lab.engine.remove(name)
-        assert (process.communicate(timeout=10)[0], process.returncode) in (("6\n", 0), ("", 1))
+        assert (process.communicate(timeout=60)[0], process.returncode) in (("6\n", 0), ("", 1))
     assert lab.cli("wait", "--condition", "tea", "x").code == 64
 
 
@@ -212,7 +213,7 @@ def test_top_shows_what_ps_shows(lab: Lab) -> None:
         assert document["Titles"] == ["PID", "COMMAND"]
         assert [row[1] for row in document["Processes"]].count("sleep") == 3
         lab.engine.kill(name)
-        process.wait(10)
+        process.wait(60)
     for words, message in (
         (["top", name], "it is not running"),
         (["top", lab.up(["sleep", "600"]), "-o", "comm"], "no column PID"),

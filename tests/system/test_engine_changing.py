@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from stackpy_runtime.errors import Conflict
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

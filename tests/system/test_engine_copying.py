@@ -194,6 +194,6 @@ def test_a_paused_container_and_one_that_is_started_meanwhile(lab: Lab, tree: Pa
                 subprocess.run(["tar", "-C", str(tree), "-c", "d"], capture_output=True, check=True).stdout
             )
             copying.stdin.close()
-            assert copying.wait(30) == 0
-            assert starting.wait(30) == 0
+            assert copying.wait(60) == 0
+            assert starting.wait(60) == 0
     assert lab.exec(name, "cat", "/tmp/d/sub/y").out == "y\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine_lab import IMAGE, Lab, wait_for
+from tests.engine_lab import IMAGE, Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

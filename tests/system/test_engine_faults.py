@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.store.store import Store
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.fault_lab import Faulty, attempt
 from tests.faults import ERRORS, KILL
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -96,7 +97,9 @@ def test_many_cycles_leak_nothing(faulty: Faulty) -> None:
         cycle()
     wait_for(lambda: not faulty.left() - faulty.before - {"volumes/kept"}, "all is gone")
     wait_for(lambda: faulty.groups() <= 4, "control groups")
-    wait_for(lambda: faulty.descriptors() <= descriptors + 8, f"descriptors: {descriptors}, {faulty.descriptors()}")
+    wait_for(
+        lambda: faulty.descriptors() <= descriptors + 8, lambda: f"descriptors: {descriptors}, {faulty.descriptors()}"
+    )
     wait_for(lambda: len(os.listdir("/sys/class/net")) <= links + 2, "links")
     wait_for(lambda: len(os.listdir("/run/stackpy/ranges")) <= ranges + 4, "ranges of host IDs")
 

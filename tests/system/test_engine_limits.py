@@ -14,7 +14,8 @@ import pytest
 from stackpy_runtime.container import cgroups
 from stackpy_runtime.container.cgroups import parent_name
 from stackpy_runtime.errors import EngineError
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -32,7 +33,7 @@ def test_many_requests_leave_no_descriptor(lab: Lab) -> None:
     before = count()
     for number in range(150):
         lab.engine.update(name, {"labels": {"a": str(number)}})
-    wait_for(lambda: count() <= before + 3, f"{before} descriptors, not {count()}")
+    wait_for(lambda: count() <= before + 3, lambda: f"{before} descriptors, not {count()}")
 
 
 def test_more_containers_than_descriptors_are_allowed_at_first(tmp_path: Path) -> None:

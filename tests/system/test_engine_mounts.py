@@ -18,9 +18,10 @@ from stackpy_runtime.errors import Conflict, EngineError
 from stackpy_runtime.image.limits import DEFAULT
 from stackpy_runtime.image.staging import TarLayer
 from stackpy_runtime.linux import mounts, namespaces
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.image_archives import layer as tar_layer
 from tests.layer_trees import Pieces
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

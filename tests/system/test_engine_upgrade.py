@@ -17,7 +17,8 @@ import pytest
 
 from stackpy_runtime.host import client
 from stackpy_runtime.version import VERSION
-from tests.engine_lab import REPOSITORY, Lab, wait_for
+from tests.engine_lab import REPOSITORY, Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -106,7 +107,7 @@ def test_it_waits_for_what_is_being_carried_out(lab: Lab, newer: Callable[..., s
         newer("exec", name, "true")
         assert lab.processes("supervisor") == [supervisor], "it would have lost its client"
         lab.engine.stop(name, 0)
-        assert waiting.wait(10) == 0
+        assert waiting.wait(60) == 0
     finally:
         waiting.kill()
         waiting.wait()

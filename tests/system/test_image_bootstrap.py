@@ -6,13 +6,13 @@ import os
 import shutil
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from stackpy_runtime.errors import InvalidConfig, ProcessFailed, Unsupported
 from stackpy_runtime.image import bootstrap
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.root]
 needs_mmdebstrap = pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="mmdebstrap is not installed")
@@ -113,10 +113,7 @@ def test_nothing_goes_on_when_we_are_killed(tmp_path: Path) -> None:
         process.stdout.readline()
         assert users(tmp_path)
         process.kill()
-    end = time.monotonic() + 20
-    while users(tmp_path):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: not users(tmp_path), lambda: f"their end: {users(tmp_path)}")
 
 
 def users(folder: Path) -> list[str]:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.engine_lab import IMAGE, Lab, wait_for
+from tests.engine_lab import IMAGE, Lab
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

@@ -16,9 +16,10 @@ from stackpy_runtime.image import archive, exporting
 from stackpy_runtime.store import garbage, layers
 from stackpy_runtime.store.store import Store
 from tests.build_lab import copy, run, step
-from tests.engine_lab import IMAGE, Lab, wait_for
+from tests.engine_lab import IMAGE, Lab
 from tests.image_archives import Built, as_tar
 from tests.layer_trees import mounts_of
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 

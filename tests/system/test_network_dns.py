@@ -16,7 +16,8 @@ import pytest
 
 from stackpy_runtime.network.dns import DnsServer
 from stackpy_runtime.network.upstream import Upstream
-from tests.network_lab import Container, Lab, eventually, lab_fixture  # noqa: F401
+from tests.network_lab import Container, Lab, lab_fixture  # noqa: F401
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -121,7 +122,7 @@ class World:
             done.set()
 
         self.loop.call_soon_threadsafe(run)
-        assert done.wait(5)
+        assert done.wait(60)
 
     def serve(self, container: Container) -> Container:
         udp, tcp = self.lab.manager.prepare_dns(container.fd)
@@ -156,7 +157,7 @@ def query(container: Container, name: str, kind: str = "A", *, stream: bool = Fa
     with container.inside():
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     with client:
-        client.settimeout(3 if not raw else 0.3)
+        client.settimeout(60 if not raw else 0.3)
         client.connect(("127.0.0.11", 53))
         try:
             if stream:
@@ -235,7 +236,7 @@ def test_port_53_stays_the_containers(world: World) -> None:
     with web.inside():
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with client:
-        client.settimeout(2)
+        client.settimeout(60)
         client.sendto(b"?", ("127.0.0.1", 53))
         assert client.recv(100) == b"mine 127.0.0.1"
     assert addresses(query(web, "db")) == ["10.201.0.9"]
@@ -386,12 +387,12 @@ def test_many_questions_and_connections_are_bounded(world: World) -> None:
         for _ in range(100):
             with web.inside():
                 connections.append(stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)))
-            connections[-1].settimeout(2)
+            connections[-1].settimeout(60)
             with contextlib.suppress(OSError):
                 connections[-1].connect(("127.0.0.11", 53))
         assert addresses(query(web, "db")) == ["10.201.0.9"]
         assert len(os.listdir("/proc/self/fd")) < before + 100 + 450
-    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 1, "descriptors given back")
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before + 1, "descriptors given back")
 
 
 def test_after_stop_nobody_answers(world: World) -> None:

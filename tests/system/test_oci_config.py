@@ -350,7 +350,7 @@ def test_a_seccomp_agent(oci: Oci, tmp_path: Path) -> None:
         thread = threading.Thread(target=attend)
         thread.start()
         out = oci.shell("mkdir /tmp/x 2>&1; echo done", change=change)
-        thread.join(20)
+        thread.join(60)
     assert out.endswith("done\n")
     assert "Function not implemented" in out
     [document] = heard

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.oci import groups
-from tests.oci_lab import Oci, oci_fixture, wait_for
+from tests.oci_lab import Oci, oci_fixture
+from tests.waiting import wait_for
 
 __all__ = ["oci_fixture"]
 pytestmark = pytest.mark.root
@@ -282,7 +283,7 @@ def test_signals_to_run_reach_the_program(oci: Oci) -> None:
     )
     assert process.stdout and process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 9
+    assert process.wait(timeout=60) == 9
     process.stdout.close()
 
 

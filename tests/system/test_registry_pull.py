@@ -22,9 +22,9 @@ from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import garbage, layers
-from tests.conftest import wait_for
 from tests.image_archives import MACHINE, OCI, Built, digest, document, layer
 from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, pack, serve, serve_manifest
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -298,15 +298,13 @@ def test_a_pull_that_is_killed_or_interrupted_is_made_again(before: Middle, engi
     command = [sys.executable, "-m", "stackpy.cli.main", "pull", f"{before.host}/big:1"]
     environment = {**os.environ, "STACKPY_ROOT": engine.root, "PYTHONPATH": ":".join(sys.path)}
     stalled = f"/blobs/{digest(Built(BIG, pack).blobs[1])}"
-    before.on("GET", stalled, Fault(slow=5), times=2)
+    before.on("GET", stalled, Fault(slow=600), times=2)
     for end in (signal.SIGKILL, signal.SIGINT):
         before.asked.clear()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         wait_for(lambda: before.requests("GET", stalled), "the pull is under way")
         process.send_signal(end)
-        began = time.monotonic()
-        process.communicate()
-        assert time.monotonic() - began < 4
+        process.communicate(timeout=60)
         assert engine.images() == []
     assert len(os.listdir(engine.store.root.staging)) <= 1  # of the one that was killed
     subprocess.run(command, env=environment, check=True, capture_output=True)

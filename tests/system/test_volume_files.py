@@ -230,7 +230,7 @@ def test_containers_that_start_at_once_all_see_it_full(store: Store, source: Pat
     starters = [context.Process(target=_fill_and_look, args=(str(source), target, barrier, results)) for _ in range(4)]
     for starter in starters:
         starter.start()
-    seen = sorted(results.get(timeout=30) for _ in starters)
+    seen = sorted(results.get(timeout=60) for _ in starters)
     for starter in starters:
         starter.join()
     count = len(os.listdir(source))

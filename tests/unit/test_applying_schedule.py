@@ -88,10 +88,10 @@ def test_workers_are_bounded_and_end() -> None:
 
     for _ in range(50):
         workers.submit(task)
-    assert all_done.wait(20)
+    assert all_done.wait(60)
     assert most <= 3
     workers.close()
     for thread in threading.enumerate():
         if thread.name == "stackpy-test":
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()

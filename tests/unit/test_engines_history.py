@@ -101,8 +101,8 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path: Path) -
     with StackLock(root, "shop", "first", 0, print):
         thread = threading.Thread(target=second)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(60)
         generations.forget(root, "shop")
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]

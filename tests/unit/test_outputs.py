@@ -13,7 +13,7 @@ import pytest
 
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.outputs import Outputs
-from tests.conftest import wait_for
+from tests.waiting import wait_for
 
 
 @pytest.fixture

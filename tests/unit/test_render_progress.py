@@ -91,7 +91,7 @@ def on_a_terminal(act: Callable[[LiveProgress], None], until: str) -> str:
     reader.start()
     with os.fdopen(follower, "w") as stream, LiveProgress(stream, colour=False) as report:
         act(report)
-        assert there.wait(20), "".join(seen)
+        assert there.wait(60), "".join(seen)
         report(Event("image.a", "done", "built"))
     reader.join()
     os.close(leader)

@@ -75,7 +75,7 @@ class Heard:
         self._event.set()
 
     def next(self) -> frozenset[str]:
-        assert self._event.wait(10), "no change was heard"
+        assert self._event.wait(60), "no change was heard"
         self._event.clear()
         return self.batches[-1]
 
