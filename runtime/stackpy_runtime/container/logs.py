@@ -57,9 +57,11 @@ def render(stream: str, data: bytes, moment: str, *, last: bool, room: int = 1 <
     whole = head + b"F "
     between = b"\n" + whole
     out: list[bytes] = []
-    done = 0
+    done, reach = 0, LONGEST_LINE
     while done < len(data):
-        start, kind, end = done, b"F ", data.rfind(b"\n", done, done + LONGEST_LINE)
+        end = data.rfind(b"\n", done, done + reach)
+        if end < 0 and reach < LONGEST_LINE:
+            end = data.find(b"\n", done, done + LONGEST_LINE)
         if end >= 0:
             # All lines that end within reach at once: none of them can be longer than a line may be.
             block = data[done:end].replace(b"\n", between)
@@ -68,21 +70,21 @@ def render(stream: str, data: bytes, moment: str, *, last: bool, room: int = 1 <
                 room -= len(whole) + len(block) + 1
                 done = end + 1
                 continue
-            end = data.find(b"\n", done, done + LONGEST_LINE)
-            following = end + 1
-        elif len(data) - done >= LONGEST_LINE:
-            kind, end = b"P ", _between_letters(data, done + LONGEST_LINE)
-            following = end
+            if block == data[done:end]:
+                break  # one line, and no room for it
+            reach = (end - done) // 2  # the room gets no larger: line by line, each would render all of them again
+            continue
+        if len(data) - done >= LONGEST_LINE:
+            end = _between_letters(data, done + LONGEST_LINE)
         elif last:
-            kind, end = b"P ", len(data)
-            following = end
+            end = len(data)
         else:
             break
-        room -= len(head) + end - start + 3
+        room -= len(head) + end - done + 3
         if room < 0:
             break
-        out += (head, kind, data[start:end], b"\n")
-        done = following
+        out += (head, b"P ", data[done:end], b"\n")
+        done = end
     return b"".join(out), done
 
 
