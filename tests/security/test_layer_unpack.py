@@ -198,7 +198,7 @@ members = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.lists(members, max_size=8), min_size=1, max_size=2))
 def test_any_mixture_stays_inside(place: Place, stack: list[Layer]) -> None:
     before = state(place.canary), host()

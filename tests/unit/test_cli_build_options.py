@@ -70,7 +70,10 @@ def test_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_keys(tmp_path: Path) -> None:
     for name, kind, phrase in (("a", "ed25519", ""), ("b", "ecdsa", ""), ("locked", "ed25519", "a phrase")):
         subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", phrase, "-f", tmp_path / name], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "a phrase", "-f", tmp_path / "pem"], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "rsa", "-b", "1024", "-m", "PEM", "-N", "a phrase", "-f", tmp_path / "pem"],
+        check=True,
+    )
     assert build_options.agents(["default=a,b", "other=a"]) == {
         "ssh": {},
         "ssh_keys": {"default": [f"{tmp_path}/a", f"{tmp_path}/b"], "other": [f"{tmp_path}/a"]},

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stackpy_runtime.container import log_reading, logs
@@ -24,7 +24,6 @@ def test_render_leaves_what_is_not_a_whole_line() -> None:
     assert logs.render("stderr", long, "T", last=False) == (b"T stderr P " + long[:-1] + b"\n", LONGEST_LINE)
 
 
-@settings(max_examples=60)
 @given(st.lists(st.text(st.sampled_from("ab\n é"), max_size=60), max_size=20))
 def test_what_is_read_is_what_was_written_however_it_came(chunks: list[str]) -> None:
     out, rest = b"", b""

@@ -135,7 +135,7 @@ PIECES = [
 STRANGE = [*PIECES, "\x00", "\x85", "\u2028", "\ufeff", "\udcff", "\ud800"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
 def test_any_text_is_read_as_the_official_parser_reads_it_or_refused(text: str) -> None:
     try:
@@ -148,7 +148,7 @@ def test_any_text_is_read_as_the_official_parser_reads_it_or_refused(text: str) 
         assert made == without_triggers(theirs(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(STRANGE), max_size=30).map("".join))
 def test_any_text_is_compiled_or_refused(text: str) -> None:
     try:
@@ -167,7 +167,6 @@ NAME = NAME.filter(lambda name: not name.startswith("--"))
 VALUE = st.text(st.characters(codec="utf-8", exclude_categories=["C"]))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAME, VALUE, min_size=1, max_size=4))
 def test_quoted_values_come_back(values: dict[str, str]) -> None:
     quoted = {name: re.sub(r'([\\"$])', r"\\\1", value) for name, value in values.items()}
@@ -176,7 +175,6 @@ def test_quoted_values_come_back(values: dict[str, str]) -> None:
     assert made.source["steps"][0]["values"] == values
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=4))
 def test_exec_forms_come_back(argv: list[str]) -> None:
     text = f"FROM a\nRUN {json.dumps(argv)}\nCMD {json.dumps(argv, ensure_ascii=True)}\n"

@@ -75,7 +75,7 @@ def outcome(declare: Callable[[], Any]) -> None:
         json.dumps([dict(spec.fields) for spec in stack.resources.values()])
 
 
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 
 
 @pytest.mark.parametrize("field", CONTAINER_FIELDS)

@@ -139,17 +139,8 @@ def test_fields_are_read_back_as_they_were_said(stack: str, fields: dict[str, An
     # through JSON, as the engine stores it
     live = translation.container_fields(stack, json.loads(json.dumps(config)))
     assert {key: live.get(key) for key in fields} == fields
-
-
-@given(ALL)
-def test_what_is_not_said_is_not_configured(fields: dict[str, Any]) -> None:
-    live = translation.container_fields("shop", configured("shop", fields))
-    assert set(live) - set(fields) <= {"networks"}  # the default network
-
-
-@given(ALL)
-def test_a_configuration_holds_only_what_the_engine_knows(fields: dict[str, Any]) -> None:
-    assert set(configured("shop", fields)) <= set(model.ContainerConfig.__annotations__)
+    assert set(live) - set(fields) <= {"networks"}, "nothing that was not said, but the default network"
+    assert set(config) <= set(model.ContainerConfig.__annotations__), "only what the engine knows"
 
 
 def test_the_engine_and_the_adapter_mean_the_same_labels() -> None:

@@ -231,7 +231,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=3)), max_size=14).map(" ".join))
 def test_any_text_is_a_template_or_a_mistake_that_is_told(text: str) -> None:
     value: Any = Struct({"A": [1, "b", {"c": None}], "B": Struct({"C": {"d": 1.5}})})

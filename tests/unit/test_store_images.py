@@ -157,7 +157,7 @@ documents = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(), documents, max_size=5))
 def test_any_document_comes_back(store: Store, payload: dict[str, Any]) -> None:
     store.put_step("s", "", payload)

@@ -228,7 +228,7 @@ def test_a_network_takes_its_addresses_along(store: Store) -> None:
     assert store.addresses("n1") == {}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 7)), max_size=30))
 def test_no_two_containers_have_one_address(store: Store, actions: list[tuple[bool, int]]) -> None:
     """Against a model: a dictionary and the rule `lowest free`."""

@@ -7,7 +7,7 @@ import tarfile
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stackpy_runtime.errors import InvalidConfig
@@ -85,7 +85,6 @@ def infos(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
     return info, data
 
 
-@settings(deadline=None)
 @given(
     st.lists(infos(), max_size=6),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
@@ -150,7 +149,6 @@ def test_old_headers_without_a_magic_name_folders_by_a_slash() -> None:
     assert entry.kind == "folder"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
@@ -159,7 +157,6 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         pass
 
 
-@settings(deadline=None)
 @given(st.lists(infos(), min_size=1, max_size=3), st.data())
 def test_a_damaged_tar_is_read_or_refused(members: list[tuple[tarfile.TarInfo, bytes]], data: st.DataObject) -> None:
     buffer = io.BytesIO()

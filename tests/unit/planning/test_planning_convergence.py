@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
@@ -317,7 +317,6 @@ def apply(model: Model, desired: Desired, upto: int | None = None) -> None:
 # --- properties ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(first=stacks(), second=stacks(), data=st.data())
 def test_a_plan_converges(first: Desired, second: Desired, data: Any) -> None:
     model = Model()
@@ -328,7 +327,6 @@ def test_a_plan_converges(first: Desired, second: Desired, data: Any) -> None:
     assert diff(second, model.observe()).changes == ()
 
 
-@settings(max_examples=60, deadline=None)
 @given(first=stacks(), second=stacks(), upto=st.integers(0, 12))
 def test_an_interrupted_plan_is_finished_by_the_next(first: Desired, second: Desired, upto: int) -> None:
     model = Model()
@@ -338,7 +336,6 @@ def test_an_interrupted_plan_is_finished_by_the_next(first: Desired, second: Des
     assert diff(second, model.observe()).changes == ()
 
 
-@settings(max_examples=60, deadline=None)
 @given(desired=stacks(), volumes=st.booleans())
 def test_destroy_leaves_nothing_but_volumes(desired: Desired, volumes: bool) -> None:
     model = Model()
@@ -350,7 +347,6 @@ def test_destroy_leaves_nothing_but_volumes(desired: Desired, volumes: bool) -> 
     assert sorted(model.resources) == sorted(kept)
 
 
-@settings(max_examples=60, deadline=None)
 @given(first=stacks(), second=stacks(), data=st.data())
 def test_a_target_brings_what_it_needs(first: Desired, second: Desired, data: Any) -> None:
     model = Model()
