@@ -5,6 +5,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # Under sudo nothing root-owned may be left in the work tree: caches go elsewhere.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,NO_COLOR,DEMO_KEEP env \
   PYTHONPYCACHEPREFIX=/var/tmp/stackpy-pycache HYPOTHESIS_STORAGE_DIRECTORY=/var/tmp/stackpy-hypothesis)
@@ -31,8 +32,11 @@ $(INSTALLED): pyproject.toml $(PACKAGES)
 demo: install
 	@$(AS_ROOT) examples/quickstart/demo.sh
 
+# Half of the time is waiting, so lanes run side by side; .ci/lanes.py says how. Its numbers are seconds that each may take.
 test: install
-	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
+	@$(AS_ROOT) $(BIN)/python .ci/lanes.py \
+	  system=2400 $(PYTEST) tests/system -- \
+	  others=2400 $(PYTEST) tests --ignore tests/system
 
 # Linux 6.1 and 6.12 with cgroup version 2, in emulated guests: minutes, so not part of `test`.
 test-guest: install
@@ -41,7 +45,7 @@ test-guest: install
 
 # Dockerfiles with real compilers and package managers on a real Debian, built by podman, docker (where it is) and us.
 test-peers: install
-	@$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/real_bases.py
+	@$(AS_ROOT) $(PYTEST) tests/real_bases.py
 
 lint: install
 	$(BIN)/ruff check .
