@@ -82,7 +82,7 @@ def events(runtime: Any, arguments: Any) -> int:
         raise UsageError("`--interval` is not a time")
 
     def tell(document: dict[str, Any]) -> None:
-        print(json.dumps(document), flush=True)
+        print(json.dumps(document, separators=(",", ":")), flush=True)
 
     runtime.events(arguments.id, arguments.interval, tell, once=arguments.stats)
     return 0

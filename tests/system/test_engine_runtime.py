@@ -52,6 +52,7 @@ def test_a_container_of_another_runtime(engine: Cli, tmp_path: Path, name: str) 
     shared = tmp_path / "shared"
     shared.mkdir()
     os.chown(shared, 1234, 1234)
+    null = os.stat("/dev/null")
     handed = ("--runtime", runtime, "--pull", "never")
     engine("run", "--rm", *handed, "base", "sh", "-c", "exit 7", code=7)
     assert "not found" in engine("run", "--rm", *handed, "base", "nosuch", code=127).stderr.lower()
@@ -84,6 +85,8 @@ def test_a_container_of_another_runtime(engine: Cli, tmp_path: Path, name: str) 
     engine("start", name)
     engine("rm", "-f", name)
     assert not list((engine.root / "run/oci").glob("*"))
+    # crun gives the standard streams to the container's user, whose host ID the container's root commands.
+    assert (os.stat("/dev/null").st_uid, os.stat("/dev/null").st_gid) == (null.st_uid, null.st_gid)
 
 
 def test_an_unknown_runtime_is_an_error_of_the_plan(engine: Cli, tmp_path: Path) -> None:

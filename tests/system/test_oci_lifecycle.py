@@ -271,9 +271,14 @@ def test_a_terminal_in_the_foreground(oci: Oci) -> None:
     def change(document: dict[str, Any]) -> None:
         document["process"]["terminal"] = True
 
-    assert oci.run(
-        "sh", "-c", "test -t 0 && read line && echo got $line", change=change, given="word\n"
-    ).stdout.endswith("got word\n")
+    result = oci.run("sh", "-c", "test -t 0 && read line && echo got $line", change=change, given="word\n")
+    assert result.stdout.endswith("got word\n")
+    # As runc's: a line of output ends as it was written.
+    assert "\r" not in result.stdout
+
+
+def test_an_empty_home_is_the_users(oci: Oci) -> None:
+    assert oci.shell("echo $HOME", change=lambda document: document["process"]["env"].append("HOME=")) == "/root\n"
 
 
 def test_signals_to_run_reach_the_program(oci: Oci) -> None:

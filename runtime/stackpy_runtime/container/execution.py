@@ -180,7 +180,9 @@ def prepare_process(
         # The engine's own is raised; programs that close or poll all that they might have want the usual one.
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(USUAL_DESCRIPTORS, hard), hard))
     environment = dict(process["environment"])
-    environment.setdefault("HOME", identity.home)
+    if not environment.get("HOME"):
+        # An empty one as well, as runc does.
+        environment["HOME"] = identity.home
     _change_folder(process["working_dir"], identity)
     if "apparmor" in process:
         _set_attribute("apparmor/exec", f"exec {process['apparmor']}", f"AppArmor profile `{process['apparmor']}`")

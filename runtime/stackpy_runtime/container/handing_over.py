@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -115,25 +116,44 @@ def call(runtime: HandedTo, words: list[str], streams: list[int] | None = None, 
     streams: descriptors for the standard streams, -1 for none; tail: what stands behind the container's ID
     """
     log = f"{runtime['root']}/.log-{os.urandom(6).hex()}"
-    stdin, *others = streams if streams is not None else [-1, -1, -1]
-    out, err = others if len(others) == 2 else (others[0], others[0])
+    null = own_null()
+    given = [null if _is_null(each) else each for each in (streams if streams is not None else [-1, -1, -1])]
     try:
-        with open(os.devnull, "r+b") as null:
-            result = subprocess.run(
-                [*words_of(runtime, log), *words, runtime["id"], *(tail or [])],
-                stdin=null if stdin < 0 else stdin,
-                stdout=null if out < 0 else out,
-                stderr=subprocess.PIPE if streams is None else err,
-                env=ENVIRONMENT,
-                check=False,
-            )
+        result = subprocess.run(
+            [*words_of(runtime, log), *words, runtime["id"], *(tail or [])],
+            stdin=given[0],
+            stdout=given[1],
+            stderr=subprocess.PIPE if streams is None else given[-1],
+            env=ENVIRONMENT,
+            check=False,
+        )
         if result.returncode:
             raise _failure(runtime, words[0], _said(log, result.stderr or b""))
     finally:
+        os.close(null)
         try:
             os.unlink(log)
         except FileNotFoundError:
             pass
+
+
+def own_null() -> int:
+    """A null device that is nobody else's: crun gives the streams to the container's user, and /dev/null with them."""
+    top = mounts.new_mount("tmpfs", {"mode": "700", "size": "4k"})
+    try:
+        os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=top)
+        descriptor = os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=top)
+        os.fchmod(descriptor, 0o666)
+        return descriptor
+    finally:
+        os.close(top)
+
+
+def _is_null(descriptor: int) -> bool:
+    if descriptor < 0:
+        return True
+    status = os.fstat(descriptor)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
 def _said(log: str, errors: bytes) -> str:

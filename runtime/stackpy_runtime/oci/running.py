@@ -62,7 +62,13 @@ class Attendant:
 
 def _raw(console: int) -> Callable[[], None]:
     """Hands our terminal's keys and size over to the container's; returns what undoes that."""
-    if console < 0 or not os.isatty(0):
+    if console < 0:
+        return lambda: None
+    # A line ends in one character, as in runc's: our own terminal makes two of it, and a file gets what was printed.
+    modes = termios.tcgetattr(console)
+    modes[tty.OFLAG] &= ~termios.ONLCR
+    termios.tcsetattr(console, termios.TCSANOW, modes)
+    if not os.isatty(0):
         return lambda: None
     before = termios.tcgetattr(0)
 
@@ -74,6 +80,9 @@ def _raw(console: int) -> Callable[[], None]:
         resize()
     signal.signal(signal.SIGWINCH, resize)
     tty.setraw(0)
+    modes = termios.tcgetattr(0)
+    modes[tty.OFLAG] |= termios.OPOST
+    termios.tcsetattr(0, termios.TCSADRAIN, modes)
     return lambda: termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
