@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.moves import moved
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Output, Secret, Stack, Volume
+    from stackpy.dsl.updating import Update
     from stackpy.dsl.variables import var
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Output",
     "Secret",
     "Stack",
+    "Update",
     "Volume",
     "moved",
     "template",
@@ -45,6 +47,7 @@ _MODULES = {
     "Output": "resources",
     "Secret": "resources",
     "Stack": "resources",
+    "Update": "updating",
     "Volume": "resources",
     "moved": "moves",
     "template": "files",

@@ -4,6 +4,7 @@
     ├── StackFileError    one or more problems in the stack file or what it uses; `problems` lists them all
     ├── UsageError        a command line that cannot be understood (exit 64)
     ├── LockTimeout       another command holds the stack
+    ├── Interrupted       an interrupt ended a change on the way
     └── ApplyFailed       some changes failed; the others were finished
 
 `exit_code` is what the process ends with. Only cli/ prints.
@@ -50,6 +51,10 @@ class UsageError(StackpyError):
 
 class LockTimeout(StackpyError):
     """Another command works on this stack and did not finish in time."""
+
+
+class Interrupted(StackpyError):
+    """An interrupt ended a change between two of its parts; the next apply does the rest."""
 
 
 class ApplyFailed(StackpyError):

@@ -308,9 +308,24 @@ class ContainerVerbs:
 
         rewriting.refresh_secrets(self.store, self.container(reference))
 
-    def rename(self, reference: str, name: str) -> None:
-        """Gives a container another name."""
-        self.client.call("rename", {"container": reference, "name": name})
+    def rename(self, reference: str, name: str, *, labels: dict[str, str] | None = None) -> None:
+        """Gives a container another name, and in the same moment other labels where they are given."""
+        given = {} if labels is None else {"labels": labels}
+        self.client.call("rename", {"container": reference, "name": name, **given})
+
+    def drain(self, reference: str, timeout: float) -> bool:
+        """Leads new connections to the others of a container's resource, and waits until what is under way is done.
+
+        timeout: seconds; False when it was not done in time. The container is meant to be stopped next.
+        """
+        return bool(self.client.call("drain", {"container": reference, "timeout": timeout}))
+
+    def listening(self, reference: str) -> set[int]:
+        """The TCP ports on which something listens in a container; none where it does not run."""
+        from stackpy_runtime.linux import connections
+
+        pid = self.container(reference)["state"]["pid"]
+        return connections.listening(pid) if pid else set()
 
     def await_state(self, reference: str, condition: Condition, timeout: float | None = None) -> Container:
         """Returns when a container is started, healthy or completed; raises ProcessFailed when that cannot come."""

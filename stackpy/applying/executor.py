@@ -17,7 +17,7 @@ from stackpy.applying.wording import begun, ended, failed_text
 from stackpy.applying.workers import Workers
 from stackpy.dsl.specs import StackSpec
 from stackpy.engines.events import Event
-from stackpy.errors import ApplyFailed, StackpyError
+from stackpy.errors import ApplyFailed, Interrupted, StackpyError
 from stackpy.planning import refusals
 from stackpy.planning.plan import Action, Desired
 from stackpy.records import NamedTuple
@@ -139,6 +139,7 @@ class _Run:
             self._keep_outputs(outputs)
             return outcome
         self.engine.expect(self.plan)
+        self.engine.stopping = lambda: self.interrupts.count > 0
         self.interrupts.watch(lambda: self.messages.put(_Message("interrupt", None, None)))
         try:
             self._walk()
@@ -218,6 +219,9 @@ class _Run:
     def _performed(self, number: int, error: BaseException | None) -> None:
         self.performing.discard(number)
         change = self.plan.changes[number]
+        if isinstance(error, Interrupted):
+            self.report(Event(change.address, "output", error.message))
+            return
         if error is not None:
             self._fail(change.address, error)
             self._go_on_without(change.address)

@@ -31,7 +31,7 @@ _PLAIN = (
     *(
         "command entrypoint labels working_dir user hostname stop_signal restart network_mode read_only tty stdin_open "
         "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop "
-        "pull_policy protect ignore_changes"
+        "pull_policy protect ignore_changes update"
     ).split(),
     *LIMITS,
     *SURROUNDINGS,

@@ -267,7 +267,7 @@ def _ignored(value: object) -> list[str]:
 
 
 JOB_FIELDS: tuple[str, ...] = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
-CONTAINER_FIELDS: tuple[str, ...] = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck")
+CONTAINER_FIELDS: tuple[str, ...] = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck", "update")
 
 
 def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,6 +289,11 @@ def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
             probe = probes.healthcheck(inner, value)
             if probe is not None:
                 parsed[key] = probe
+        elif key == "update":
+            from stackpy.dsl import updating  # few say how
+
+            if (config := updating.update(inner, value)) is not None:
+                parsed[key] = config
         else:
             normal = inner.parse(_PLAIN.get(key) or _CONTAINER_ONLY[key], value)
             if normal is not None:
@@ -308,6 +313,12 @@ def _check_together(place: Place, parsed: Mapping[str, Any]) -> None:
         if mode and parsed.get(key):
             what = f'`{key}` of {place.subject} cannot be used with network_mode="{mode}"'
             place.item(key).report(what, "remove one of the two", key=True)
+    if parsed.get("update", {}).get("order") == "start-first":
+        from stackpy.dsl import updating
+
+        if why := updating.contradiction(parsed):
+            what = f"`update` of {place.subject} cannot be start-first: {why}"
+            place.item("update").report(what, 'write order="stop-first", or leave it out')
     key, why, hint = resource_fields.contradiction(parsed)
     if key:
         place.item(key).report(f"`{key}` of {place.subject} {why}", hint, key=True)

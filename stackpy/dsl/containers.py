@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.images import Image
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Secret
+    from stackpy.dsl.updating import Update
 
     Scalar = str | int | float | bool
     Pairs = Mapping[str, Scalar | None] | Sequence[str]
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
         ports: Sequence[str | int | Mapping[str, Any]] | None
         replicas: int | None
         healthcheck: HealthCheck | Mapping[str, Any] | None
+        update: Update | Mapping[str, Any] | None
         on_unhealthy: str | None
 
 

@@ -16,7 +16,7 @@ _ELSEWHERE = {
     "cpu_count": "Windows has it; on Linux `cpus` says how many",
     "cpu_percent": "Windows has it; on Linux `cpus` says how many",
     "credential_spec": "Windows has it",
-    "deploy": "`replicas`, `mem_limit` and `cpus` are fields of the container itself",
+    "deploy": "`replicas`, `update`, `mem_limit` and `cpus` are fields of the container itself",
     "develop": "`stackpy watch` applies what changes, with no field",
     "driver_opts": "networks have one driver, bridge, which takes no options of a container",
     "expose": "containers on one network reach all of each other's ports",
@@ -31,12 +31,11 @@ _ELSEWHERE = {
     "profiles": "use `if` and a variable: var(name, default=False)",
     "provider": "make what others provide before, and give its address by `environment`",
     "scale": "did you mean `replicas`?",
+    "update_config": "did you mean `update`?",
     "use_api_socket": "mount the socket where a container shall use an engine",
     "userns_mode": "did you mean `userns`?",
     "volumes_from": "name the same volumes in both containers",
 }
-# of Compose's services; without this list, the nearest field would be proposed for some, which means another thing
-_OF_COMPOSE = frozenset(("update_config",))
 
 
 def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:
@@ -46,6 +45,4 @@ def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) ->
     """
     if key in elsewhere and kind == "job":
         return "a job runs once: it has no replicas, ports, restarts or health"
-    if key in _OF_COMPOSE:
-        return "Compose has this field, stackpy does not have it yet"
     return _ELSEWHERE.get(key) or meant(key, known)

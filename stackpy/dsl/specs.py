@@ -22,9 +22,10 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            "start_interval"}, or some of the times alone; on_unhealthy: "none" | "restart" | "stop";
            logging: {"driver": "none" | "journald", "max_size": bytes, "max_file": int, "tag": str, "labels": [str]};
            pre_start, post_start, pre_stop: [{"command": [str], "user", "privileged", "working_dir", "environment"}];
-           replicas: int; pull_policy: str, of a registry's image;
+           replicas: int; update: {"order", "parallelism", "delay", "monitor", "max_failure_ratio",
+           "failure_action"}, all optional; pull_policy: str, of a registry's image;
            protect: bool; ignore_changes: [path of a field]
-job        the container's fields without replicas, restart, ports, healthcheck and on_unhealthy
+job        the container's fields without replicas, restart, ports, healthcheck, update and on_unhealthy
 network    internal: bool, subnet: CIDR, labels, protect, ignore_changes
 volume     labels, protect, ignore_changes
 secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value); protect

@@ -44,6 +44,7 @@ class StackEngine(Protocol):
     name: str  # embedded, docker, …
     root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
     cache_keep: int  # bytes to which the engine's build cache keeps
+    stopping: Callable[[], bool]  # whether a change that goes on for long shall not begin its next part any more
     on_failure: str  # "shell": one opens on the caller's terminal where a step of a build fails; "": none does
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:

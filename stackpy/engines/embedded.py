@@ -44,6 +44,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         self._connected: Border | None = None
         self._built = False  # by this command, so that the build cache has grown
         self.on_failure = ""
+        self.stopping: Callable[[], bool] = lambda: False
 
     @property
     def _engine(self) -> Engine:
@@ -228,7 +229,14 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             stack = self._seen.get(desired.stack.name)
             seen = None if stack is None else stack.get(change.address, [])
             Rollout(
-                engine, change, desired, generation, report, lambda address: self._image_id(desired, address), seen
+                engine,
+                change,
+                desired,
+                generation,
+                report,
+                lambda address: self._image_id(desired, address),
+                seen,
+                self.stopping,
             ).make()
 
     def _image_id(self, desired: Desired, address: str) -> str:

@@ -6,10 +6,11 @@ is finished by the next, and what is already as wanted is left alone.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_PROBE, engine_name
+from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
+from stackpy.engines.replacing import ALIVE, GRACE, Replacing, patience, policy
 from stackpy.engines.translation import config_keys, container_config, container_fields, in_place, with_chosen
 from stackpy.errors import StackpyError
 from stackpy.planning.contents import signals
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
     from stackpy.engines.facade import Document, Facade
     from stackpy.planning.plan import Change, Desired
 
-ALIVE = ("running", "restarting")
-PATIENCE = 30.0  # seconds beyond its probe's own times that a replaced replica has, before the rollout is given up
-
 
 class Rollout:
     """Makes one change of a container or job.
 
     image_id: the engine's image of an image address
     seen: IDs of the resource's containers when the stack was observed; None where it was not
+    stopping: whether nothing new is to be begun any more
     """
 
     def __init__(
@@ -47,11 +46,12 @@ class Rollout:
         report: Report,
         image_id: Callable[[str], str],
         seen: Sequence[str] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.engine, self.change, self.desired, self.generation = engine, change, desired, generation
         self.stack = desired.stack.name
         self.image_id = image_id
-        self._report = report
+        self._report, self._stopping = report, stopping
         self.existing = self._find(seen)
         self._held: dict[str, str] | None = None
 
@@ -59,7 +59,9 @@ class Rollout:
         """Makes the change true; raises StackpyError with the container's last lines where it has some."""
         action = self.change.action
         if action is Action.DELETE:
-            at_once([self._remover(document) for document in self._chosen()])
+            # Of a resource that goes as a whole nobody is left for its connections.
+            drained = bool(self.change.replicas) and self.change.address in self.desired.stack.resources
+            at_once([self._remover(document, drained=drained) for document in self._chosen()])
         elif action is Action.START:
             at_once([self._starter(document) for document in self._chosen() if not _alive(document)])
         elif action is Action.RESTART:
@@ -187,9 +189,11 @@ class Rollout:
 
         return restart
 
-    def _remover(self, document: Document) -> Callable[[], None]:
+    def _remover(self, document: Document, *, drained: bool = False) -> Callable[[], None]:
         def remove() -> None:
             try:
+                if drained and _alive(document):
+                    self.engine.drain(document["id"], float(document["config"].get("stop_grace_period", GRACE)))
                 self.engine.down(document["id"])
             except Missing:
                 return  # somebody else removed it, which is what was wanted
@@ -214,7 +218,7 @@ class Rollout:
             self._update(document)
             self._starter({**document, "state": {**document["state"], "status": "exited"}})()
             if document is not changed[-1]:
-                self._await(name, "healthy", _patience(self._wanted(document)))
+                self._await(name, "healthy", patience(self._wanted(document)))
 
     def _wanted(self, document: Document) -> dict[str, Any]:
         """The configuration that an existing replica shall have: what its stack file ignores stays as it is."""
@@ -251,20 +255,26 @@ class Rollout:
             self._say("output", f"{document['name']} was sent {signal}")
 
     def _replace(self) -> None:
-        """Stop-first, one replica after the other; the next only when the one before serves."""
         indexes = self._indexes()
-        for position, index in enumerate(indexes):
-            config = self._config(index)
+        left = []
+        for index in indexes:
             present = self.existing.get(index)
-            if present is not None:
-                made = present["config"]["labels"].get(labels.GENERATION) == str(self.generation)
-                if made and _alive(present) and same(present["config"], config):
-                    continue  # this very apply made it before it was killed
-                self._remover(present)()
-            self._up(config)
-            if position + 1 < len(indexes):
-                # Running is enough where neither the container nor its image has a check.
-                self._await(str(config["name"]), "healthy", _patience(config))
+            made = present and present["config"]["labels"].get(labels.GENERATION) == str(self.generation)
+            # what this very apply made before it was killed stays
+            if not (present and made and _alive(present) and same(present["config"], self._config(index))):
+                left.append(index)
+        if left:
+            Replacing(
+                self.engine,
+                self.stack,
+                self.change.address,
+                policy=policy(self._spec().fields, self.change.order),
+                present=self.existing,
+                config=self._config,
+                highest=max([*self.existing, *indexes, replicas(self._spec())]),
+                say=lambda text: self._say("output", text),
+                stopping=self._stopping,
+            ).run(left)
 
     def _run_job(self) -> None:
         config = self._config(1)
@@ -342,11 +352,3 @@ def _index(document: Document) -> int:
 
 def _alive(document: Document) -> bool:
     return document["state"]["status"] in ALIVE
-
-
-def _patience(config: Document) -> float:
-    probe = config.get("healthcheck")
-    if not probe:
-        return PATIENCE
-    probe = {**DEFAULT_PROBE, **probe}
-    return float(probe["start_period"] + probe["retries"] * (probe["interval"] + probe["timeout"]) + PATIENCE)

@@ -112,7 +112,7 @@ def finish(
                 draft.action,
                 draft.reasons,
                 depends_on=tuple(depends_on),
-                order="stop-first" if draft.action is Action.REPLACE and draft.kind == "container" else "",
+                order=draft.order if draft.action is Action.REPLACE else "",
                 replicas=draft.replicas,
                 note=draft.note,
                 steps=draft.steps,
@@ -168,6 +168,7 @@ def _surroundings(desired: Desired, drafts: list[Draft]) -> containers.Surroundi
     hows = {Action.CREATE: "is created anew", Action.REPLACE: "is replaced"}
     return containers.Surroundings(
         images={address: recipe.id for address, recipe in desired.recipes.items()},
+        resources=desired.stack.resources,
         renewed={
             draft.address: hows[draft.action]
             for draft in drafts

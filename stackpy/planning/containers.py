@@ -11,7 +11,7 @@ from __future__ import annotations
 from _collections_abc import Mapping
 
 from stackpy.dsl.specs import engine_name
-from stackpy.planning import contents, dependencies, fields, ignoring, reasons
+from stackpy.planning import contents, dependencies, fields, ignoring, reasons, rollouts
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import SENSITIVE, printable
@@ -29,6 +29,7 @@ class Surroundings(NamedTuple):
     """What else of the plan and of the desired state decides about a container.
 
     images: recipe ID by image address
+    resources: all of the stack
     renewed: addresses of networks and volumes that are made anew → how ("is replaced")
     fingerprints: by the name of each secret; absent where its value is not at hand
     changing: names of the secrets whose value changes
@@ -36,6 +37,7 @@ class Surroundings(NamedTuple):
     """
 
     images: Mapping[str, str]
+    resources: Mapping[str, Spec]
     renewed: Mapping[str, str]
     fingerprints: Mapping[str, str]
     changing: frozenset[str]
@@ -77,7 +79,13 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
             work.setdefault(Action.DELETE, {})[index] = [_scaled(observed, wanted)]
     total = max(wanted, len(existing))
     order = (Action.DELETE, Action.REPLACE, Action.RESTART, Action.UPDATE, Action.START, Action.CREATE)
-    return [_draft(spec, action, work[action], total) for action in order if action in work]
+    drafts = [_draft(spec, action, work[action], total) for action in order if action in work]
+    for draft in drafts:
+        if draft.action is Action.REPLACE:
+            leaving = [existing[index] for index in work[Action.REPLACE]]
+            renewed = any(address in around.renewed for replica in leaving for _, address in uses(replica.live))
+            draft.order = rollouts.order(spec, leaving, around.resources, cleared=renewed)
+    return drafts
 
 
 def job(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Draft]:
@@ -106,6 +114,8 @@ def _draft(spec: Spec, action: Action, work: Mapping[int, list[Reason]], total: 
 
 def _scaled(observed: Observed, wanted: int) -> Reason:
     before = max(int(observed.applied.get("replicas", 1)), len(observed.replicas))
+    if int(observed.applied.get("replicas", 1)) == wanted:
+        return Reason("replicas", before, wanted, "one more than wanted, left by a rollout that was interrupted")
     return Reason("replicas", before, wanted, f"replicas {before} → {wanted}")
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
 
     from stackpy.dsl.specs import Kind
     from stackpy.planning.plan import Action, Reason
+
+    Order = Literal["", "stop-first", "start-first"]
 
 
 class Draft:
@@ -16,7 +19,7 @@ class Draft:
     needs: numbers of the drafts that must come before; prefers: those that should, unless that closes a cycle
     """
 
-    __slots__ = ("action", "kind", "name", "needs", "note", "prefers", "reasons", "replicas", "steps")
+    __slots__ = ("action", "kind", "name", "needs", "note", "order", "prefers", "reasons", "replicas", "steps")
 
     def __init__(
         self,
@@ -28,10 +31,11 @@ class Draft:
         replicas: tuple[int, ...] = (),
         note: str = "",
         steps: tuple[str, ...] = (),
+        order: Order = "",
     ) -> None:
         self.kind, self.name, self.action = kind, name, action
         self.reasons = _distinct(reasons)
-        self.replicas, self.note, self.steps = replicas, note, steps
+        self.replicas, self.note, self.steps, self.order = replicas, note, steps, order
         self.needs: set[int] = set()
         self.prefers: set[int] = set()
 

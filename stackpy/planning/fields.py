@@ -146,6 +146,7 @@ APART: Mapping[str, Mapping[str, str]] = {
         "replicas": "the missing are made, the last are removed",
         "depends_on": IN_PLACE,
         "pull_policy": "nothing: it says when the registry is asked",
+        "update": "nothing: it says how a replica is replaced",
     },
     "job": {"any field": "it runs again"},
     "image": {"its steps": "build", "tags": "build", "publish": "push"},

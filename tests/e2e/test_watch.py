@@ -143,8 +143,8 @@ def test_a_save_during_an_apply_is_not_waited_for(cli: Cli, folder: Path, watchi
     watching.until(READY)
     probe = 'healthcheck={"test": ["false"], "interval": 1, "retries": 100}, image=image'
     (folder / "stack.py").write_text(STACK.replace("image=image", probe))
-    watching.until("shop-web-1 started")
-    (folder / "stack.py").write_text(STACK)
+    watching.until("shop-web-2 started")
+    (folder / "stack.py").write_text(STACK.replace("image=image", 'working_dir="/", image=image'))
     watching.until("a file changed meanwhile")
     watching.until("Done")
     wait_for(lambda: cli.json("ps")[0]["state"] == "running", "the container runs")

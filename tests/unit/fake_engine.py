@@ -48,6 +48,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []
         self.exits: dict[str, int] = {}
+        self.health = ""  # of containers that are made
+        self.listens: dict[str, set[int]] = {}  # name → ports
         self.fails: set[tuple[str, str]] = set()
         self.held: dict[str, Document] = {}
         self.nets: dict[str, Document] = {}
@@ -77,13 +79,13 @@ class FakeEngine:
 
     def containers(self, stack: str | None = None) -> list[Document]:
         return [
-            document
+            {**document}
             for document in self.held.values()
             if stack in (None, document["config"].get("labels", {}).get("stackpy.stack"))
         ]
 
     def container(self, reference: str) -> Document:
-        return self._one(reference)
+        return {**self._one(reference)}
 
     def images(self) -> list[Document]:
         return self.stored
@@ -176,7 +178,7 @@ class FakeEngine:
         with self._lock:
             if name in self.held:
                 raise StackpyError(f"the name `{name}` is in use")
-            document = container(name, config=config)
+            document = container(name, config=config, health=self.health)
             document["id"] = f"{next(self._ids):064x}"
             if name in self.exits:
                 document["state"] |= {"status": "exited", "exit_code": self.exits[name], "finished_at": NOW}
@@ -232,6 +234,23 @@ class FakeEngine:
                 document["config"].pop(key, None)
             else:
                 document["config"][key] = value
+
+    def rename(self, reference: str, name: str, *, labels: dict[str, str] | None = None) -> None:
+        document = self._one(reference)
+        self._do("rename", f"{document['name']} {name}")
+        with self._lock:
+            del self.held[document["name"]]
+            self.held[name] = document
+            document["name"] = name
+            # A copy: whoever has read the configuration before sees what it was.
+            document["config"] = {**document["config"], "name": name, **({} if labels is None else {"labels": labels})}
+
+    def drain(self, reference: str, timeout: float) -> bool:
+        self._do("drain", self._one(reference)["name"])
+        return True
+
+    def listening(self, reference: str) -> set[int]:
+        return self.listens.get(self._one(reference)["name"], set())
 
     def await_state(self, reference: str, condition: str, timeout: float | None) -> Document:
         self._do(condition, reference)

@@ -12,8 +12,8 @@ from stackpy.project import Loaded, load
 from stackpy.render.problems import format_problems, line_reader
 
 HEADER = (
-    "from stackpy import BuildMount, Container, File, HealthCheck, Image, Job, Network, Output, Secret, Stack, Volume, "
-    "template, var\n"
+    "from stackpy import BuildMount, Container, File, HealthCheck, Image, Job, Network, Output, Secret, Stack, "
+    "Update, Volume, template, var\n"
 )
 
 

@@ -26,11 +26,17 @@ def desired(fields: dict[str, Any] | None = None, *, kind: Any = "container", re
 
 
 def perform(
-    engine: FakeEngine, action: Action, wanted: Desired, *, replicas: tuple[int, ...] = (), generation: int = 1
+    engine: FakeEngine,
+    action: Action,
+    wanted: Desired,
+    *,
+    replicas: tuple[int, ...] = (),
+    generation: int = 1,
+    order: Any = "stop-first",
 ) -> list[str]:
     events: list[Event] = []
     address = next(iter(wanted.stack.resources), "container.web")
-    change = Change(address, action, (), replicas=replicas)
+    change = Change(address, action, (), replicas=replicas, order=order)
     recipe = wanted.recipes["image.web"].id
     before = len(engine.done)
     rollout.Rollout(engine, change, wanted, generation, events.append, lambda _: f"sha256:{recipe}").make()
@@ -73,8 +79,8 @@ def test_replacing_goes_one_by_one_and_waits_for_each() -> None:
     perform(engine, Action.CREATE, desired({"replicas": 2, "healthcheck": probe}))
     wanted = desired({"replicas": 2, "healthcheck": probe}, recipe="r2")
     assert perform(engine, Action.REPLACE, wanted, generation=2) == [
-        "down shop-web-1", "up shop-web-1", "healthy shop-web-1",
-        "down shop-web-2", "up shop-web-2",
+        "drain shop-web-1", "down shop-web-1", "up shop-web-1", "healthy shop-web-1",
+        "drain shop-web-2", "down shop-web-2", "up shop-web-2",
     ]  # fmt: skip
     assert states(engine) == {"shop-web-1": ("running", "r2"), "shop-web-2": ("running", "r2")}
 
@@ -86,7 +92,7 @@ def test_a_replacement_that_does_not_get_well_leaves_the_other_replicas() -> Non
     with pytest.raises(StackpyError) as caught:
         perform(engine, Action.REPLACE, wanted, generation=2)
     assert (caught.value.message, caught.value.hint) == (
-        "healthy of shop-web-1 failed\n  | last words of shop-web-1", "mend it"
+        "healthy of shop-web-1 failed\n  | last words of shop-web-1\n0 of 2 replicas were replaced", "mend it"
     )  # fmt: skip
     assert states(engine)["shop-web-2"] == ("running", "r1")
 
@@ -96,7 +102,7 @@ def test_replacing_again_in_the_same_generation_goes_on_where_it_was_killed() ->
     perform(engine, Action.CREATE, desired({"replicas": 2}))
     perform(engine, Action.REPLACE, wanted, replicas=(1,), generation=2)
     assert perform(engine, Action.REPLACE, wanted, generation=2) == [
-        "down shop-web-2", "up shop-web-2"
+        "drain shop-web-2", "down shop-web-2", "up shop-web-2"
     ]  # fmt: skip
 
 
@@ -135,9 +141,8 @@ def test_starting_and_deleting_act_on_the_chosen_replicas() -> None:
     engine.end("shop-web-3")
     assert perform(engine, Action.START, wanted, replicas=(1, 2)) == ["start shop-web-2"]
     assert perform(engine, Action.DELETE, wanted, replicas=(3,)) == ["down shop-web-3"]
-    assert sorted(perform(engine, Action.DELETE, wanted)) == [
-        "down shop-web-1", "down shop-web-2"
-    ]  # fmt: skip
+    assert perform(engine, Action.DELETE, wanted, replicas=(1,)) == ["drain shop-web-1", "down shop-web-1"]
+    assert perform(engine, Action.DELETE, wanted) == ["down shop-web-2"]
     assert perform(engine, Action.DELETE, wanted) == []
 
 

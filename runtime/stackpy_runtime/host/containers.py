@@ -257,8 +257,8 @@ class Containers:
                 group.limit(live.config, config)
             raise
 
-    def rename(self, live: Live, name: str) -> None:
-        """Gives a container another name."""
+    def rename(self, live: Live, name: str, given: dict[str, str] | None = None) -> None:
+        """Gives a container another name, and other labels where they are given."""
         if not creation.NAME.fullmatch(name):
             raise InvalidConfig(f"`{name}` is not a container name")
         with live.verb:
@@ -266,6 +266,8 @@ class Containers:
             if name == old:
                 raise InvalidConfig("that is its name already", subject=f"container {old}")
             config: ContainerConfig = {**live.config, "name": name}
+            if given is not None:
+                config["labels"] = given
             self.store.update_container(live.id, name=name, config=config)
             with live.changed:
                 live.config = live.container["config"] = config
@@ -371,6 +373,7 @@ class Containers:
             live.state = {**live.state, "health": health, "error": "" if health == "healthy" else text}
             live.changed.notify_all()
             pid = live.pid
+        self.lifecycle.networking.serving.mark(live, ready=health == "healthy")
         self.lifecycle.endings.note(live)
         event_log.record(self.store.root, of_container(live, f"health_status: {health}"))
         if health == "unhealthy" and live.config.get("on_unhealthy", "none") != "none":

@@ -366,6 +366,7 @@ class Lifecycle:
                     self._cancel_restart(live)
                     return "it was not running"
                 live.keep(self.store, stopped=True, asked=asked)
+            self.networking.serving.leave(live)
             return self._end(live, timeout, asked, number)
 
     def halt(self, live: Live, asked: Asked) -> None:

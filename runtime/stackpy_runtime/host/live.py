@@ -67,6 +67,7 @@ class Live:
         self.unfinished: set[str] = set()  # what of its end is still to be done
         self.removed = False
         self.pause = 0.0
+        self.leaving = False  # it gets no new connections that others can have
         self.born = 0.0
         self.restart_timer: Any = None
 

@@ -16,6 +16,7 @@ class Names:
         self.networks: dict[str, dict[str, dict[str, str]]] = {}  # network → name → container → address
         self.members: dict[str, set[str]] = {}  # container → networks
         self.internal: set[str] = set()  # networks without a way out
+        self.aside: set[str] = set()  # containers that names lead to only where they lead to no other
 
     def add(self, container: str, network: str, address: str, names: list[str], *, internal: bool) -> None:
         """Registers a container's names on one network."""
@@ -30,6 +31,7 @@ class Names:
     def remove(self, container: str) -> None:
         """Forgets a container."""
         with self.lock:
+            self.aside.discard(container)
             for network in self.members.pop(container, set()):
                 known = self.networks.get(network, {})
                 for name in [name for name, holders in known.items() if container in holders]:
@@ -39,18 +41,25 @@ class Names:
                 if not known:
                     self.networks.pop(network, None)
 
+    def set_aside(self, container: str, aside: bool) -> None:
+        """Has names that several containers have lead to the others, or to this one again."""
+        with self.lock:
+            if aside and container in self.members:
+                self.aside.add(container)
+            else:
+                self.aside.discard(container)
+
     def lookup(self, container: str, name: str) -> list[str] | None:
         """The addresses of `name` for `container`; [] where it has none and may not ask outside; None: ask."""
         wanted = name.lower().rstrip(".")
         with self.lock:
             mine = self.members.get(container, set())
             found = [
-                address
-                for network in sorted(mine)
-                for address in self.networks.get(network, {}).get(wanted, {}).values()
+                pair for network in sorted(mine) for pair in self.networks.get(network, {}).get(wanted, {}).items()
             ]
             if found:
-                return found
+                serving = [address for holder, address in found if holder not in self.aside]
+                return serving or [address for _, address in found]
             return [] if mine and mine <= self.internal else None
 
     def reverse(self, container: str, address: str) -> str | None:

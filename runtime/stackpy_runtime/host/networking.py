@@ -10,6 +10,7 @@ from stackpy_runtime import labels
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.host.creation import BRIDGE, bridge_config
 from stackpy_runtime.host.names import Names
+from stackpy_runtime.host.serving import Serving
 from stackpy_runtime.network.manager import Endpoint, NetworkManager, Published
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ class Networking:
     def __init__(self, store: Store, keeper: KeeperLink, serve_dns: Callable[[str, Any, Any, list[str]], None]) -> None:
         self.store, self.keeper, self.names = store, keeper, Names()
         self.manager = NetworkManager(store, hold=self._hold, release=self._release)
+        self.serving = Serving(self.manager, self.names)
         self.serve_dns = serve_dns
         self.stop_dns: Callable[[str], None] = lambda container: None
         self.lock = threading.Lock()
@@ -85,6 +87,7 @@ class Networking:
             endpoints[network["name"]] = info
             live.attached = {**live.attached, network["name"]: network["id"]}
             self._register(live, network, attachment, info)
+        self.names.set_aside(live.id, live.probe is not None)
         datagrams, stream = self.manager.prepare_dns(namespace)
         self.keeper.hold(f"dns/{live.id}", [datagrams.fileno(), stream.fileno()])
         self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))
@@ -133,7 +136,7 @@ class Networking:
         wanted = self.publication(live, {**config, "ports": config.get("ports", [])})
         if wanted is None:
             return
-        bound = self.manager.republish(*wanted)
+        bound = self.manager.republish(*wanted[:4])
         if bound:
             config["ports"] = bound
 
@@ -141,10 +144,12 @@ class Networking:
         """Has a container that runs be found under the name that it has now, and no longer under the old one."""
         endpoints = live.container["networks"]
         if endpoints:
+            aside = live.id in self.names.aside
             self.names.remove(live.id)
             for network, attachment in self.attachments(live):
                 if info := endpoints.get(network["name"]):
                     self._register(live, network, attachment, info)
+            self.names.set_aside(live.id, aside)
 
     def _attach_one(
         self, live: Live, namespace: int, network: Network, attachment: Attachment, link: str
@@ -169,13 +174,17 @@ class Networking:
         address = next(iter(live.container["networks"].values()))["ip_address"]
         given = (live.config if config is None else config).get("labels", {})
         stack, resource = given.get(labels.STACK, ""), given.get(labels.RESOURCE, "")
-        return Published(live.id, ports or [], address, f"{stack}/{resource}" if stack else "")
+        ready = live.probe is None or live.state["health"] == "healthy"
+        return Published(live.id, ports or [], address, f"{stack}/{resource}" if stack else "", ready)
 
     def publish(self, live: Live) -> None:
         """Opens a container's ports, once it is about to run."""
+        ready = self.serving.begin(live)
         wanted = self.publication(live)
         if wanted:
-            bound = self.manager.publish(*wanted)
+            bound = self.manager.publish(*wanted[:4], ready=ready)
+            if not ready and live.probe is None:
+                self.serving.await_listening(live)
             if bound != wanted.bindings:
                 # A published port of 0 has become a free one.
                 live.config["ports"] = bound
@@ -242,6 +251,8 @@ class Networking:
             if info:
                 live.attached = {**live.attached, network["name"]: network["id"]}
                 self._register(live, network, attachment, info)
+        if live.probe is not None and live.state["health"] != "healthy":
+            self.names.set_aside(live.id, True)
         if len(held) == 2:
             datagrams, stream = (socket.socket(fileno=descriptor) for descriptor in held)
             self.serve_dns(live.id, datagrams, stream, live.config.get("dns", []))

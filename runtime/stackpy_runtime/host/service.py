@@ -96,10 +96,13 @@ class Service:
             ),
             "pause": lambda a: pausing.pause(self.store, self.lifecycle.live(a["container"])),
             "unpause": lambda a: pausing.unpause(self.store, self.lifecycle.live(a["container"])),
-            "rename": lambda a: self.containers.rename(self.lifecycle.live(a["container"]), a["name"]),
+            "rename": lambda a: self.containers.rename(
+                self.lifecycle.live(a["container"]), a["name"], requests.labels(a["labels"]) if "labels" in a else None
+            ),
             "await": self.await_state,
             "rename_network": lambda a: renaming.network(self.lifecycle, a["name"], a["new"]),
             "rename_volume": lambda a: renaming.volume(self.lifecycle, a["name"], a["new"]),
+            "drain": lambda a: self.networking.serving.drain(self.lifecycle.live(a["container"]), a["timeout"]),
             "expect": self.expect,
             "create_network": lambda a: self.networking.manager.create(requests.network(a["config"])),
             "remove_network": self.remove_network,

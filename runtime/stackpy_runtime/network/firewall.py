@@ -26,11 +26,25 @@ _FAMILIES = {"ip": NFPROTO_IPV4, "bridge": NFPROTO_BRIDGE}
 
 
 class Publication(NamedTuple):
-    """A container behind a published port. share: others with the same one may stand beside it; "" means none."""
+    """A container behind a published port.
+
+    share: others with the same one may stand beside it; "" means none
+    ready: it takes connections; one that does not gets some only where nobody else could have them
+    leaving: it is about to be stopped, and gets none unless it is the last
+    """
 
     container_id: str
     target: Target
     share: str
+    ready: bool = True
+    leaving: bool = False
+
+
+def targets(entries: Iterable[Publication]) -> list[Target]:
+    """Where new connections to a published port go. Pure."""
+    known = list(entries)
+    staying = [entry for entry in known if not entry.leaving]
+    return [entry.target for entry in [entry for entry in staying if entry.ready] or staying or known]
 
 
 class Firewall:
@@ -113,8 +127,9 @@ class Firewall:
             commands = ""
             for key, entries in changes.items():
                 if entries:
-                    targets = [entry.target for entry in entries]
-                    commands += rules.publish(self._names.table, key, targets, known=key in before)
+                    leads = targets(entries)
+                    if leads != targets(before.get(key, ())):
+                        commands += rules.publish(self._names.table, key, leads, known=key in before)
                     self.published[key] = entries
                 elif self.published.pop(key, None):
                     commands += rules.unpublish(self._names.table, key)
@@ -169,7 +184,7 @@ class Firewall:
             names=self._names,
             bridges=list(self._bridges.values()),
             ports=[port for ports in self._ports.values() for port in ports],
-            published={key: [entry.target for entry in entries] for key, entries in self.published.items()},
+            published={key: targets(entries) for key, entries in self.published.items()},
             uplinks=forwarding.uplinks(),
         )
         return rules.reload(wanted, nft.chains(NFPROTO_IPV4, self._names.table))

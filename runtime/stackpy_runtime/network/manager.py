@@ -40,6 +40,7 @@ class Published(NamedTuple):
     bindings: list[PortBinding]
     address: str
     share: str
+    ready: bool = True
 
 
 class Endpoint(NamedTuple):
@@ -282,13 +283,25 @@ class NetworkManager:
         """
         return redirect.prepare(netns_fd, again=again)
 
-    def publish(self, container_id: str, bindings: list[PortBinding], address: str, share: str) -> list[PortBinding]:
+    def publish(
+        self, container_id: str, bindings: list[PortBinding], address: str, share: str, ready: bool = True
+    ) -> list[PortBinding]:
         """Leads host ports to a container's address; a published port of 0 becomes a free one. All or none.
 
-        share: containers with the same one may stand behind one port, and connections are balanced over them. Returns
-        the bindings as they are now. Raises InvalidConfig, Conflict naming who has a port.
+        share: containers with the same one may stand behind one port, and connections are balanced over them
+        ready: it takes connections already; until `mark` says so, the others behind the port have them all
+
+        Returns the bindings as they are now. Raises InvalidConfig, Conflict naming who has a port.
         """
-        return self._publisher.publish(container_id, bindings, address, share)
+        return self._publisher.publish(container_id, bindings, address, share, ready)
+
+    def mark(self, container_id: str, *, ready: bool, leaving: bool) -> None:
+        """Says whether new connections to its ports go to a container; one that is the last gets them in any case."""
+        self._publisher.mark(container_id, ready=ready, leaving=leaving)
+
+    def is_shared(self, container_id: str, bindings: list[PortBinding]) -> bool:
+        """Whether another container stands behind one of these ports already."""
+        return self._publisher.is_shared(container_id, bindings)
 
     def republish(self, container_id: str, bindings: list[PortBinding], address: str, share: str) -> list[PortBinding]:
         """Publishes exactly these ports of a container, whatever it has published before; as `publish`."""
@@ -315,7 +328,7 @@ class NetworkManager:
             for binding in bindings:
                 key = Key(binding["host_ip"], binding["protocol"], binding["published"])
                 target = Target(entry.address, binding["target"])
-                wanted.setdefault(key, []).append(Publication(entry.container_id, target, entry.share))
+                wanted.setdefault(key, []).append(Publication(entry.container_id, target, entry.share, entry.ready))
         problems += self._publisher.adopt(wanted, held)
         self.ensure_all()
         if any(not network["internal"] for network in self._store.networks()):

@@ -59,10 +59,11 @@ class Publisher:
         self._held: set[str] = set()
 
     def publish(
-        self, container_id: str, bindings: Iterable[PortBinding], address: str, share: str
+        self, container_id: str, bindings: Iterable[PortBinding], address: str, share: str, ready: bool = True
     ) -> list[PortBinding]:
         """Leads the bindings' host ports to a container, all or none; a published port of 0 becomes a free one.
 
+        ready: it takes connections already
         Returns the bindings as they are now. Raises InvalidConfig, Conflict naming who has the port.
         """
         wanted = check(bindings)
@@ -78,7 +79,7 @@ class Publisher:
                         held, port = bind(key)
                         key = key._replace(published=port)
                         bound.append((_name(key), held))
-                    entry = Publication(container_id, Target(address, binding["target"]), share)
+                    entry = Publication(container_id, Target(address, binding["target"]), share, ready)
                     changes[key] = [*others, entry]
                     result.append({**binding, "published": key.published})
                 self._firewall.publish(changes)
@@ -152,6 +153,28 @@ class Publisher:
                 if not entries:
                     self._drop(_name(key))
         _forget_udp(changes)
+
+    def mark(self, container_id: str, *, ready: bool, leaving: bool) -> None:
+        """Says whether a container takes new connections; see Publication."""
+        with self._firewall.lock:
+            changes = {
+                key: [
+                    entry._replace(ready=ready, leaving=leaving) if entry.container_id == container_id else entry
+                    for entry in entries
+                ]
+                for key, entries in self._firewall.published.items()
+                if any(entry.container_id == container_id for entry in entries)
+            }
+            self._firewall.publish(changes)
+
+    def is_shared(self, container_id: str, bindings: Iterable[PortBinding]) -> bool:
+        """Whether another container stands behind one of these ports already."""
+        with self._firewall.lock:
+            return any(
+                entry.container_id != container_id
+                for binding in bindings
+                for entry in self._firewall.published.get(_key(binding), ())
+            )
 
     def adopt(self, published: dict[Key, list[Publication]], held: Iterable[str]) -> list[Conflict | InvalidConfig]:
         """Takes over what was published before this process; the filter itself is loaded by the caller.

@@ -1,0 +1,92 @@
+"""Replicas are replaced, added and removed under load; no request fails. One that never gets well changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+from tests.load_client import Load
+
+pytestmark = pytest.mark.root
+
+# As servers end: on SIGTERM the answers say that their connection closes, and the last one ends the process.
+SERVER = """
+import os, signal, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+leaving = threading.Event()
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = os.environ["VERSION"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if leaving.is_set():
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False
+
+def leave(*arguments):
+    leaving.set()
+    threading.Thread(target=server.shutdown).start()
+
+server = Server(("", 8000), Handler)
+signal.signal(signal.SIGTERM, leave)
+server.serve_forever(poll_interval=0.02)
+"""
+STACK = """
+from stackpy import Container, HealthCheck, Image, Stack, Update, var
+
+Stack("rolled")
+image = Image("box").env(VERSION=var("version", default="one")).cmd(["python3", "/server.py"])
+check = var("check", default=8000)
+Container(
+    "web", image=image, replicas=var("replicas", default=4), ports=["{port}:8000"], files={"/server.py": SERVER},
+    healthcheck=HealthCheck(tcp=check, interval=1, retries=60 if check == 8000 else 1),
+    update=Update(parallelism=2, failure_action="rollback"),
+)
+"""
+
+
+@pytest.fixture
+def folder(box: Cli, tmp_path: Path, free_port: int) -> Path:
+    text = STACK.replace("{port}", str(free_port)).replace("SERVER}", f"{SERVER!r}}}")
+    (tmp_path / "stack.py").write_text(text)
+    return tmp_path
+
+
+def states(cli: Cli) -> dict[str, str]:
+    return {row["name"]: row["health"] for row in cli.json("ps", "-a") if row["stack"] == "rolled"}
+
+
+def test_no_request_fails_while_replicas_come_and_go(box: Cli, folder: Path, free_port: int) -> None:
+    try:
+        box("apply", "--yes", cwd=folder)
+        with Load(free_port) as load:
+            box("apply", "--yes", "--set", "version=two", cwd=folder)
+            box("apply", "--yes", "--set", "version=two", "--set", "replicas=5", cwd=folder)
+            box("apply", "--yes", "--set", "version=two", "--set", "replicas=2", cwd=folder)
+            assert states(box) == {"rolled-web-1": "healthy", "rolled-web-2": "healthy"}
+            # Its check asks a port on which nothing listens.
+            bad = ["--set", "replicas=2", "--set", "version=three", "--set", "check=8001"]
+            failed = box("apply", "--yes", *bad, cwd=folder, code=1)
+        assert load.failures == []
+        assert set(load.answers) == {"one", "two"}
+        assert "Connection refused" in failed.stderr and "the one before it goes on" in failed.stderr
+        assert states(box) == {"rolled-web-1": "healthy", "rolled-web-2": "healthy"}
+        plan = box.json("plan", *bad, cwd=folder)
+        assert [(c["address"], c["action"], c.get("order")) for c in plan["changes"]] == [
+            ("container.web", "replace", "start-first")
+        ]
+    finally:
+        box("destroy", "--stack", "rolled", "--images", "--yes")
