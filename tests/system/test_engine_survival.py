@@ -84,11 +84,13 @@ def test_containers_go_on_whoever_is_killed(lab: Lab, victim: str) -> None:
     again = lab.up(["sleep", "600"], restart="always")
     wait_for(lambda: ask(port) == "web", "the server")
     pids = {name: lab.state(name)["pid"] for name in (web, other, ends, again)}
+    keepers = lab.processes("keeper")
     lab.kill(victim)
     assert ask(port) == "web"
     assert {name: lab.state(name)["pid"] for name in pids} == pids
     back(lab)
     wait_for(lambda: len(lab.processes()) == 2, "two processes")
+    assert (lab.processes("keeper") == keepers) == (victim == "supervisor")
     assert {name: lab.state(name)["pid"] for name in pids} == pids
     # All that can be done with a container can be done with these.
     assert ask(port) == "web"

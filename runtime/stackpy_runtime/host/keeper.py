@@ -187,7 +187,9 @@ class Keeper:
             for pid, reference in self.children.items():
                 self.tell({"event": "child", "pid": pid, **reference})
             for reference, _ in self.announcing.values():
-                self.tell({"event": "child", "pid": 0, **reference})
+                if reference["of"]:
+                    # Of a client's exec, which is about to begin; what stands by is nobody's.
+                    self.tell({"event": "child", "pid": 0, **reference})
             for end in self.ends.values():
                 self.tell({"event": "end", **end})
             self.tell({"event": "listed"})

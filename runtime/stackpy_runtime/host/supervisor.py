@@ -7,6 +7,7 @@ keeper starts it again), takes its descriptors back from the keeper and finds it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -139,7 +140,7 @@ class Supervisor:
     def adopt(self) -> None:
         """Finds what goes on from before: containers that run, ended unseen, or wait to be started again."""
         held, children = self.keeper.inventory()
-        ours = {child["ref"] for child in children if child["kind"] == "container"}
+        ours = {child["ref"] for child in children if child["kind"] == "container" and child["pid"]}
         known = {}
         boot = self.lifecycle.beginnings.boot
         for container in self.store.containers():
@@ -147,7 +148,7 @@ class Supervisor:
             known[live.id] = live
             self.lifecycle.lives[live.id] = live
         for child in children:
-            if child["kind"] == "container" and child["ref"] not in known:
+            if child["ref"] not in known and child["ref"] in ours:
                 # A build step of the supervisor before us: its client has lost it.
                 processes_kill(child["pid"])
         execs.adopt(self.lifecycle, children)
@@ -178,6 +179,7 @@ class Supervisor:
         # Even without a network: it finishes a removal that was cut short.
         for problem in self.networking.manager.restore(published, ports):
             print(problem, file=sys.stderr)
+        self._sweep_fifos({*runs, *ended})
         for live in ended:
             self._adopt_ended(live)
         for live in sleeping:
@@ -188,6 +190,15 @@ class Supervisor:
                 execs.keep_terminal(self.keeper, owner, descriptors[0])
             elif not (kind == "dns" and owner in known and known[owner] in runs):
                 close_all(descriptors)
+
+    def _sweep_fifos(self, used: set[Live]) -> None:
+        """Removes FIFOs that were made for a start that did not come to be."""
+        kept = {live.id for live in used}
+        folder = f"{self.store.root.path}/run/io"
+        for name in os.listdir(folder):
+            if name.partition(".")[0] not in kept:
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{folder}/{name}")
 
     def _adopt_streams(self, live: Live, output: list[int], stdin: list[int]) -> None:
         """Takes up what the keeper has held of a container's streams."""
