@@ -12,7 +12,7 @@ import time
 
 from stackpy_runtime.container.logs import STREAMS
 from stackpy_runtime.container.stopping import signal_name
-from stackpy_runtime.errors import Conflict
+from stackpy_runtime.errors import Conflict, ProcessFailed
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import MOST_BEHIND
 from stackpy_runtime.host.pausing import is_paused
@@ -247,4 +247,7 @@ def _attend(lifecycle: Lifecycle, attachment: Attachment) -> dict[str, Any]:
             # Its anonymous volumes have gone as well when it is free.
             pass
     code = live.state["exit_code"]
-    return {"id": live.id, "exit_code": 125 if code is None else code}
+    if code is None and not attachment.gone:
+        why = live.state["error"] or "it has ended, and its exit code is not known"
+        raise ProcessFailed(why, exit_code=125, subject=f"container {live.name}")
+    return {"id": live.id, "exit_code": code}

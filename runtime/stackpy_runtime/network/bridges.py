@@ -77,11 +77,11 @@ def remove(channel: Netlink, bridge: str) -> None:
     index = channel.index(bridge)
     if not index:
         return
-    failed: list[EngineError] = []
+    failed: list[EngineError | OSError] = []
 
     def delete() -> None:
-        with Netlink() as own:
-            try:
+        try:
+            with Netlink() as own:
                 try:
                     own.send(links.delete_group(names.group(bridge), bridge))
                 except KernelError as error:
@@ -90,8 +90,8 @@ def remove(channel: Netlink, bridge: str) -> None:
                 # Somebody took it out of its group: then by name, unless another has got the name meanwhile.
                 if own.index(bridge) == index:
                     own.send(links.delete_link(bridge), ignore=(_ENODEV,))
-            except EngineError as error:
-                failed.append(error)
+        except (EngineError, OSError) as error:
+            failed.append(error)
 
     thread = threading.Thread(target=delete, daemon=True)
     thread.start()

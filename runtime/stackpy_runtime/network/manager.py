@@ -6,6 +6,7 @@ link, published ports come back with `restore`. Methods may be called from sever
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -95,8 +96,9 @@ class NetworkManager:
                 bridges.ensure(self._channel, network)
             except BaseException:
                 # It may be half made; where it cannot be removed the row stays, so that somebody can.
-                bridges.remove(self._channel, network["bridge"])
-                self._store.delete_network(identity)
+                with contextlib.suppress(EngineError, OSError):
+                    bridges.remove(self._channel, network["bridge"])
+                    self._store.delete_network(identity)
                 raise
         try:
             self._settle()
