@@ -362,7 +362,7 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     def expect(self, starts: int, networks: list[str]) -> None:
         """Tells what comes, so that it can be prepared: containers to start, and networks to be removed. A hint only.
 
-        A network's bridge then goes with the last container on it.
+        A network's bridge then goes as soon as nothing runs on it any more.
         """
         self.client.call("expect", {"starts": starts, "networks": networks})
 

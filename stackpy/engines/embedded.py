@@ -185,7 +185,10 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         from stackpy.engines.provisioning import expected
 
         starts, networks = expected(plan)
-        if starts or networks:
+        if networks:
+            # First: what is done about the ends of containers depends on it.
+            self._expect(starts, networks)
+        elif starts:
             start_new_thread(self._expect, (starts, networks))
 
     def _expect(self, starts: int, networks: list[str]) -> None:

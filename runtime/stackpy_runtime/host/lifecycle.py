@@ -433,6 +433,8 @@ class Lifecycle:
                 if asked["verb"] not in ("health", "hook"):
                     live.state = {**live.state, "asked": {**unusual, "signal": "SIGKILL"}}
                 self.signal(live, signal.SIGKILL)
+        if live.removed:
+            self.networking.give_up(live)
         if not live.wait_until(lambda: live.pid != pid, KILL_WAIT):
             if live.group:
                 live.group.kill()

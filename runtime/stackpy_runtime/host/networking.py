@@ -7,8 +7,9 @@ import socket
 import threading
 
 from stackpy_runtime import labels
-from stackpy_runtime.errors import EngineError, NotFound
+from stackpy_runtime.errors import NotFound
 from stackpy_runtime.host.creation import BRIDGE, bridge_config
+from stackpy_runtime.host.leaving import Leaving
 from stackpy_runtime.host.names import Names
 from stackpy_runtime.host.serving import Serving
 from stackpy_runtime.network.manager import Endpoint, NetworkManager, Published
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 RESOLVER = "127.0.0.11"
-LINGER = 1.0  # seconds that a network namespace may outlive its container while its networks are being removed
 
 
 class Networking:
@@ -37,7 +37,7 @@ class Networking:
         self.serve_dns = serve_dns
         self.stop_dns: Callable[[str], None] = lambda container: None
         self.lock = threading.Lock()
-        self.leaving: dict[str, threading.Event] = {}  # networks that will be removed → their bridge is gone
+        self.leaving = Leaving(store, self.manager)
 
     def _hold(self, name: str, held: socket.socket) -> None:
         self.keeper.hold(f"port/{name}", [held.fileno()])
@@ -82,7 +82,7 @@ class Networking:
             self.manager.loopback(namespace)
             return
         for index, (network, attachment) in enumerate(pairs):
-            self.leaving.pop(network["name"], None)
+            self.leaving.stay(network["name"])
             network, info = self._attach_one(live, namespace, network, attachment, f"eth{index}")
             endpoints[network["name"]] = info
             live.attached = {**live.attached, network["name"]: network["id"]}
@@ -109,7 +109,7 @@ class Networking:
         try:
             for name, (network, attachment) in wanted.items():
                 if name not in present:
-                    self.leaving.pop(name, None)
+                    self.leaving.stay(name)
                     link = self.manager.free_link(live.pid)
                     _, info = self._attach_one(live, namespace, network, attachment, link)
                     present[name] = info
@@ -190,10 +190,9 @@ class Networking:
                 live.config["ports"] = bound
                 self.store.update_container(live.id, config=live.config)
 
-    def expect_removal(self, names: list[str]) -> None:
-        """Has the bridges of these networks go with the last container on them: the kernel takes 20 ms for it."""
-        for name in names:
-            self.leaving.setdefault(name, threading.Event())
+    def give_up(self, live: Live) -> None:
+        """Counts a container out that is to be removed and was killed: its networks need not wait until it is gone."""
+        self.leaving.lose(live.id, live.attached)
 
     def detach(self, live: Live) -> None:
         """Undoes `attach` and `publish`."""
@@ -202,7 +201,7 @@ class Networking:
         if had_names:
             self.names.remove(live.id)
         self.manager.detach(live.id)
-        leaving = [name for name in attached if name in self.leaving]
+        leaving = self.leaving.among(attached)
         if leaving:
             threading.Thread(target=self._leave, args=(live.id, leaving, had_names), daemon=True).start()
         elif had_names:
@@ -213,24 +212,13 @@ class Networking:
         self.keeper.release(f"dns/{container}")
 
     def _leave(self, container: str, networks: list[str], had_names: bool) -> None:
-        """Takes bridges away whose last container this was; the others wait for that.
+        """Waits for bridges that go, and takes them away where this was the last container on them.
 
         The resolver's sockets keep the network namespace alive so long: the kernel would else be busy with its links,
         and with the lock that the bridge needs, for as long again.
         """
         try:
-            for name in networks:
-                gone = self.leaving.get(name)
-                try:
-                    if gone is None or not self.manager.empty(self.store.network(name)):
-                        continue
-                except EngineError:
-                    pass  # its removal says what is wrong
-                if gone is not None:
-                    gone.set()
-            for name in networks:
-                if gone := self.leaving.get(name):
-                    gone.wait(LINGER)
+            self.leaving.wait(container, networks)
         finally:
             if had_names:
                 self._stop_dns(container)
@@ -240,8 +228,7 @@ class Networking:
         try:
             self.manager.remove(network)
         finally:
-            if gone := self.leaving.pop(network["name"], None):
-                gone.set()
+            self.leaving.stay(network["name"])
 
     def adopt(self, live: Live, held: list[int]) -> None:
         """Takes up a container that has gone on running without us; `held`: its DNS sockets, from the keeper."""

@@ -229,7 +229,7 @@ class Service:
     def expect(self, arguments: Arguments) -> None:
         """Prepares for what a plan is about to do."""
         self.lifecycle.beginnings.spares.expect(arguments["starts"])
-        self.networking.expect_removal(arguments["networks"])
+        self.networking.leaving.expect(arguments["networks"])
 
     def remove_network(self, arguments: Arguments) -> None:
         """Removes a network that no container is on."""

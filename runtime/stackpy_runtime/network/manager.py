@@ -25,7 +25,7 @@ from stackpy_runtime.network.rules import Bridge, Key, Port, Target
 from stackpy_runtime.store import event_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from stackpy_runtime.linux.netlink import Link
     from stackpy_runtime.model import Attachment, EndpointInfo, Network, NetworkConfig, PortBinding
@@ -135,24 +135,29 @@ class NetworkManager:
         coexistence.leave_zone(network["bridge"])
         self._settle(self._before.pop(network["id"], None))
 
-    def empty(self, network: Network) -> bool:
+    def empty(self, network: Network, lost: Collection[str]) -> bool:
         """Takes the bridge of a network away that will be removed, unless a container has an address on it.
 
-        Should one want to have one after all, `attach` makes the bridge anew.
+        lost: containers that do not count, since nothing of them runs on. Should another want to have an address after
+        all, `attach` makes the bridge anew.
         """
         with self._lock(network):
-            if self._store.addresses(network["id"]):
+            if not set(lost).issuperset(self._store.addresses(network["id"]).values()):
                 return False
             self._remove_bridge(network)
             return True
 
     def _remove_bridge(self, network: Network) -> None:
+        if network["id"] in self._before:
+            return  # it has gone before its network
         # Read before: for 20 ms after a removal the kernel lets nobody read them.
-        self._before.setdefault(network["id"], self._channel.links())
+        known = self._channel.links()
         bridges.remove(self._channel, network["bridge"])
+        self._before[network["id"]] = known
 
     def _ensure(self, networks: list[Network]) -> None:
         for network in networks:
+            self._before.pop(network["id"], None)
             if bridges.ensure(self._channel, network):
                 self._beside_others(network)
         # Also without networks: the last one's removal may have been cut short.

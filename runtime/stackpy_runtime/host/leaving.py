@@ -1,0 +1,101 @@
+"""Networks that will be removed: their bridges go while the last containers on them are still ending.
+
+The kernel takes 20 ms for a bridge, and the engine as long for the ends of ten containers: neither needs the other. So
+a bridge goes as soon as nothing runs on it any more, which is when the last container was killed, or has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from stackpy_runtime.errors import EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stackpy_runtime.network.manager import NetworkManager
+    from stackpy_runtime.store.store import Store
+
+LINGER = 1.0  # seconds that a network namespace may outlive its container while its networks are being removed
+
+
+class _Network:
+    """gone: whether its bridge is; lost: the containers of which nothing runs on"""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        self.lost: set[str] = set()
+        self.begun = False
+
+
+class Leaving:
+    """The networks whose removal was announced, by name. Safe from several threads."""
+
+    def __init__(self, store: Store, manager: NetworkManager) -> None:
+        self.store, self.manager = store, manager
+        self.lock = threading.Lock()
+        self.networks: dict[str, _Network] = {}
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Announces that these networks will be removed."""
+        with self.lock:
+            for name in names:
+                self.networks.setdefault(name, _Network())
+
+    def stay(self, name: str) -> None:
+        """A network that was removed, or that a container has come to since."""
+        with self.lock:
+            network = self.networks.pop(name, None)
+        if network is not None:
+            network.gone.set()
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """Those of these networks that will be removed."""
+        with self.lock:
+            return [name for name in names if name in self.networks]
+
+    def lose(self, container: str, names: Iterable[str]) -> None:
+        """Takes note that nothing of a container runs on, and returns; bridges that only such are on go meanwhile."""
+        for name in self.among(names):
+            if network := self._last(container, name):
+                threading.Thread(target=self._take_away, args=(name, network), daemon=True).start()
+
+    def wait(self, container: str, names: Iterable[str]) -> None:
+        """The same for a container that has ended; returns when the bridges are gone, also those that others await."""
+        for name in names:
+            if network := self._last(container, name):
+                self._take_away(name, network)
+        for name in names:
+            with self.lock:
+                known = self.networks.get(name)
+            if known is not None:
+                known.gone.wait(LINGER)
+
+    def _last(self, container: str, name: str) -> _Network | None:
+        """The network if this container was the last that ran on it: its bridge is then the caller's to take away."""
+        with self.lock:
+            network = self.networks.get(name)
+            if network is None:
+                return None
+            network.lost.add(container)
+            lost = set(network.lost)
+        try:
+            holders = self.store.addresses(self.store.network(name)["id"]).values()
+        except EngineError:
+            return None  # its removal says what is wrong
+        with self.lock:
+            if network.begun or not lost.issuperset(holders):
+                return None
+            network.begun = True
+            return network
+
+    def _take_away(self, name: str, network: _Network) -> None:
+        with self.lock:
+            lost = set(network.lost)
+        try:
+            network.begun = self.manager.empty(self.store.network(name), lost)
+        except EngineError:
+            pass  # its removal says what is wrong
+        if network.begun:
+            network.gone.set()  # else another has come to it in this moment
