@@ -56,10 +56,9 @@ def test_run_and_exec_load_nothing_that_many_modules_need(tmp_path: Path) -> Non
 
 
 def test_plan_loads_nothing_that_many_modules_need(tmp_path: Path) -> None:
-    """But what `_sqlite3` loads: functools, and with it collections and types."""
     (tmp_path / "stack.py").write_text(STACK.replace('host("sh")', "scratch()"))
     found = imported("plan", tmp_path)
-    assert sorted(found & set(FOR_MANY)) == ["collections", "functools"]
+    assert sorted(found & set(FOR_MANY)) == []
 
 
 @pytest.mark.parametrize(

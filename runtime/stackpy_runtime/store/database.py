@@ -13,18 +13,15 @@ from stackpy_runtime import json_text
 from stackpy_runtime.errors import Conflict, Denied, EngineError
 from stackpy_runtime.store.root import Root
 from stackpy_runtime.store.schema import prepare
+from stackpy_runtime.store.sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar
 
     Row = tuple[Any, ...]
     T = TypeVar("T")
-else:
-    # All that sqlite3 has but its adapters for datetime, whose import costs 2 ms.
-    import _sqlite3 as sqlite3
 
 # How long a writer waits for another process's transaction; ours take a millisecond, so whoever waits this long waits
 # for a process that was stopped in the middle of one.

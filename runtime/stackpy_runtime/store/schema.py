@@ -9,12 +9,7 @@ from __future__ import annotations
 import time
 
 from stackpy_runtime.errors import EngineError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import sqlite3
-else:
-    import _sqlite3 as sqlite3  # as in database.py
+from stackpy_runtime.store.sqlite import sqlite3
 
 _FIRST = """
 CREATE TABLE containers (
