@@ -90,9 +90,11 @@ class Cache:
         self.package, self.folder = package, folder
         # Beside the compiled form of the package itself, and named as that.
         beside, _, name = cache_from_source(f"{folder}/__init__.py").rpartition("/")
-        self.path = f"{beside}/{name.replace('__init__', 'package').removesuffix('.pyc')}.code"
+        self.suffix = name.removeprefix("__init__")
+        self.path = f"{beside}/package{self.suffix.removesuffix('.pyc')}.code"
         self.missed: list[str] = []
         self._current: dict[str, bool] = {}  # folders that were looked at
+        self._compiled_in: dict[str, str] = {}
         self._read_index()
 
     def _read_index(self) -> None:
@@ -125,9 +127,19 @@ class Cache:
             return None
         spec = ModuleSpec(name, _Loader(name, source, self), origin=source, is_package=entry[2])
         spec.has_location = True
+        inner, _, file = source.rpartition("/")
+        spec.cached = f"{self._beside(inner)}{file.removesuffix('.py')}{self.suffix}"
         if spec.submodule_search_locations is not None:
-            spec.submodule_search_locations.append(source[: source.rindex("/")])
+            spec.submodule_search_locations.append(inner)
         return spec
+
+    def _beside(self, folder: str) -> str:
+        """What the names of the compiled files of a folder begin with: Python would work it out for each of them."""
+        known = self._compiled_in.get(folder)
+        if known is None:
+            named = cache_from_source(f"{folder}/__init__.py")
+            known = self._compiled_in[folder] = named.removesuffix(f"__init__{self.suffix}")
+        return known
 
     def _places(self, name: str, is_package: bool) -> tuple[str, str]:
         """The folder in which a module is looked for, and its source."""
