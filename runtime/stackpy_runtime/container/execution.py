@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import array
 import errno
 import fcntl
 import json
 import os
 import resource
-import signal
 import socket
 import stat
 import struct
@@ -157,9 +157,11 @@ def prepare_process(
     its terminal, or -1.
     """
     # What the interpreter has changed for itself must not be inherited through execve.
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    # Not by `signal`, which makes enums of 60 numbers twice.
+    for number in _signal.valid_signals():
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     os.umask(process.get("umask", 0o022))
     if console >= 0:
         if "size" in process:

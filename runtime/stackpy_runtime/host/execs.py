@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 
 from stackpy_runtime.errors import Conflict, EngineUnavailable, from_wire
 from stackpy_runtime.host import executions, requests, steps
@@ -21,6 +22,7 @@ from stackpy_runtime.store import event_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from stackpy_runtime.container.joining import JoinPlan
@@ -34,11 +36,16 @@ _KIND = "exec"  # of what the keeper is told that a process is for
 
 
 def serve(
-    lifecycle: Lifecycle, connection: Connection, arguments: dict[str, Any], descriptors: list[int]
+    lifecycle: Lifecycle,
+    connection: Connection,
+    arguments: dict[str, Any],
+    descriptors: list[int],
+    afterwards: list[Callable[[], None]],
 ) -> dict[str, Any]:
     """Starts a process in a container and answers with its exit code.
 
     descriptors: channel, and without a terminal stdin, stdout, stderr; none for a process that is `detach`ed
+    afterwards: gets what prepares for the next one, which this client need not wait for
     """
     requests.execution(arguments)
     reference = arguments["container"]
@@ -78,7 +85,7 @@ def serve(
         code = executions.wait(lifecycle, spawned)
     finally:
         executions.forget(lifecycle, spawned)
-    lifecycle.joiners.prepare(live)
+    afterwards.append(partial(lifecycle.joiners.prepare, live))
     return _ended(lifecycle, live, spawned, code)
 
 

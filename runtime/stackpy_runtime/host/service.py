@@ -164,8 +164,9 @@ class Service:
 
     def answer(self, connection: Connection, request: Any, descriptors: list[int]) -> None:
         """Carries out one request."""
+        afterwards: list[Callable[[], None]] = []
         try:
-            answer = {"ok": self.carry_out(connection, request, descriptors)}
+            answer = {"ok": self.carry_out(connection, request, descriptors, afterwards)}
         except EngineError as error:
             if type(error) in (EngineError, KernelError):
                 error.subject = error.subject or subject(request["op"], request.get("args", {}))
@@ -180,15 +181,19 @@ class Service:
             note_failure()
             answer = {"error": EngineError(f"{type(error).__name__}: {error}").to_wire()}
         connection.send(answer)
+        for prepare in afterwards:
+            prepare()
 
-    def carry_out(self, connection: Connection, request: Any, descriptors: list[int]) -> Any:
-        """The result of one request."""
+    def carry_out(
+        self, connection: Connection, request: Any, descriptors: list[int], afterwards: list[Callable[[], None]]
+    ) -> Any:
+        """The result of one request. afterwards: gets what is to be done when the client has it"""
         operation, arguments = request["op"], request.get("args", {})
         self.tidied = False
         if "attach" in arguments:
             return self.attended(connection, operation, arguments)
         if operation == "exec":
-            return execs.serve(self.lifecycle, connection, arguments, descriptors)
+            return execs.serve(self.lifecycle, connection, arguments, descriptors, afterwards)
         if operation == "execution":
             return execs.resume(self.lifecycle, connection, arguments)
         if operation == "step":
