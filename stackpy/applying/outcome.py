@@ -55,6 +55,7 @@ def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word:
     """
     import time
 
+    saved = outcome.plan.saved
     return {
         "format": 1,
         "stack": outcome.plan.stack,
@@ -69,4 +70,6 @@ def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word:
         # the first line alone: what a process wrote last may hold anything
         "failures": {address: failure.message.partition("\n")[0] for address, failure in outcome.failures.items()},
         "outputs": dict(outputs),
+        # of the file that the plan was applied from, which is then used up
+        **({"saved": saved} if saved else {}),
     }

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from stackpy.cli.options import Globals
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import ContainerEngine, ImageEngine, StackEngine
-    from stackpy.planning.plan import Desired, Plan
+    from stackpy.planning.plan import Desired, Observation, Plan
+    from stackpy.planning.targeting import Selection
     from stackpy.project.loader import Loaded
 
     class Engine(StackEngine, ContainerEngine, ImageEngine, Protocol):
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Planned:
-    """A plan with what carrying it out needs."""
+    """A plan with what it was made from, which carrying it out needs."""
 
-    def __init__(self, plan: Plan, desired: Desired, project: Loaded) -> None:
-        self.plan, self.desired, self.project = plan, desired, project
+    def __init__(self, plan: Plan, desired: Desired, project: Loaded, observation: Observation) -> None:
+        self.plan, self.desired, self.project, self.observation = plan, desired, project, observation
 
     @property
     def stack(self) -> StackSpec:
@@ -80,7 +81,7 @@ class Context:
                 self._engine.cache_keep = self._project.settings.cache_keep
         return self._engine
 
-    def plan(self, targets: Iterable[str] = ()) -> Planned:
+    def plan(self, selection: Selection | None = None) -> Planned:
         """What apply would change now; touches nothing."""
         from stackpy.planning.comparison import diff
 
@@ -88,7 +89,18 @@ class Context:
         engine = self.engine()
         desired = engine.resolve(project.stack, project.secrets)
         observation = engine.observe(project.stack.name)
-        return Planned(diff(desired, observation, targets=frozenset(targets)), desired, project)
+        return Planned(diff(desired, observation, selection), desired, project, observation)
+
+    def destruction(self) -> Planned:
+        """What destroy would remove now; touches nothing."""
+        from stackpy.dsl.specs import StackSpec
+        from stackpy.planning.destroy import destroy_plan
+        from stackpy.planning.plan import Desired
+
+        project = self.load()
+        observation = self.engine().observe(project.stack.name)
+        nothing = StackSpec(project.stack.name, {}, {}, project.stack.folder)
+        return Planned(destroy_plan(observation), Desired(nothing, {}, {}), project, observation)
 
     def stack_name(self) -> str:
         """The name of the stack in this folder, or "" where there is none.

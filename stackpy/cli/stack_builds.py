@@ -5,6 +5,7 @@ from __future__ import annotations
 from stackpy.cli import stacks
 from stackpy.cli.build_results import Again, Reasons, deliver, on_failure, progress, verify
 from stackpy.errors import StackpyError, UsageError
+from stackpy.planning.targeting import Selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def build(context: Context, arguments: Any) -> int:
         for address in wanted if arguments.explain else ():
             source = stack.resources[address].fields["source"]
             reasons.expect(address, context.engine().image_explain(source, options={}), titled=True)
-        planned = _without_pushes(context.plan(wanted))
+        planned = _without_pushes(context.plan(Selection(targets=tuple(wanted))))
         planned.desired = planned.desired._replace(stack=stack._replace(cache_from=(), cache_to=()))  # `cache` carries
         with reasons:
             code = stacks.execute(context, planned, heard=reasons.heard)

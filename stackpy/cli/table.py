@@ -15,6 +15,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("validate", "validate", "COMMAND"),
             ("plan", "plan", "COMMAND"),
             ("apply", "apply", "COMMAND"),
+            ("show", "show", "COMMAND"),
             ("destroy", "destroy", "COMMAND"),
             ("graph", "graph", "COMMAND"),
             ("output", "output", "COMMAND"),

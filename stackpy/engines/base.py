@@ -93,6 +93,12 @@ class StackEngine(Protocol):
     def recorded(self, stack: str) -> Mapping[str, Any] | None:
         """The last generation's document."""
 
+    def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
+        """A generation's document; None where it is not kept any more."""
+
+    def plan_key(self) -> bytes:
+        """The key of fingerprints in saved plans, which the first `record` makes; b"" before."""
+
     def stacks(self) -> list[dict[str, Any]]:
         """The rows of `ls`: name, engine, generation, resources, running."""
 

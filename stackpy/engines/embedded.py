@@ -279,11 +279,12 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         """See StackEngine."""
-        from stackpy.engines import generations
+        from stackpy.engines import generations, plan_keys
 
         # What a rollback to this generation would need, so that no prune takes it away.
         images = sorted({container["image_id"] for container in self._engine.containers(stack)})
         generations.write(self.root, stack, generation, {**document, "images": images})
+        plan_keys.ensure(self.root)
         if self._built:
             self._built = False
             self._trim()
@@ -293,6 +294,18 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         from stackpy.engines import generations
 
         return generations.last(self.root, stack)
+
+    def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
+        """See StackEngine."""
+        from stackpy.engines import generations
+
+        return generations.read(self.root, stack, number)
+
+    def plan_key(self) -> bytes:
+        """See StackEngine."""
+        from stackpy.engines import plan_keys
+
+        return plan_keys.read(self.root)
 
     def stacks(self) -> list[Document]:
         """See StackEngine."""

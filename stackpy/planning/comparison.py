@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.specs import StackSpec
     from stackpy.planning.plan import Desired, Observation, Refusal
+    from stackpy.planning.targeting import Selection
 
 
-def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] = frozenset()) -> Plan:
+def diff(desired: Desired, observation: Observation, selection: Selection | None = None) -> Plan:
     """The plan that makes the stack on the engine as it is desired.
 
-    targets: addresses (or several with commas between) to which the plan is limited, with what they depend on; empty:
-        everything
-    Raises UsageError when a target is no resource of the stack.
+    selection: to what it is limited, and what it makes anew besides; None: everything that differs
+    Raises UsageError when the selection names what is no resource of the stack.
     """
     moves: list[Draft] = []
     notes: list[str] = []
@@ -35,13 +35,16 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
 
         observation, moves, notes = moved(observation, desired.stack.moved)
     specs, existing = desired.stack.resources, observation.resources
-    targets = frozenset(address for several in targets for address in several.split(","))
-    if targets:
-        targeting.check(targets, [*specs, *existing])
-    drafts = [*moves, *_wanted(desired, observation), *_unwanted(desired.stack, observation)]
+    chosen_ones = targeting.Selection() if selection is None else selection.split()
+    chosen_ones.check(specs, existing)
+    targets, excludes = chosen_ones.targets, chosen_ones.excludes
+    anew = frozenset(chosen_ones.replaces)
+    drafts = [*moves, *_wanted(desired, observation, anew), *_unwanted(desired.stack, observation)]
     if drafts:
         ordering.link(drafts, specs, existing)
     chosen = targeting.select(drafts, specs, targets) if targets else set(range(len(drafts)))
+    if excludes:
+        chosen &= targeting.without(drafts, excludes)
     notes += [
         note
         for number, draft in enumerate(drafts)
@@ -72,7 +75,8 @@ def diff(desired: Desired, observation: Observation, *, targets: frozenset[str] 
         )
     ]
     if len(chosen) < len(drafts):
-        notes.append(f"limited by --target: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
+        by = " and ".join([*(["--target"] if targets else []), *(["--exclude"] if excludes else [])])
+        notes.append(f"limited by {by}: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
     refused = refusals.protected((drafts[number] for number in sorted(chosen)), specs, existing) if drafts else ()
     return finish(drafts, observation, chosen, notes, refused)
 
@@ -135,8 +139,8 @@ def kept_volume(stack: str, name: str, why: str) -> str:
     return f"volume.{name} is kept{f': {why}' if why else ''}; {removal} deletes its data"
 
 
-def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
-    """What is to be done with what the stack declares."""
+def _wanted(desired: Desired, observation: Observation, anew: frozenset[str]) -> Iterable[Draft]:
+    """What is to be done with what the stack declares; `anew`: what is to be replaced in any case."""
     existing = observation.resources
     processes = []
     found: list[Draft | None] = []
@@ -148,7 +152,7 @@ def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
             found.append(images.build(spec, recipe, observation))
             pushes += images.pushes(spec, recipe, observation)
         elif spec.kind == "network":
-            found.append(objects.network(spec, existing.get(address)))
+            found.append(objects.network(spec, existing.get(address), anew=address in anew))
         elif spec.kind == "volume":
             found.append(objects.volume(spec, existing.get(address)))
         elif spec.kind == "secret":
@@ -156,7 +160,7 @@ def _wanted(desired: Desired, observation: Observation) -> Iterable[Draft]:
         else:
             processes.append(spec)
     drafts = [draft for draft in found if draft is not None]
-    around = _surroundings(desired, drafts)
+    around = _surroundings(desired, drafts)._replace(anew=anew)
     for spec in processes:
         compare = containers.container if spec.kind == "container" else containers.job
         drafts += compare(spec, existing.get(spec.address), around)

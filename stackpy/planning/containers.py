@@ -34,6 +34,7 @@ class Surroundings(NamedTuple):
     fingerprints: by the name of each secret; absent where its value is not at hand
     changing: names of the secrets whose value changes
     stack: the stack's name
+    anew: addresses of what is replaced in any case
     """
 
     images: Mapping[str, str]
@@ -42,6 +43,7 @@ class Surroundings(NamedTuple):
     fingerprints: Mapping[str, str]
     changing: frozenset[str]
     stack: str = ""
+    anew: frozenset[str] = frozenset()
 
 
 def container(spec: Spec, observed: Observed | None, around: Surroundings) -> list[Draft]:
@@ -128,7 +130,8 @@ def _missing(index: int, wanted: int, observed: Observed) -> Reason:
 
 def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[list[Reason], list[Reason], list[Reason]]:
     """What needs a new container, what a restart, and what neither."""
-    deep: list[Reason] = [*_image(spec, replica, around)]
+    deep: list[Reason] = [reasons.asked()] if spec.address in around.anew else []
+    deep += _image(spec, replica, around)
     at_start: list[Reason] = []
     shallow: list[Reason] = []
     wanted = ignoring.kept(spec.fields, replica.live)

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Observed
 
 
-def network(spec: Spec, observed: Observed | None) -> Draft | None:
-    """Labels change in place; anything else needs another bridge."""
-    return _plain(spec, observed, fields.NETWORK)
+def network(spec: Spec, observed: Observed | None, *, anew: bool = False) -> Draft | None:
+    """Labels change in place; anything else needs another bridge, and so does `anew`."""
+    draft = _plain(spec, observed, fields.NETWORK)
+    if not anew or observed is None:
+        return draft
+    return Draft("network", spec.name, Action.REPLACE, [reasons.asked(), *(draft.reasons if draft else ())])
 
 
 def volume(spec: Spec, observed: Observed | None) -> Draft | None:

@@ -38,14 +38,15 @@ def _of_values(difference: Difference) -> Reason:
     path, old, new = difference[:3]
     if path.startswith("files.") and not path.endswith(".mode"):
         return _of_content(path, old, new)
-    if _is_sensitive(path, old, new):
+    if is_sensitive(path, old, new):
         return Reason(path, None, None, f"{path} {SENSITIVE}: {VALUE_CHANGES}", sensitive=True)
     if "." in path and (old, new) in ((True, None), (None, True)):
         return Reason(path, old, new, f"{path}: {'removed' if new is None else 'added'}")
     return Reason(path, old, new, f"{path} {human(path, old)} → {human(path, new)}")
 
 
-def _is_sensitive(path: str, *values: Any) -> bool:
+def is_sensitive(path: str, *values: Any) -> bool:
+    """Whether the values of the field at `path` may be secrets, by its name or their form."""
     head, _, name = path.partition(".")
     if head not in ("environment", "labels", "command", "entrypoint"):
         return False
@@ -104,6 +105,11 @@ def _first_line(old: bytes, new: bytes) -> str:
 def absent(text: str = "it does not exist") -> Reason:
     """Why something is created."""
     return Reason("state", "absent", "present", text)
+
+
+def asked() -> Reason:
+    """Why something is made anew of which nothing differs."""
+    return Reason("state", "present", "present", "--replace asks for it")
 
 
 def gone() -> Reason:

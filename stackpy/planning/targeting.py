@@ -1,4 +1,4 @@
-"""`--target`: a plan limited to some resources and what they depend on."""
+"""`--target`, `--exclude` and `--replace`: which changes are taken into a plan, and which are asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from stackpy.errors import UsageError
 from stackpy.planning import graph
 from stackpy.planning.ordering import direct
 from stackpy.planning.plan import Action
+from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,41 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.specs import Spec
     from stackpy.planning.draft import Draft
+
+
+class Selection(NamedTuple):
+    """What of a plan is wanted: addresses, or several with commas between.
+
+    targets: these and what they depend on alone; (): everything
+    excludes: all but these and what waits for them
+    replaces: these are made anew although nothing of them differs
+    """
+
+    targets: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+
+    def split(self) -> Selection:
+        """With each address by itself."""
+        return Selection(
+            *(tuple(dict.fromkeys(address for one in several for address in one.split(","))) for several in self)
+        )
+
+    def check(self, declared: Iterable[str], existing: Iterable[str]) -> None:
+        """Raises UsageError for what is no resource of the stack, or cannot be made anew."""
+        declared = list(declared)
+        check((*self.targets, *self.excludes), (*declared, *existing))
+        check(self.replaces, declared)
+        for address in self.replaces:
+            if reason := _UNREPLACED.get(address.partition(".")[0]):
+                raise UsageError(f"`--replace {address}`: {reason[0]}", hint=reason[1])
+
+
+_UNREPLACED = {
+    "image": ("an image is what its recipe makes", "`stackpy build --no-cache NAME` makes its steps again"),
+    "volume": ("a volume is never replaced, since its data would be lost", "`stackpy volume rm` deletes it"),
+    "secret": ("a secret has but its value", "give it another value where its source is"),
+}
 
 
 def check(targets: Collection[str], known: Iterable[str]) -> None:
@@ -50,6 +86,16 @@ def select(drafts: list[Draft], specs: Mapping[str, Spec], targets: Collection[s
         ),
         needs,
     )
+
+
+def without(drafts: list[Draft], excludes: Collection[str]) -> set[int]:
+    """The numbers of the drafts that are neither excluded nor wait for one that is."""
+    out = {number for number, draft in enumerate(drafts) if draft.address in excludes}
+    followers: dict[int, set[int]] = {}
+    for number, draft in enumerate(drafts):
+        for other in draft.needs:
+            followers.setdefault(other, set()).add(number)
+    return set(range(len(drafts))) - graph.reachable(out, followers)
 
 
 def _closure(specs: Mapping[str, Spec], targets: Collection[str]) -> set[str]:

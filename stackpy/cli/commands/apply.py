@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from stackpy.cli import locking, stacks
-from stackpy.cli.commands.plan import TARGET
-from stackpy.cli.grammar import Command, Option
+from stackpy.cli.commands.plan import SELECTING, selection
+from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,18 +24,38 @@ LOCK_TIMEOUT = Option(
 
 
 def run(context: Context, arguments: Any) -> int:
-    """Shows the plan, asks, and makes it true."""
+    """Shows the plan, asks, and makes it true; a saved one has been agreed to."""
     from stackpy.planning import refusals
 
+    chosen = selection(arguments)
+    saved = None
+    if arguments.file:
+        from stackpy.cli import saved_plans
+
+        if any(chosen) or arguments.destroy:
+            raise UsageError(
+                f"`{arguments.file}` says already what is to be done",
+                hint="give --target, --exclude, --replace and --destroy to `stackpy plan --out`",
+            )
+        saved = saved_plans.read(arguments.file)
+        saved_plans.adopt_options(context, saved, arguments.file)
+        saved_plans.check_stack(context, saved, arguments.file)
     with stacks.locked(context, context.load().stack.name, "apply", arguments.lock_timeout):
-        planned = context.plan(arguments.target)
+        if saved is not None:
+            planned = saved_plans.verified(context, saved, arguments.file)
+        else:
+            planned = context.destruction() if arguments.destroy else context.plan(chosen)
+        destroys = arguments.destroy or (saved is not None and saved.options.destroy)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
         code = 0
         if planned.plan.changes:
             refusals.check(planned.plan)
-            stacks.agree("apply this plan?", arguments.yes)
-            code = _execute(context, planned, arguments)
-        if code == 0:
+            if saved is None:
+                stacks.agree("destroy all of this?" if destroys else "apply this plan?", arguments.yes)
+            code = stacks.destroy(context, planned.plan) if destroys else _execute(context, planned, arguments)
+            if destroys:
+                context.engine().tidy()
+        if code == 0 and not destroys:
             locking.keep(planned.desired)
     if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
@@ -58,12 +79,13 @@ COMMAND = Command(
     details=(
         "Shows the plan and asks; without a terminal it needs --yes. Returns when all that it started runs and what\n"
         "has a health check is healthy. The first Ctrl-C stops after the running actions, the second at once;\n"
-        "the next apply finishes the work in either case."
+        "the next apply finishes the work in either case. FILE is a plan that `plan --out` has kept: it is applied as\n"
+        "it was read, once and without a question, or refused with what has moved since."
     ),
     stack=True,
     options=[
         YES,
-        TARGET,
+        *SELECTING,
         Option("--no-wait", help="do not wait until what was started is healthy"),
         Option(
             "--timeout",
@@ -73,8 +95,10 @@ COMMAND = Command(
         ),
         LOCK_TIMEOUT,
     ],
+    arguments=[Argument("FILE", help="a saved plan", optional=True, words="file")],
     examples=[
         ("stackpy apply", "shows the plan, asks, does it"),
+        ("stackpy apply shop.plan", "just what `stackpy plan --out shop.plan` has shown"),
         ("stackpy apply --yes --set replicas=3", "from a script"),
     ],
 )

@@ -6,6 +6,7 @@ import sys
 
 from stackpy.cli import terminal
 from stackpy.cli.grammar import Command, Option
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from stackpy.cli.context import Context, Planned
     from stackpy.planning.plan import Plan
+    from stackpy.planning.targeting import Selection
 
 CHANGES = 2  # the exit code of --detailed-exitcode when there are any
 FORMAT = Option(
@@ -21,18 +23,40 @@ FORMAT = Option(
     choices=("text", "json", "markdown", "html", "dot", "mermaid"),
     help="text, json, markdown (for a review), html (a page), dot or mermaid (the graph)",
 )
-TARGET = Option(
-    "--target", metavar="ADDRESS", many=True, help="only this resource and what it depends on", words="resource"
+SELECTING = (
+    Option("--target", metavar="ADDRESS", many=True, help="only this and what it depends on", words="resource"),
+    Option("--exclude", metavar="ADDRESS", many=True, help="all but this and what waits for it", words="resource"),
+    Option("--replace", metavar="ADDRESS", many=True, help="make this anew although nothing differs", words="resource"),
+    Option("--destroy", help="remove the stack, as `stackpy destroy` does; volumes are kept"),
 )
 
 
 def run(context: Context, arguments: Any) -> int:
     """Prints the plan; touches nothing."""
-    planned = context.plan(arguments.target)
+    chosen = selection(arguments)
+    planned = context.destruction() if arguments.destroy else context.plan(chosen)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
     show(planned.plan, arguments.format or context.globals.format)
+    if arguments.out:
+        from stackpy.cli import saved_plans, stacks
+
+        digest = saved_plans.write(context, arguments.out, planned, chosen, destroy=arguments.destroy)
+        stacks.say(context, f"saved as {arguments.out} ({digest[:19]}): `stackpy apply {arguments.out}` does just this")
     return CHANGES if arguments.detailed_exitcode and planned.plan.changes else 0
+
+
+def selection(arguments: Any) -> Selection:
+    """What --target, --exclude and --replace say; raises UsageError where --destroy stands beside them."""
+    from stackpy.planning.targeting import Selection
+
+    chosen = Selection(tuple(arguments.target), tuple(arguments.exclude), tuple(arguments.replace))
+    if arguments.destroy and any(chosen):
+        raise UsageError(
+            "`--destroy` removes the whole stack",
+            hint="to remove one resource, take it out of stack.py",
+        )
+    return chosen
 
 
 def _with_news(context: Context, planned: Planned) -> Plan:
@@ -67,13 +91,15 @@ COMMAND = Command(
     run,
     stack=True,
     options=[
-        TARGET,
+        *SELECTING,
         FORMAT,
+        Option("--out", metavar="FILE", help="keep the plan in a file that `apply FILE` carries out", words="file"),
         Option("--detailed-exitcode", help="exit with 2 when there are changes"),
         Option("--check-updates", help="ask the registries whether tags name other images by now"),
     ],
     examples=[
         ("stackpy plan", "compares stack.py with what really runs"),
+        ("stackpy plan --out shop.plan", "to be read, agreed to and applied as it is: `stackpy apply shop.plan`"),
         ("stackpy plan --check-updates", "what `stackpy lock --update` would move"),
         ("stackpy plan -e production --format json", "for programs"),
         ("stackpy plan --format markdown | gh pr comment --body-file -", "for who reviews the change"),

@@ -17,22 +17,27 @@ if TYPE_CHECKING:
 def run(context: Context, arguments: Any) -> int:
     """Prints the version of stackpy, Python and the kernel."""
     import os
-    from importlib.metadata import PackageNotFoundError, version  # 29 ms, for this command only
 
-    try:
-        number = version("stackpy")
-    except PackageNotFoundError:
-        number = "unknown (not installed)"
     document = {
-        "version": number,
+        "version": version_text(),
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "kernel": os.uname().release,
     }
     if context.json:
         terminal.print_json(document)
     else:
-        print(f"stackpy {number} (Python {document['python']}, Linux {document['kernel']})")
+        print(f"stackpy {document['version']} (Python {document['python']}, Linux {document['kernel']})")
     return 0
+
+
+def version_text() -> str:
+    """The version of stackpy."""
+    from importlib.metadata import PackageNotFoundError, version  # 29 ms, only where it is asked for
+
+    try:
+        return version("stackpy")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
 
 
 COMMAND = Command(

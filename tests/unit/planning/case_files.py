@@ -1,7 +1,7 @@
 """Reads a planner case: what is desired, what was applied before, how things stand now, and the plan that follows.
 
 stack, generation         "shop", 4
-targets                   [] or addresses for --target
+targets, excludes, replaces   [] or addresses for --target, --exclude and --replace
 [desired.ADDRESS]         fields of what the stack file declares; depends_on = {ADDRESS = condition},
                           or {ADDRESS = [condition, restart, required]}
 [before.ADDRESS]          fields that were applied; what exists is like that unless the next two say otherwise

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stackpy.planning import diff
+from stackpy.planning.targeting import Selection
 from stackpy.render.plan_text import plan_text
 
 FOLDER = Path(__file__).parent
@@ -31,10 +32,11 @@ case_files = _sibling("case_files")
 def test_case(path: Path) -> None:
     case = case_files.read(path)
     desired, observation = case_files.desired(case), case_files.observation(case)
-    plan = diff(desired, observation, targets=frozenset(case.get("targets", [])))
+    selection = Selection(*(tuple(case.get(key, ())) for key in ("targets", "excludes", "replaces")))
+    plan = diff(desired, observation, selection)
     assert plan_text(plan) + "\n" == case["plan"]
     if "order" in case:
         assert [change.address for change in plan.changes] == case["order"]
     for address, expected in case.get("depends_on", {}).items():
         assert [list(change.depends_on) for change in plan.changes if change.address == address] == [expected]
-    assert diff(desired, observation, targets=frozenset(case.get("targets", []))) == plan
+    assert diff(desired, observation, selection) == plan

@@ -21,6 +21,7 @@ from stackpy.planning import (
     diff,
 )
 from stackpy.planning import fields as fields_of
+from stackpy.planning.targeting import Selection
 from stackpy.problems import Location
 
 IN_PLACE = fields_of.with_policy(fields_of.IN_PLACE)
@@ -353,7 +354,7 @@ def test_a_target_brings_what_it_needs(first: Desired, second: Desired, data: An
     apply(model, first)
     known = sorted({*second.stack.resources, *model.resources})
     target = data.draw(st.sampled_from(known))
-    for change in diff(second, model.observe(), targets=frozenset([target])).changes:
+    for change in diff(second, model.observe(), Selection((target,))).changes:
         model.perform(change, second)
     left = {change.address for change in diff(second, model.observe()).changes}
     assert target not in left

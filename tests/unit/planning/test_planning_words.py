@@ -16,6 +16,7 @@ from stackpy.errors import UsageError
 from stackpy.planning import destroy_plan, diff, graph
 from stackpy.planning.plan import Desired, Observation, Observed, Recipe, RecipeStep, Replica
 from stackpy.planning.quantities import ago, human, printable, size
+from stackpy.planning.targeting import Selection
 from stackpy.problems import Location
 from stackpy.render.plan_text import plan_text
 
@@ -165,15 +166,15 @@ def test_planning_imports_nothing_heavy() -> None:
 def test_a_target_must_exist(target: str, hint: str) -> None:
     desired, observation = world(2)
     with pytest.raises(UsageError) as caught:
-        diff(desired, observation, targets=frozenset([target]))
+        diff(desired, observation, Selection((target,)))
     assert (caught.value.message, caught.value.hint) == (f"no resource `{target}` in this stack", hint)
 
 
 def test_targets_may_stand_together() -> None:
     desired, observation = world(3)
     observation = observation._replace(resources={})
-    both = diff(desired, observation, targets=frozenset(["container.c0,container.c2"]))
-    assert both == diff(desired, observation, targets=frozenset(["container.c0", "container.c2"]))
+    both = diff(desired, observation, Selection(("container.c0,container.c2",)))
+    assert both == diff(desired, observation, Selection(("container.c0", "container.c2")))
     assert [change.address for change in both.changes] == ["network.default", "container.c0", "container.c2"]
 
 
