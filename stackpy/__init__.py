@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.files import File, template
     from stackpy.dsl.images import Image
     from stackpy.dsl.moves import moved
+    from stackpy.dsl.policies import policy
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Output, Secret, Stack, Volume
     from stackpy.dsl.updating import Update
@@ -31,6 +32,7 @@ __all__ = [
     "Update",
     "Volume",
     "moved",
+    "policy",
     "template",
     "var",
 ]
@@ -50,6 +52,7 @@ _MODULES = {
     "Update": "updating",
     "Volume": "resources",
     "moved": "moves",
+    "policy": "policies",
     "template": "files",
     "var": "variables",
 }

@@ -104,7 +104,15 @@ def turn(
     stack = loaded.stack
     with engine.lock(stack.name, command, lock_timeout, lambda holder: view.note(f"waiting for {holder}")):
         desired = engine.resolve(stack, loaded.secrets)
-        plan = diff(desired, engine.observe(stack.name))
+        observation = engine.observe(stack.name)
+        plan = diff(desired, observation)
+        if stack.policies:
+            from stackpy.planning.judging import judged, refuse_denied
+
+            plan = judged(plan, stack, observation)
+            if plan.denials:
+                view.plan(plan)
+                refuse_denied(plan)
         if not plan.changes:
             execute(plan, desired, loaded.secrets, engine, report=lambda event: None)  # keeps changed outputs
             return Turn(plan, None)

@@ -89,7 +89,12 @@ class Context:
         engine = self.engine()
         desired = engine.resolve(project.stack, project.secrets)
         observation = engine.observe(project.stack.name)
-        return Planned(diff(desired, observation, selection), desired, project, observation)
+        plan = diff(desired, observation, selection)
+        if project.stack.policies:
+            from stackpy.planning.judging import judged
+
+            plan = judged(plan, project.stack, observation)
+        return Planned(plan, desired, project, observation)
 
     def destruction(self) -> Planned:
         """What destroy would remove now; touches nothing."""
@@ -100,7 +105,12 @@ class Context:
         project = self.load()
         observation = self.engine().observe(project.stack.name)
         nothing = StackSpec(project.stack.name, {}, {}, project.stack.folder)
-        return Planned(destroy_plan(observation), Desired(nothing, {}, {}), project, observation)
+        plan = destroy_plan(observation)
+        if project.stack.policies:
+            from stackpy.planning.judging import judged
+
+            plan = judged(plan, nothing._replace(policies=project.stack.policies), observation)
+        return Planned(plan, Desired(nothing, {}, {}), project, observation)
 
     def stack_name(self) -> str:
         """The name of the stack in this folder, or "" where there is none.

@@ -18,6 +18,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("show", "show", "COMMAND"),
             ("destroy", "destroy", "COMMAND"),
             ("graph", "graph", "COMMAND"),
+            ("test", "test", "COMMAND"),
             ("output", "output", "COMMAND"),
             ("build", "build", "COMMAND"),
             ("lock", "lock", "COMMAND"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
 
     from stackpy.dsl.calls import Call
+    from stackpy.dsl.policies import Policy
 
 Labels = Mapping[str, str | int | float | bool | None] | Sequence[str]
 
@@ -201,8 +202,11 @@ class Stack(Frozen):
     name: str
 
     @checked("stack")
-    def __init__(self, name: str) -> None:
-        """Names the stack; `name` in stackpy.toml goes before."""
+    def __init__(self, name: str, *, policies: Sequence[Policy] = ()) -> None:
+        """Names the stack; `name` in stackpy.toml goes before.
+
+        policies: of modules, which hold for this stack; those that its file defines hold anyway
+        """
         call = caller(("name",))
         place = Place(call, "this stack")
         valid = place.item("name").parse(stack_name, name, "")
@@ -214,6 +218,15 @@ class Stack(Frozen):
             place.report("the stack is named twice", f"the first time at {_where(session.stack[1])}")
             return
         session.stack = (valid, call)
+        if policies:
+            from stackpy.dsl.policies import Policy  # few stacks have any
+
+            for index, one in enumerate(policies):
+                if isinstance(one, Policy):
+                    session.policies.append(one)
+                else:
+                    inner = place.item("policies").item(index)
+                    inner.report(f"{inner.name} must be a policy, not {show(one)}", "@policy makes one of a function")
 
     def __repr__(self) -> str:
         return f"Stack({show(getattr(self, 'name', ''))})"

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from stackpy.dsl.calls import Call
     from stackpy.dsl.images import Image
+    from stackpy.dsl.policies import Policy
 
     Given = tuple[Any, str]  # a variable's value and where it was given
 
 # Stands in text for a variable that has no value. A message that contains it follows from the variable's own problem.
 UNKNOWN_TEXT = "\ufdd0"
+STACK_MODULE = "__stack__"  # the name of the module that a stack file is
 
 Key = str | int
 
@@ -64,6 +66,7 @@ class Session:
         self.outputs: dict[str, tuple[Any, Call]] = {}
         self.moves: list[tuple[str, str, Call]] = []  # former address, address of now
         self.variables: dict[str, Call] = {}
+        self.policies: list[Policy] = []
         self.findings: list[Finding | Problem] = []
         # while a call is made without arguments that were not understood: that something lacks is no news
         self.incomplete = False

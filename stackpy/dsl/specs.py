@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
+    from stackpy.dsl.policies import Policy
     from stackpy.problems import Location
 
     Kind = Literal["image", "container", "job", "network", "volume", "secret"]
@@ -129,6 +130,7 @@ class StackSpec(NamedTuple):
     registries: what stackpy.toml says of registries, by host
     cache_from, cache_to: where builds take what others have built, and bring what they build: folders, docker://reference
     moved: former address → address of now
+    policies: what judges its plans
     """
 
     name: str
@@ -140,6 +142,7 @@ class StackSpec(NamedTuple):
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     moved: Mapping[str, str] = {}
+    policies: tuple[Policy, ...] = ()
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

@@ -9,6 +9,7 @@ import sys
 # not lazy: the stack file would import them while no byte code may be written
 from stackpy import pins
 from stackpy.dsl import assemble, containers, variables  # noqa: F401
+from stackpy.dsl.session import STACK_MODULE as MODULE
 from stackpy.dsl.session import Session, activate
 from stackpy.dsl.values import normal_stack_name
 from stackpy.errors import StackFileError, StackpyError
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from stackpy.problems import Problem
     from stackpy.project.inputs import Inputs
     from stackpy.project.settings import Settings
-
-MODULE = "__stack__"
 
 
 class Loaded(NamedTuple):
@@ -119,6 +118,10 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
                 from stackpy.project.failures import explain
 
                 session.report(explain(error, path))
+            if chosen.policies:
+                from stackpy.project.policies import load_policies
+
+                load_policies(chosen, session)
         name = _name(path, session, default)
         stack = assemble.Assembly(session, reader, os.path.dirname(path), chosen.publish).stack(name, whole=whole)
         if whole:
@@ -131,6 +134,8 @@ def _load(path: str, chosen: Settings, session: Session, given: Given, recorder:
     stack = stack._replace(pins=pins.read(stack.folder), registries=chosen.registries)
     if chosen.cache_from or chosen.cache_to:
         stack = stack._replace(cache_from=chosen.cache_from, cache_to=chosen.cache_to)
+    if session.policies:
+        stack = stack._replace(policies=tuple(session.policies))
     secrets = {spec.name: dict(spec.fields["source"]) for spec in stack.resources.values() if spec.kind == "secret"}
     return Loaded(stack, SecretValues(secrets, stack.folder), inputs, chosen)
 

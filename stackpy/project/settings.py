@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     cache_keep: bytes to which the build cache keeps; None: the engine's default
     cache_from, cache_to: places of build caches that travel (project/cache_places.py)
     registries: host → mirrors, ca (absolute), insecure
+    policies: (level, import path) of what judges plans: "module:function", or "module" for all in it
     """
 
     folder: str
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     registries: Mapping[str, Mapping[str, Any]] = {}
+    policies: tuple[tuple[str, str], ...] = ()
 
 
 def settings(folder: str = "", environment: str | None = None) -> Settings:
@@ -122,7 +124,17 @@ class _Reader:
 
     def _table(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        known = ("name", "file", "engine", "vars", "network", "cache", "registries", *(() if path else ("env",)))
+        known = (
+            "name",
+            "file",
+            "engine",
+            "vars",
+            "network",
+            "cache",
+            "registries",
+            "policies",
+            *(() if path else ("env",)),
+        )
         for key, value in table.items():
             where = (*path, key)
             if key not in known:
@@ -145,9 +157,25 @@ class _Reader:
                 result |= self._cache(value, where)
             elif key == "registries":
                 result[key] = {host: self._registry(table, (*where, host)) for host, table in value.items()}
+            elif key == "policies":
+                result[key] = self._policies(value, where)
             else:
                 result |= self._network(value, where)
         return result
+
+    def _policies(self, table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """`deny` and `warn`: lists of import paths."""
+        found: list[tuple[str, str]] = []
+        for key, value in table.items():
+            where = (*path, key)
+            if key not in ("deny", "warn"):
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["deny", "warn"]))
+            elif not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+                hint = f'{key} = ["stackpy.policies:no_privileged_containers"]'
+                self._report(f"`{'.'.join(where)}` must be a list of import paths, not {show(value)}", where, hint)
+            else:
+                found += [(key, one) for one in value]
+        return tuple(found)
 
     def _cache(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         from stackpy.dsl.quantities import size

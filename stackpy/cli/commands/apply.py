@@ -48,6 +48,10 @@ def run(context: Context, arguments: Any) -> int:
         destroys = arguments.destroy or (saved is not None and saved.options.destroy)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
         code = 0
+        if planned.plan.denials:
+            from stackpy.planning.judging import refuse_denied
+
+            refuse_denied(planned.plan)
         if planned.plan.changes:
             refusals.check(planned.plan)
             if saved is None:

@@ -38,6 +38,10 @@ def run(context: Context, arguments: Any) -> int:
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
     show(planned.plan, arguments.format or context.globals.format)
+    if planned.plan.denials:
+        from stackpy.planning.judging import refuse_denied
+
+        refuse_denied(planned.plan)
     if arguments.out:
         from stackpy.cli import saved_plans, stacks
 

@@ -1,0 +1,159 @@
+"""Runs the tests of a stack's folder: functions `test_…` without arguments, in files test_*.py and *_test.py."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import time
+import traceback
+
+from stackpy.records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any
+
+    Test = tuple[str, Callable[[], object]]
+
+_SKIPPED = frozenset({"node_modules", "venv", "__pycache__", "site-packages"})
+_WIDTH = 200
+
+
+class Result(NamedTuple):
+    """What came of a test: "" or what failed, in lines; seconds that it took."""
+
+    name: str
+    failure: str
+    seconds: float
+
+
+def files(folder: str) -> list[str]:
+    """The test files of a folder and those below, by name; hidden folders and environments are left out."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED)
+        found += [
+            os.path.join(place, name)
+            for name in sorted(names)
+            if name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
+        ]
+    return found
+
+
+def run(path: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[Result]:
+    """Runs the tests of one file, as they stand in it.
+
+    folder: of the stack; names are relative to it, and its modules can be imported
+    wanted: whether a test of this name is to be run
+    """
+    label = os.path.relpath(path, folder)
+    before = list(sys.path), dict(sys.modules)
+    sys.path[:0] = list(dict.fromkeys((os.path.dirname(path), folder)))
+    try:
+        module: Any = type(sys)(os.path.basename(path).removesuffix(".py"))
+        module.__file__ = path
+        sys.modules[module.__name__] = module
+        try:
+            with open(path, "rb") as file:
+                exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's
+        except Exception as error:  # whatever it may raise
+            yield Result(label, _told(error, path), 0.0)
+            return
+        for name, function in _tests(module):
+            if wanted(f"{label}::{name}"):
+                yield _run(f"{label}::{name}", function, path)
+    finally:
+        sys.path[:] = before[0]
+        for name in set(sys.modules) - set(before[1]):
+            file_of = getattr(sys.modules[name], "__file__", None) or ""
+            if file_of.startswith(f"{folder}/"):
+                del sys.modules[name]
+
+
+def _tests(module: Any) -> list[Test]:
+    """The module's own functions, and methods of its classes Test…, in the order of their lines."""
+    found: list[tuple[int, Test]] = []
+    for name, value in vars(module).items():
+        if name.startswith("test") and hasattr(value, "__code__") and value.__module__ == module.__name__:
+            found.append((value.__code__.co_firstlineno, (name, value)))
+        elif name.startswith("Test") and isinstance(value, type) and value.__module__ == module.__name__:
+            for method, function in vars(value).items():
+                if method.startswith("test") and hasattr(function, "__code__"):
+                    bound = _bound(value, method)
+                    found.append((function.__code__.co_firstlineno, (f"{name}::{method}", bound)))
+    return [test for _, test in sorted(found, key=lambda one: one[0])]
+
+
+def _bound(kind: type, method: str) -> Callable[[], object]:
+    return lambda: getattr(kind(), method)()
+
+
+def _run(name: str, function: Callable[[], object], path: str) -> Result:
+    began = time.monotonic()
+    try:
+        function()
+    except Exception as error:  # whatever it may raise
+        return Result(name, _told(error, path), time.monotonic() - began)
+    return Result(name, "", time.monotonic() - began)
+
+
+def _told(error: BaseException, path: str) -> str:
+    """The user's last line, what it says, and what the names in a failed `assert` held."""
+    from stackpy.errors import StackFileError
+
+    if isinstance(error, SyntaxError):
+        return "".join(traceback.format_exception_only(error)).strip()
+    trace = error.__traceback__
+    last: TracebackType | None = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            last = trace
+        trace = trace.tb_next
+    text = str(error)
+    if isinstance(error, StackFileError):
+        text = "; ".join(problem.message for problem in error.problems)
+    elif isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])
+    what = type(error).__name__ + (f": {text}" if text else "")
+    if last is None:
+        return what
+    lines = [f"{os.path.basename(path)}:{last.tb_lineno}: {what}"]
+    statement = _statement(path, last.tb_lineno)
+    if statement is not None:
+        source, names = statement
+        lines += [f"    {line}" for line in source.splitlines()]
+        if isinstance(error, AssertionError):
+            held = {**last.tb_frame.f_globals, **last.tb_frame.f_locals}
+            lines += [f"    {name} = {_shortened(repr(held[name]))}" for name in names if _is_telling(held.get(name))]
+    return "\n".join(lines)
+
+
+def _is_telling(value: object) -> bool:
+    return value is not None and not callable(value) and not isinstance(value, type(sys))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _statement(path: str, line: int) -> tuple[str, list[str]] | None:
+    """The smallest statement around a line, and the names in it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            source = file.read()
+        tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    found = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    if not found:
+        return None
+    node = min(found, key=lambda one: (one.end_lineno or one.lineno) - one.lineno)
+    names = dict.fromkeys(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+    return ast.get_source_segment(source, node) or "", list(names)
