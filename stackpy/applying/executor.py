@@ -117,6 +117,8 @@ class _Run:
         self.failures: dict[str, Failure] = {}
         self.unexpected: BaseException | None = None
         self.performing: set[int] = set()
+        self.began: dict[int, float] = {}
+        self.took: dict[int, float] = {}
         self.asked: set[Wait] = set()
         self.open_waits: set[Wait] = set()
         self.settling: set[Wait] = set()
@@ -214,6 +216,7 @@ class _Run:
         if self.interrupts.count or number in self.performing:
             return
         self.performing.add(number)
+        self.began[number] = time.monotonic()
         self.actors.submit(self._task("performed", number, self._perform))
 
     def _performed(self, number: int, error: BaseException | None) -> None:
@@ -227,6 +230,7 @@ class _Run:
             self._go_on_without(change.address)
             self._skipped(self.schedule.failed(number))
             return
+        self.took[number] = time.monotonic() - self.began[number]
         self._free(self.schedule.done(number))
         # all replicas are waited for, so not before the last change of the address: one may be created after another
         numbers = self.of_address[change.address]
@@ -267,7 +271,10 @@ class _Run:
         waited = (wait[0], wait) not in self.unsaid
         self._forget(wait)
         if error is None:
-            self.settled[wait[0]] = time.monotonic()
+            now = self.settled[wait[0]] = time.monotonic()
+            for number in self.of_address[wait[0]]:
+                if self.plan.changes[number].action in _STARTING:
+                    self.took[number] = now - self.began[number]
         if error is not None and not self.interrupts.count:
             self._fail(wait[0], error)
         elif error is None and waited:
@@ -338,7 +345,8 @@ class _Run:
 
     def _outcome(self, clock: float, *, interrupted: bool) -> Outcome:
         results = tuple(self.schedule.results)
-        return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, time.monotonic() - clock)
+        seconds = time.monotonic() - clock
+        return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, seconds, self.took)
 
     def _record(self, outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> None:
         self.engine.record(self.plan.stack, self.plan.generation, document(outcome, outputs, started, word))

@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
     failures: by address; also of a resource that had no change, but did not come to the state others waited for
     blocked: address of a skipped change → the address that failed before it
     seconds: how long it took
+    took: number of a change that was done → seconds, until what it started ran and was healthy
     """
 
     plan: Plan
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     blocked: Mapping[str, str]
     interrupted: bool
     seconds: float
+    took: Mapping[int, float] = {}
 
     @property
     def ok(self) -> bool:
@@ -64,8 +66,12 @@ def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(outcome.seconds, 3),
         "changes": [
-            {**change_document(change), "result": result}
-            for change, result in zip(outcome.plan.changes, outcome.results, strict=True)
+            {
+                **change_document(change),
+                "result": result,
+                **({"seconds": round(outcome.took[number], 3)} if number in outcome.took else {}),
+            }
+            for number, (change, result) in enumerate(zip(outcome.plan.changes, outcome.results, strict=True))
         ],
         # the first line alone: what a process wrote last may hold anything
         "failures": {address: failure.message.partition("\n")[0] for address, failure in outcome.failures.items()},

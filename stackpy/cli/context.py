@@ -90,6 +90,11 @@ class Context:
         desired = engine.resolve(project.stack, project.secrets)
         observation = engine.observe(project.stack.name)
         plan = diff(desired, observation, selection)
+        if plan.changes and observation.generation:
+            from stackpy.planning.costs import costs
+
+            found = costs(plan, project.stack.resources, observation, engine.took(project.stack.name))
+            plan = plan._replace(costs=found)
         if project.stack.policies:
             from stackpy.planning.judging import judged
 

@@ -96,6 +96,9 @@ class StackEngine(Protocol):
     def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
         """A generation's document; None where it is not kept any more."""
 
+    def took(self, stack: str) -> Callable[[str, str], float | None]:
+        """Tells how many seconds an action on an address took when it was done last; None: not known any more."""
+
     def plan_key(self) -> bytes:
         """The key of fingerprints in saved plans, which the first `record` makes; b"" before."""
 

@@ -301,6 +301,12 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
         return generations.read(self.root, stack, number)
 
+    def took(self, stack: str) -> Callable[[str, str], float | None]:
+        """See StackEngine."""
+        from stackpy.engines.durations import Durations
+
+        return Durations(self.root, stack).last
+
     def plan_key(self) -> bytes:
         """See StackEngine."""
         from stackpy.engines import plan_keys
