@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.image.layer_tar import Sink
     from stackpy_runtime.model import CacheUsage, Container, Difference, DiskUsage, Image, ImageLine, Progress
+    from stackpy_runtime.store.keeping import Keeping
     from stackpy_runtime.store.pruning import Pruned
     from stackpy_runtime.store.store import Store
 
@@ -228,6 +229,12 @@ class ImageVerbs:
         from stackpy_runtime.store.accounting import disk_usage
 
         return disk_usage(self.store)
+
+    def keepings(self, beginning: str) -> list[Keeping]:
+        """For whom a blob, a layer or an image is kept, by its digest or the beginning of it."""
+        from stackpy_runtime.store.keeping import keepings
+
+        return keepings(self.store, beginning)
 
     def prune_images(
         self, *, every: bool = False, until: str = "", labels: Sequence[tuple[str, str | None, bool]] = ()

@@ -19,6 +19,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("destroy", "destroy", "COMMAND"),
             ("graph", "graph", "COMMAND"),
             ("test", "test", "COMMAND"),
+            ("why", "why", "COMMAND"),
             ("output", "output", "COMMAND"),
             ("build", "build", "COMMAND"),
             ("lock", "lock", "COMMAND"),

@@ -455,6 +455,12 @@ class ImageEngine(Protocol):
         {summary: [{type, total, active, size, reclaimable}], images, containers, volumes, cache, …}
         """
 
+    def kept_for(self, beginning: str) -> list[dict[str, Any]]:
+        """For whom something is on the disk, by its digest or the beginning of one.
+
+        [{digest, what: of "blob", "layer", "image", size, images: [{id, references, containers, history}], steps}]
+        """
+
     def images_prune(self, every: bool, until: str, labels: list[tuple[str, str | None, bool]]) -> dict[str, Any]:
         """Removes images without a name, or with `every` all that no container was made of: {images, freed}.
 

@@ -18,7 +18,7 @@ SUDO = "run it again with sudo"
 READING = frozenset(
     "containers container images image networks network volumes volume secrets logs output events consumption "
     "container_processes container_size resolve read_dockerfile built last_recipe recipes fingerprint check "
-    "save_images save_layout image_history image_digests differences disk_usage login logout look_up "
+    "save_images save_layout image_history image_digests differences disk_usage keepings login logout look_up "
     "registry_digest registry_tags published_digest missing_bases bases configure info refuse "
     "image_of cannot_run base_references".split()
 )

@@ -250,6 +250,10 @@ class EmbeddedImages:
         usage: Document = self._engine.disk_usage()
         return {"summary": disk.summary(usage), **usage}
 
+    def kept_for(self, beginning: str) -> list[Document]:
+        """See ImageEngine."""
+        return [dict(keeping) for keeping in self._engine.keepings(beginning)]
+
     def images_prune(self, every: bool, until: str, labels: list[Label]) -> Document:
         """See ImageEngine."""
         images, freed = self._engine.prune_images(every=every, until=until, labels=labels)

@@ -43,7 +43,7 @@ NAMES = {
     ("line", "expected"),
     [
         ("pl", ["plan"]),
-        ("w", ["watch", "wait"]),
+        ("w", ["why", "watch", "wait"]),
         ("--ro", ["--root"]),
         ("--format ", ["text", "json"]),
         ("--format json p", ["plan", "ps", "pause", "port", "pull", "push"]),
