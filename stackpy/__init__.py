@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.build_mounts import BuildMount
+    from stackpy.dsl.components import Component, component
     from stackpy.dsl.containers import Container, Job
     from stackpy.dsl.files import File, template
     from stackpy.dsl.images import Image
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from stackpy.dsl.policies import policy
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Output, Secret, Stack, Volume
+    from stackpy.dsl.stack_refs import StackRef
     from stackpy.dsl.updating import Update
     from stackpy.dsl.variables import var
 
 __all__ = [
     "BuildMount",
+    "Component",
     "Container",
     "File",
     "HealthCheck",
@@ -29,8 +32,10 @@ __all__ = [
     "Output",
     "Secret",
     "Stack",
+    "StackRef",
     "Update",
     "Volume",
+    "component",
     "moved",
     "policy",
     "template",
@@ -40,6 +45,7 @@ __all__ = [
 # commands that read no stack file import none of this
 _MODULES = {
     "BuildMount": "build_mounts",
+    "Component": "components",
     "Container": "containers",
     "File": "files",
     "HealthCheck": "probes",
@@ -49,8 +55,10 @@ _MODULES = {
     "Output": "resources",
     "Secret": "resources",
     "Stack": "resources",
+    "StackRef": "stack_refs",
     "Update": "updating",
     "Volume": "resources",
+    "component": "components",
     "moved": "moves",
     "policy": "policies",
     "template": "files",

@@ -349,11 +349,21 @@ class _Run:
         return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, seconds, self.took)
 
     def _record(self, outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> None:
-        self.engine.record(self.plan.stack, self.plan.generation, document(outcome, outputs, started, word))
+        known = self._known(outputs) if word == "applied" else {}
+        self.engine.record(self.plan.stack, self.plan.generation, document(outcome, known, started, word))
+
+    def _known(self, outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The outputs with what is known after the apply; what is not, of a container that does not run, is None."""
+        from stackpy.dsl.deferred import has_marker, resolved
+
+        if not has_marker(dict(outputs)):
+            return outputs
+        return resolved(outputs, lambda wanted: self.engine.found(self.plan.stack, wanted))
 
     def _keep_outputs(self, outputs: Mapping[str, Any]) -> None:
         """Outputs may change while no resource does; they belong to the generation that is there."""
         kept = self.engine.recorded(self.plan.stack)
+        outputs = self._known(outputs)
         if kept is not None and dict(kept.get("outputs", {})) != dict(outputs) and kept.get("outcome") != "destroyed":
             self.engine.record(self.plan.stack, int(kept["generation"]), {**kept, "outputs": dict(outputs)})
 

@@ -8,8 +8,8 @@ from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Protocol
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Protocol
 
     from stackpy.cli.options import Globals
     from stackpy.dsl.specs import StackSpec
@@ -61,14 +61,35 @@ class Context:
         from stackpy.project.loader import load
 
         given = self.globals
-        return load(given.file or None, environment=given.environment or None, sets=_pairs(given.sets))
+        return load(
+            given.file or None,
+            environment=given.environment or None,
+            sets=_pairs(given.sets),
+            outputs_of=self.outputs_of,
+        )
 
     def load_from(self, folder: str, name: str) -> Loaded:
         """The stack of another folder; `name` is its name unless it gives itself one."""
         from stackpy.project.loader import load
 
         given = self.globals
-        return load(folder=folder, environment=given.environment or None, sets=_pairs(given.sets), name=name)
+        return load(
+            folder=folder,
+            environment=given.environment or None,
+            sets=_pairs(given.sets),
+            name=name,
+            outputs_of=self.outputs_of,
+        )
+
+    def outputs_of(self, stack: str) -> tuple[int, Mapping[str, Any]] | None:
+        """The generation and the outputs of another stack of the engine; None where it is not applied."""
+        from stackpy.engines import connect
+
+        # not self.engine(), which would be made before the settings are known
+        recorded = connect(self.globals.engine or None, self.globals.root or None).recorded(stack)
+        if recorded is None or recorded.get("outcome") == "destroyed":
+            return None
+        return int(recorded.get("generation", 0)), recorded.get("outputs", {})
 
     def engine(self) -> Engine:
         """The engine that --engine, --root, STACKPY_ROOT and stackpy.toml name."""

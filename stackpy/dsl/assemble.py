@@ -9,7 +9,16 @@ from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place
-from stackpy.dsl.specs import DEFAULT_NETWORK, ISOLATION, LIMITS, SURROUNDINGS, Dependency, Spec, StackSpec, partners
+from stackpy.dsl.specs import (
+    DEFAULT_NETWORK,
+    ISOLATION,
+    LIMITS,
+    SURROUNDINGS,
+    Dependency,
+    Spec,
+    StackSpec,
+    partners,
+)
 from stackpy.dsl.uses import Use
 from stackpy.dsl.values import meant
 from stackpy.problems import Location
@@ -78,7 +87,12 @@ class Assembly:
             from stackpy.dsl.moves import resolved  # few stacks have any
 
             moves = resolved(self._session.moves, resources, whole=whole)
-        return StackSpec(name, resources, outputs, self._folder, moved=moves)
+        stack = StackSpec(name, resources, outputs, self._folder, moved=moves)
+        if self._session.defers or self._session.references or self._session.components:
+            from stackpy.dsl.composing import composed  # likewise
+
+            stack = composed(self._session, stack)
+        return stack
 
     def _index(self, declaration: Declaration) -> None:
         space = _space(declaration.kind, declaration.name)

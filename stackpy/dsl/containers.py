@@ -5,15 +5,16 @@ from __future__ import annotations
 from stackpy.dsl import container_fields
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.resources import Resource, subject
+from stackpy.dsl.resources import Resource, deferred, subject
 from stackpy.dsl.session import Place
 from stackpy.dsl.uses import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, ClassVar, TypedDict, Unpack
+    from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
+    from stackpy.dsl.deferred import Deferred
     from stackpy.dsl.files import File, Template
     from stackpy.dsl.images import Image
     from stackpy.dsl.probes import HealthCheck
@@ -121,6 +122,14 @@ class Container(Resource):
         """Declares a container; `image` is the one field that it must have."""
         call = caller(("name",))
         self._declare(name, call, container_fields.parse(Place(call, subject("container", name)), "container", fields))
+
+    def port(self, target: int, protocol: Literal["tcp", "udp"] = "tcp", *, replica: int = 1) -> Deferred:
+        """For outputs: the host's port at which a port of the container is published, known after the apply."""
+        return deferred(self, "port", f"{target}/{protocol}", replica)
+
+    def ip(self, network: Network | str = "default", *, replica: int = 1) -> Deferred:
+        """For outputs: the container's address on a network, known after the apply."""
+        return deferred(self, "ip", network if isinstance(network, str) else network.name, replica)
 
     @property
     def started(self) -> Condition:

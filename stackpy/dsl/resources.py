@@ -6,6 +6,7 @@ from _collections_abc import Mapping, Sequence
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.deferred import Deferred, Wanted
 from stackpy.dsl.keeping import ignored
 from stackpy.dsl.session import Declaration, Place, current
 from stackpy.dsl.values import Invalid, command, flag, labels, resource_name, show, stack_name, text, wrong
@@ -58,10 +59,26 @@ class Resource(Frozen):
         valid = Place(call, f"this {self.kind}", ("name",)).parse(resource_name, name)
         if valid is None:
             return
-        object.__setattr__(self, "name", valid)
         session = current()
+        if session is not None and session.scopes:
+            scope = session.scopes[-1]
+            valid = f"{scope.name}-{valid}" if scope.name else valid
+            scope.take(self)
+        object.__setattr__(self, "name", valid)
         if session is not None:
             session.declarations.append(Declaration(self.kind, valid, call, fields))
+
+
+def deferred(resource: Resource, what: str, argument: str, replica: object) -> Deferred:
+    """A value of a container that is known after the apply."""
+    place = Place(caller(("argument", "replica")), f"`{what}` of {resource.address}")
+    number = replica if isinstance(replica, int) and not isinstance(replica, bool) and replica > 0 else 0
+    if not number:
+        place.item("replica").refuse(wrong("the number of a replica, from 1", replica))
+    session = current()
+    if session is not None:
+        session.defers = True
+    return Deferred(Wanted(resource.address, what, argument, number or 1))
 
 
 def subject(kind: str, name: object) -> str:
@@ -181,7 +198,10 @@ class Output(Frozen):
 
     @checked("output")
     def __init__(self, name: str, value: Any) -> None:
-        """Declares an output; the value is JSON: text, numbers, lists, mappings with text as keys."""
+        """Declares an output; the value is JSON: text, numbers, lists, mappings with text as keys.
+
+        It may hold what is known only after the apply: `web.port(80)`, `web.ip("back")`.
+        """
         call = caller(("name", "value"))
         place = Place(call, f"output `{name}`" if isinstance(name, str) else "this output")
         valid = place.item("name").parse(_output_name, name)
@@ -189,6 +209,8 @@ class Output(Frozen):
         session = current()
         if session is None or valid is None:
             return
+        if session.scopes and session.scopes[-1].name:
+            valid = f"{session.scopes[-1].name}-{valid}"
         if valid in session.outputs:
             place.report(f"output `{valid}` is declared twice", f"the first is at {_where(session.outputs[valid][1])}")
             return
@@ -301,5 +323,7 @@ def _json(value: object, path: tuple[str | int, ...] = ()) -> Any:
                 raise Invalid(f"has a key that is not a string: {show(key)}", path=path)
             result[key] = _json(item, (*path, key))
         return result
+    if isinstance(value, Deferred):
+        return str(value)
     hint = "a secret is never shown; its `path` is where containers find it" if isinstance(value, Secret) else ""
     raise Invalid(f"must be text, a number, a list or a mapping, not {show(value)}", hint, path)

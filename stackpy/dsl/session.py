@@ -12,12 +12,13 @@ from stackpy.problems import Location, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from stackpy.dsl.calls import Call
     from stackpy.dsl.images import Image
     from stackpy.dsl.policies import Policy
+    from stackpy.dsl.resources import Resource
 
     Given = tuple[Any, str]  # a variable's value and where it was given
 
@@ -50,16 +51,47 @@ class Declaration:
         self.kind, self.name, self.call, self.fields = kind, name, call, fields
 
 
+class Scope:
+    """A component: what is declared inside has names that begin with its own.
+
+    kind: of its class or function; doc: the first line of its documentation; outer: the component that it is inside
+    """
+
+    __slots__ = ("children", "doc", "kind", "name", "outer")
+
+    def __init__(self, name: str, kind: str, doc: str, outer: Scope | None) -> None:
+        self.name, self.kind, self.doc, self.outer = name, kind, doc, outer
+        self.children: list[Resource] = []
+
+    def take(self, resource: Resource) -> None:
+        """Adds a resource to this component and to those around it."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.children.append(resource)
+            scope = scope.outer
+
+
 class Session:
     """What one run of a stack file declares.
 
     given: a variable's value from the command line, the environment or stackpy.toml
     name: the stack's name where settings fix it, else ""
+    outputs_of: another stack's generation and outputs at its last apply; None where it was not applied
     """
 
-    def __init__(self, given: Callable[[str], Given | None], name: str = "") -> None:
+    def __init__(
+        self,
+        given: Callable[[str], Given | None],
+        name: str = "",
+        outputs_of: Callable[[str], tuple[int, Mapping[str, Any]] | None] = lambda stack: None,
+    ) -> None:
         self.given = given
         self.name = name
+        self.outputs_of = outputs_of
+        self.references: dict[tuple[str, str], int] = {}  # stack and output that were read → its generation; 0: none
+        self.scopes: list[Scope] = []  # the components that are being made, the innermost last
+        self.components: list[Scope] = []
+        self.defers = False  # something was asked for that is known only after an apply
         self.stack: tuple[str, Call] | None = None
         self.declarations: list[Declaration] = []
         self.tagged: list[Image] = []

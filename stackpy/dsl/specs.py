@@ -123,6 +123,14 @@ class Spec(NamedTuple):
         return f"{self.kind}.{self.name}"
 
 
+class ComponentSpec(NamedTuple):
+    """A component: the name of its class or function, the first line of its documentation, what it has declared."""
+
+    kind: str
+    doc: str
+    children: tuple[str, ...]
+
+
 class StackSpec(NamedTuple):
     """All that one stack file declares.
 
@@ -131,6 +139,8 @@ class StackSpec(NamedTuple):
     cache_from, cache_to: where builds take what others have built, and bring what they build: folders, docker://reference
     moved: former address → address of now
     policies: what judges its plans
+    references: (stack, output) of other stacks that it reads → the generation that put it out; 0: a default
+    components: name → kind, documentation, addresses
     """
 
     name: str
@@ -143,6 +153,8 @@ class StackSpec(NamedTuple):
     cache_to: tuple[str, ...] = ()
     moved: Mapping[str, str] = {}
     policies: tuple[Policy, ...] = ()
+    references: Mapping[tuple[str, str], int] = {}
+    components: Mapping[str, ComponentSpec] = {}
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

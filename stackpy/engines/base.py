@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from stackpy.dsl.deferred import Wanted
     from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
     from stackpy.planning.plan import Change, Desired, Observation, Plan
@@ -95,6 +96,9 @@ class StackEngine(Protocol):
 
     def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
         """A generation's document; None where it is not kept any more."""
+
+    def found(self, stack: str, wanted: Wanted) -> Any:
+        """What is known after an apply: a container's published port (a number) or its address; None: it has none."""
 
     def took(self, stack: str) -> Callable[[str, str], float | None]:
         """Tells how many seconds an action on an address took when it was done last; None: not known any more."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from stackpy.dsl.deferred import Wanted
     from stackpy.dsl.specs import Condition, Spec, StackSpec
     from stackpy.engines.base import SecretValues
     from stackpy.engines.events import Report
@@ -300,6 +301,22 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         from stackpy.engines import generations
 
         return generations.read(self.root, stack, number)
+
+    def found(self, stack: str, wanted: Wanted) -> Any:
+        """See StackEngine."""
+        from stackpy.dsl.specs import engine_name
+        from stackpy.engines.facade import Missing
+
+        kind, _, name = wanted.address.partition(".")
+        try:
+            settings = self.inspect(engine_name(stack, kind, name, wanted.replica))["NetworkSettings"]
+        except Missing:
+            return None
+        if wanted.what == "port":
+            bindings = settings["Ports"].get(wanted.argument) or ()
+            return next((int(each["HostPort"]) for each in bindings if each["HostPort"].isdigit()), None)
+        network = settings["Networks"].get(engine_name(stack, "network", wanted.argument)) or {}
+        return network.get("IPAddress") or None
 
     def took(self, stack: str) -> Callable[[str, str], float | None]:
         """See StackEngine."""

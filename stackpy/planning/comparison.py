@@ -74,6 +74,8 @@ def diff(desired: Desired, observation: Observation, selection: Selection | None
             if number in chosen
         )
     ]
+    if chosen:
+        notes += [reads(stack, output, number) for (stack, output), number in desired.stack.references.items()]
     if len(chosen) < len(drafts):
         by = " and ".join([*(["--target"] if targets else []), *(["--exclude"] if excludes else [])])
         notes.append(f"limited by {by}: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
@@ -131,6 +133,12 @@ def finish(
         tuple(dict.fromkeys(notes)),
         tuple(refused),
     )
+
+
+def reads(stack: str, output: str, generation: int) -> str:
+    """The note on an output of another stack that was read."""
+    since = f"as of its generation {generation}" if generation else "which is not there: the default is used"
+    return f"reads output `{output}` of stack {stack}, {since}"
 
 
 def kept_volume(stack: str, name: str, why: str) -> str:

@@ -258,6 +258,7 @@ def _uses(kind: str, name: str, address: str, live: Mapping[str, Any], applied: 
 def _history(address: str, history: Iterable[Document]) -> Iterator[Point]:
     """What the last generation did to it, and the one in which it failed last, if that is newer."""
     for document in history:
+        done = False
         for change in document.get("changes", ()):
             if change.get("address") != address:
                 continue
@@ -267,8 +268,9 @@ def _history(address: str, history: Iterable[Document]) -> Iterator[Point]:
             what = f"{change['action']} {result}" if result != "done" else f"{change['action']}"
             text = f"generation {document.get('generation')}, {document.get('time')}: {what}: {printable(reasons)}"
             yield Point("history", text + (f"; {printable(failure)}" if failure else ""))
-            if result == "done":
-                return
+            done = done or result == "done"
+        if done:
+            return
 
 
 def of_port(

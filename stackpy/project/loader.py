@@ -24,13 +24,16 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType
+    from typing import Any
 
     from stackpy.dsl.specs import StackSpec
     from stackpy.problems import Problem
     from stackpy.project.inputs import Inputs
     from stackpy.project.settings import Settings
+
+    OutputsOf = Callable[[str], tuple[int, Mapping[str, Any]] | None]
 
 
 class Loaded(NamedTuple):
@@ -52,6 +55,7 @@ def load(
     environment: str | None = None,
     sets: Mapping[str, str] | None = None,
     name: str = "",
+    outputs_of: OutputsOf | None = None,
 ) -> Loaded:
     """Reads stackpy.toml and runs the stack file; nothing else is touched.
 
@@ -59,6 +63,7 @@ def load(
     folder: the project's; the current one without it
     environment: which [env.NAME] of stackpy.toml to apply
     sets: values of variables from the command line
+    outputs_of: another stack's generation and outputs; without it no other stack is known
     name: the stack's where neither stackpy.toml nor the file gives one, instead of the folder's name
     Raises StackFileError with all problems, StackpyError where there is no stack file.
     """
@@ -66,7 +71,7 @@ def load(
     recorder = Recorder()
     path, chosen = _find(file, folder, environment, recorder)
     given = Given(chosen, sets or {}, recorder)
-    session = Session(given.value, chosen.name)
+    session = Session(given.value, chosen.name, outputs_of or (lambda stack: None))
     # A load makes many objects that stay: looking for garbage among them costs a tenth of its time.
     collects = gc.isenabled()
     gc.disable()

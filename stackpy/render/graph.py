@@ -88,4 +88,18 @@ def of_stack(stack: StackSpec) -> Graph:
             if other in stack.resources:
                 condition = conditions.get(other, "started")
                 edges.append(Edge(address, other, "" if condition == "started" else condition))
-    return Graph(stack.name, tuple(nodes), tuple(edges))
+    if stack.references:
+        others = dict.fromkeys(name for name, _ in stack.references)
+        nodes += [Node(f"stack.{name}", f"stack.{name}", "stack", _read(stack, name)) for name in others]
+    inside: dict[str, str] = {}  # of nested components the innermost
+    for name in sorted(stack.components, key=len):
+        inside.update(dict.fromkeys(stack.components[name].children, name))
+    groups: dict[str, list[str]] = {}
+    for address, name in inside.items():
+        if address in stack.resources:
+            groups.setdefault(f"{name} ({stack.components[name].kind})", []).append(address)
+    return Graph(stack.name, tuple(nodes), tuple(edges), {name: tuple(members) for name, members in groups.items()})
+
+
+def _read(stack: StackSpec, name: str) -> str:
+    return "outputs read: " + ", ".join(output for other, output in stack.references if other == name)

@@ -64,7 +64,8 @@ def run(context: Context, arguments: Any) -> int:
     if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
 
-        for name, value in planned.stack.outputs.items():
+        recorded = context.engine().recorded(planned.stack.name) or {}
+        for name, value in recorded.get("outputs", planned.stack.outputs).items():
             print(f"{name} = {text(value)}")
     return code
 

@@ -17,7 +17,8 @@ def run(context: Context, arguments: Any) -> int:
     from stackpy.render.plan_forms import graph_as
 
     form = arguments.format or ("json" if context.json else "text")
-    graph = of_stack(context.load().stack)
+    stack = context.load().stack
+    graph = of_stack(stack)
     if form == "json":
         from stackpy.cli import terminal
 
@@ -37,6 +38,9 @@ def run(context: Context, arguments: Any) -> int:
     for edge in graph.edges:
         needs[edge.source].append(f"{edge.target} ({edge.label})" if edge.label else edge.target)
     print(graph.title)
+    for name, one in stack.components.items():
+        doc = f": {one.doc}" if one.doc else ""
+        print(f"  {name} ({one.kind}){doc} [{', '.join(one.children)}]")
     for address, others in needs.items():
         print(f"  {address}" + (f" ← {', '.join(others)}" if others else ""))
     return 0
