@@ -138,6 +138,17 @@ class Context:
             plan = judged(plan, nothing._replace(policies=project.stack.policies), observation)
         return Planned(plan, Desired(nothing, {}, {}), project, observation)
 
+    def refreshed(self) -> Planned:
+        """What is otherwise than the last apply left it; touches nothing."""
+        from stackpy.planning.plan import Desired
+        from stackpy.planning.refreshing import since_last_apply
+
+        project = self.load()
+        observation = self.engine().observe(project.stack.name)
+        return Planned(
+            since_last_apply(observation, project.stack), Desired(project.stack, {}, {}), project, observation
+        )
+
     def stack_name(self) -> str:
         """The name of the stack in this folder, or "" where there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import locking, stacks
-from stackpy.cli.commands.plan import SELECTING, selection
+from stackpy.cli.commands.plan import SELECTING, selection, show
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
 from stackpy.errors import UsageError
@@ -29,10 +29,14 @@ def run(context: Context, arguments: Any) -> int:
 
     chosen = selection(arguments)
     saved = None
+    if arguments.refresh_only and not arguments.file:
+        show(context.refreshed().plan, context.globals.format)
+        stacks.say(context, "there is no state file to refresh: what is, is read each time")
+        return 0
     if arguments.file:
         from stackpy.cli import saved_plans
 
-        if any(chosen) or arguments.destroy:
+        if any(chosen) or arguments.destroy or arguments.refresh_only:
             raise UsageError(
                 f"`{arguments.file}` says already what is to be done",
                 hint="give --target, --exclude, --replace and --destroy to `stackpy plan --out`",

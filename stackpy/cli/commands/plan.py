@@ -28,13 +28,17 @@ SELECTING = (
     Option("--exclude", metavar="ADDRESS", many=True, help="all but this and what waits for it", words="resource"),
     Option("--replace", metavar="ADDRESS", many=True, help="make this anew although nothing differs", words="resource"),
     Option("--destroy", help="remove the stack, as `stackpy destroy` does; volumes are kept"),
+    Option("--refresh-only", help="only what is otherwise than the last apply left it; changes nothing"),
 )
 
 
 def run(context: Context, arguments: Any) -> int:
     """Prints the plan; touches nothing."""
     chosen = selection(arguments)
-    planned = context.destruction() if arguments.destroy else context.plan(chosen)
+    if arguments.refresh_only:
+        planned = context.refreshed()
+    else:
+        planned = context.destruction() if arguments.destroy else context.plan(chosen)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
     show(planned.plan, arguments.format or context.globals.format)
@@ -60,6 +64,12 @@ def selection(arguments: Any) -> Selection:
             "`--destroy` removes the whole stack",
             hint="to remove one resource, take it out of stack.py",
         )
+    if arguments.refresh_only and (any(chosen) or arguments.destroy):
+        raise UsageError(
+            "`--refresh-only` changes nothing, so that there is nothing to choose", hint="leave out one of them"
+        )
+    if arguments.refresh_only and getattr(arguments, "out", None):
+        raise UsageError("`--refresh-only` changes nothing: there is nothing to keep", hint="leave out `--out`")
     return chosen
 
 

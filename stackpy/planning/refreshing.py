@@ -1,0 +1,55 @@
+"""`--refresh-only`: what is otherwise on the engine than the last apply left it, whatever the stack file says by now.
+
+There is no state file to be refreshed: what is, is read each time. So this is the plan that would bring back what was
+applied, of which nothing is to be made true. Pure.
+"""
+
+from __future__ import annotations
+
+from stackpy.dsl.specs import Spec, StackSpec
+from stackpy.planning.comparison import diff
+from stackpy.planning.plan import Desired, Recipe
+from stackpy.problems import Location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.planning.plan import Observation, Plan
+
+NOTE = "differences from the last apply alone (--refresh-only): nothing of this is made true"
+
+
+def since_last_apply(observation: Observation, stack: StackSpec) -> Plan:
+    """What has changed on the engine since the last apply, as changes that would undo it.
+
+    stack: says where resources are declared, and which were applied and are gone
+    """
+    specs: dict[str, Spec] = {}
+    for address in observation.images:
+        declared = stack.resources.get(address)
+        source = {"base": {"kind": "scratch"}, "steps": []} if declared is None else declared.fields["source"]
+        specs[address] = Spec("image", address.partition(".")[2], {"source": source}, (), _place(stack, address))
+    for address, observed in observation.resources.items():
+        fields = {**observed.applied}
+        if observed.kind == "secret":
+            fields.setdefault("source", {})
+        specs[address] = Spec(observed.kind, observed.name, fields, observed.dependencies, _place(stack, address))
+    fingerprints = {
+        address: observed.live["fingerprint"]
+        for address, observed in observation.resources.items()
+        if observed.kind == "secret"
+    }
+    applied = StackSpec(observation.stack, specs, {}, stack.folder)
+    # what is used as a registry has it was never built, so that its containers alone tell what it was
+    recipes = {
+        str(observed.applied["image"]): Recipe(replica.image, ())
+        for observed in observation.resources.values()
+        for replica in observed.replicas
+        if "image" in observed.applied
+    }
+    plan = diff(Desired(applied, {**recipes, **observation.images}, fingerprints), observation)
+    return plan._replace(notes=(NOTE,)) if plan.changes else plan
+
+
+def _place(stack: StackSpec, address: str) -> Location:
+    spec = stack.resources.get(address)
+    return Location("", 0) if spec is None else spec.location
