@@ -44,6 +44,13 @@ def test_the_readme_s_stack_loads(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_python_of_the_page_on_plans_is_python() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (TOP / "docs" / "plans.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        compile(block, "plans.md", "exec")
+
+
 def test_the_stack_file_page_has_every_field() -> None:
     text = (TOP / "docs" / "stack-file.md").read_text()
     assert [field for field in container_fields.CONTAINER_FIELDS if f"`{field}`" not in text] == []
