@@ -79,6 +79,9 @@ def _remarks(plan: Plan) -> Iterable[str]:
             f'<p class="{verdict.level}">{word} by <code>{escaped(verdict.policy)}</code>: '
             f"{escaped(verdict_text(verdict))}</p>"
         )
+    for refusal in plan.refusals:
+        hint = f" ({escaped(refusal.hint)})" if refusal.hint else ""
+        yield f'<p class="deny">refused: <code>{escaped(refusal.address)}</code>: {escaped(refusal.text)}{hint}</p>'
     notes = [*plan.notes, *map(cost_text, plan.costs)]
     if notes:
         yield f"<ul>{''.join(f'<li>{escaped(note)}</li>' for note in notes)}</ul>"

@@ -88,6 +88,13 @@ def _folded(title: str, body: str) -> str:
 
 
 def _verdicts(plan: Plan) -> Iterable[str]:
+    """What stands against the plan, or is to be thought of."""
+    if plan.refusals:
+        yield "\n".join(
+            f"- **refused**: {literal(refusal.address)}: {words(refusal.text)}"
+            + (f" ({words(refusal.hint)})" if refusal.hint else "")
+            for refusal in plan.refusals
+        )
     if plan.verdicts:
         marks = {"deny": "**denied**", "warn": "warning"}
         yield "\n".join(

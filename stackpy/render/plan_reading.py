@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Verdict
+from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Refusal, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
         notes=tuple(map(str, document.get("notes", ()))),
         costs=tuple(_cost(cost) for cost in document.get("costs", ())),
         verdicts=tuple(Verdict(**verdict) for verdict in document.get("policies", ())),
+        refusals=tuple(Refusal(**refusal) for refusal in document.get("refusals", ())),
     )
 
 

@@ -15,8 +15,10 @@ from stackpy import (
     Secret,
     Stack,
     StackRef,
+    Update,
     Volume,
     component,
+    moved,
     policy,
     template,
     var,
@@ -131,7 +133,11 @@ web = Container(
     replicas=count,
     healthcheck=HealthCheck(["true"], interval=1, timeout="1.5s", retries=3),
     on_unhealthy="restart",
+    update=Update(order="start-first", parallelism=2, failure_action="rollback"),
+    protect=True,
+    ignore_changes=["environment"],
 )
+moved(old="container.old", new="container.web")
 address: str = web.address
 Container("probed", image=host, depends_on={web: {"condition": "service_healthy", "restart": True}},
           healthcheck=HealthCheck(http="http://localhost/up", status=200))  # fmt: skip

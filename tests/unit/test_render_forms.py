@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Verdict
+from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Refusal, Verdict
 from stackpy.render.costs import cost_text
 from stackpy.render.graph import Edge, Graph, Node, of_plan
 from stackpy.render.plan_forms import FORMS, graph_as, plan_as
@@ -42,6 +42,7 @@ PLAN = Plan(
     notes=(f"container.web: {HOSTILE}",),
     costs=(Cost("container.web", Action.REPLACE, 1, 1, 4.2, ("127.0.0.1:8080/tcp",)),),
     verdicts=(Verdict("no-privileged", "deny", "container.web", "is privileged", "stack.py:3"),),
+    refusals=(Refusal("container.db", "it is protected", "take protect=True away"),),
 )
 
 
@@ -81,7 +82,8 @@ def test_the_page_holds_no_markup_of_the_stack_and_loads_nothing() -> None:
 def test_markdown_folds_the_details_and_escapes() -> None:
     lines = plan_as("markdown", PLAN).split("\n")
     assert lines[0] == "**shop** on embedded: 1 to build, 1 to replace (generation 4 → 5)"
-    assert lines[2] == "- **denied** by `no-privileged`: container.web: is privileged (stack.py:3)"
+    assert lines[2] == "- **refused**: `container.db`: it is protected (take protect=True away)"
+    assert lines[4] == "- **denied** by `no-privileged`: container.web: is privileged (stack.py:3)"
     assert [line for line in lines if line.startswith("</details>")] == ["</details>"] * 2
     assert not any(line.startswith("<script") for line in lines)
     assert "! environment.TOKEN (sensitive)" in lines
