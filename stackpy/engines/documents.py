@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NANO = 1_000_000_000
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which is what Docker shows
 SHORT_ID = 12
+UNKNOWN = 255  # the exit code of an end that nobody has seen, as Docker and containerd show it
 _LOGGING = {"max-size": "log_max_size", "max-file": "log_max_file", "tag": "log_tag", "labels": "log_labels"}
 
 
@@ -184,7 +185,7 @@ def _state(state: Document, health: Document | None, crash: Document | None) -> 
         "OOMKilled": state["oom_killed"],
         "Dead": False,
         "Pid": state["pid"],
-        "ExitCode": state["exit_code"] or 0,
+        "ExitCode": UNKNOWN if state["exit_code"] is None and state["status"] == "exited" else state["exit_code"] or 0,
         "Error": state["error"],
         "StartedAt": state["started_at"] or NEVER,
         "FinishedAt": state["finished_at"] or NEVER,

@@ -146,6 +146,7 @@ def test_what_clients_run_goes_on_whoever_is_killed(lab: Lab, victim: str) -> No
 
 def test_what_ended_while_nobody_looked_is_known_as_ended(lab: Lab) -> None:
     """Nobody of ours saw it end: that it has is known, and that its code is not."""
+    began = time.monotonic()
     name = lab.up(["sleep", "600"])
     pid = lab.state(name)["pid"]
     lab.kill()
@@ -157,6 +158,11 @@ def test_what_ended_while_nobody_looked_is_known_as_ended(lab: Lab) -> None:
     back(lab)
     wait_for(lambda: lab.state(name)["finished_at"], "it is taken into account")
     assert lab.state(name)["exit_code"] is None
+    ends = [each for each in lab.engine.events(since=0, follow=False) if each["Action"] == "die"]
+    (ran,) = [
+        each["Actor"]["Attributes"]["execDuration"] for each in ends if each["Actor"]["Attributes"]["name"] == name
+    ]
+    assert int(ran) < time.monotonic() - began + 1, "from its start, and not from the host's"
     lab.engine.start(name)
     assert lab.state(name)["status"] == "running"
 

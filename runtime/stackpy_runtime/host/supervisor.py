@@ -16,6 +16,7 @@ import threading
 import time
 
 from stackpy_runtime.container import cgroups, confinement, ranges, restart, state
+from stackpy_runtime.container.timestamps import unix
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import checks, execs, launch, pausing
 from stackpy_runtime.host.containers import Containers
@@ -234,7 +235,7 @@ class Supervisor:
             return
         with live.changed:
             live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
-            live.born = time.monotonic()
+            live.born = _began(live.start)
             live.group = cgroups.of_process(self.store.root.path, pid)
             pausing.restored(live)
         self._adopt_streams(live, held.get(f"io/{live.id}", []), held.get(f"stdin/{live.id}", []))
@@ -290,6 +291,9 @@ class Supervisor:
             # Its FIFOs are gone: the host has been restarted, or its end was half done.
             pass
         live.ended = Ended(code, document.get("time", time.time()), document.get("signal", 0))
+        if live.state["started_at"]:
+            # By the clock on the wall, for want of another that has gone on: it may have been set since.
+            live.born = time.monotonic() - max(0.0, live.ended.when - unix(live.state["started_at"]))
         threading.Thread(target=self.lifecycle.finish, args=(live,), kwargs={"adopted": True}, daemon=True).start()
 
     def _wake(self, live: Live) -> None:
@@ -353,6 +357,12 @@ class Supervisor:
         self.loop.add_reader(LISTENER, self._accept)
         self.loop.call_later(TICK, self._tick)
         self.loop.run_forever()
+
+
+def _began(start: int) -> float:
+    """When a process that runs was started, on the monotonic clock. start: clock ticks after boot"""
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - max(0.0, age)
 
 
 class Timer:
