@@ -120,6 +120,10 @@ def test_tmpfs_options(lab: Lab) -> None:
     script += "stat -c %s /t/x"
     lines = lab.shell(script, mounts=all_).out.splitlines()
     assert lines[:2] == ["750", "1777"] and lines[2].split()[1] == "1024" and lines[3] == str(1 << 20)
+    # Without a mode it has that of the folder which it covers, as Docker's and unlike the kernel's own.
+    volume = mount("volume", "/v", "v")
+    lab.shell("mkdir -m 710 /v/own", mounts=[volume])
+    assert lab.shell("stat -c %a /v/own", mounts=[volume, mount("tmpfs", "/v/own")]).out == "710\n"
     options = lab.shell("grep -E ' /(t|u) ' /proc/self/mountinfo", mounts=all_).out
     assert all({"nosuid", "nodev"} <= set(line.split()[5].split(",")) for line in options.splitlines())
 
@@ -135,6 +139,14 @@ def test_mounts_lie_within_each_other_in_any_order(lab: Lab, tmp_path: Path) -> 
     ended = lab.shell("cat /a/b/c/file; df /a /a/b /a/b/c | wc -l; ls /a /a/b", mounts=all_)
     assert ended.out == "a file4\n/a:\nb\n\n/a/b:\nc\n"
     assert "two mounts" in lab.reason(["true"], mounts=[mount("tmpfs", "/a"), mount("tmpfs", "/a/")])
+
+
+def test_a_target_beyond_a_link_to_nothing_is_made(lab: Lab) -> None:
+    volume = mount("volume", "/v", "v")
+    lab.shell("ln -s ../../../nowhere /v/link; ln -s loop /v/loop", mounts=[volume])
+    assert lab.shell("ls /nowhere/a", mounts=[volume, mount("tmpfs", "/v/link/a/b")]).out == "b\n"
+    assert not Path("/nowhere").exists()
+    assert "too many levels" in lab.reason(["true"], mounts=[volume, mount("tmpfs", "/v/loop/a")])
 
 
 # --- the root, files, secrets ---------------------------------------------------------------------------------------

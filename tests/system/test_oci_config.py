@@ -109,6 +109,14 @@ def test_the_host_s_namespaces(oci: Oci) -> None:
     assert found == [os.readlink(f"/proc/self/ns/{name}") for name in ("net", "ipc", "uts", "cgroup")]
 
 
+def test_a_time_namespace_of_a_user_namespace(oci: Oci) -> None:
+    def change(document: Document) -> None:
+        document["linux"]["namespaces"].append({"type": "time"})
+        document["linux"]["timeOffsets"] = {"boottime": {"secs": 8_000_000}}
+
+    assert float(in_user_namespace(oci, "cat /proc/uptime", change).split()[0]) > 8_000_000
+
+
 def test_a_time_namespace(oci: Oci) -> None:
     def change(document: Document) -> None:
         document["linux"]["namespaces"].append({"type": "time"})
@@ -193,6 +201,36 @@ def test_mounts(oci: Oci, tmp_path: Path) -> None:
     options = {line.split(" on ")[1].split()[0]: line.rpartition("(")[2] for line in lines if " on " in line}
     for target, wanted in (("/a/plain", "nosuid,noexec,noatime"), ("/a/ro", "ro,nodev,noexec,nosymfollow")):
         assert set(wanted.split(",")) <= set(options[target].rstrip(")").split(",")), target
+
+
+def test_what_images_have_where_mounts_go(oci: Oci, tmp_path: Path) -> None:
+    """Links to nothing, folders of their users and a /dev that is read-only, as of runc's tests."""
+    (tmp_path / "file").write_text("bound")
+
+    def change(document: Document) -> None:
+        document["process"]["terminal"] = True
+        document["linux"]["maskedPaths"] = ["/proc/acpi", "/proc/acpi"]
+        mount(document, "/etc/dangling", "bind", str(tmp_path / "file"), "bind")
+        mount(document, "/lost/x", "tmpfs", "tmpfs")
+        mount(document, "/own", "tmpfs", "tmpfs")
+        mount(document, "/new", "tmpfs", "tmpfs")
+        for each in document["mounts"]:
+            if each["destination"] == "/dev":
+                each["options"].append("ro")
+
+    path = oci.bundle(
+        "sh", "-c", "cat /run/deep/name; ls /gone; stat -c %a /own /new; touch /dev/x; tty; grep -c acpi /proc/mounts",
+        change=change,
+    )  # fmt: skip
+    for name, target in (("etc/dangling", "../../../run/deep/name"), ("lost", "/gone")):
+        (path / "rootfs" / name).symlink_to(target)
+    (path / "rootfs/own").mkdir(0o700)
+    lines = oci("run", "-b", str(path), "places").stdout.split("\n")
+    assert lines[0] == "boundx"
+    assert lines[1:3] == ["700", "1777"]
+    assert "Read-only" in lines[3]
+    assert lines[4:6] == ["/dev/pts/0", "1"]
+    assert not Path("/gone").exists()
 
 
 def test_recursive_attributes_and_propagation(oci: Oci, tmp_path: Path) -> None:
@@ -374,6 +412,24 @@ def hooked(document: Document, log: Path, hook: Path, **codes: int) -> None:
         path, out = ("/hook", "/tmp/log") if inside else (str(hook), str(log))
         environment = ["PATH=/bin:/usr/bin", f"STAGE={name}", f"OUT={out}", f"CODE={codes.get(name, 0)}"]
         document["hooks"][name] = [{"path": path, "args": ["hook", "one"], "env": environment, "timeout": 20}]
+
+
+def test_a_hook_inside_has_the_programs_environment_and_filter(oci: Oci) -> None:
+    def change(document: Document) -> None:
+        document["process"]["env"].append("OF_THE=program")
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo $OF_THE > /tmp/said"]}
+        document["hooks"] = {"startContainer": [hook]}
+
+    assert oci.shell("cat /tmp/said", change=change) == "program\n"
+
+    def refused(document: Document) -> None:
+        change(document)
+        rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}
+        document["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+        document["hooks"]["startContainer"][0]["args"] = ["sh", "-c", "mkdir /tmp/made"]
+
+    # It is a program of the image, and gets no call that the container's own do not.
+    assert "hooks.startContainer[0]" in oci.refusal(refused)
 
 
 def test_hooks(oci: Oci, tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
     options: dict[str, str] = {}
     source, ids = "", "container"
     if mount["type"] == "tmpfs":
-        options["mode"] = f"{mount.get('mode', 0o1777):o}"
+        if "mode" in mount:
+            options["mode"] = f"{mount['mode']:o}"
         options |= {key: str(mount[key]) for key in ("size", "uid", "gid") if key in mount}
     elif mount["type"] == "volume":
         source = volume_folders[mount["source"]]

@@ -351,12 +351,7 @@ def _target(root: int, path: str, *, folder: bool) -> int:
         if folder:
             descriptor = files.make_folders(root, path)
         else:
-            parent = files.make_folders(root, os.path.dirname(path))
-            try:
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(os.path.basename(path), flags, 0o644, dir_fd=parent))
-            finally:
-                os.close(parent)
+            files.make_file(root, path)
             descriptor = files.open_in_root(root, path, os.O_PATH)
     if files.file_system_type(descriptor) in (files.PROC_SUPER_MAGIC, files.SYSFS_MAGIC):
         os.close(descriptor)
@@ -384,7 +379,11 @@ def attach_mount(root: int, mount: MountPlan, source: int) -> None:
         guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
         if not mount.get("executable", True):
             guard |= mounts.MOUNT_ATTR_NOEXEC
-        source = mounts.new_mount("tmpfs", dict(mount["options"]), attributes | guard)
+        options: dict[str, str | None] = {**mount["options"]}
+        if "mode" not in options and (mode := files.folder_mode(root, mount["target"])) is not None:
+            # As Docker does: the tmpfs takes the place of a folder, which may have been only its user's.
+            options["mode"] = f"{mode:o}"
+        source = mounts.new_mount("tmpfs", options, attributes | guard)
     elif attributes:
         mounts.mount_setattr(source, set_=attributes, recursive=mount["kind"] == "bind")
     place(root, mount["target"], source)

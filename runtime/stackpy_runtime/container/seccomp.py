@@ -138,7 +138,8 @@ def program(capabilities: frozenset[str], profile: str = "") -> bytes:
 @functools.cache
 def _policy() -> str:
     """What all of the policy is made of, so that a file of an older version of ours is none of this one's."""
-    return repr((ALLOWED, BY_CAPABILITY, REFUSED, _SOCKET_FAMILIES, _PERSONALITIES, os.uname().release))
+    # 2: calls newer than a profile fail with ENOSYS.
+    return repr((2, ALLOWED, BY_CAPABILITY, REFUSED, _SOCKET_FAMILIES, _PERSONALITIES, os.uname().release))
 
 
 def written(folder: str, capabilities: frozenset[str], profile: str = "") -> str:

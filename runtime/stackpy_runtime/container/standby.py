@@ -152,6 +152,8 @@ def fork_beneath(
             ours.close()
             if announce >= 0:
                 os.close(announce)
+            # It is nobody's but the host's root's, since this process is not dumpable.
+            clocks = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC) if spaces.clocks else -1
             # With the caller's rights: what is joined may belong to another user namespace than `owners`.
             for descriptor, kind in spaces.joined:
                 namespaces.setns(descriptor, kind)
@@ -161,9 +163,9 @@ def fork_beneath(
                 become(Identity(0, 0, (), "/"))
             if spaces.new:
                 namespaces.unshare(spaces.new)
-            if spaces.clocks:
-                with open("/proc/self/timens_offsets", "w", encoding="ascii") as file:
-                    file.write(spaces.clocks)
+            if clocks >= 0:
+                os.write(clocks, spaces.clocks.encode())
+                os.close(clocks)
             own = spaces.new & namespaces.CLONE_NEWNET
             network = [os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)] if own else []
             pid = os.fork()

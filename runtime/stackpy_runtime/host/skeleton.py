@@ -44,6 +44,9 @@ def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
             continue  # /dev is made anew in each container
         if not mount.get("file") and (mount["kind"] != "bind" or os.path.isdir(mount["source"])):
             os.makedirs(target, mode=0o755, exist_ok=True)
+            if mount["kind"] == "tmpfs":
+                # What a tmpfs has where nobody says otherwise: it takes the mode of the folder that it covers.
+                os.chmod(target, 0o1777)  # noqa: S103 - covered by the tmpfs
         else:
             os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
             if not os.path.lexists(target):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 
 from stackpy_runtime.linux.libc import AT_FDCWD, failure, flag_names, libc, syscall
 
@@ -38,6 +39,9 @@ def open_beneath(folder: int, path: str | bytes, flags: int, mode: int = 0, *, f
     """Opens `path` beneath `folder`: EXDEV when it leads outside, ELOOP for a link on the way unless `follow`."""
     resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (0 if follow else RESOLVE_NO_SYMLINKS)
     return openat2(folder, path, flags, mode, resolve)
+
+
+MOST_LINKS = 40  # MAXSYMLINKS (include/linux/namei.h)
 
 
 def open_in_root(root: int, path: str | bytes, flags: int, mode: int = 0) -> int:
@@ -79,10 +83,11 @@ def sync_file_system(descriptor: int) -> None:
         raise failure(f"syncfs fd {descriptor}")
 
 
-def make_folders(root: int, path: str, mode: int = 0o755) -> int:
+def make_folders(root: int, path: str, mode: int = 0o755, *, links: int = MOST_LINKS) -> int:
     """Makes the folders of `path` as seen from `root` (links resolved inside it) and returns a descriptor of the last.
 
-    Each part is made beneath a descriptor of its parent, so a tree that changes meanwhile cannot lead outside.
+    Each part is made beneath a descriptor of its parent, so a tree that changes meanwhile cannot lead outside. Of a
+    link to nothing what it leads to is made, inside the root too; at most `links` of them.
     """
     current = os.dup(root)
     walked = ""
@@ -97,8 +102,9 @@ def make_folders(root: int, path: str, mode: int = 0o755) -> int:
             try:
                 os.mkdir(part, mode, dir_fd=current)
             except FileExistsError:
-                # A dangling link, or somebody was faster; opening it tells.
-                pass
+                # A link to nothing, or somebody was faster; opening it tells.
+                if links and (target := linked(current, walked)):
+                    os.close(make_folders(root, target, mode, links=links - 1))
             except OSError as cause:
                 os.close(current)
                 raise failure(f"mkdir {walked}", cause.errno) from None
@@ -106,6 +112,42 @@ def make_folders(root: int, path: str, mode: int = 0o755) -> int:
         os.close(current)
         current = following
     return current
+
+
+def make_file(root: int, path: str, *, links: int = MOST_LINKS) -> None:
+    """Makes an empty file at `path` as seen from `root`, with its folders, as make_folders does."""
+    parent = make_folders(root, os.path.dirname(path), links=links)
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(os.path.basename(path), flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        if links and (target := linked(parent, path)):
+            make_file(root, target, links=links - 1)
+    except OSError as error:
+        raise failure(f"create {path}", error.errno) from None
+    finally:
+        os.close(parent)
+
+
+def folder_mode(root: int, path: str) -> int | None:
+    """The permissions of the folder at `path` as seen from `root`; None when there is none."""
+    try:
+        descriptor = open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def linked(folder: int, path: str) -> str:
+    """Where the link `path` leads, whose folder is open as `folder`; "" when it is none."""
+    try:
+        target = os.readlink(os.path.basename(path), dir_fd=folder)
+    except OSError:
+        return ""
+    return os.path.join(os.path.dirname(path), target)
 
 
 def rename_new(source: str, target: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,7 @@ _NEWER = {
     "lsm_set_self_attr": 460, "lsm_list_modules": 461, "mseal": 462, "setxattrat": 463, "getxattrat": 464,
     "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467,
 }  # fmt: skip
+_X32 = 1 << 30  # __X32_SYSCALL_BIT
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
@@ -126,11 +128,13 @@ def call_name(architecture: int, number: int) -> str:
 def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[str] | None = None) -> bytes:
     """The filter as an array of struct sock_filter; names that nobody knows here are left out.
 
-    Leaving one out is safe: an unknown call gets the default action.
+    Leaving one out is safe: an unknown call gets the default action. Where that is EPERM, calls newer than all that
+    have rules fail with ENOSYS instead, as with runc: C libraries try older ones then.
     architectures: those besides this machine's own, as libseccomp names them; None: the usual ones
     """
     library = _library()
     newer: dict[int, int] = {}
+    last = -1
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(default)))
     if not context:
         raise Unsupported("libseccomp refused the default action")
@@ -140,6 +144,7 @@ def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[
         library.seccomp_attr_set(context, _CTL_OPTIMIZE, ctypes.c_uint32(2))
         for rule in rules:
             call = library.seccomp_syscall_resolve_name(rule.call.encode())
+            last = max(last, _NEWER.get(rule.call, call))
             if call == -1 and rule.call in _NEWER and not rule.comparisons:
                 newer[_NEWER[rule.call]] = rule.action
             if call == -1 or rule.action == default:
@@ -158,20 +163,28 @@ def compile_filter(default: int, rules: Iterable[Rule], architectures: Iterable[
             if code := library.seccomp_export_bpf(context, descriptor):
                 raise Unsupported(f"libseccomp could not export the filter: {os.strerror(-code).lower()}")
             size = os.lseek(descriptor, 0, os.SEEK_END)
-            return _before(os.pread(descriptor, size, 0), newer)
+            known = last if default == act_errno(errno.EPERM) else -1
+            return _before(os.pread(descriptor, size, 0), newer, known)
         finally:
             os.close(descriptor)
     finally:
         library.seccomp_release(context)
 
 
-def _before(program: bytes, actions: dict[int, int]) -> bytes:
-    """A filter that first looks for these calls of the machine's own architecture, by number."""
+def _before(program: bytes, actions: dict[int, int], last: int) -> bytes:
+    """A filter that first looks for calls of the machine's own architecture, by number.
+
+    actions: of single ones; last: those above it fail with ENOSYS; -1 for none of that
+    """
     native = _AUDIT_ARCH.get(os.uname().machine)
-    if not actions or native is None:
+    if native is None or (not actions and last < 0):
         return program
-    # linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K; struct seccomp_data: nr, arch
-    code = [(0x20, 0, 0, 4), (0x15, 0, 2 * len(actions) + 1, native), (0x20, 0, 0, 0)]
+    # linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, …JGE, …JGT, BPF_RET|BPF_K; struct seccomp_data:
+    # nr, arch
+    code = [(0x20, 0, 0, 0)]
     for number, action in actions.items():
         code += [(0x15, 0, 1, number), (0x06, 0, 0, action)]
+    if last >= 0:
+        code += [(0x35, 2, 0, _X32), (0x25, 0, 1, last), (0x06, 0, 0, act_errno(errno.ENOSYS))]
+    code = [(0x20, 0, 0, 4), (0x15, 0, len(code), native), *code]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code) + program

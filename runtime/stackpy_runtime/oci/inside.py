@@ -57,15 +57,20 @@ def run(plan: BundlePlan, opened: Opened, line: Line) -> None:
     top = opened.root
     state = line.ask("namespaces")
     _set_kernel(plan["sysctl"])
-    _mount_all(plan, opened, top)
+    read_only = _mount_all(plan, opened, top)
     nodes.make_devices(plan, opened, top)
-    for path in plan["masked"]:
+    for path in dict.fromkeys(plan["masked"]):
         _mask(top, path)
-    for path in plan["locked"]:
+    for path in dict.fromkeys(plan["locked"]):
         _lock(top, path)
     program = plan["program"]
     if program:
         _make_folder(top, program["plan"]["working_dir"])
+        if read_only and program["plan"]["tty"]:
+            nodes.make_console(top)
+    for made in read_only:
+        mounts.mount_setattr(made, set_=mounts.MOUNT_ATTR_RDONLY)
+        os.close(made)
     hooks.call_all(plan["hooks"].get("createContainer", []), state["state"])
     console = _console(top, program)
     _exchange_root(plan, top)
@@ -104,7 +109,10 @@ def execute_program(program: Program, plan: BundlePlan, line: Line, console: int
     state = line.told.get("state", "")
 
     def last() -> None:
-        hooks.call_all(plan["hooks"].get("startContainer", []), state, inherit=False)
+        # Without no_new_privs the filter holds already.
+        own = None if process.get("new_privileges") else filter_
+        found = plan["hooks"].get("startContainer", [])
+        hooks.call_all(found, state, environment=process["environment"], filter_=own)
         _label(program, line.kept)
         if program["personality"] is not None:
             scheduling.set_personality(program["personality"])
@@ -219,15 +227,7 @@ def target(root: int, path: str, *, folder: bool, kind: str = "") -> int:
 def _make(root: int, path: str, *, folder: bool) -> int:
     if folder:
         return files.make_folders(root, path)
-    parent = files.make_folders(root, os.path.dirname(path))
-    try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(os.path.basename(path), flags, 0o644, dir_fd=parent))
-    except FileExistsError:
-        # A dangling link: opening it again tells.
-        pass
-    finally:
-        os.close(parent)
+    files.make_file(root, path)
     return files.open_in_root(root, path, os.O_PATH)
 
 
@@ -235,21 +235,29 @@ def _is_folder(descriptor: int) -> bool:
     return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
-def _mount_all(plan: BundlePlan, opened: Opened, top: int) -> None:
+def _mount_all(plan: BundlePlan, opened: Opened, top: int) -> list[int]:
+    """Mounts in order; returns what is made read-only once nothing more is mounted or made in it."""
+    read_only: list[int] = []
     for mount, source in zip(plan["mounts"], opened.sources, strict=True):
         try:
-            _mount(plan, mount, source, opened, top)
+            _mount(plan, mount, source, opened, top, read_only)
         except OSError as error:
             reason = str(error) if isinstance(error, EngineError) else (error.strerror or str(error)).lower()
             raise KernelError(f"{mount['where']} `{mount['target']}`: {reason}", errno=error.errno or 0) from None
         except EngineError as error:
             error.message = f"{mount['where']} `{mount['target']}`: {error.message}"
             raise
+    return read_only
 
 
-def _mount(plan: BundlePlan, mount: BundleMount, source: int, opened: Opened, top: int) -> None:
+def _mount(plan: BundlePlan, mount: BundleMount, source: int, opened: Opened, top: int, read_only: list[int]) -> None:
     kind = mount["kind"]
     folder = source < 0 or _is_folder(source)
+    if kind == "inside" and mount["type"] == "tmpfs" and "mode" not in mount["options"]:
+        # As runc and crun do: the tmpfs takes the place of a folder, which may have been only its user's.
+        mode = files.folder_mode(top, mount["target"])
+        if mode is not None:
+            mount["options"]["mode"] = f"{mode:o}"
     point = target(top, mount["target"], folder=folder, kind=mount["type"] if kind == "inside" else "")
     try:
         if kind == "remount":
@@ -269,7 +277,10 @@ def _mount(plan: BundlePlan, mount: BundleMount, source: int, opened: Opened, to
             _show_groups(mount, opened, source)
         if kind != "bind":
             _finish(mount, source)
-        os.close(source)
+        if mount["type"] == "tmpfs" and mount["top"]["set"] & mounts.MOUNT_ATTR_RDONLY:
+            read_only.append(source)
+        else:
+            os.close(source)
     finally:
         os.close(point)
 
@@ -281,9 +292,12 @@ def _new(plan: BundlePlan, mount: BundleMount, point: int) -> int:
     if plan["mount_label"] and mount["type"] in ("tmpfs", "mqueue", "devpts"):
         options["context"] = plan["mount_label"]
     attributes = mount["top"]["set"]
+    if mount["type"] == "tmpfs":
+        # Later: targets of further mounts, nodes of devices and the console may be made in it.
+        attributes &= ~mounts.MOUNT_ATTR_RDONLY
+    source = mounts.new_mount(mount["type"], options, attributes)
     if not mount["copy_up"]:
-        return mounts.new_mount(mount["type"], options, attributes)
-    source = mounts.new_mount("tmpfs", options, attributes & ~mounts.MOUNT_ATTR_RDONLY)
+        return source
     covered = files.open_beneath(point, ".", os.O_RDONLY | os.O_DIRECTORY)
     written = files.open_beneath(source, ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -291,8 +305,6 @@ def _new(plan: BundlePlan, mount: BundleMount, point: int) -> int:
     finally:
         os.close(covered)
         os.close(written)
-    if attributes & mounts.MOUNT_ATTR_RDONLY:
-        mounts.mount_setattr(source, set_=mounts.MOUNT_ATTR_RDONLY)
     return source
 
 
@@ -329,7 +341,8 @@ def _finish(mount: BundleMount, source: int) -> None:
     if whole["set"] or whole["clear"]:
         mounts.mount_setattr(source, set_=whole["set"], clear=whole["clear"], recursive=True)
     if top["clear"] and mount["kind"] != "cgroup":
-        mounts.mount_setattr(source, set_=top["set"], clear=top["clear"])
+        later = mounts.MOUNT_ATTR_RDONLY if mount["type"] == "tmpfs" else 0
+        mounts.mount_setattr(source, set_=top["set"] & ~later, clear=top["clear"])
     for kind, deep in mount["propagation"]:
         mounts.mount_setattr(source, propagation=kind, recursive=deep)
 

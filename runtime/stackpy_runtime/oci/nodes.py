@@ -45,6 +45,18 @@ def make_devices(plan: BundlePlan, opened: Opened, top: int) -> None:
         os.close(folder)
 
 
+def make_console(top: int) -> None:
+    """Makes what /dev/console is mounted on, while /dev can be written."""
+    folder = files.open_beneath(top, "dev", os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o620, dir_fd=folder))
+    except FileExistsError:
+        # What it is is looked at when it is covered.
+        pass
+    finally:
+        os.close(folder)
+
+
 def _missing(top: int, path: str) -> bool:
     try:
         os.close(files.open_beneath(top, path, os.O_PATH | os.O_NOFOLLOW))
