@@ -207,7 +207,11 @@ RESOURCES = [
         ],
         [("memory.max", "100"), ("memory.swap.max", "200"), ("memory.low", "50")],
     ),
-    ({"memory": {"limit": -1}}, [("memory.limit_in_bytes", "-1")], [("memory.max", "max")]),
+    (
+        {"memory": {"limit": -1}},
+        [("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")],
+        [("memory.max", "max"), ("memory.swap.max", "max")],
+    ),
     ({"pids": {"limit": -1}}, [("pids.max", "max")], [("pids.max", "max")]),
     ({"pids": {"limit": 0}}, [], []),
     (

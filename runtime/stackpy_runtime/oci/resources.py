@@ -80,6 +80,9 @@ def _memory(memory: Fields, version: int) -> list[Write]:
     swappiness = memory.number("swappiness", least=0, most=200)
     if limit and limit > 0 and swap is not None and 0 < swap < limit:
         raise InvalidConfig(f"{memory.where('swap')}: {swap} is less than memory.limit, which it includes")
+    if limit == -1 and swap is None:
+        # Both together have a limit of their own, which cannot be below.
+        swap = -1
     result = []
     if version == 2:
         for key in ("kernel", "kernelTCP", "swappiness"):
