@@ -81,7 +81,7 @@ def tar_with(sparse: Raw | None, plain: list[Member]) -> bytes:
 def test_any_layers_are_the_same_in_both_ways(tmp_path: Path) -> None:
     compared = []
 
-    @settings(max_examples=200, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     @given(stacks)
     def check(stack: list[tuple[Raw | None, list[Member]]]) -> None:
         try:
@@ -104,4 +104,4 @@ def test_any_layers_are_the_same_in_both_ways(tmp_path: Path) -> None:
 
     check()
     # Many are refused for one of their names; enough are not.
-    assert sum(compared) > 50
+    assert sum(compared) > 25

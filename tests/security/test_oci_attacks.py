@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.oci_lab import Oci, oci_fixture
+from tests.waiting import wait_for
 
 __all__ = ["oci_fixture"]
 pytestmark = pytest.mark.root
@@ -149,14 +150,16 @@ def test_2019_5736_the_runtime_s_own_program(oci: Oci, canary: Path) -> None:
 def test_2016_9962_nobody_looks_into_exec_before_it_executes(oci: Oci, canary: Path) -> None:
     # Root of the container watches every process that comes; none may show what is not the container's.
     watch = (
-        "end=$(( $(date +%s) + 6 )); while [ $(date +%s) -lt $end ]; do for p in /proc/[0-9]*; do"
+        "while [ ! -e /stop ]; do for p in /proc/[0-9]*; do"
         " readlink $p/root $p/exe $p/cwd 2>/dev/null; for f in $p/fd/*; do readlink $f 2>/dev/null; done; done; done"
     )
     path = oci.bundle("sh", "-c", watch)
     with open(oci.folder / "seen", "w") as seen:
         process = subprocess.Popen([*oci.program, "run", "-b", str(path), "watch"], stdout=seen, env=oci.environment)
-        for _ in range(5):
-            oci("exec", "watch", "true", code=None)
+        wait_for(lambda: oci("exec", "watch", "true", code=None).returncode == 0, "it runs")
+        for _ in range(4):
+            oci("exec", "watch", "true")
+        oci("exec", "watch", "touch", "/stop")
         process.wait(timeout=60)
     seen_ = set((oci.folder / "seen").read_text().splitlines())
     # Its own output is what it may see of the host.

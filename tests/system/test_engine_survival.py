@@ -37,7 +37,7 @@ http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 """
 
 
-def ask(port: int, timeout: float = 2.0) -> str:
+def ask(port: int, timeout: float = 20.0) -> str:
     """What a published HTTP server answers; "" when it does not."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=timeout) as answer:
