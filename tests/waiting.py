@@ -15,9 +15,12 @@ def wait_for(condition: Callable[[], T], what: str | Callable[[], str], timeout:
 
     what: what is waited for, in words; a function is called at the failure, to say what was seen last
     """
-    end = time.monotonic() + timeout
+    # A turn counts for a second at most: whoever stands still is not waiting, and may have been stopped or suspended.
+    waited, last = 0.0, time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > end:
+        now = time.monotonic()
+        waited, last = waited + min(now - last, 1.0), now
+        if waited > timeout:
             seen = "" if value in (False, None) else f"; seen last: {value!r}"
             raise AssertionError(f"not within {timeout:g} s: {what if isinstance(what, str) else what()}{seen}")
         time.sleep(0.01)

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,11 +55,17 @@ def ask(port: int) -> str:
         return str(answer.read().decode())
 
 
-def start_slowly(folder: Path, seconds: int) -> None:
-    """Lets the counter listen late, and its health check be patient."""
+def hold_back(folder: Path) -> None:
+    """Has the counter listen when it is let go, and its health check be patient."""
     counter, stack = folder / "counter.py", folder / "stack.py"
-    counter.write_text(f"import time\ntime.sleep({seconds})\n{counter.read_text()}")
+    gate = "import os, time\nwhile not os.path.exists('/var/lib/counter/go'): time.sleep(0.05)\n"
+    counter.write_text(gate + counter.read_text())
     stack.write_text(stack.read_text().replace("tcp=7000, interval=1", "tcp=7000, interval=1, retries=60"))
+
+
+def let_go(cli: Cli, here: Any) -> None:
+    """Lets the counter listen that was held back."""
+    cli("exec", "counter", "sh", "-c", "echo > /var/lib/counter/go", **here)
 
 
 def same_lines(found: str, expected: str) -> None:
@@ -156,7 +163,7 @@ def test_an_interrupted_apply_says_where_things_stand_and_converges(
     cli: Cli, example: Callable[[str], Path], free_port: int
 ) -> None:
     here = {"cwd": example("quickstart"), "environment": {"STACKPY_VAR_port": str(free_port)}}
-    start_slowly(here["cwd"], 5)
+    hold_back(here["cwd"])
     process = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
     wait_for(lambda: any(row["resource"] == "container.counter" for row in cli.json("ps")), "the first container")
     process.send_signal(signal.SIGINT)
@@ -165,13 +172,14 @@ def test_an_interrupted_apply_says_where_things_stand_and_converges(
     assert "stopping after the running actions" in errors
     assert re.search(r"^Interrupted: \d+ of 8 changes done\.$", errors, re.MULTILINE), errors
     assert "not begun: container.web" in errors
+    let_go(cli, here)
     cli("apply", "--yes", **here)
     assert ask(free_port).endswith("visit 1\n")
 
 
 def test_a_second_apply_waits_and_says_for_whom(cli: Cli, example: Callable[[str], Path], free_port: int) -> None:
     here = {"cwd": example("quickstart"), "environment": {"STACKPY_VAR_port": str(free_port)}}
-    start_slowly(here["cwd"], 3)
+    hold_back(here["cwd"])
     first = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
     wait_for(
         lambda: any(row["resource"] == "container.counter" for row in cli.json("ps")), "the first apply's container"
@@ -183,11 +191,15 @@ def test_a_second_apply_waits_and_says_for_whom(cli: Cli, example: Callable[[str
         r"hint: wait for it, or allow more time with --lock-timeout\n",
         late.stderr,
     ), late.stderr
-    second = cli("apply", "--yes", **here)
+    second = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
+    assert second.stderr
+    assert f"waiting for `stackpy apply` (pid {first.pid}" in second.stderr.readline()
+    let_go(cli, here)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
-    assert f"waiting for `stackpy apply` (pid {first.pid}" in second.stderr
-    assert "nothing to change" in second.stdout
+    said, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert "nothing to change" in said
 
 
 def test_watch_applies_each_save_and_survives_mistakes(
