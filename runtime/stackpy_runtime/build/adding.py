@@ -103,9 +103,15 @@ def _from_image(adding: _Adding) -> None:
                     f"several sources are copied to `{step['target']}`, which must end with `/`",
                     hint=f"write `{step['target']}/`",
                 )
+            _tell_of_nothing(adding, sources)
             copying.copy(adding.root, files.descriptor, sources, _folder(adding), adding.modes, adding.owner)
         finally:
             files.close()
+
+
+def _tell_of_nothing(adding: _Adding, sources: list[Source]) -> None:
+    if not sources:
+        adding.place.output(f"nothing is copied: there is no {' or '.join(adding.step.get('sources', []))}\n")
 
 
 def _folder(adding: _Adding) -> str:
@@ -137,6 +143,7 @@ def _from_context(adding: _Adding) -> int:
 def _put(adding: _Adding, context: Context, sources: list[Source]) -> int:
     """Copies, and unpacks archives where the step does that."""
     given = len(sources)
+    _tell_of_nothing(adding, sources)
     if adding.step["instruction"] == "add" and adding.step.get("unpack", True):
         sources = [source for source in sources if not _unpacked(adding, context.descriptor, source)]
     owner = adding.owner or tree.ROOT_OWNER

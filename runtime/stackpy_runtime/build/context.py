@@ -103,10 +103,12 @@ class Context:
     # -- sources -----------------------------------------------------------------------------------------------------
 
     def sources(self, step: Step) -> tuple[list[Source], list[Problem]]:
-        """All that the step copies, and all that is wrong with it; the first is incomplete when there is the second."""
+        """All that the step copies, and all that is wrong with it; the first is incomplete when there is the second.
+
+        As in BuildKit a glob that finds nothing is nothing: `package.json yarn.lock*`.
+        """
         found: list[Source] = []
         problems: list[Problem] = []
-        unmatched: list[Problem] = []
         rules: Excluding | None = None
         if step.get("exclude"):
             rules = Rules(step["exclude"], self.cache)
@@ -121,20 +123,17 @@ class Context:
                 text = f"the source `{written}` leads out of the context `{self.path}`"
                 problems.append(Problem(step["line"], text, "copy from a context that holds it: context=…"))
                 continue
-            names = [clean]
-            if any(letter in written for letter in "*?["):
-                names = self._glob(clean)
+            globbed = any(letter in written for letter in "*?[")
+            names = self._glob(clean) if globbed else [clean]
             before = len(found) + len(problems)
             for name in names:
                 start = len(found)
                 self._take(name, written, step["line"], rules, found, problems)
                 if step.get("parents"):
                     found[start:] = [_with_parents(each, pivot) for each in found[start:]]
-            if len(found) + len(problems) == before:
-                globbed = any(letter in written for letter in "*?[")
-                (unmatched if globbed else problems).append(self._missing(written, clean, step["line"]))
-        # `package.json yarn.lock*`: one that may be there or not. A glob alone is there for what it finds.
-        return found, problems if found else [*problems, *unmatched]
+            if len(found) + len(problems) == before and not globbed:
+                problems.append(self._missing(written, clean, step["line"]))
+        return found, problems
 
     def _missing(self, written: str, clean: str, line: str) -> Problem:
         import difflib
