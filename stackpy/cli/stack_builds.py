@@ -23,6 +23,8 @@ def build(context: Context, arguments: Any) -> int:
     wanted = [_address(name, known) for name in arguments.image] or known
     if not wanted:
         raise StackpyError(f"the stack `{stack.name}` has no images", hint="declare one: Image.host(...), for example")
+    from stackpy.engines.provisioning import image_key
+
     outputs = _outputs(arguments, stack.name, [stack.resources[address] for address in wanted])
     context.engine().on_failure = on_failure(context, arguments).get("on_failure", "")
     cache = _Cache(context, arguments, stack, wanted)
@@ -31,7 +33,8 @@ def build(context: Context, arguments: Any) -> int:
         reasons = Reasons()
         for address in wanted if arguments.explain else ():
             source = stack.resources[address].fields["source"]
-            reasons.expect(address, context.engine().image_explain(source, options={}), titled=True)
+            steps = context.engine().image_explain(source, key=image_key(stack.name, address), options={})
+            reasons.expect(address, steps, titled=True)
         planned = _without_pushes(context.plan(Selection(targets=tuple(wanted))))
         planned.desired = planned.desired._replace(stack=stack._replace(cache_from=(), cache_to=()))  # `cache` carries
         with reasons:

@@ -413,8 +413,11 @@ class ImageEngine(Protocol):
         report: told of steps, output and downloads
         """
 
-    def image_explain(self, source: dict[str, Any], *, options: dict[str, Any]) -> tuple[Explained, ...]:
-        """What a build will do with each step, as far as can be told before: cached, or what differs from before."""
+    def image_explain(self, source: dict[str, Any], *, key: str, options: dict[str, Any]) -> tuple[Explained, ...]:
+        """What a build will do with each step, as far as can be told before: cached, or what differs from before.
+
+        key: under which its recipe was remembered when it was built
+        """
 
     def image_cache(
         self,

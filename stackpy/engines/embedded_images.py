@@ -189,7 +189,7 @@ class EmbeddedImages:
         except StackpyError:
             pass  # what was asked for is done; the next build tries again
 
-    def image_explain(self, source: Document, *, options: Document) -> tuple[Explained, ...]:
+    def image_explain(self, source: Document, *, key: str, options: Document) -> tuple[Explained, ...]:
         """See ImageEngine."""
         from stackpy.engines.observation import recipe as as_recipe
         from stackpy.planning.steps import explained
@@ -200,11 +200,14 @@ class EmbeddedImages:
             taken = {"cache_from": options["cache_from"]}
             engine.carry_cache(source, resolved, taken, progress=lambda event: None)
         recipe = as_recipe(resolved)
-        earlier = [as_recipe(document) for document in engine.recipes("").values()]
+        earlier = {name: as_recipe(document) for name, document in engine.recipes("").items()}
+        last = earlier.pop(key, None)
         if not options.get("no_cache"):
-            return explained(recipe, earlier, engine.built(recipe.step_ids))
+            return explained(recipe, earlier.values(), engine.built(recipe.step_ids), last)
         why = "nothing is taken from the cache"
-        return tuple(step if step.cached else step._replace(why=why) for step in explained(recipe, earlier, set()))
+        return tuple(
+            step if step.cached else step._replace(why=why) for step in explained(recipe, earlier.values(), set(), last)
+        )
 
     def image_cache(self, source: Document, *, take: list[str], bring: list[str], name: str, report: Report) -> None:
         """See ImageEngine."""

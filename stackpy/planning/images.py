@@ -47,8 +47,7 @@ def _explained(recipe: Recipe, last: Recipe | None, observation: Observation) ->
     """What becomes of each step."""
     from stackpy.planning.steps import explained  # only where something is built
 
-    earlier = observation.images.values() if last is None else (last, *observation.images.values())
-    return tuple(str(step) for step in explained(recipe, earlier, observation.built))
+    return tuple(str(step) for step in explained(recipe, observation.images.values(), observation.built, last))
 
 
 def pulls(spec: Spec, wanted: Iterable[Pull]) -> list[Draft]:

@@ -30,6 +30,13 @@ _DIGESTS = ("image", "archive")
 _ARGUMENT = "build argument "
 
 
+class _Known(NamedTuple):
+    """What was built before: the image itself, and others."""
+
+    last: Recipe | None
+    others: list[Recipe]
+
+
 class Explained(NamedTuple):
     """One step: its title, whether its result is there already, and if not, why: one line, "" when it is."""
 
@@ -43,13 +50,16 @@ class Explained(NamedTuple):
         return f"ran    {self.title}: {self.why}"
 
 
-def explained(recipe: Recipe, earlier: Iterable[Recipe], built: Set[str]) -> tuple[Explained, ...]:
+def explained(
+    recipe: Recipe, earlier: Iterable[Recipe], built: Set[str], last: Recipe | None = None
+) -> tuple[Explained, ...]:
     """All steps of an image, those of the stages that a build needs first.
 
     earlier: what images were built from; the one that agrees longest from the beginning is compared with
+    last: what this one was built from before; of others one that shares no more than a base tells nothing
     built: IDs of the steps whose result is in the store; what a build stands on is always there
     """
-    known = list(earlier)
+    known = _Known(last, list(earlier))
     result: list[Explained] = []
     needed = _needed(recipe, built)
     stages = {step.id: name for name, stage in recipe.stages.items() for step in stage.steps}
@@ -91,9 +101,7 @@ def _needed(recipe: Recipe, built: Set[str]) -> set[str]:
     return found
 
 
-def _chain(
-    recipe: Recipe, earlier: list[Recipe], built: Set[str], name: str, stages: Mapping[str, str]
-) -> list[Explained]:
+def _chain(recipe: Recipe, earlier: _Known, built: Set[str], name: str, stages: Mapping[str, str]) -> list[Explained]:
     old = _nearest(recipe, earlier)
     texts = {} if old is None else _by_text(old)
     result: list[Explained] = []
@@ -121,9 +129,10 @@ def _is_given(step: RecipeStep) -> bool:
     return step.inputs.keys() <= {"image", "stage"}
 
 
-def _nearest(recipe: Recipe, earlier: list[Recipe]) -> Recipe | None:
+def _nearest(recipe: Recipe, earlier: _Known) -> Recipe | None:
     """The chain among earlier images and their stages that agrees longest; of several the one with most equal texts."""
-    chains = [chain for each in earlier for chain in (each, *each.stages.values())]
+    own = _chains([] if earlier.last is None else [earlier.last])
+    chains = [*own, *_chains(earlier.others)]
     texts = {step.text for step in recipe.steps}
 
     def nearness(chain: Recipe) -> tuple[int, int]:
@@ -132,7 +141,15 @@ def _nearest(recipe: Recipe, earlier: list[Recipe]) -> Recipe | None:
         return agreeing, sum(step.text in texts for step in chain.steps)
 
     best = max(chains, key=nearness, default=None)
-    return best if best is not None and any(nearness(best)) else None
+    if best is None:
+        return None
+    agreeing, shared = nearness(best)
+    least = 0 if best in own or len(recipe.steps) == 1 else 1
+    return best if max(agreeing, shared) > least else None
+
+
+def _chains(recipes: list[Recipe]) -> list[Recipe]:
+    return [chain for each in recipes for chain in (each, *each.stages.values())]
 
 
 def _by_text(recipe: Recipe) -> dict[str, list[RecipeStep]]:

@@ -130,6 +130,14 @@ def test_what_became_of_it_is_told_and_not_what_was_expected() -> None:
     ]
 
 
+def test_another_image_on_the_same_base_tells_nothing() -> None:
+    other = recipe(FROM, ("RUN other", {"argv": "other"}))
+    new = recipe(FROM, ("RUN one", {"argv": "one"}))
+    ran = "ran    2/2 RUN one: it was"
+    assert told(new, other)[1:] == [f"{ran} never built"]
+    assert [str(step) for step in explained(new, [], other.step_ids, other)][1:] == [f"{ran} RUN other"]
+
+
 def test_a_base_that_is_made_is_explained() -> None:
     old = recipe(("FROM host sh", {"sh": "1"}))
     assert told(recipe(("FROM host sh", {"sh": "2"})), old) == ["ran    1/1 FROM host sh: sh differs"]

@@ -146,7 +146,7 @@ def _make(
     names = build_outputs.tags(outputs, arguments.tag)
     reasons = build_results.Reasons()
     if arguments.explain:
-        reasons.expect(name, engine.image_explain(source, options=options))
+        reasons.expect(name, engine.image_explain(source, key=key, options=options))
     with reasons, build_results.progress(context, arguments.progress) as report:
         told = BuildEvents(name, reasons.heard(report))
         made = engine.image_build(source, key=key, tags=names, pull=arguments.pull, options=options, report=told)
