@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +210,33 @@ class ContainerVerbs:
 
     def create(self, config: ContainerConfig) -> str:
         """Makes a container; returns its ID."""
-        return str(self.client.call("create", {"config": config}))
+        return self._make("create", config)
+
+    def _make(self, operation: str, config: Any) -> str:
+        """`create` or `up`, once, whoever of ours is killed meanwhile: what was made has the ID that we choose."""
+        from stackpy_runtime.errors import EngineLost, NotFound, ProcessFailed
+
+        identity = os.urandom(32).hex()
+        made: Container | None = None
+        for left in (3, 2, 1, 0):
+            try:
+                if made is None:
+                    return str(self.client.call(operation, {"config": config, "identity": identity}))
+                if operation == "up" and made["state"]["status"] == "created":
+                    self.client.call("start", {"container": identity})
+                return identity
+            except EngineLost:
+                if not left:
+                    raise
+            try:
+                made = self.container(identity)
+            except NotFound:
+                continue
+            state = made["state"]
+            if "ending" in state and state["ending"]["cause"] == "start":
+                code = state["exit_code"] or 125
+                raise ProcessFailed(state["error"], exit_code=code, hint=state["ending"]["hint"])
+        raise AssertionError("unreachable")
 
     def start(self, reference: str) -> None:
         """Starts a container; one that runs is left alone."""
@@ -216,7 +244,7 @@ class ContainerVerbs:
 
     def up(self, config: ContainerConfig) -> str:
         """Makes and starts a container in one round trip; returns its ID."""
-        return str(self.client.call("up", {"config": config}))
+        return self._make("up", config)
 
     def stop(self, reference: str, timeout: float | None = None, signal: str = "") -> str:
         """Stops a container: its stop signal, SIGKILL after `timeout` seconds; returns how it went, in words.
@@ -342,9 +370,9 @@ class ContainerVerbs:
         """
         document: dict[str, Any] = {**config, **({"auto_remove": True} if remove else {})}
         if detach:
-            self.client.call("up", {"config": document})
+            self._make("up", document)
             return 0
-        return self._attached("run", {"config": document}, **attaching)
+        return self._attached("run", {"config": document, "identity": os.urandom(32).hex()}, **attaching)
 
     def start_attached(self, reference: str, **attaching: Any) -> int | None:
         """Starts a container attached to the caller's standard streams, as `attach` does."""

@@ -12,7 +12,8 @@ import _signal  # type: ignore[import-not-found]
 import os
 import select
 
-from stackpy_runtime.errors import EngineError, EngineUnavailable, NotFound
+from stackpy_runtime.errors import EngineError, EngineLost, EngineUnavailable, NotFound
+from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.detaching import Keys
 from stackpy_runtime.host.streams import write_all
 from stackpy_runtime.host.terminals import RawTerminal, Signals, Wakeup, terminal_size
@@ -65,7 +66,10 @@ class Attached:
 
     def begin(self, operation: str, arguments: dict[str, Any]) -> int | None:
         """Asks for `run`, `start` or `attach`; returns the exit code, or None when the caller has detached."""
-        self._request(operation, arguments)
+        try:
+            self._request(operation, arguments)
+        except EngineLost:
+            self._request_again(operation, arguments)
         try:
             handlers: dict[int, Handler] = {}
             if self.tty:
@@ -85,7 +89,11 @@ class Attached:
             try:
                 answer, _ = self.connection.receive()
             except (Closed, ConnectionError) as error:
-                raise EngineUnavailable(f"the engine went away: {error or 'connection closed'}") from None
+                raise EngineLost(
+                    f"the engine went away: {error or 'connection closed'} during `{operation}`",
+                    subject=subject(operation, arguments),
+                    hint="running it again is safe",
+                ) from None
             if "attached" not in answer:
                 self.client.unwrap(answer)
             said = answer["attached"]
@@ -94,6 +102,17 @@ class Attached:
             raise
         self.container, self.tty, self.offsets = said["container"], said["tty"], list(said["offsets"])
         self.stdin = self.stdin and said["stdin"]
+
+    def _request_again(self, operation: str, arguments: dict[str, Any]) -> None:
+        """Asks the next supervisor for what the one before may have done, or half done."""
+        if operation == "run":
+            try:
+                # Where it is made already it is started, unless it was.
+                self._request("attach", {"container": arguments["identity"], "offsets": [0, 0]})
+                return
+            except NotFound:
+                pass
+        self._request(operation, arguments)
 
     def _pass_on(self, number: int, _: Any) -> None:
         self._tell({"signal": int(number)})

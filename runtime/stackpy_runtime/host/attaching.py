@@ -12,7 +12,7 @@ import time
 
 from stackpy_runtime.container.logs import STREAMS
 from stackpy_runtime.container.stopping import signal_name
-from stackpy_runtime.errors import Conflict, ProcessFailed
+from stackpy_runtime.errors import Conflict, NotFound, ProcessFailed
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.live import MOST_BEHIND
 from stackpy_runtime.host.pausing import is_paused
@@ -50,7 +50,10 @@ class Attachment:
 
     def begin(self, offsets: list[int] | None = None) -> None:
         """Registers for the output, from now on or from `offsets`, and tells the client."""
-        self.live.open_recorder()
+        try:
+            self.live.open_recorder()
+        except FileNotFoundError:
+            raise NotFound("it has been removed", subject=f"container {self.live.name}") from None
         with self.live.changed:
             assert self.live.recorder
             ends = [spool.end for spool in self.live.recorder.spools]
@@ -241,6 +244,10 @@ def _attend(lifecycle: Lifecycle, attachment: Attachment) -> dict[str, Any]:
     live = attachment.live
     attachment.listen()
     attachment.forward()
+    with live.changed:
+        due, live.awaited = live.awaited and not live.pid, False
+    if due:
+        lifecycle.on_ended(live)
     if live.config.get("auto_remove") and not attachment.gone:
         live.wait_until(lambda: live.removed and live.id not in lifecycle.lives, 30.0)
         with live.verb:

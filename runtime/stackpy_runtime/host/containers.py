@@ -18,7 +18,7 @@ from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import captured, changing, checks, creation, hooks, requests
 from stackpy_runtime.host.events import of_container
-from stackpy_runtime.host.live import Live
+from stackpy_runtime.host.live import RESUMING, Live
 from stackpy_runtime.host.pausing import is_paused
 from stackpy_runtime.host.probes import Watch
 from stackpy_runtime.store import event_log, trees
@@ -46,18 +46,18 @@ class Containers:
         lifecycle.on_running = self.begin_watch
         lifecycle.on_ended = self.ended
 
-    def create(self, config: ContainerConfig) -> Live:
-        """Makes a container."""
-        container = creation.create(self.store, config)
+    def create(self, config: ContainerConfig, identity: str = "") -> Live:
+        """Makes a container. identity: its ID, which whoever asks has chosen"""
+        container = creation.create(self.store, config, identity)
         live = Live(self.store.root.path, container, checks.of_container(self.store, container))
         with self.lifecycle.lock:
             self.lifecycle.lives[live.id] = live
         event_log.record(self.store.root, of_container(live, "create"))
         return live
 
-    def up(self, config: ContainerConfig) -> Live:
+    def up(self, config: ContainerConfig, identity: str = "") -> Live:
         """Makes and starts one; a start that fails leaves it `exited`, to be looked at."""
-        live = self.create(config)
+        live = self.create(config, identity)
         self.lifecycle.start(live)
         return live
 
@@ -381,13 +381,24 @@ class Containers:
             threading.Thread(target=self.lifecycle.unhealthy, args=(live, pid, text), daemon=True).start()
 
     def ended(self, live: Live) -> None:
-        """Removes a container that was to be removed at its end."""
-        if live.config.get("auto_remove") and live.state["status"] == "exited" and not live.removed:
-            try:
-                self.remove(live, force=True, volumes=True)
-            except NotFound:
-                # A user has removed it in this moment.
-                pass
+        """Removes a container that was to be removed at its end, once nobody can come back for how it ended."""
+        if not live.config.get("auto_remove") or live.state["status"] != "exited" or live.removed:
+            return
+        if live.awaited:
+            live.unfinished.add("removal")
+            self.lifecycle.later(RESUMING, lambda: threading.Thread(target=self._let_go, args=(live,)).start())
+        else:
+            self._let_go(live)
+
+    def _let_go(self, live: Live) -> None:
+        live.unfinished.discard("removal")
+        if live.removed:
+            return
+        try:
+            self.remove(live, force=True, volumes=True)
+        except NotFound:
+            # A user has removed it in this moment.
+            pass
 
 
 def now() -> str:

@@ -76,8 +76,11 @@ def check(config: ContainerConfig, image: Image) -> None:
         plan.check_target(file["target"])
 
 
-def create(store: Store, config: ContainerConfig) -> Container:
-    """Makes the container's folder and row. Raises InvalidConfig, NotFound or Conflict and leaves nothing then."""
+def create(store: Store, config: ContainerConfig, identity: str = "") -> Container:
+    """Makes the container's folder and row. Raises InvalidConfig, NotFound or Conflict and leaves nothing then.
+
+    identity: its ID, which whoever asks has chosen
+    """
     image = store.image(config["image"])
     config.setdefault("name", "")
     config["name"] = config["name"] or random_name()
@@ -99,7 +102,7 @@ def create(store: Store, config: ContainerConfig) -> Container:
             raise NotFound(f"{field}: there is no container `{reference}`", hint="make it first") from error
     for secret in config.get("secrets", []):
         store.secret(secret["secret"])
-    identity = os.urandom(32).hex()
+    identity = identity or os.urandom(32).hex()
     folder = f"{store.root.containers}/{identity}"
     volumes: list[Volume] = []
     try:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import Container, ContainerState, Probe
     from stackpy_runtime.store.store import Store
 
+# Seconds in which a client that has lost a supervisor comes back to the next.
+RESUMING = 10.0
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
 MOST_BEHIND = 32 << 20
@@ -62,6 +64,7 @@ class Live:
         self.recorder: Recorder | None = None
         self.readers: dict[object, list[int]] = {}  # attached clients: offset of each spool
         self.resumable = 0.0  # until when a client may come back that an earlier supervisor has served
+        self.awaited = False  # the end, by such a client: until then it is not removed
         self.held = False  # waits for an attached client
         self.refused = False  # by a full disk: output waits in the FIFOs
         self.unfinished: set[str] = set()  # what of its end is still to be done

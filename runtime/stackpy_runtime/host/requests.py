@@ -120,6 +120,14 @@ def container(document: Any) -> ContainerConfig:
     return config
 
 
+def identity(arguments: dict[str, Any]) -> str:
+    """The ID that a client has chosen for what it asks to be made; "" where it leaves that to us."""
+    chosen: str = _convert(arguments.get("identity", ""), str, "identity")
+    if chosen and (len(chosen) != 64 or chosen.strip("0123456789abcdef")):
+        raise InvalidConfig(f"`{chosen}` is not an ID", hint="64 hexadecimal digits")
+    return chosen
+
+
 def execution(document: Any) -> None:
     """Checks what `exec` is asked to start."""
     kinds = {"argv": list[str], "environment": dict[str, str], "working_dir": str, "user": str, "execution": str}

@@ -74,8 +74,8 @@ class Service:
         self.lock = threading.Lock()
         self.operations: dict[str, Callable[[Arguments], Any]] = {
             "ping": lambda arguments: {"pid": os.getpid()},
-            "create": lambda a: self.containers.create(requests.container(a["config"])).id,
-            "up": lambda a: self.containers.up(requests.container(a["config"])).id,
+            "create": lambda a: self.containers.create(requests.container(a["config"]), requests.identity(a)).id,
+            "up": lambda a: self.containers.up(requests.container(a["config"]), requests.identity(a)).id,
             "start": lambda a: self.lifecycle.start(self.lifecycle.live(a["container"])),
             "stop": lambda a: self.lifecycle.stop(
                 self.lifecycle.live(a["container"]), a.get("timeout"), {"verb": "stop", "by": a["by"]}, _signal(a)
@@ -259,7 +259,7 @@ class Service:
         """`run`, `start` or `attach` with the client on the container's streams; answers with its exit code."""
         wishes = requests.attachment(arguments["attach"])
         if operation == "run":
-            live = self.containers.create(requests.container(arguments["config"]))
+            live = self.containers.create(requests.container(arguments["config"]), requests.identity(arguments))
             return attaching.run(self.lifecycle, self.containers, connection, live, wishes)
         live = self.lifecycle.live(arguments["container"])
         if operation == "start":

@@ -22,7 +22,7 @@ from stackpy_runtime.host import checks, execs, launch, pausing
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink
 from stackpy_runtime.host.lifecycle import Lifecycle
-from stackpy_runtime.host.live import Ended, Live
+from stackpy_runtime.host.live import RESUMING, Ended, Live
 from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.outputs import Outputs
 from stackpy_runtime.host.service import Service, note_failure
@@ -50,8 +50,6 @@ TICK = 0.5
 # Between two collections, while containers keep us from leaving: each start has one of its own.
 COLLECTION = 3600.0
 REFUSING = 1.0
-# In which a client that has lost the supervisor before us comes back.
-RESUMING = 10.0
 
 
 class Supervisor:
@@ -164,6 +162,10 @@ class Supervisor:
                 policy, stopped = live.config.get("restart", "no"), stored.get("stopped", False)
                 if restart.after_reboot(policy, stopped=stopped):
                     sleeping.append(live)
+            if live.config.get("auto_remove"):
+                live.awaited = True
+                if live.state["status"] == "exited" and live not in ended:
+                    self.containers.ended(live)
         for live in runs:
             self._adopt_running(live, held, live.id in ours)
         for live in ended:
