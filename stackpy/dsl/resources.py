@@ -6,7 +6,6 @@ from _collections_abc import Mapping, Sequence
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.deferred import Deferred, Wanted
 from stackpy.dsl.keeping import ignored
 from stackpy.dsl.session import Declaration, Place, current
 from stackpy.dsl.values import Invalid, command, flag, labels, resource_name, show, stack_name, text, wrong
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
 
     from stackpy.dsl.calls import Call
+    from stackpy.dsl.deferred import Deferred
     from stackpy.dsl.policies import Policy
 
 Labels = Mapping[str, str | int | float | bool | None] | Sequence[str]
@@ -71,6 +71,8 @@ class Resource(Frozen):
 
 def deferred(resource: Resource, what: str, argument: str, replica: object) -> Deferred:
     """A value of a container that is known after the apply."""
+    from stackpy.dsl.deferred import Deferred, Wanted  # few stacks ask for one
+
     place = Place(caller(("argument", "replica")), f"`{what}` of {resource.address}")
     number = replica if isinstance(replica, int) and not isinstance(replica, bool) and replica > 0 else 0
     if not number:
@@ -323,6 +325,8 @@ def _json(value: object, path: tuple[str | int, ...] = ()) -> Any:
                 raise Invalid(f"has a key that is not a string: {show(key)}", path=path)
             result[key] = _json(item, (*path, key))
         return result
+    from stackpy.dsl.deferred import Deferred  # few outputs come so far
+
     if isinstance(value, Deferred):
         return str(value)
     hint = "a secret is never shown; its `path` is where containers find it" if isinstance(value, Secret) else ""

@@ -127,12 +127,20 @@ def _told(error: BaseException, path: str) -> str:
         lines += [f"    {line}" for line in source.splitlines()]
         if isinstance(error, AssertionError):
             held = {**last.tb_frame.f_globals, **last.tb_frame.f_locals}
-            lines += [f"    {name} = {_shortened(repr(held[name]))}" for name in names if _is_telling(held.get(name))]
+            lines += [f"    {name} = {_shortened(text)}" for name, text in _held(names, held)]
     return "\n".join(lines)
 
 
-def _is_telling(value: object) -> bool:
-    return value is not None and not callable(value) and not isinstance(value, type(sys))
+def _held(names: list[str], held: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What names, and attributes and items of such, hold; those of functions and modules tell nothing."""
+    for name in names:
+        try:
+            # made of names, attributes, and items under constants alone
+            value = eval(name, {"__builtins__": {}}, held)  # noqa: S307 - the user's own test
+        except Exception:  # noqa: S112 - what cannot be looked at again is not shown
+            continue
+        if value is not None and not callable(value) and not isinstance(value, type(sys)):
+            yield name, repr(value)
 
 
 def _shortened(text: str) -> str:
@@ -155,5 +163,14 @@ def _statement(path: str, line: int) -> tuple[str, list[str]] | None:
     if not found:
         return None
     node = min(found, key=lambda one: (one.end_lineno or one.lineno) - one.lineno)
-    names = dict.fromkeys(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+    names = dict.fromkeys(ast.unparse(each) for each in ast.walk(node) if _is_plain(each))
     return ast.get_source_segment(source, node) or "", list(names)
+
+
+def _is_plain(node: ast.AST) -> bool:
+    """A name, an attribute of one, or an item under a constant: what can be looked at without running anything."""
+    if isinstance(node, ast.Attribute):
+        return _is_plain(node.value)
+    if isinstance(node, ast.Subscript):
+        return _is_plain(node.value) and isinstance(node.slice, ast.Constant)
+    return isinstance(node, ast.Name)
