@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stackpy.applying.executor import DEFAULT_TIMEOUT, execute
 from stackpy.applying.interrupts import Interrupts
 from stackpy.planning.comparison import diff
+from stackpy.planning.weighing import weighed
 from stackpy.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -105,14 +106,12 @@ def turn(
     with engine.lock(stack.name, command, lock_timeout, lambda holder: view.note(f"waiting for {holder}")):
         desired = engine.resolve(stack, loaded.secrets)
         observation = engine.observe(stack.name)
-        plan = diff(desired, observation)
-        if stack.policies:
-            from stackpy.planning.judging import judged, refuse_denied
+        plan = weighed(diff(desired, observation), stack, observation, engine.took)
+        if plan.denials:
+            from stackpy.planning.judging import refuse_denied
 
-            plan = judged(plan, stack, observation)
-            if plan.denials:
-                view.plan(plan)
-                refuse_denied(plan)
+            view.plan(plan)
+            refuse_denied(plan)
         if not plan.changes:
             execute(plan, desired, loaded.secrets, engine, report=lambda event: None)  # keeps changed outputs
             return Turn(plan, None)

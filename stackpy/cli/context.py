@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from stackpy.cli.options import Globals
+    from stackpy.dsl.policies import Policy
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import ContainerEngine, ImageEngine, StackEngine
     from stackpy.planning.plan import Desired, Observation, Plan
@@ -105,21 +106,13 @@ class Context:
     def plan(self, selection: Selection | None = None) -> Planned:
         """What apply would change now; touches nothing."""
         from stackpy.planning.comparison import diff
+        from stackpy.planning.weighing import weighed
 
         project = self.load()
         engine = self.engine()
         desired = engine.resolve(project.stack, project.secrets)
         observation = engine.observe(project.stack.name)
-        plan = diff(desired, observation, selection)
-        if plan.changes and observation.generation:
-            from stackpy.planning.costs import costs
-
-            found = costs(plan, project.stack.resources, observation, engine.took(project.stack.name))
-            plan = plan._replace(costs=found)
-        if project.stack.policies:
-            from stackpy.planning.judging import judged
-
-            plan = judged(plan, project.stack, observation)
+        plan = weighed(diff(desired, observation, selection), project.stack, observation, engine.took)
         return Planned(plan, desired, project, observation)
 
     def destruction(self) -> Planned:
@@ -127,16 +120,17 @@ class Context:
         from stackpy.dsl.specs import StackSpec
         from stackpy.planning.destroy import destroy_plan
         from stackpy.planning.plan import Desired
+        from stackpy.planning.weighing import weighed
 
-        project = self.load()
-        observation = self.engine().observe(project.stack.name)
-        nothing = StackSpec(project.stack.name, {}, {}, project.stack.folder)
-        plan = destroy_plan(observation)
-        if project.stack.policies:
-            from stackpy.planning.judging import judged
-
-            plan = judged(plan, nothing._replace(policies=project.stack.policies), observation)
+        project, engine = self.load(), self.engine()
+        observation = engine.observe(project.stack.name)
+        nothing = StackSpec(project.stack.name, {}, {}, project.stack.folder, policies=project.stack.policies)
+        plan = weighed(destroy_plan(observation), nothing, observation, engine.took)
         return Planned(plan, Desired(nothing, {}, {}), project, observation)
+
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies of the stack of this folder; none where its file cannot be loaded, or was not."""
+        return () if self._project is None else self._project.stack.policies
 
     def refreshed(self) -> Planned:
         """What is otherwise than the last apply left it; touches nothing."""

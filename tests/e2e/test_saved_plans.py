@@ -68,3 +68,58 @@ def test_a_saved_plan_is_applied_once_and_only_to_what_it_was_made_from(box: Cli
     box("plan", "--destroy", "--out", "end.plan", "--set", "limit=80m", cwd=tmp_path)
     box("apply", "end.plan", cwd=tmp_path)
     assert box.json("ps", "--stack", "saved") == []
+
+
+FRONT = """
+from stackpy import Container, Output, Stack, StackRef, Volume
+from stackpy.policies import no_deleted_data, no_public_ports
+
+Stack("front", policies=[no_deleted_data, no_public_ports])
+back = StackRef("back")
+Container("web", image="box", command=["sleep", "1000"], stop_grace_period=0, volumes={Volume("data"): "/data"},
+          environment={"URL": back.output("url")})
+"""
+BACK = """
+from stackpy import Container, Output, Stack
+
+Stack("back")
+web = Container("web", image="box", command=["python3", "-m", "http.server", "80"], ports=["80"], stop_grace_period=0)
+Output("url", f"http://127.0.0.1:{web.port(80)}/")
+Output("ip", web.ip())
+"""
+
+
+def test_stacks_read_each_other_s_outputs_and_policies_stand_in_the_way(box: Cli, tmp_path: Path) -> None:
+    for name, text in {"back": BACK, "front": FRONT}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stack.py").write_text(text)
+    back, front = tmp_path / "back", tmp_path / "front"
+    assert "stack `back` has not been applied on this engine" in box("plan", cwd=front, code=1).stderr
+
+    box("apply", "--yes", cwd=back)
+    url = box("output", "url", cwd=back).stdout.strip()
+    [port] = box.json("inspect", "back-web-1")[0]["NetworkSettings"]["Ports"]["80/tcp"]
+    assert url == f"http://127.0.0.1:{port['HostPort']}/"
+    shell = box("output", "--format", "shell", "--stack", "back").stdout.splitlines()
+    assert f"export URL='{url}'" in shell
+    assert "reads output `url` of stack back, as of its generation 1" in box("plan", cwd=front).stdout
+    box("apply", "--yes", cwd=front)
+    assert f"URL={url}" in box.json("inspect", "front-web-1")[0]["Config"]["Env"]
+
+    (front / "stack.py").write_text(
+        FRONT.replace("Container(", 'Container("open", image="box", ports=["0.0.0.0:80"])\nContainer(')
+    )
+    denied = box("apply", "--yes", cwd=front, code=1)
+    assert "deny  no-public-ports  container.open: publishes port (any) on 0.0.0.0 (stack.py:7)" in denied.stdout
+    assert "denied by `no-public-ports`: 1 finding, and nothing was changed" in denied.stderr
+    assert box("plan", cwd=front, code=1).stdout == denied.stdout
+    (front / "stack.py").write_text(FRONT)
+    assert "denied by `no-deleted-data`" in box("destroy", "--volumes", "--yes", cwd=front, code=1).stderr
+
+    box("stop", "-t", "0", "front-web-1")
+    why = box("why", "web", cwd=front).stdout
+    assert "an apply would have it started: it exited with 137" in why
+    assert "stack.py:7" in why
+    assert "is published by back-web-1 (container.web of stack back)" in box("why", "port", port["HostPort"]).stdout
+    image = box.json("inspect", "front-web-1")[0]["Image"]
+    assert "(box:latest) needs it; made of it: back-web-1, front-web-1" in box("why", "blob", image).stdout

@@ -27,8 +27,16 @@ def run(context: Context, arguments: Any) -> int:
         plan = destroy_plan(observation, volumes=arguments.volumes, images=arguments.images)
         if arguments.stack and not observation.generation and not observation.resources:
             _say_unknown(context, name)
+        policies = () if arguments.stack else context.policies()
+        if policies:
+            from stackpy.dsl.specs import StackSpec
+            from stackpy.planning.judging import judged, refuse_denied
+
+            plan = judged(plan, StackSpec(name, {}, {}, "", policies=policies), observation)
         stacks.show_before(plan, context, yes=arguments.yes)
         refusals.check(plan)
+        if policies:
+            refuse_denied(plan)
         if plan.changes or arguments.images:
             stacks.agree("destroy all of this?", arguments.yes)
         code = stacks.destroy(context, plan)
