@@ -48,7 +48,7 @@ inheritable 0 ambient 0
 new privileges 1 seccomp 2
 signals 0 0
 session True limit 1024
-groups [] folder /
+groups [0] folder /
 CPUs {os.cpu_count()} policy 0 0
 core {resource.prlimit(1, resource.RLIMIT_CORE)[0]}
 """

@@ -16,14 +16,14 @@ GROUP = "root:x:0:\napp:x:1001:\naudio:x:29:app,other\nvideo:x:44:other,app\nbad
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("", Identity(0, 0, (), "/root")),
-        ("root", Identity(0, 0, (), "/root")),
-        ("app", Identity(1000, 1001, (29, 44), "/home/app")),
-        ("1000", Identity(1000, 1001, (29, 44), "/home/app")),
-        ("app:audio", Identity(1000, 29, (), "/home/app")),
-        ("1000:44", Identity(1000, 44, (), "/home/app")),
-        ("4242", Identity(4242, 0, (), "/")),
-        ("4242:4343", Identity(4242, 4343, (), "/")),
+        ("", Identity(0, 0, (0,), "/root")),
+        ("root", Identity(0, 0, (0,), "/root")),
+        ("app", Identity(1000, 1001, (1001, 29, 44), "/home/app")),
+        ("1000", Identity(1000, 1001, (1001, 29, 44), "/home/app")),
+        ("app:audio", Identity(1000, 29, (29,), "/home/app")),
+        ("1000:44", Identity(1000, 44, (44,), "/home/app")),
+        ("4242", Identity(4242, 0, (0,), "/")),
+        ("4242:4343", Identity(4242, 4343, (4343,), "/")),
     ],
 )
 def test_resolve(spec: str, expected: Identity) -> None:
@@ -55,3 +55,8 @@ def test_whatever_an_image_says_an_identity_is_inside_the_range(spec: str, passw
     except InvalidConfig:
         return
     assert all(0 <= number <= LAST_ID for number in (identity.user, identity.group, *identity.groups))
+
+
+def test_the_primary_group_is_among_the_supplementary_ones() -> None:
+    # CVE-2022-36109: a set-group-id program leaves it, and would be allowed what is denied to that group.
+    assert resolve("1000:44", PASSWD, GROUP, ("audio",)).groups == (44, 29)

@@ -70,7 +70,8 @@ def resolve(spec: str, passwd: str, group: str, extra_groups: tuple[str, ...] = 
             if len(entry) > 3 and row[0] in entry[3].split(",") and (number := _plain(entry[2])) is not None
         ]
     supplementary += [_group(extra, groups) for extra in extra_groups]
-    return Identity(wanted, primary, tuple(dict.fromkeys(n for n in supplementary if n != primary)), home)
+    # The primary one too: a set-group-id program would leave it, and what is denied to it be allowed (CVE-2022-36109).
+    return Identity(wanted, primary, tuple(dict.fromkeys((primary, *supplementary))), home)
 
 
 def _group(name: str, groups: list[list[str]]) -> int:

@@ -124,7 +124,7 @@ class Beginnings:
         image = self.store.image(live.container["image_id"])
         hostname = config.get("hostname") or live.id[:12]
         plain = confinement.is_plain(config)
-        if not plain:
+        if not plain or config.get("network_mode") == "host":
             from stackpy_runtime.host import confining
 
             hostname = confining.hostname_of(self.store, config, live.id)

@@ -61,6 +61,8 @@ def hostname_of(store: Store, config: ContainerConfig, identity: str) -> str:
             # Removed while this one runs on.
             return identity[:12]
         return hostname_of(store, other["config"], other["id"])
+    if config.get("network_mode") == "host" and not config.get("hostname"):
+        return os.uname().nodename
     return config.get("hostname") or identity[:12]
 
 

@@ -50,7 +50,7 @@ def join_plan(
     config = live.config
     hostname = config.get("hostname") or live.id[:12]
     plain = confinement.is_plain(config)
-    if not plain:
+    if not plain or config.get("network_mode") == "host":
         from stackpy_runtime.host import confining
 
         hostname = confining.hostname_of(lifecycle.store, config, live.id)
