@@ -190,7 +190,7 @@ def test_a_first_process_that_waits_for_signals_as_inits_do(lab: Lab, way: str) 
     }[way]
     name = lab.up(["python3", "-c", f"import os, signal, sys, time\n{code}\nos._exit(5)"])
     lab.said(name, "up")
-    assert lab.engine.stop(name, 10) == "stopped by SIGTERM"
+    assert lab.engine.stop(name, 60) == "stopped by SIGTERM"
     assert lab.state(name)["exit_code"] == 5
 
 

@@ -284,10 +284,11 @@ def test_a_limit_that_the_kernel_refuses_changes_nothing(lab: Lab) -> None:
 
 
 def test_a_group_of_the_users_holds_its_containers_together(lab: Lab) -> None:
-    name = lab.up(["sleep", "600"], cgroup_parent="/stackpy-test-parent", pids_limit=30)
+    top = f"stackpy-test-parent-{os.getpid()}"
+    name = lab.up(["sleep", "600"], cgroup_parent=f"/{top}", pids_limit=30)
     try:
-        folder = Path(next(iter(cgroups.layout().mounts.values())), "stackpy-test-parent")
-        (group,) = [path for path in _group(lab, name).values() if "stackpy-test-parent" in str(path)][:1]
+        folder = Path(next(iter(cgroups.layout().mounts.values())), top)
+        (group,) = [path for path in _group(lab, name).values() if top in str(path)][:1]
         assert group.parent.parent == folder
         assert lab.exec(name, "sh", "-c", "echo hi").out == "hi\n"
         lab.kill("supervisor")
@@ -297,8 +298,8 @@ def test_a_group_of_the_users_holds_its_containers_together(lab: Lab) -> None:
         wait_for(lambda: not [one for one in folder.iterdir() if one.is_dir()], "the end of our group")
     finally:
         for mount in {*cgroups.layout().mounts.values(), *cgroups.layout().rare.values()}:
-            if os.path.isdir(f"{mount}/stackpy-test-parent"):
-                os.rmdir(f"{mount}/stackpy-test-parent")
+            if os.path.isdir(f"{mount}/{top}"):
+                os.rmdir(f"{mount}/{top}")
 
 
 def test_a_limit_below_what_a_start_takes_is_refused(lab: Lab) -> None:

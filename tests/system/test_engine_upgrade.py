@@ -38,11 +38,7 @@ def newer_fixture(lab: Lab, tmp_path: Path) -> Callable[..., str]:
     path.write_text(re.sub(r'VERSION = "[^"]*"', 'VERSION = "99.0.0"', path.read_text()))
 
     def run(*words: str) -> str:
-        environment = {
-            **lab.environment,
-            "PYTHONPATH": f"{tmp_path}:{tmp_path}/runtime",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        environment = {**lab.environment, "PYTHONPATH": f"{tmp_path}:{tmp_path}/runtime"}
         command = [sys.executable, "-m", "stackpy.cli.main", "--root", lab.root, *words]
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=60, cwd="/", check=False
