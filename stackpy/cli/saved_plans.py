@@ -144,7 +144,10 @@ def read_now(
 
     before: those to compare with, whose salt is used
     """
-    declared, actual = fingerprints.desired_values(desired), fingerprints.actual_values(observation)
+    declared, actual = (
+        fingerprints.desired_values(desired, project.secrets.get),
+        fingerprints.actual_values(observation),
+    )
     own = engine.plan_key()
     key, salt = own, ""
     if (before is not None and before.salt) or not own:
@@ -222,7 +225,10 @@ def _moved(before: Reading, now: Reading, planned: Planned) -> list[Any]:
         text = "what its stack file declares, what that reads or what runs has changed"
         return changed or [fingerprints.Moved(planned.plan.stack, text)]
     found = fingerprints.moved(
-        before.declared, now.declared, fingerprints.desired_values(planned.desired), declared=True
+        before.declared,
+        now.declared,
+        fingerprints.desired_values(planned.desired, planned.project.secrets.get),
+        declared=True,
     )
     if found:
         return [*changed, *found]

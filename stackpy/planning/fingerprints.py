@@ -17,7 +17,7 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from stackpy.planning.plan import Desired, Observation
@@ -37,8 +37,12 @@ class Moved(NamedTuple):
     text: str
 
 
-def desired_values(desired: Desired) -> dict[str, dict[str, Any]]:
-    """All that a stack declares and a plan depends on; of what images copy the content counts, not the paths."""
+def desired_values(desired: Desired, secret: Callable[[str], bytes | None]) -> dict[str, dict[str, Any]]:
+    """All that a stack declares and a plan depends on; of what images copy the content counts, not the paths.
+
+    secret: the value of a secret, None where its source has none now. An engine's own fingerprints do not serve: it has
+        none before it holds a secret
+    """
     found: dict[str, dict[str, Any]] = {}
     for address, spec in desired.stack.resources.items():
         values = {key: value for key, value in spec.fields.items() if key != "source"}
@@ -46,8 +50,9 @@ def desired_values(desired: Desired) -> dict[str, dict[str, Any]]:
             values["depends_on"] = [list(each) for each in spec.dependencies]
         if address in desired.recipes:
             values["recipe"] = desired.recipes[address].id
-        if address in desired.fingerprints:
-            values["value"] = desired.fingerprints[address]
+        if spec.kind == "secret":
+            value = secret(spec.name)
+            values["value"] = None if value is None else value.hex()
         found[address] = values
     for name, value in desired.stack.outputs.items():
         found[f"output.{name}"] = {"value": value}
@@ -155,10 +160,12 @@ def _field(
     where = "the stack file's" if declared else "its" if subject == "it" else f"{subject}'s"
     if field == "recipe":
         return "what it is built from differs" if declared else "it was built from something else meanwhile"
+    if field == "value":
+        return "its value differs"  # of an output or a secret
     if name not in new:
         return f"{where} `{field}` is not set any more"
     value = values.get(name)
-    if isinstance(value, (dict, list)) or is_sensitive(field, value) or field in ("value", "fingerprint"):
+    if isinstance(value, (dict, list)) or is_sensitive(field, value) or field == "fingerprint":
         return f"{where} `{field}` differs"
     return f"{where} `{field}` is {human(field, value)} now"
 

@@ -28,6 +28,7 @@ OPTIONS = saved.Options("prod", {"replicas": "2"}, ("token",), ("container.web",
 READING = saved.Reading("embedded", "/root", "k", "", "c", {"container.web": {"image": "0"}}, {}, {"stack.py": "1"})
 CONTENT = saved.text(saved.Saved(PLAN, OPTIONS, READING, "1.2", "2026-01-31T12:00:00Z")).encode()
 KEY = b"k" * 32
+SECRETS = {"key": b"hunter2"}
 CASE: dict[str, Any] = {
     "desired": {
         "image.web": {},
@@ -35,13 +36,16 @@ CASE: dict[str, Any] = {
             "image": "image.web", "mem_limit": 100, "environment": {"PASSWORD": "hunter2"}, "replicas": 2,
         },
         "volume.data": {},
+        "secret.key": {"source": {"env": "KEY"}},
     },
+    "secrets_before": {"key": "f"},
     "recipes": {"image.web": ["FROM host | a=1"]},
     "recipes_before": {"image.web": ["FROM host | a=1"]},
     "before": {
         "container.web": {
             "image": "image.web", "mem_limit": 100, "environment": {"PASSWORD": "hunter2"}, "replicas": 2,
         },
+        "secret.key": {"source": {"env": "KEY"}},
         "volume.data": {},
     },
 }  # fmt: skip
@@ -142,7 +146,7 @@ def test_what_moved_is_named_and_how() -> None:
 
 
 def test_what_the_stack_file_says_otherwise_is_named() -> None:
-    before = fingerprints.desired_values(case_files.desired(CASE))
+    before = fingerprints.desired_values(case_files.desired(CASE), SECRETS.get)
     now = fingerprints.desired_values(
         case_files.desired(
             changed(
@@ -150,20 +154,23 @@ def test_what_the_stack_file_says_otherwise_is_named() -> None:
                     "image.web": {},
                     "container.web": {**CASE["desired"]["container.web"], "mem_limit": 1 << 30, "replicas": 3},
                     "network.back": {},
+                    "secret.key": {"source": {"env": "KEY"}},
                 }
             )
-        )
+        ),
+        {"key": b"another"}.get,
     )
     found = fingerprints.moved(fingerprints.marks(before, KEY), fingerprints.marks(now, KEY), now, declared=True)
     assert [tuple(one) for one in found] == [
         ("container.web", "the stack file's `mem_limit` is 1 GiB now, the stack file's `replicas` is 3 now"),
         ("volume.data", "the stack file declares it no more"),
+        ("secret.key", "its value differs"),
         ("network.back", "the stack file declares it now"),
     ]
 
 
 def test_no_value_is_found_again_in_fingerprints() -> None:
-    desired = fingerprints.desired_values(case_files.desired(CASE))
+    desired = fingerprints.desired_values(case_files.desired(CASE), SECRETS.get)
     salt = b"s" * 16
     key = fingerprints.derived_key(desired, {}, salt)
     text = json.dumps(fingerprints.marks(desired, key))
