@@ -148,7 +148,7 @@ def remove_everything(cli: Cli) -> None:
     if names := [row["name"] for row in cli.json("ps")]:
         cli("rm", "-f", *names)
     for row in cli.json("ls"):
-        cli("destroy", "--stack", row["name"], "--volumes", "--images", "--yes")
+        cli("destroy", "--stack", row["name"], "--volumes", "--images", "--yes", "--allow-data-loss", "*")
 
 
 def checked_out(root: Path) -> Cli:

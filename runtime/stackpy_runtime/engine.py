@@ -392,6 +392,14 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         """Removes a volume, with its data, that no container mounts."""
         self.client.call("remove_volume", {"name": name})
 
+    def restore_network(self, name: str) -> None:
+        """Makes the bridge of a network anew, and its filter, where somebody has deleted them."""
+        self.client.call("restore_network", {"name": name})
+
+    def restore_volume(self, name: str) -> None:
+        """Makes the folder of a volume anew, where somebody has deleted it with all that was in it."""
+        self.client.call("restore_volume", {"name": name})
+
     def rename_network(self, name: str, new: str) -> None:
         """Gives a network another name; the containers on it go on."""
         self.client.call("rename_network", {"name": name, "new": new})
@@ -399,6 +407,16 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     def rename_volume(self, name: str, new: str) -> None:
         """Gives a volume another name; the containers that mount it go on."""
         self.client.call("rename_volume", {"name": name, "new": new})
+
+    def volume_data(self, name: str) -> tuple[int, float]:
+        """Bytes on disk that a volume's files take, and when the newest was written (seconds since the epoch; 0: none).
+
+        Raises NotFound.
+        """
+        from stackpy_runtime.store import usage
+
+        path = self.store.volume(name)["mountpoint"]
+        return usage.allocated(path), usage.newest(path)
 
     def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
         """Holds a secret's value in memory; replaces the one before."""

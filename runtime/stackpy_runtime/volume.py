@@ -82,6 +82,11 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
     return volume
 
 
+def restore(store: Store, name: str) -> None:
+    """Makes the folder of a volume that somebody has deleted; raises NotFound."""
+    prepare(store, store.volume(name)["name"], {})
+
+
 def rename(store: Store, name: str, new: str) -> None:
     """Gives a volume another name; its files, and who has mounted them, are not touched.
 

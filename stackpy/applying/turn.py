@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stackpy.applying.executor import DEFAULT_TIMEOUT, execute
 from stackpy.applying.interrupts import Interrupts
+from stackpy.engines.completing import completed
 from stackpy.planning.comparison import diff
 from stackpy.planning.weighing import weighed
 from stackpy.records import NamedTuple
@@ -106,7 +107,8 @@ def turn(
     with engine.lock(stack.name, command, lock_timeout, lambda holder: view.note(f"waiting for {holder}")):
         desired = engine.resolve(stack, loaded.secrets)
         observation = engine.observe(stack.name)
-        plan = weighed(diff(desired, observation), stack, observation, engine.took)
+        plan = completed(diff(desired, observation), stack.resources, engine)
+        plan = weighed(plan, stack, observation, engine.took)
         if plan.denials:
             from stackpy.planning.judging import refuse_denied
 

@@ -112,7 +112,12 @@ class Context:
         engine = self.engine()
         desired = engine.resolve(project.stack, project.secrets)
         observation = engine.observe(project.stack.name)
-        plan = weighed(diff(desired, observation, selection), project.stack, observation, engine.took)
+        plan = diff(desired, observation, selection)
+        if plan.changes:
+            from stackpy.engines.completing import completed
+
+            plan = completed(plan, project.stack.resources, engine)
+        plan = weighed(plan, project.stack, observation, engine.took)
         return Planned(plan, desired, project, observation)
 
     def destruction(self) -> Planned:

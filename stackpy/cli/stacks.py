@@ -9,7 +9,7 @@ from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -56,6 +56,30 @@ def agree(question: str, yes: bool) -> None:
         terminal.note("")  # Ctrl-D leaves the cursor behind the question
     if answer.strip().lower() not in ("y", "yes"):
         raise StackpyError("not confirmed, and nothing was changed")
+
+
+def agree_to_loss(plan: Plan, allowed: Iterable[str]) -> None:
+    """Has each address typed whose data the plan deletes, unless it is named already.
+
+    allowed: of --allow-data-loss. Raises StackpyError where another is typed, or where there is nobody to ask.
+    """
+    from stackpy.planning import data_loss
+
+    left = data_loss.unconfirmed(plan.changes, list(allowed))
+    if not left:
+        return
+    if not sys.stdin.isatty():
+        raise data_loss.refuse(left)
+    for change in left:
+        assert change.data is not None
+        question = f"{change.address} {data_loss.text(change.data)}"
+        sys.stderr.write(f"\n{terminal.paint(question, '1;31', sys.stderr)}\ntype its address to go on: ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            terminal.note("")
+        if answer.strip() != change.address:
+            raise StackpyError("not confirmed, and nothing was changed")
 
 
 def execute(

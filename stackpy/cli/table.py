@@ -17,6 +17,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("apply", "apply", "COMMAND"),
             ("show", "show", "COMMAND"),
             ("destroy", "destroy", "COMMAND"),
+            ("adopt", "adopt", "COMMAND"),
             ("graph", "graph", "COMMAND"),
             ("test", "test", "COMMAND"),
             ("why", "why", "COMMAND"),

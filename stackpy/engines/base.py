@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.deferred import Wanted
     from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
-    from stackpy.planning.plan import Change, Desired, Observation, Plan
+    from stackpy.planning.plan import Change, Data, Desired, Observation, Plan
     from stackpy.planning.steps import Explained
 
 
@@ -59,6 +59,21 @@ class StackEngine(Protocol):
 
         Comes after `resolve` where there is one, since `built` covers the steps that were resolved or built before.
         """
+
+    def foreign(self, stack: str, names: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+        """Which of these names (kind, name on the engine) objects have that are not the stack's, and whose those are.
+
+        "" where it is nobody's: made by hand, or by another program.
+        """
+
+    def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
+        """Takes a container, network or volume that is no stack's into a stack, as a generation of it.
+
+        Returns the name that it has now. Raises StackpyError where it cannot be had, and nothing is changed then.
+        """
+
+    def data(self, stack: str, addresses: Sequence[str]) -> Mapping[str, Data]:
+        """What is in volumes of a stack, by address; an empty one is left out. Reads each file's date."""
 
     def expect(self, plan: Plan) -> None:
         """Told before the first change of a plan that will be performed: it may prepare for it. Returns at once."""

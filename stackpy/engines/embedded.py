@@ -13,7 +13,7 @@ from stackpy.errors import StackFileError, StackpyError
 # `run` and `exec` come through here too: what only stacks need is imported where they need it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from stackpy.dsl.deferred import Wanted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Facade
     from stackpy.engines.stacklock import StackLock
-    from stackpy.planning.plan import Change, Desired, Observation, Plan, Pull, Recipe
+    from stackpy.planning.plan import Change, Data, Desired, Observation, Plan, Pull, Recipe
     from stackpy.problems import Problem
     from stackpy_runtime.engine import Engine
 
@@ -140,7 +140,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         """See StackEngine."""
         import time
 
-        from stackpy.engines import generations, observation
+        from stackpy.engines import generations, labels, links, observation
         from stackpy.planning.plan import Observation
 
         engine = self._engine
@@ -153,11 +153,19 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         }
         steps = frozenset[str]().union(*(recipe.step_ids for recipe in recipes.values()))
         numbers = generations.numbers(self.root, stack)
+        containers, networks, volumes = engine.containers(stack), engine.networks(), engine.volumes()
+        own_networks = [network for network in networks if network["labels"].get(labels.STACK) == stack]
+        own_volumes = [volume for volume in volumes if volume["labels"].get(labels.STACK) == stack]
         resources = observation.resources(
             stack,
-            containers=engine.containers(stack),
-            networks=engine.networks(),
-            volumes=engine.volumes(),
+            containers=containers,
+            networks=networks,
+            volumes=volumes,
+            lost={
+                *links.missing_bridges(own_networks, containers),
+                *(volume["name"] for volume in own_volumes if not os.path.isdir(volume["mountpoint"])),
+            },
+            unlinked=links.missing_links(own_networks, containers),
             secrets=engine.secrets(),
             image_recipes={image["id"]: image["recipe"] for image in images if image["recipe"]},
             now=time.time(),
@@ -178,6 +186,52 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             published=observation.published(images),
             crashes=observation.crashes(reports, time.time()) if (reports := engine.crashes(stack)) else {},
         )
+
+    def foreign(self, stack: str, names: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+        """See StackEngine."""
+        from stackpy.engines import foreign
+
+        return foreign.found(self._facade, stack, names)
+
+    def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
+        """See StackEngine."""
+        import time
+
+        from stackpy.engines import adopting, generations
+
+        numbers = generations.numbers(self.root, stack.name)
+        generation = numbers[-1] + 1 if numbers else 1
+        now = adopting.adopt(self._facade, stack.name, spec, name, generation)
+        before = self.recorded(stack.name) or {}
+        document = {
+            "format": 1,
+            "stack": stack.name,
+            "generation": generation,
+            "outcome": "adopted",
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": 0.0,
+            "changes": [],
+            "adopted": {spec.address: name},
+            "failures": {},
+            "outputs": before.get("outputs", {}),
+        }
+        self.record(stack.name, generation, document)
+        return now
+
+    def data(self, stack: str, addresses: Sequence[str]) -> Mapping[str, Data]:
+        """See StackEngine."""
+        import time
+
+        from stackpy.dsl.specs import engine_name
+        from stackpy.planning.plan import Data
+
+        found = {}
+        for address in addresses:
+            name = engine_name(stack, "volume", address.partition(".")[2])
+            size, newest = self._engine.volume_data(name)
+            if newest:
+                found[address] = Data(size, max(0.0, time.time() - newest))
+        return found
 
     def expect(self, plan: Plan) -> None:
         """See StackEngine."""

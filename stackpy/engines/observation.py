@@ -9,7 +9,7 @@ from stackpy.planning.plan import Observed, Pull, Recipe, RecipeStep, Replica
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from stackpy.dsl.specs import Kind
@@ -26,17 +26,27 @@ def resources(
     secrets: Iterable[Document],
     image_recipes: Mapping[str, str],
     now: float,
+    lost: Collection[str] = (),
+    unlinked: Mapping[str, Sequence[str]] = {},
 ) -> dict[str, Observed]:
     """The stack's resources that exist, by address; objects that carry no label of the stack are not its own.
 
     image_recipes: image ID → recipe ID
     now: seconds since the epoch
+    lost: names of networks without their bridge and of volumes without their folder
+    unlinked: container ID → names of the networks to which it has lost its link
     """
     found: dict[str, Observed] = {}
     for document in networks:
-        _add(found, stack, document, "network", _network_fields(document))
+        live = network_fields(document)
+        if document["name"] in lost:
+            live["lost"] = document["bridge"]
+        _add(found, stack, document, "network", live)
     for document in volumes:
-        _add(found, stack, document, "volume", _with_labels(document, {}))
+        live = with_labels(document, {})
+        if document["name"] in lost:
+            live["lost"] = document["mountpoint"]
+        _add(found, stack, document, "volume", live)
     for document in secrets:
         live = {"fingerprint": document["fingerprint"], "available": document["available"]}
         _add(found, stack, document, "secret", live)
@@ -45,6 +55,8 @@ def resources(
         own = document["config"].get("labels", {})
         if own.get(labels.STACK) == stack and own.get(labels.RESOURCE):
             replica = _replica(stack, document, image_recipes, now)
+            if document["id"] in unlinked:
+                replica = replica._replace(unlinked=tuple(unlinked[document["id"]]))
             groups.setdefault(own[labels.RESOURCE], []).append((replica, own))
     for address, members in groups.items():
         members.sort(key=lambda member: member[0].index)
@@ -127,11 +139,13 @@ def _add(into: dict[str, Observed], stack: str, document: Document, kind: Kind, 
     into[address] = Observed(kind, name, live, labels.load(own, labels.SPEC, {}), dependencies=labels.dependencies(own))
 
 
-def _network_fields(document: Document) -> dict[str, Any]:
-    return _with_labels(document, {"internal": document["internal"], "subnet": document["subnet"]})
+def network_fields(document: Document) -> dict[str, Any]:
+    """A network's fields as the engine holds them."""
+    return with_labels(document, {"internal": document["internal"], "subnet": document["subnet"]})
 
 
-def _with_labels(document: Document, fields: dict[str, Any]) -> dict[str, Any]:
+def with_labels(document: Document, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, and the labels that are the user's."""
     if users := labels.users(document["labels"]):
         fields["labels"] = users
     return fields

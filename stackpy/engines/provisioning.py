@@ -174,6 +174,8 @@ def network(engine: Facade, change: Change, desired: Desired, generation: int) -
         present = None
     given = resource_labels(desired.stack.name, spec, generation)
     if present is not None:
+        if change.action is Action.CREATE:
+            engine.restore_network(name)
         engine.label_network(name, given)
         return
     config: dict[str, Any] = {key: spec.fields[key] for key in ("internal", "subnet") if key in spec.fields}
@@ -192,6 +194,8 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
     spec = desired.stack.resources[change.address]
     given = resource_labels(desired.stack.name, spec, generation)
     if present is not None:
+        if change.action is Action.CREATE:
+            engine.restore_volume(name)
         engine.label_volume(name, given)
     else:
         engine.create_volume(name, given)
@@ -231,11 +235,13 @@ def _named(known_ones: Sequence[Document], change: Change, stack: str) -> tuple[
     present = next((document for document in known_ones if document["name"] == name), None)
     if present is None:
         return name, None
-    if present["labels"].get(labels.STACK, stack) != stack:
-        owner = present["labels"][labels.STACK]
-        raise StackpyError(
-            f"{kind} `{name}` belongs to stack `{owner}`", hint=f"give the {kind} or one of the stacks another name"
-        )
+    owner = present["labels"].get(labels.STACK, "")
+    if owner != stack:
+        whose = f"belongs to stack `{owner}`" if owner else f"is not stack `{stack}`'s"
+        hint = f"give the {kind} or one of the stacks another name"
+        if not owner and kind != "secret":
+            hint = f"`stackpy adopt {change.address} {name}` takes it into the stack"
+        raise StackpyError(f"{kind} `{name}` {whose}", hint=hint)
     return name, present
 
 

@@ -140,6 +140,10 @@ def _differences(spec: Spec, replica: Replica, around: Surroundings) -> tuple[li
         if difference.policy == fields.IN_PLACE and difference.path.startswith("files."):
             difference = difference._replace(policy=contents.policy(spec.fields, difference.path))
         found.append(reasons.of_difference(difference))
+    found += [
+        Reason(f"networks.{name}", None, None, f"its link to network {name} is gone", policy=fields.RESTART)
+        for name in replica.unlinked
+    ]
     levels = {fields.IN_PLACE: shallow, fields.RESTART: at_start}
     for reason in found:
         levels.get(reason.policy, deep).append(reason)

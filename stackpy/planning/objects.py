@@ -32,6 +32,10 @@ def _plain(spec: Spec, observed: Observed | None, policy: Mapping[str, fields.Fi
         return Draft(spec.kind, spec.name, Action.CREATE, [reasons.absent()])
     wanted = ignoring.kept(spec.fields, observed.live)
     differences = fields.compare(policy, wanted, observed.live, observed.applied)
+    if lost := observed.live.get("lost"):
+        # What uses it is made anew with it.
+        what = "bridge" if spec.kind == "network" else "folder"
+        return Draft(spec.kind, spec.name, Action.CREATE, [reasons.absent(f"its {what} {lost} is gone")])
     if not differences:
         return None
     in_place = all(difference.policy == fields.IN_PLACE for difference in differences)

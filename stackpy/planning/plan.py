@@ -73,6 +73,13 @@ class Reason(NamedTuple):
     policy: str = ""
 
 
+class Data(NamedTuple):
+    """What is in a volume. bytes: on disk; written: seconds since the newest of it was written."""
+
+    bytes: int
+    written: float
+
+
 class Change(NamedTuple):
     """One action on one resource.
 
@@ -80,6 +87,7 @@ class Change(NamedTuple):
     replicas: the replica numbers acted on, for containers; () means all
     note: what follows the action in the printed plan ("3 of 6 steps", "1 of 3 replicas")
     steps: of an image: what becomes of each step, a line each
+    data: what a deletion takes along; None where that is nothing
 
     One address may have several changes, for different replicas; they are made one after the other, as they stand.
     Replacing a network removes the containers of the stack that are on it first: each has a change that follows.
@@ -93,6 +101,7 @@ class Change(NamedTuple):
     replicas: tuple[int, ...] = ()
     note: str = ""
     steps: tuple[str, ...] = ()
+    data: Data | None = None
 
 
 class RecipeStep(NamedTuple):
@@ -168,13 +177,15 @@ class Replica(NamedTuple):
     live: Fields  # its fields now, in the spec's vocabulary
     applied: Fields  # the fields that the user had set when it was applied
     why: str = ""  # it ended, where its exit code does not say it
+    unlinked: tuple[str, ...] = ()  # networks on the engine to which it has lost its link
 
 
 class Observed(NamedTuple):
     """A resource of the stack that exists on the engine.
 
-    live, applied: of networks and volumes their fields; of a secret live is {"fingerprint", "available"}; of containers
-        and jobs the fields of the resource as a whole (`replicas` is read from applied), the rest is in the replicas
+    live, applied: of networks and volumes their fields, and in live as "lost" the bridge or folder that is gone; of a
+        secret live is {"fingerprint", "available"}; of containers and jobs the fields of the resource as a whole
+        (`replicas` is read from applied), the rest is in the replicas
     dependencies: those it had at the last apply, so that a resource that left the stack file is removed in order
 
     In a replica's live["secrets"] an entry may carry "fingerprint": of the value that it was created with.

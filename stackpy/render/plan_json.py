@@ -62,6 +62,8 @@ def change_document(change: Change) -> dict[str, Any]:
         document["replicas"] = list(change.replicas)
     document["reasons"] = [_reason(reason) for reason in change.reasons]
     document["depends_on"] = list(change.depends_on)
+    if change.data is not None:
+        document["deletes_data"] = {"bytes": change.data.bytes, "seconds_since_written": round(change.data.written, 1)}
     if change.steps:
         document["steps"] = list(change.steps)
     return document

@@ -63,7 +63,7 @@ def test_a_stack_on_an_archive(cli: Any, tmp_path: Path, built: Built, form: str
     assert "nothing to change" in cli("plan", cwd=tmp_path).stdout
     refused = cli("image", "rm", "me/boxed:1", code=1).stderr
     assert refused.splitlines()[0] == "error: image me/boxed:1: in use by container boxed-show-1, boxed-web-1"
-    cli("destroy", "--yes", "--volumes", "--images", cwd=tmp_path)
+    cli("destroy", "--yes", "--volumes", "--images", "--allow-data-loss", "volume.*", cwd=tmp_path)
     left = {path.name: sorted(each.name for each in path.iterdir()) for path in cli.root.iterdir() if path.is_dir()}
     assert (left["containers"], left["volumes"], left["staging"]) == ([], [], [])
 

@@ -129,7 +129,7 @@ def test_what_belongs_to_others_is_neither_taken_nor_removed(cli: Cli, stack: Pa
     cli("apply", "--yes", cwd=other)
     done = cli("apply", "--yes", cwd=stack, code=1)
     assert "volume `all_data_x` belongs to stack `all_data`" in done.stderr
-    cli("destroy", "--yes", "--volumes", cwd=stack)
+    cli("destroy", "--yes", "--volumes", "--allow-data-loss", "volume.*", cwd=stack)
     assert [row["name"] for row in cli.json("ps")] == ["all_data-web-1"]
     assert [row["name"] for row in cli.json("volume", "ls")] == ["all_data_x"]
 
@@ -149,7 +149,7 @@ def test_a_container_of_that_name_that_is_nobodys_is_left_alone(cli: Cli, stack:
 
 def test_history_is_kept_and_goes_with_the_images(cli: Cli, stack: Path) -> None:
     cli("apply", "--yes", cwd=stack)
-    cli("destroy", "--yes", "--volumes", cwd=stack)
+    cli("destroy", "--yes", "--volumes", "--allow-data-loss", "volume.*", cwd=stack)
     assert cli.json("ls") == []
     assert sorted(os.listdir(cli.root / "stacks" / "all")) == ["1.json", "2.json", "lock"]
     assert [row["reference"] for row in cli.json("image", "ls")] == ["all/migrate:latest"]

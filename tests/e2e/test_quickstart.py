@@ -125,7 +125,7 @@ def test_the_whole_way(cli: Cli, example: Callable[[str], Path], free_port: int)
 
     cli("apply", "--yes", "-q", **here)
     assert ask(free_port).endswith("visit 10\n")  # the volume has outlived the containers
-    cli("destroy", "--stack", "quickstart", "--volumes", "--images", "--yes")
+    cli("destroy", "--stack", "quickstart", "--volumes", "--images", "--yes", "--allow-data-loss", "volume.*")
     assert cli.json("volume", "ls") == cli.json("image", "ls") == cli.json("ls") == []
 
 

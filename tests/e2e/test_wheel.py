@@ -58,7 +58,7 @@ def test_the_quickstart_from_a_copied_folder(installed: Cli, example: Callable[[
     installed("apply", "--yes", **here)
     with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=60) as answer:
         assert answer.read().decode().endswith("visit 1\n")
-    installed("destroy", "--volumes", "--images", "--yes", **here)
+    installed("destroy", "--volumes", "--images", "--yes", "--allow-data-loss", "volume.*", **here)
 
 
 @pytest.mark.root
@@ -69,4 +69,4 @@ def test_a_new_stack(installed: Cli, tmp_path: Path, free_port: int) -> None:
     installed("apply", "--yes", **here)
     with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=60) as answer:
         assert answer.read().decode() == "Hello from shop\n"
-    installed("destroy", "--volumes", "--images", "--yes", **here)
+    installed("destroy", "--volumes", "--images", "--yes", "--allow-data-loss", "volume.*", **here)

@@ -258,7 +258,7 @@ class FakeEngine:
 
     def create_network(self, config: Document) -> Document:
         self._do("create network", config["name"])
-        self.nets[config["name"]] = {"internal": False, "subnet": "10.1.0.0/20", **config}
+        self.nets[config["name"]] = {"internal": False, "subnet": "10.1.0.0/20", "bridge": "lo", **config}
         return self.nets[config["name"]]
 
     def label_network(self, name: str, labels: dict[str, str]) -> None:
@@ -279,7 +279,7 @@ class FakeEngine:
 
     def create_volume(self, name: str, labels: dict[str, str]) -> Document:
         self._do("create volume", name)
-        self.vols[name] = {"name": name, "labels": labels}
+        self.vols[name] = {"name": name, "labels": labels, "mountpoint": "/"}
         return self.vols[name]
 
     def remove_volume(self, name: str) -> None:

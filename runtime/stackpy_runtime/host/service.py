@@ -100,6 +100,8 @@ class Service:
                 self.lifecycle.live(a["container"]), a["name"], requests.labels(a["labels"]) if "labels" in a else None
             ),
             "await": self.await_state,
+            "restore_network": lambda a: self.networking.manager.ensure(self.store.network(a["name"])),
+            "restore_volume": lambda a: volume.restore(self.store, a["name"]),
             "rename_network": lambda a: renaming.network(self.lifecycle, a["name"], a["new"]),
             "rename_volume": lambda a: renaming.volume(self.lifecycle, a["name"], a["new"]),
             "drain": lambda a: self.networking.serving.drain(self.lifecycle.live(a["container"]), a["timeout"]),

@@ -58,6 +58,22 @@ def allocated(path: str) -> int:
         os.close(here)
 
 
+def newest(path: str) -> float:
+    """When the newest file beneath a folder was written, in seconds since the epoch; 0 where there is none."""
+    latest = 0.0
+    left = [path]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+        except OSError:
+            continue  # it has gone meanwhile, or its path is longer than a path may be
+    return latest
+
+
 def layer(root: Root, layer_id: str) -> int:
     """Bytes that a layer takes; counted when first asked for, then remembered, since no layer changes."""
     home = layers.home(root, layer_id)

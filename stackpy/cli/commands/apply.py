@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from stackpy.cli.context import Context, Planned
 
 YES = Option("-y", "--yes", help="do not ask")
+ALLOW_DATA_LOSS = Option(
+    "--allow-data-loss",
+    metavar="ADDRESS",
+    many=True,
+    help="delete the data of this volume without asking for its name (volume.*: of all)",
+    words="resource",
+)
 LOCK_TIMEOUT = Option(
     "--lock-timeout",
     metavar="SECONDS",
@@ -58,6 +65,7 @@ def run(context: Context, arguments: Any) -> int:
             refuse_denied(planned.plan)
         if planned.plan.changes:
             refusals.check(planned.plan)
+            stacks.agree_to_loss(planned.plan, arguments.allow_data_loss)
             if saved is None:
                 stacks.agree("destroy all of this?" if destroys else "apply this plan?", arguments.yes)
             code = stacks.destroy(context, planned.plan) if destroys else _execute(context, planned, arguments)
@@ -102,6 +110,7 @@ COMMAND = Command(
             convert=seconds,
             help="how long a resource may take to become healthy or completed (default: 5m)",
         ),
+        ALLOW_DATA_LOSS,
         LOCK_TIMEOUT,
     ],
     arguments=[Argument("FILE", help="a saved plan", optional=True, words="file")],

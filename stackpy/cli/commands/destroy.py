@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import stacks
-from stackpy.cli.commands.apply import LOCK_TIMEOUT, YES
+from stackpy.cli.commands.apply import ALLOW_DATA_LOSS, LOCK_TIMEOUT, YES
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import UsageError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Any) -> int:
     """Shows what would go and what is kept, asks, and removes it."""
+    from stackpy.engines.completing import completed
     from stackpy.planning import destroy_plan, refusals
 
     name = arguments.stack or context.stack_name()
@@ -25,6 +26,7 @@ def run(context: Context, arguments: Any) -> int:
     with stacks.locked(context, name, "destroy", arguments.lock_timeout):
         observation = engine.observe(name)
         plan = destroy_plan(observation, volumes=arguments.volumes, images=arguments.images)
+        plan = completed(plan, {}, engine)
         if arguments.stack and not observation.generation and not observation.resources:
             _say_unknown(context, name)
         policies = () if arguments.stack else context.policies()
@@ -37,6 +39,7 @@ def run(context: Context, arguments: Any) -> int:
         refusals.check(plan)
         if policies:
             refuse_denied(plan)
+        stacks.agree_to_loss(plan, arguments.allow_data_loss)
         if plan.changes or arguments.images:
             stacks.agree("destroy all of this?", arguments.yes)
         code = stacks.destroy(context, plan)
@@ -66,10 +69,11 @@ COMMAND = Command(
         Option("--volumes", help="its volumes and the data in them too"),
         Option("--images", help="its images, build cache and history too"),
         Option("--stack", metavar="NAME", help="a stack by name; no stack file is needed", words="stack"),
+        ALLOW_DATA_LOSS,
         LOCK_TIMEOUT,
     ],
     examples=[
         ("stackpy destroy", "the data stays: the next apply finds it"),
-        ("stackpy destroy --stack shop --volumes --images --yes", "everything of it, from anywhere"),
+        ("stackpy destroy --stack shop --volumes --images", "everything of it, from anywhere"),
     ],
 )

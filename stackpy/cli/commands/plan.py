@@ -46,6 +46,8 @@ def run(context: Context, arguments: Any) -> int:
         from stackpy.planning.judging import refuse_denied
 
         refuse_denied(planned.plan)
+    if planned.plan.refusals:
+        return 1
     if arguments.out:
         from stackpy.cli import saved_plans, stacks
 

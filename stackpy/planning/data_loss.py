@@ -1,0 +1,80 @@
+"""Data that a plan would delete: measured, said in words, and deleted only where somebody has named what it is."""
+
+from __future__ import annotations
+
+from stackpy.errors import StackpyError
+from stackpy.planning.plan import Action, Data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from stackpy.planning.plan import Change, Plan
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def losing(plan: Plan) -> list[str]:
+    """The addresses of the volumes that the plan deletes."""
+    return [
+        change.address
+        for change in plan.changes
+        if change.action is Action.DELETE and change.address.startswith("volume.")
+    ]
+
+
+def measured(plan: Plan, found: Mapping[str, Data]) -> Plan:
+    """The plan with what its deletions would take along.
+
+    found: by address; an empty volume is not among them
+    """
+    changes = []
+    for change in plan.changes:
+        data = found.get(change.address) if change.action is Action.DELETE else None
+        if data is not None:
+            why, *rest = change.reasons
+            change = change._replace(data=data, reasons=(why._replace(text=text(data)), *rest))
+        changes.append(change)
+    return plan._replace(changes=tuple(changes))
+
+
+def text(data: Data) -> str:
+    """`deletes data: 1.2 GB, last written 3 minutes ago`."""
+    value, unit = float(data.bytes), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    amount = f"{value:.3g}" if value < 10 else f"{value:.0f}"
+    return f"deletes data: {amount} {_UNITS[unit]}, last written {_ago(data.written)}"
+
+
+def _ago(seconds: float) -> str:
+    count, unit = int(seconds), "second"
+    for limit, larger in ((60, "minute"), (60, "hour"), (24, "day")):
+        if count < limit:
+            break
+        count, unit = count // limit, larger
+    return "just now" if count < 1 else f"{count} {unit}{'' if count == 1 else 's'} ago"
+
+
+def unconfirmed(changes: Iterable[Change], allowed: Collection[str]) -> list[Change]:
+    """The changes that delete data which nobody has named.
+
+    allowed: addresses; `*` at an end stands for any rest (`volume.*`)
+    """
+    named = [address for several in allowed for address in several.split(",")]
+    return [
+        change
+        for change in changes
+        if change.data is not None and not any(_names(pattern, change.address) for pattern in named)
+    ]
+
+
+def _names(pattern: str, address: str) -> bool:
+    return address.startswith(pattern[:-1]) if pattern.endswith("*") else address == pattern
+
+
+def refuse(changes: Iterable[Change]) -> StackpyError:
+    """What is said where there is nobody to ask."""
+    lines = [f"{change.address} {text(change.data)}" for change in changes if change.data is not None]
+    flags = " ".join(f"--allow-data-loss {change.address}" for change in changes)
+    return StackpyError(f"nothing was changed: {'; '.join(lines)}", hint=f"if that is meant: `{flags}`")

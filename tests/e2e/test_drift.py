@@ -1,0 +1,164 @@
+"""What somebody changes by hand is seen, named with what the engine shows, and mended by apply."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackpy_runtime.engine import Engine
+from tests.conftest import Cli
+
+pytestmark = pytest.mark.root
+
+STACK = """
+from stackpy import Container, Image, Network, Secret, Volume
+image = Image.host("sleep", "cat", "sh").cmd(["sleep", "1000"]).tag("drift/web:one")
+Network("back")
+data = Volume("data")
+key = Secret("key", env="KEY")
+Container("web", image=image, networks=["back"], volumes={data: "/data"}, secrets=[key], mem_limit="64m",
+          labels={"team": "a"}, stop_grace_period=0)
+"""
+
+
+@pytest.fixture
+def stack(cli: Cli, tmp_path: Path) -> Path:
+    folder = tmp_path / "drift"
+    folder.mkdir()
+    (folder / "stack.py").write_text(STACK)
+    cli.environment["KEY"] = "value"
+    cli("apply", "--yes", cwd=folder)
+    return folder
+
+
+def found(cli: Cli, folder: Path) -> dict[str, tuple[str, list[str]]]:
+    """address → action, texts of the reasons."""
+    return {
+        change["address"]: (change["action"], [reason["text"] for reason in change["reasons"]])
+        for change in cli.json("plan", cwd=folder)["changes"]
+    }
+
+
+def mended(cli: Cli, folder: Path) -> None:
+    cli("apply", "--yes", cwd=folder)
+    assert found(cli, folder) == {}
+    assert cli("exec", "drift-web-1", "cat", "/run/secrets/key").stdout == "value"
+
+
+def delete_link(name: str) -> None:
+    subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+def bridge(cli: Cli) -> str:
+    (network,) = cli.json("network", "inspect", "drift_back")
+    return str(network["Options"]["com.docker.network.bridge.name"])
+
+
+def test_each_change_by_hand_is_seen_and_mended(cli: Cli, stack: Path) -> None:
+    engine = Engine(cli.environment["STACKPY_ROOT"])
+
+    def web() -> Any:
+        return engine.container("drift-web-1")
+
+    cli("stop", "drift-web-1")
+    assert found(cli, stack)["container.web"][0] == "start"
+    mended(cli, stack)
+
+    cli("pause", "drift-web-1")
+    assert found(cli, stack) == {"container.web": ("start", ["it is paused"])}
+    mended(cli, stack)
+
+    identity = web()["id"]
+    cli("rename", "drift-web-1", "other")
+    assert found(cli, stack) == {"container.web": ("update", ["it was renamed to other"])}
+    mended(cli, stack)
+    assert web()["id"] == identity
+
+    cli("update", "--memory", "128m", "drift-web-1")
+    engine.update(identity, {"labels": {**web()["config"]["labels"], "team": "b"}})
+    assert found(cli, stack) == {"container.web": ("update", ["labels.team b → a", "mem_limit 128 MiB → 64 MiB"])}
+    mended(cli, stack)
+    assert web()["id"] == identity
+
+    (port,) = os.listdir(f"/sys/class/net/{bridge(cli)}/brif")
+    delete_link(port)
+    assert found(cli, stack) == {"container.web": ("restart", ["its link to network drift_back is gone"])}
+    mended(cli, stack)
+    assert len(os.listdir(f"/sys/class/net/{bridge(cli)}/brif")) == 1
+
+    name = bridge(cli)
+    delete_link(name)
+    assert found(cli, stack)["network.back"] == ("create", [f"its bridge {name} is gone"])
+    mended(cli, stack)
+    assert os.path.isdir(f"/sys/class/net/{name}")
+
+    cli("rm", "-f", "drift-web-1")
+    engine.remove_network("drift_back")
+    engine.remove_secret("drift_key")
+    cli("image", "rm", "-f", "drift/web:one")
+    seen = found(cli, stack)
+    assert {address: action for address, (action, _) in seen.items()} == {
+        "container.web": "create",
+        "network.back": "create",
+        "secret.key": "create",
+        "image.drift/web:one": "build",
+    }
+    mended(cli, stack)
+
+    folder = engine.volume("drift_data")["mountpoint"]
+    shutil.rmtree(folder)
+    assert found(cli, stack)["volume.data"] == ("create", [f"its folder {folder} is gone"])
+    mended(cli, stack)
+    assert cli("exec", "drift-web-1", "sh", "-c", "echo x > /data/file; cat /data/file").stdout == "x\n"
+
+    # Data goes only where somebody has named it.
+    refused = cli("destroy", "--yes", "--volumes", cwd=stack, code=1)
+    assert "volume.data deletes data: " in refused.stderr and "--allow-data-loss volume.data" in refused.stderr
+    assert "last written" in cli("destroy", "--volumes", cwd=stack, code=1).stdout
+    assert cli("exec", "drift-web-1", "cat", "/data/file").stdout == "x\n"
+    cli("destroy", "--yes", "--volumes", "--allow-data-loss", "volume.data", cwd=stack)
+    assert engine.volumes() == []
+    engine.store.close()
+
+
+def test_what_others_have_made_is_adopted_and_never_overwritten(cli: Cli, stack: Path) -> None:
+    engine = Engine(cli.environment["STACKPY_ROOT"])
+    cli("destroy", "--yes", "--volumes", "--images", cwd=stack)
+    cli("build", cwd=stack)
+    engine.create_network({"name": "drift_back", "labels": {"mine": "yes"}})
+    engine.create_volume("elsewhere", {})
+    image = engine.images()[0]["id"]
+    by_hand: Any = {
+        "name": "handmade",
+        "image": image,
+        "command": ["sleep", "500"],
+        "networks": {"drift_back": {"aliases": []}},
+        "mounts": [{"type": "volume", "source": "elsewhere", "target": "/data", "read_only": False}],
+    }
+    identity = engine.up(by_hand)
+    assert cli("exec", "handmade", "sh", "-c", "echo kept > /data/file").returncode == 0
+
+    refused = cli("plan", cwd=stack, code=1).stdout
+    assert "there is a network `drift_back` already, and it is not the stack's" in refused
+    assert "`stackpy adopt network.back drift_back` takes it into the stack" in refused
+    assert "adopt network.back" in cli("apply", "--yes", cwd=stack, code=1).stderr
+    assert engine.network("drift_back")["labels"] == {"mine": "yes"}
+
+    told = cli("adopt", "network.back", "drift_back", cwd=stack)
+    assert "labels.mine" in told.stdout
+    assert "nothing differs" in cli("adopt", "volume.data", "elsewhere", cwd=stack).stderr
+    told = cli("adopt", "container.web", "handmade", cwd=stack)
+    assert "mem_limit" in told.stdout and "command" in told.stdout
+    assert engine.container("drift-web-1")["id"] == identity
+    assert "container.web already" in cli("adopt", "container.web", "drift-web-1", cwd=stack, code=1).stderr
+    assert "no such volume" in cli("adopt", "volume.data", "nothing", cwd=stack, code=1).stderr
+
+    cli("apply", "--yes", cwd=stack)
+    assert found(cli, stack) == {}
+    assert cli("exec", "drift-web-1", "cat", "/data/file").stdout == "kept\n"
+    engine.store.close()
