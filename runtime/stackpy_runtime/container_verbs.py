@@ -35,6 +35,10 @@ class ContainerVerbs:
         """All containers, or those of one stack, as they are now."""
         return [self._live(container) for container in self.store.containers(stack)]
 
+    def containers_named(self, names: list[str]) -> list[Container]:
+        """The containers that have one of these names, as they were last recorded."""
+        return self.store.containers_named(names)
+
     def container(self, reference: str) -> Container:
         """A container by name, ID or unambiguous ID prefix; raises NotFound."""
         return self._live(self.store.container(reference))

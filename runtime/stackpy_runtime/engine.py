@@ -42,10 +42,13 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores
+    read_only: nothing can be changed through it, not even what it remembers of files that it has read
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, read_only: bool = False) -> None:
         import os
+
+        self.read_only = read_only
 
         self.root = os.path.abspath(root)
         self._store: Store | None = None
@@ -56,6 +59,10 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     @property
     def client(self) -> Client:
         """The line to the supervisor."""
+        if self.read_only:
+            from stackpy_runtime.errors import Denied
+
+            raise Denied("this engine was opened for reading, and nothing was changed")
         if self._client is None:
             from stackpy_runtime.host.client import Client
 
@@ -68,7 +75,7 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         if self._store is None:
             from stackpy_runtime.store.store import Store
 
-            self._store = Store(self.root)
+            self._store = Store(self.root, read_only=self.read_only)
         return self._store
 
     def _writable(self) -> Store:
@@ -125,6 +132,11 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
         from stackpy_runtime.build.context import Walks
         from stackpy_runtime.build.recipe import resolve
 
+        if self.read_only:
+            from stackpy_runtime.build.stat_cache import StatCache
+
+            # Of the whole process, which does nothing else: what it has learnt of files goes with it.
+            StatCache.writes = False
         plain = self._plain(source)
         walks = Walks()
         recipe = resolve(plain, self._seen(plain), walks)

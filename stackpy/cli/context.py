@@ -42,6 +42,7 @@ class Context:
         self.globals = given
         self.verb = ""  # of the command that runs
         self.plain = False  # progress is a line each, also on a terminal
+        self.read_only = False  # the engine is opened so that nothing can be changed through it
         self._engine: Engine | None = None
         self._project: Loaded | None = None
         self._stack_name: str | None = None
@@ -98,7 +99,7 @@ class Context:
             from stackpy.engines import connect
 
             url = self.globals.engine or (self._project.settings.engine if self._project else None)
-            self._engine = connect(url, self.globals.root or None)
+            self._engine = connect(url, self.globals.root or None, read_only=self.read_only)
             if self._project is not None and self._project.settings.cache_keep is not None:
                 self._engine.cache_keep = self._project.settings.cache_keep
         return self._engine
@@ -143,10 +144,11 @@ class Context:
         from stackpy.planning.refreshing import since_last_apply
 
         project = self.load()
-        observation = self.engine().observe(project.stack.name)
-        return Planned(
-            since_last_apply(observation, project.stack), Desired(project.stack, {}, {}), project, observation
-        )
+        engine = self.engine()
+        observation = engine.observe(project.stack.name)
+        before = (engine.recorded(project.stack.name) or {}).get("resources", ())
+        plan = since_last_apply(observation, project.stack, before)
+        return Planned(plan, Desired(project.stack, {}, {}), project, observation)
 
     def stack_name(self) -> str:
         """The name of the stack in this folder, or "" where there is none.

@@ -18,6 +18,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("show", "show", "COMMAND"),
             ("destroy", "destroy", "COMMAND"),
             ("adopt", "adopt", "COMMAND"),
+            ("drift", "drift", "COMMAND"),
             ("graph", "graph", "COMMAND"),
             ("test", "test", "COMMAND"),
             ("why", "why", "COMMAND"),

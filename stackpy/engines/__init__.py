@@ -12,18 +12,19 @@ EMBEDDED = "embedded"
 SYSTEM_ROOT = "/var/lib/stackpy"
 
 
-def connect(url: str | None = None, root: str | None = None) -> EmbeddedEngine:
+def connect(url: str | None = None, root: str | None = None, *, read_only: bool = False) -> EmbeddedEngine:
     """The engine that `url` names; nothing is started or created by this.
 
     url: `embedded`, which is also what None means
     root: the embedded engine's root; None: STACKPY_ROOT, else the default of this user
+    read_only: nothing can be changed through it
     Raises StackpyError for an engine that does not exist.
     """
     if url not in (None, "", EMBEDDED):
         raise StackpyError(f"there is no engine `{url}`", hint=f"the engines are: {EMBEDDED}")
     from stackpy.engines.embedded import EmbeddedEngine
 
-    return EmbeddedEngine(root or default_root())
+    return EmbeddedEngine(root or default_root(), read_only=read_only)
 
 
 def default_root() -> str:

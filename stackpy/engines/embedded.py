@@ -33,11 +33,13 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path
+    read_only: nothing can be changed through it
     """
 
     name = "embedded"
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self.root = os.path.abspath(root)
         self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
         self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
@@ -54,7 +56,7 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
             from stackpy_runtime.engine import Engine
             from stackpy_runtime.errors import EngineError, NotFound
 
-            self._connected = Border(Engine(self.root), EngineError, NotFound)
+            self._connected = Border(Engine(self.root, read_only=self._read_only), EngineError, NotFound)
         return self._connected  # type: ignore[return-value]  # it has every method of the engine
 
     @property
@@ -334,11 +336,18 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         """See StackEngine."""
-        from stackpy.engines import generations, plan_keys
+        from stackpy.engines import generations, labels, plan_keys
 
         # What a rollback to this generation would need, so that no prune takes it away.
-        images = sorted({container["image_id"] for container in self._engine.containers(stack)})
-        generations.write(self.root, stack, generation, {**document, "images": images})
+        engine = self._engine
+        containers = engine.containers(stack)
+        images = sorted({container["image_id"] for container in containers})
+        own = [container["config"].get("labels", {}) for container in containers]
+        own += [each["labels"] for each in (*engine.networks(), *engine.volumes(), *engine.secrets())]
+        # What there was afterwards, so that `drift` misses what has gone.
+        resources = sorted({each[labels.RESOURCE] for each in own if each.get(labels.STACK) == stack})
+        document = {**document, "images": images, "resources": resources}
+        generations.write(self.root, stack, generation, document)
         plan_keys.ensure(self.root)
         if self._built:
             self._built = False

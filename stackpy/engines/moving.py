@@ -9,6 +9,7 @@ from __future__ import annotations
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.translation import OWN_ALIASES, resource_labels
+from stackpy.planning.moving import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def move(engine: Facade, change: Change, desired: Desired, generation: int) -> N
     kind, _, name = change.address.partition(".")
     stack = desired.stack.name
     given = resource_labels(stack, desired.stack.resources[change.address], generation)
+    _relabel(engine, stack, {old: change.address})
     if kind in ("container", "job"):
         for document in engine.containers(stack):
             if document["config"]["labels"].get(labels.RESOURCE) == old:
@@ -34,6 +36,20 @@ def move(engine: Facade, change: Change, desired: Desired, generation: int) -> N
     if before in known:
         (engine.rename_network if kind == "network" else engine.rename_volume)(before, now)
     (engine.label_network if kind == "network" else engine.label_volume)(now, given)
+
+
+def _relabel(engine: Facade, stack: str, moves: dict[str, str]) -> None:
+    """What containers note of the fields and dependencies that were applied names things by their names of now."""
+    for document in engine.containers(stack):
+        own = document["config"]["labels"]
+        fields, dependencies = labels.load(own, labels.SPEC, {}), labels.dependencies(own)
+        renamed = tuple(each._replace(address=moves.get(each.address, each.address)) for each in dependencies)
+        if names(fields, moves) == fields and renamed == dependencies:
+            continue
+        noted = {**own, labels.SPEC: labels.dump(names(fields, moves))}
+        if renamed:
+            noted[labels.DEPENDENCIES] = labels.dump_dependencies(renamed)
+        engine.update(document["id"], {"labels": noted})
 
 
 def _container(engine: Facade, document: Document, stack: str, kind: str, name: str) -> None:

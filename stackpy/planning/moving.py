@@ -58,10 +58,10 @@ def _named(stack: str, observed: Observed, name: str) -> Observed:
 
 def _renamed(observed: Observed, moves: Mapping[str, str]) -> Observed:
     return observed._replace(
-        live=_names(observed.live, moves),
-        applied=_names(observed.applied, moves),
+        live=names(observed.live, moves),
+        applied=names(observed.applied, moves),
         replicas=tuple(
-            replica._replace(live=_names(replica.live, moves), applied=_names(replica.applied, moves))
+            replica._replace(live=names(replica.live, moves), applied=names(replica.applied, moves))
             for replica in observed.replicas
         ),
         dependencies=tuple(
@@ -70,7 +70,7 @@ def _renamed(observed: Observed, moves: Mapping[str, str]) -> Observed:
     )
 
 
-def _names(fields: Fields, moves: Mapping[str, str]) -> Fields:
+def names(fields: Fields, moves: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a container with the new names of what they name."""
 
     def name(kind: str, old: str) -> str:

@@ -13,15 +13,18 @@ from stackpy.problems import Location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from stackpy.planning.plan import Observation, Plan
 
 NOTE = "differences from the last apply alone (--refresh-only): nothing of this is made true"
 
 
-def since_last_apply(observation: Observation, stack: StackSpec) -> Plan:
+def since_last_apply(observation: Observation, stack: StackSpec, applied_before: Collection[str] = ()) -> Plan:
     """What has changed on the engine since the last apply, as changes that would undo it.
 
-    stack: says where resources are declared, and which were applied and are gone
+    stack: says where resources are declared, and what those were that have gone
+    applied_before: the addresses of all that the last apply left
     """
     specs: dict[str, Spec] = {}
     for address in observation.images:
@@ -46,6 +49,12 @@ def since_last_apply(observation: Observation, stack: StackSpec) -> Plan:
         for replica in observed.replicas
         if "image" in observed.applied
     }
+    for address in applied_before:
+        declared = stack.resources.get(address)
+        if address not in specs and declared is not None and declared.kind != "image":
+            specs[address] = declared
+            if "image" in declared.fields:
+                recipes.setdefault(str(declared.fields["image"]), Recipe("", ()))
     plan = diff(Desired(applied, {**recipes, **observation.images}, fingerprints), observation)
     return plan._replace(notes=(NOTE,)) if plan.changes else plan
 

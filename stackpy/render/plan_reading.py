@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Refusal, Verdict
+from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
 
 
 def _change(document: Mapping[str, Any]) -> Change:
+    data = document.get("deletes_data")
     return Change(
         address=str(document["address"]),
         action=_action(document["action"]),
@@ -34,6 +35,7 @@ def _change(document: Mapping[str, Any]) -> Change:
         replicas=tuple(map(int, document.get("replicas", ()))),
         note=str(document.get("note", "")),
         steps=tuple(map(str, document.get("steps", ()))),
+        data=Data(int(data["bytes"]), float(data["seconds_since_written"])) if data else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.engine import Engine
+from stackpy_runtime.errors import EngineError
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.root
@@ -50,6 +52,48 @@ def mended(cli: Cli, folder: Path) -> None:
     assert cli("exec", "drift-web-1", "cat", "/run/secrets/key").stdout == "value"
 
 
+def state(root: Path) -> dict[str, Any]:
+    """All that a plan could have changed: files of the root but SQLite's, links, filter, control groups."""
+    files = {}
+    for folder, _, names in os.walk(root):
+        for name in [".", *names]:
+            path = os.path.join(folder, name)
+            if not name.startswith("state.db-"):
+                found = os.lstat(path)
+                # the log's two files of SQLite come and go in the root itself
+                files[path] = (found.st_ino, found.st_size, 0 if path == f"{root}/." else found.st_mtime_ns)
+    mark = hashlib.sha256(str(root).encode()).hexdigest()[:5]
+    links = [line for line in run("ip", "-o", "link").splitlines() if mark in line]
+    rules = [line for line in run("nft", "-a", "list", "tables").splitlines() if mark in line]
+    groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"stackpy-{mark}" in path]
+    return {"files": files, "links": links, "rules": rules, "groups": sorted(groups)}
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_plan_changes_nothing(cli: Cli, stack: Path) -> None:
+    root = Path(cli.environment["STACKPY_ROOT"])
+    (stack / "more").write_text("x")
+    (stack / "stack.py").write_text(STACK.replace('"64m"', '"96m"').replace(".tag(", '.copy("more", "/more").tag('))
+    (stack / "stack.py").write_text((stack / "stack.py").read_text() + 'Network("other")\nVolume("more")\n')
+    before = state(root)
+    assert len(before["groups"]) > 0 and len(before["links"]) > 0
+    assert len(cli.json("plan", cwd=stack)["changes"]) == 4
+    cli("drift", cwd=stack)
+    assert state(root) == before
+    reading = Engine(str(root), read_only=True)
+    for change in (
+        lambda: reading.stop("drift-web-1"),
+        lambda: reading.create_volume("more", {}),
+        lambda: reading.label_volume("drift_data", {}),
+    ):
+        with pytest.raises(EngineError):
+            change()
+    reading.store.close()
+
+
 def delete_link(name: str) -> None:
     subprocess.run(["ip", "link", "delete", name], check=True)
 
@@ -79,7 +123,10 @@ def test_each_change_by_hand_is_seen_and_mended(cli: Cli, stack: Path) -> None:
     mended(cli, stack)
     assert web()["id"] == identity
 
+    assert cli("drift", cwd=stack).stdout.endswith("· no drift\n")
     cli("update", "--memory", "128m", "drift-web-1")
+    told = cli("drift", "--detailed-exitcode", cwd=stack, code=2).stdout
+    assert "mem_limit: 128 MiB on the engine, 64 MiB was applied" in told
     engine.update(identity, {"labels": {**web()["config"]["labels"], "team": "b"}})
     assert found(cli, stack) == {"container.web": ("update", ["labels.team b → a", "mem_limit 128 MiB → 64 MiB"])}
     mended(cli, stack)
@@ -108,6 +155,12 @@ def test_each_change_by_hand_is_seen_and_mended(cli: Cli, stack: Path) -> None:
         "secret.key": "create",
         "image.drift/web:one": "build",
     }
+    mended(cli, stack)
+
+    cli("rm", "-f", "drift-web-1")
+    cli("volume", "rm", "drift_data")
+    gone = cli.json("drift", cwd=stack)["drift"]
+    assert sorted(each["address"] for each in gone) == ["container.web", "volume.data"]
     mended(cli, stack)
 
     folder = engine.volume("drift_data")["mountpoint"]

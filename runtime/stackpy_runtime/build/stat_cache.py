@@ -37,7 +37,10 @@ class StatCache:
 
     path: the cache's file, or "" to remember nothing beyond this object
     reads: how many files were read because nothing was known of them
+    writes: whether anything is saved at all; a process that only plans says no
     """
+
+    writes = True
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -105,7 +108,7 @@ class StatCache:
 
     def save(self) -> None:
         """Writes the cache aside and renames it, when there is something new and the engine root can be written."""
-        if not self._path or not self._changed:
+        if not self._path or not self._changed or not StatCache.writes:
             return
         import binascii
         import marshal

@@ -50,7 +50,8 @@ _parents: list[sqlite3.Connection] = []
 class Database:
     """The SQLite file of one root."""
 
-    def __init__(self, root: Root | str, *, create: bool = False) -> None:
+    def __init__(self, root: Root | str, *, create: bool = False, read_only: bool = False) -> None:
+        self.read_only = read_only
         self.root = Root(root) if isinstance(root, str) else root
         self._local = _Local()
         self._open: list[sqlite3.Connection] = []
@@ -89,6 +90,8 @@ class Database:
                 if not create and not _may_exist(path):
                     return None
                 connection = self._once_more(path, error)
+            if self.read_only:
+                connection.execute("PRAGMA query_only = ON")  # SQLite itself refuses every change from here on
             with self._lock:
                 self._open.append(connection)
         self._local.held = _Held(connection, self._left)

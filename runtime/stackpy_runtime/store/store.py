@@ -19,4 +19,5 @@ class Store(ContainerTable, NetworkTable, VolumeTable, SecretTable, ImageTable, 
     root: the root, or its path
     create: make the root and the database where they are missing; without it a missing root reads as empty, nothing
         is created, and writing raises EngineError
+    read_only: writing raises EngineError whatever there is
     """

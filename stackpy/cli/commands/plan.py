@@ -34,6 +34,7 @@ SELECTING = (
 
 def run(context: Context, arguments: Any) -> int:
     """Prints the plan; touches nothing."""
+    context.read_only = True
     chosen = selection(arguments)
     if arguments.refresh_only:
         planned = context.refreshed()
