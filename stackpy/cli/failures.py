@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from stackpy.cli.terminal import note, paint
+from stackpy.cli.terminal import note, paint, plain
 from stackpy.errors import ApplyFailed, StackFileError
 
 TYPE_CHECKING = False
@@ -22,9 +22,9 @@ def report(error: StackpyError, context: Context) -> int:
         from stackpy.render.problems import format_problems, line_reader
 
         for line in format_problems(error.problems, line_reader(), os.getcwd()).split("\n"):
-            word, colon, rest = line.partition(":")
+            word, colon, rest = plain(line).partition(":")
             colour = COLOURS.get(word) if colon else None
-            note(f"{paint(f'{word}:', colour, sys.stderr)}{rest}" if colour else line)
+            note(f"{paint(f'{word}:', colour, sys.stderr)}{rest}" if colour else plain(line))
     else:
         print_error(error.message, error.hint)
     if context.globals.verbose and not isinstance(error, (StackFileError, ApplyFailed)):
@@ -35,7 +35,8 @@ def report(error: StackpyError, context: Context) -> int:
 
 
 def print_error(message: str, hint: str = "") -> None:
-    """The two lines of an error."""
+    """The two lines of an error; what a container has said in it moves no cursor and sets no title."""
+    message, hint = plain(message), plain(hint)
     note(f"{paint('error:', COLOURS['error'], sys.stderr)} {message}")
     if hint:
         note(f"{paint('hint:', COLOURS['hint'], sys.stderr)} {hint}")

@@ -48,8 +48,18 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def plain(text: str) -> str:
+    """The text, perhaps of several lines, with escapes for what a terminal would act on: others may have said it."""
+    if text.isprintable():
+        return text
+    from stackpy.planning.quantities import printable
+
+    return "\n".join(printable(line.expandtabs(4)) for line in text.split("\n"))
+
+
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns, three spaces apart, as docker's; the head alone when there are no rows."""
+    rows = [[plain(cell).replace("\n", "\\n") for cell in row] for row in rows]
     widths = [max(len(head), *(len(row[column]) for row in rows), 0) for column, head in enumerate(heads)]
     for row in (heads, *rows):
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -35,8 +35,12 @@ def diff(context: Context, arguments: Any) -> int:
     if context.json:
         terminal.print_json(rows)
     else:
+        from stackpy.planning.quantities import printable
+
         for row in rows:
-            print(row["kind"], row["path"].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+            path = row["path"].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            # A name that a program has chosen: neither a line of its own nor words for a terminal.
+            print(row["kind"], printable(path))
     return 0
 
 
