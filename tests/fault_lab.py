@@ -80,6 +80,26 @@ class Faulty(Lab):
         parent = Path(next(iter(layout().mounts.values()))) / parent_name(self.root)
         return sum(path.is_dir() for path in parent.iterdir()) if parent.exists() else 0
 
+    def links(self) -> int:
+        """How many of the host's links bear the root's name."""
+        digest = parent_name(self.root).removeprefix("stackpy-")[:5]
+        return sum(name.startswith((f"sp-{digest}", f"sv{digest}")) for name in os.listdir("/sys/class/net"))
+
+    def ranges(self) -> int:
+        """How many ranges of host IDs the root's processes hold, or processes that have ended."""
+
+        def is_others(path: Path) -> bool:
+            try:
+                holder = path.read_text().split()[1:2]  # after the boot, its PID
+            except FileNotFoundError:
+                return True
+            try:
+                return not holder or parent_name(self.root) not in Path(f"/proc/{holder[0]}/cgroup").read_text()
+            except OSError:
+                return False
+
+        return sum(path.name.isdigit() and not is_others(path) for path in Path("/run/stackpy/ranges").iterdir())
+
     def descriptors(self) -> int:
         """How many descriptors our processes have open."""
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.processes())

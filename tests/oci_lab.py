@@ -54,6 +54,11 @@ class Oci:
         found["root"]["readonly"] = False
         return found
 
+    @property
+    def identity(self) -> str:
+        """The ID for the newest bundle: control groups are named by it, whatever the state folder."""
+        return f"c{os.getpid()}-{self.count}"
+
     def __call__(
         self, *words: str, code: int | None = 0, given: str | None = "", **options: Any
     ) -> subprocess.CompletedProcess[str]:
@@ -92,7 +97,7 @@ class Oci:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a bundle in the foreground."""
         path = self.bundle(*argv, change=change)
-        return self("run", "--bundle", str(path), f"c{self.count}", code=code, **options)
+        return self("run", "--bundle", str(path), self.identity, code=code, **options)
 
     def shell(
         self, script: str, *, change: Callable[[dict[str, Any]], None] | None = None, code: int | None = 0
@@ -109,7 +114,7 @@ class Oci:
     def create(self, *argv: str, change: Callable[[dict[str, Any]], None] | None = None, start: bool = True) -> str:
         """A container that runs `argv`, its standard streams on /dev/null."""
         path = self.bundle(*argv, change=change)
-        identity = f"c{self.count}"
+        identity = self.identity
         self.detached("create", "--bundle", str(path), identity)
         if start:
             self("start", identity)

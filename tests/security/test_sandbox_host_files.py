@@ -270,7 +270,12 @@ def _mount_line(lab: Lab) -> str:
 
 def _holding(lab: Lab, value: bytes) -> list[str]:
     found = [str(path) for path in _disk_files(lab) if value in path.read_bytes()]
-    found += [str(path) for path in Path("/run/stackpy").rglob("*") if path.is_file() and value in path.read_bytes()]
+    for path in Path("/run/stackpy").rglob("*"):
+        try:
+            if path.is_file() and value in path.read_bytes():
+                found.append(str(path))
+        except FileNotFoundError:
+            continue  # another root's
     for pid in lab.processes():
         for name in ("environ", "cmdline"):
             if value in Path(f"/proc/{pid}/{name}").read_bytes():

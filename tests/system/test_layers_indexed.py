@@ -232,7 +232,12 @@ def test_a_step_sees_layers_that_are_attached_for_it(store: Store, older: None, 
     image = archive.load(store, str(as_tar(tmp_path / "image.tar", Built().docker())))
     folders = [layers.folder(store.root, layer) for layer in image["layers"]]
     staged = layers.stage(store.root)
-    table = Path("/proc/self/mountinfo").read_text()
+
+    def mounted() -> list[str]:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return [line for line in lines if str(tmp_path) in line or store.root.path in line]
+
+    table = mounted()
     with Merged(folders) as view:
         assert Path(f"/proc/self/fd/{view.root}/etc/motd").read_text() == "changed"
         assert not os.path.exists(f"/proc/self/fd/{view.root}/bin")
@@ -245,7 +250,7 @@ def test_a_step_sees_layers_that_are_attached_for_it(store: Store, older: None, 
         (Path(f"/proc/self/fd/{view.root}") / "etc/new").write_text("new")
         assert sorted(os.listdir(f"/proc/self/fd/{view.root}/.")) == ["below", "etc"]
     assert sorted(os.listdir(f"{staged}/upper/etc")) == ["new"]
-    assert Path("/proc/self/mountinfo").read_text() == table
+    assert mounted() == table
     layers.discard(store.root, staged)
 
 
