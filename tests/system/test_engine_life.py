@@ -361,6 +361,7 @@ def test_journald_gets_each_line(tmp_path: Path) -> None:
 def test_the_pauses_between_restarts_double(lab: Lab) -> None:
     name = lab.up(["sh", "-c", "cat /proc/uptime; exit 1"], restart="on-failure:4")
     wait_for(lambda: lab.state(name)["status"] == "exited" and lab.state(name)["restart_count"] == 4, "the last try")
+    lab.engine.wait(name)  # until its last line is in the log as well
     moments = [float(line.split()[0]) for line in lab.log(name).splitlines()]
     gaps = [after - before for before, after in itertools.pairwise(moments)]
     assert len(gaps) == 4

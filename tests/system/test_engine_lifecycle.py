@@ -21,7 +21,8 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
-WAITS = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), exit(7)))\n"
+# A handler writes by itself: `print` fails where the signal comes in the midst of another one.
+WAITS = "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'bye\\n'), exit(7)))\n"
 WAITS += "print('up', flush=True)\nwhile True: time.sleep(60)"
 
 
@@ -165,7 +166,7 @@ def test_a_first_process_without_a_handler_is_not_waited_for(lab: Lab) -> None:
 
 
 def test_one_with_a_handler_gets_its_grace(lab: Lab) -> None:
-    code = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True))\n"
+    code = "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: os.write(1, b'asked\\n'))\n"
     code += "print('up', flush=True)\nwhile True: time.sleep(1)"
     name = lab.up(["python3", "-c", code])
     lab.said(name, "up")
@@ -230,7 +231,7 @@ def test_an_image_with_an_unknown_stop_signal_can_be_stopped(lab: Lab) -> None:
 
 
 def test_kill_sends_any_signal(lab: Lab) -> None:
-    code = "import signal, time\nsignal.signal(signal.SIGUSR2, lambda *_: print('two', flush=True))\n"
+    code = "import os, signal, time\nsignal.signal(signal.SIGUSR2, lambda *_: os.write(1, b'two\\n'))\n"
     name = lab.up(["python3", "-c", code + "print('up', flush=True)\nwhile True: time.sleep(60)"])
     lab.said(name, "up")
     lab.engine.kill(name, "USR2")
