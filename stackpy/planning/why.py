@@ -37,7 +37,7 @@ _VERBS = {
 class Point(NamedTuple):
     """One line of an answer.
 
-    topic: declared, plan, state, health, waits, port, kept, history or events
+    topic: declared, plan, state, health, waits, port, kept, history, log or events
     place: FILE:LINE of the user's that it comes from, or ""
     """
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackpy.planning.why import Point, Running
 
 _EVENTS = 5  # of a resource's containers, the newest
+_LINES = 3  # of a container's log
 _TELLING = ("start", "die", "oom", "kill", "stop", "restart", "pause", "unpause", "health_status")
 
 
@@ -61,7 +62,12 @@ def _resource(context: Context, word: str) -> list[Point]:
         dict(_running(context, planned.observation, address)),
         _generations(context, planned.observation),
     )
-    return [*points, *_events(context, names)]
+    ailing = [
+        replica.name
+        for replica in (observed.replicas if observed is not None else ())
+        if replica.status in ("exited", "restarting") or replica.health == "unhealthy"
+    ]
+    return [*points, *_last_words(context, ailing), *_events(context, names)]
 
 
 def _address(word: str, stack: str, known: list[str]) -> str:
@@ -123,6 +129,16 @@ def _generations(context: Context, observation: Observation) -> Iterator[Mapping
         if document is None:
             return  # older ones are not kept either
         yield document
+
+
+def _last_words(context: Context, names: list[str]) -> Iterator[Point]:
+    """The last lines that containers have written which are not well."""
+    from stackpy.planning.quantities import printable
+    from stackpy.planning.why import Point
+
+    for name in names:
+        for line in context.engine().logs(name, follow=False, tail=_LINES, since=None, until=None):
+            yield Point("log", f"{name}: {printable(line['text'].rstrip())}")
 
 
 def _events(context: Context, names: list[str]) -> Iterator[Point]:
