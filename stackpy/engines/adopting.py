@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from stackpy.engines.facade import Document, Facade
 
 
-def adopt(engine: Facade, stack: str, spec: Spec, name: str, generation: int) -> str:
+def adopt(engine: Facade, stack: str, spec: Spec, name: str, generation: int, image: tuple[str, str] = ("", "")) -> str:
     """Takes a container, network or volume into a stack as a resource of it; returns the name that it has now.
 
-    name: the engine's, or of a container its ID. Raises StackpyError where it is a stack's already, or where the
+    name: the engine's, or of a container its ID
+    image: of a container: the ID of the image that the stack file names, and what the planner knows it by
+
+    Raises StackpyError where it is a stack's already, or where the
     resource exists.
     """
     if spec.kind == "container":
-        return _container(engine, stack, spec, name, generation)
+        return _container(engine, stack, spec, name, generation, image)
     documents = engine.networks() if spec.kind == "network" else engine.volumes()
     document = _one(documents, name, spec.kind)
     _is_free(document["labels"], stack, spec, name)
@@ -44,7 +47,7 @@ def adopt(engine: Facade, stack: str, spec: Spec, name: str, generation: int) ->
     return wanted
 
 
-def _container(engine: Facade, stack: str, spec: Spec, name: str, generation: int) -> str:
+def _container(engine: Facade, stack: str, spec: Spec, name: str, generation: int, image: tuple[str, str]) -> str:
     document = engine.container(name)
     config = document["config"]
     own: Mapping[str, str] = config.get("labels", {})
@@ -65,9 +68,14 @@ def _container(engine: Facade, stack: str, spec: Spec, name: str, generation: in
     live = {key: value for key, value in container_fields(stack, config).items() if key not in ("labels", "image")}
     if users := labels.users(own):
         live["labels"] = users
+    if "volumes" in live:
+        # Volumes without a name are its own, whatever the stack file says.
+        live["volumes"] = [volume for volume in live["volumes"] if not is_anonymous(volume)]
     if document["name"] != wanted:
         engine.rename(document["id"], wanted)
     given = _labels(own, stack, spec, generation)
+    if document["image_id"] == image[0]:
+        given[labels.RECIPE] = image[1]
     given |= {labels.REPLICA: str(index), labels.SPEC: labels.dump({"image": spec.fields["image"], **live})}
     changes: dict[str, Any] = {"labels": given}
     if networks := config.get("networks"):
@@ -77,6 +85,11 @@ def _container(engine: Facade, stack: str, spec: Spec, name: str, generation: in
         }
     engine.update(document["id"], changes)
     return wanted
+
+
+def is_anonymous(mount: Mapping[str, Any]) -> bool:
+    """Whether it mounts a volume that was made for this container, which has 64 digits for a name."""
+    return mount["type"] == "volume" and len(mount["source"]) == 64
 
 
 def _labels(own: Mapping[str, str], stack: str, spec: Spec, generation: int) -> dict[str, str]:

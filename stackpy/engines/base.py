@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.deferred import Wanted
     from stackpy.dsl.specs import Condition, Dependency, Spec, StackSpec
     from stackpy.engines.events import Report
+    from stackpy.engines.from_running import Written
     from stackpy.planning.plan import Change, Data, Desired, Observation, Plan
     from stackpy.planning.steps import Explained
 
@@ -64,6 +65,12 @@ class StackEngine(Protocol):
         """Which of these names (kind, name on the engine) objects have that are not the stack's, and whose those are.
 
         "" where it is nobody's: made by hand, or by another program.
+        """
+
+    def stack_of_running(self, stack: str, only: Sequence[str]) -> Written:
+        """The stack file of containers that belong to no stack, with their networks and volumes, and of those alone.
+
+        only: names of containers, networks and volumes; () for all. Raises StackpyError for one that there is not.
         """
 
     def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:

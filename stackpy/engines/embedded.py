@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stackpy.engines.base import SecretValues
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Facade
+    from stackpy.engines.from_running import Written
     from stackpy.engines.stacklock import StackLock
     from stackpy.planning.plan import Change, Data, Desired, Observation, Plan, Pull, Recipe
     from stackpy.problems import Problem
@@ -195,15 +196,30 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
         return foreign.found(self._facade, stack, names)
 
+    def stack_of_running(self, stack: str, only: Sequence[str]) -> Written:
+        """See StackEngine."""
+        from stackpy.engines import from_running
+
+        return from_running.of_engine(self._facade, stack, only)
+
     def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
         """See StackEngine."""
         import time
 
-        from stackpy.engines import adopting, generations
+        from stackpy.engines import adopting, generations, observation
+        from stackpy.planning.plan import Desired
 
         numbers = generations.numbers(self.root, stack.name)
         generation = numbers[-1] + 1 if numbers else 1
-        now = adopting.adopt(self._facade, stack.name, spec, name, generation)
+        image = ("", "")
+        if "image" in spec.fields:
+            address = str(spec.fields["image"])
+            recipe = observation.recipe(self._engine.resolve(stack.resources[address].fields["source"]))
+            try:
+                image = (self._image_id(Desired(stack, {address: recipe}, {}), address), recipe.id)
+            except StackpyError:
+                pass  # it is not in the store, so that the container is of another
+        now = adopting.adopt(self._facade, stack.name, spec, name, generation, image)
         before = self.recorded(stack.name) or {}
         document = {
             "format": 1,

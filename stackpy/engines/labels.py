@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.dsl.specs import Dependency
+from stackpy.engines import schema
 from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ RESOURCE = "stackpy.resource"  # an address: container.web
 REPLICA = "stackpy.replica"  # 1..n
 GENERATION = "stackpy.generation"
 SPEC = "stackpy.spec"  # JSON: the fields that the user had set at the last apply
+SCHEMA = "stackpy.schema"  # the form of that JSON (schema.py); none: the first
 DEPENDENCIES = "stackpy.dependencies"  # JSON: [[address, condition, restart?, required?]] at the last apply
 ANONYMOUS = "stackpy.anonymous"  # a volume that was made for one container
 RECIPE = "stackpy.recipe"  # of a container: the recipe ID of its image
@@ -42,6 +44,16 @@ def load(labels: Mapping[str, str], label: str, empty: Any) -> Any:
     except ValueError:
         return empty
     return value if isinstance(value, type(empty)) else empty
+
+
+def applied(labels: Mapping[str, str]) -> dict[str, Any]:
+    """The fields that the user had set at the last apply, in the present form; raises StackpyError for a later form."""
+    fields: dict[str, Any] = load(labels, SPEC, {})
+    text = labels.get(SCHEMA, "")
+    version = int(text) if text.isascii() and text.isdigit() else 1
+    if version == schema.VERSION:
+        return fields
+    return schema.read(labels.get(RESOURCE, "").partition(".")[0], fields, version)
 
 
 def dependencies(labels: Mapping[str, str]) -> tuple[Dependency, ...]:

@@ -42,7 +42,7 @@ def _relabel(engine: Facade, stack: str, moves: dict[str, str]) -> None:
     """What containers note of the fields and dependencies that were applied names things by their names of now."""
     for document in engine.containers(stack):
         own = document["config"]["labels"]
-        fields, dependencies = labels.load(own, labels.SPEC, {}), labels.dependencies(own)
+        fields, dependencies = labels.applied(own), labels.dependencies(own)
         renamed = tuple(each._replace(address=moves.get(each.address, each.address)) for each in dependencies)
         if names(fields, moves) == fields and renamed == dependencies:
             continue

@@ -136,7 +136,7 @@ def _add(into: dict[str, Observed], stack: str, document: Document, kind: Kind, 
     if own.get(labels.STACK) != stack or not address.startswith(f"{kind}."):
         return
     name = address.partition(".")[2]
-    into[address] = Observed(kind, name, live, labels.load(own, labels.SPEC, {}), dependencies=labels.dependencies(own))
+    into[address] = Observed(kind, name, live, labels.applied(own), dependencies=labels.dependencies(own))
 
 
 def network_fields(document: Document) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _replica(stack: str, document: Document, image_recipes: Mapping[str, str], n
         ended=max(0.0, now - seconds(ended)) if ended else 0.0,
         image=own.get(labels.RECIPE) or image_recipes.get(image) or image,
         live=container_fields(stack, config),
-        applied=labels.load(own, labels.SPEC, {}),
+        applied=labels.applied(own),
         why=str(ending["text"]) if ended and ending["cause"] not in ("exit", "unknown") else "",
     )
 

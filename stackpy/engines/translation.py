@@ -8,7 +8,7 @@ adapter adds stand first, in a known number.
 from __future__ import annotations
 
 from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, ISOLATION, LIMITS, SURROUNDINGS, engine_name, partners
-from stackpy.engines import labels
+from stackpy.engines import labels, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def resource_labels(stack: str, spec: Spec, generation: int) -> dict[str, str]:
     result[labels.RESOURCE] = spec.address
     result[labels.GENERATION] = str(generation)
     result[labels.SPEC] = labels.dump(spec.fields)
+    result[labels.SCHEMA] = str(schema.VERSION)
     if spec.dependencies:
         result[labels.DEPENDENCIES] = labels.dump_dependencies(spec.dependencies)
     return result
@@ -150,7 +151,7 @@ def container_fields(stack: str, config: Mapping[str, Any]) -> Fields:
         fields["logging"] = logging
     if users := labels.users(own):
         fields["labels"] = users
-    applied = labels.load(own, labels.SPEC, {})
+    applied = labels.applied(own)
     if image := applied.get("image"):
         fields["image"] = image
     for key, partner in partners(applied):

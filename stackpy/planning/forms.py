@@ -50,9 +50,14 @@ def restart(value: Any) -> Flat:
 
 
 def signal(value: Any) -> Flat:
-    """`SIGTERM` for `term` and `TERM`."""
+    """`SIGTERM` for `term`, `TERM` and 15."""
     name = str(value).upper()
-    return {"": name if name.startswith("SIG") or name.isdigit() else f"SIG{name}"}
+    if name.isdigit():
+        from stackpy.dsl.kernel_names import SIGNALS  # few say it by its number
+
+        number = int(name)
+        return {"": f"SIG{SIGNALS[number - 1]}" if 1 <= number <= len(SIGNALS) else name}
+    return {"": name if name.startswith("SIG") else f"SIG{name}"}
 
 
 def strings(value: Any) -> Flat:

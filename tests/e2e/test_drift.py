@@ -196,6 +196,18 @@ def test_what_others_have_made_is_adopted_and_never_overwritten(cli: Cli, stack:
     identity = engine.up(by_hand)
     assert cli("exec", "handmade", "sh", "-c", "echo kept > /data/file").returncode == 0
 
+    engine.up(
+        {"name": "lone", "image": image, "command": ["sleep", "9"], "network_mode": "none", "mem_limit": 64 << 20}
+    )
+    found_folder = stack.parent / "found"
+    told = cli("init", "--from-running", "--only", "lone", str(found_folder)).stderr
+    assert "stackpy adopt container.lone lone" in told
+    assert "mem_limit=67108864" in (found_folder / "stack.py").read_text()
+    cli("adopt", "container.lone", "lone", cwd=found_folder)
+    assert found(cli, found_folder) == {}
+    assert "no stack's" in cli("init", "--from-running", "--only", "lone", str(stack / "x"), code=1).stderr
+    cli("destroy", "--yes", cwd=found_folder)
+
     refused = cli("plan", cwd=stack, code=1).stdout
     assert "there is a network `drift_back` already, and it is not the stack's" in refused
     assert "`stackpy adopt network.back drift_back` takes it into the stack" in refused

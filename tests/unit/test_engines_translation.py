@@ -195,6 +195,7 @@ def test_a_whole_configuration() -> None:
         labels.GENERATION: "4",
         labels.RECIPE: "r1",
         labels.SPEC: fields,
+        labels.SCHEMA: "1",
         labels.SECRETS: '{"password":"f1"}',
         labels.DEPENDENCIES: '[["container.db","healthy"]]',
     }

@@ -35,6 +35,10 @@ def run(context: Context, arguments: Any) -> int:
         raise StackpyError(
             f"the name of the folder `{target}` cannot be a stack's name", hint="its name needs a letter or a digit"
         )
+    if arguments.only and not arguments.from_running:
+        raise UsageError("`--only` says which objects of --from-running", hint="add `--from-running`")
+    if arguments.from_running:
+        return _from_running(context, arguments, target, name)
     values = {"name": name, "title": name.replace("-", " ").replace("_", " ").capitalize()}
     wanted: dict[str, tuple[str, int]] = {}
     if not (arguments.ci and os.path.exists(os.path.join(target, "stack.py"))):
@@ -46,6 +50,26 @@ def run(context: Context, arguments: Any) -> int:
     if not context.globals.quiet:
         where = f"cd {arguments.folder} && " if arguments.folder else ""
         terminal.note(f"\nnext: {where}stackpy plan    shows what it would do\n      {where}stackpy apply   does it")
+    return 0
+
+
+def _from_running(context: Context, arguments: Any, target: str, name: str) -> int:
+    """Writes the stack file of what runs, and says how it is taken in."""
+    from stackpy.cli import scaffolds
+
+    context.read_only = True
+    found = context.engine().stack_of_running(name, arguments.only)
+    (path,) = scaffolds.write(target, {"stack.py": (found.text, 0o644)})
+    print(path)
+    for line in found.left_out:
+        terminal.note(f"left out: {line}")
+    if not context.globals.quiet and found.adoptions:
+        terminal.note("\nnext, to take them into the stack as they run:")
+        if arguments.folder:
+            terminal.note(f"  cd {arguments.folder}")
+        for address, known in found.adoptions:
+            terminal.note(f"  stackpy adopt {address} {known}")
+        terminal.note("  stackpy plan")
     return 0
 
 
@@ -61,10 +85,13 @@ COMMAND = Command(
     options=[
         Option("-t", "--template", metavar="NAME", default=DEFAULT, help=f"what to begin with (default: {DEFAULT})"),
         Option("--ci", help="pipelines that plan and apply"),
+        Option("--from-running", help="the stack of what runs and is no stack's: `stackpy adopt` takes it in"),
+        Option("--only", metavar="NAME", many=True, help="with --from-running: of these containers, and what they use"),
     ],
     arguments=[Argument("FOLDER", help="where to (default: here)", optional=True, words="folder")],
     examples=[
         ("stackpy init shop", "a new folder with a small web service"),
+        ("stackpy init shop --from-running", "a stack.py of what was started by hand"),
         ("stackpy init --ci", "pipelines beside the stack.py of this folder"),
     ],
 )
