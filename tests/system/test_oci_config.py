@@ -417,10 +417,10 @@ def hooked(document: Document, log: Path, hook: Path, **codes: int) -> None:
 def test_a_hook_inside_has_the_programs_environment_and_filter(oci: Oci) -> None:
     def change(document: Document) -> None:
         document["process"]["env"].append("OF_THE=program")
-        hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo $OF_THE > /tmp/said"]}
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo $OF_THE $HOME > /tmp/said"]}
         document["hooks"] = {"startContainer": [hook]}
 
-    assert oci.shell("cat /tmp/said", change=change) == "program\n"
+    assert oci.shell("cat /tmp/said", change=change) == "program /root\n"
 
     def refused(document: Document) -> None:
         change(document)

@@ -144,6 +144,9 @@ class Talk:
 
     def _hand_on(self, console: int) -> None:
         if self.terminal is not None:
+            from stackpy_runtime.oci import running
+
+            running.keep_line_ends(console)
             self.terminal.append(console)
             return
         try:

@@ -112,7 +112,7 @@ def execute_program(program: Program, plan: BundlePlan, line: Line, console: int
         # Without no_new_privs the filter holds already.
         own = None if process.get("new_privileges") else filter_
         found = plan["hooks"].get("startContainer", [])
-        hooks.call_all(found, state, environment=process["environment"], filter_=own)
+        hooks.call_all(found, state, environment=ready.environment, filter_=own)
         _label(program, line.kept)
         if program["personality"] is not None:
             scheduling.set_personality(program["personality"])

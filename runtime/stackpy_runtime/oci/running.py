@@ -60,15 +60,19 @@ class Attendant:
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _raw(console: int) -> Callable[[], None]:
-    """Hands our terminal's keys and size over to the container's; returns what undoes that."""
-    if console < 0:
-        return lambda: None
-    # A line ends in one character, as in runc's: our own terminal makes two of it, and a file gets what was printed.
+def keep_line_ends(console: int) -> None:
+    """Has a line end as it was written, as in runc's: our own terminal makes two characters of it, a file gets one.
+
+    Before the program runs, or the first lines would be others.
+    """
     modes = termios.tcgetattr(console)
     modes[tty.OFLAG] &= ~termios.ONLCR
     termios.tcsetattr(console, termios.TCSANOW, modes)
-    if not os.isatty(0):
+
+
+def _raw(console: int) -> Callable[[], None]:
+    """Hands our terminal's keys and size over to the container's; returns what undoes that."""
+    if console < 0 or not os.isatty(0):
         return lambda: None
     before = termios.tcgetattr(0)
 
