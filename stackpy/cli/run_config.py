@@ -124,14 +124,9 @@ def _add_restart(document: dict[str, Any], arguments: Any) -> None:
 
 def restart_policy(text: str) -> str:
     """A restart policy as the engine takes it; raises UsageError for another word."""
-    word, colon, count = text.partition(":")
-    if word not in ("no", "always", "on-failure", "unless-stopped") or (
-        colon and (word != "on-failure" or not count.isdigit())
-    ):
-        raise UsageError(
-            f"`--restart {text}`: unknown policy", hint="one of no, on-failure, on-failure:N, always, unless-stopped"
-        )
-    return text
+    from stackpy.dsl import container_fields
+
+    return str(parsed("--restart", container_fields.restart_policy, text))
 
 
 def _add_networks(document: dict[str, Any], arguments: Any) -> None:

@@ -175,7 +175,8 @@ def _ports(place: Place, value: object) -> list[tuple[Place, ports.Binding]]:
     ]
 
 
-def _restart(value: object) -> str:
+def restart_policy(value: object) -> str:
+    """`no`, `always`, `on-failure`, `on-failure:N` or `unless-stopped`; raises Invalid."""
     word, colon, count = value.partition(":") if isinstance(value, str) else ("", "", "")
     counts = word == "on-failure" and len(count) < 7 and NUMBER.fullmatch(count) and not count.startswith("0")
     known = word in ("no", "always", "on-failure", "unless-stopped")
@@ -256,7 +257,7 @@ _STRUCTURED: dict[str, Callable[[Place, Any], Any]] = {
     "ports": _ports,
 }
 _CONTAINER_ONLY: dict[str, Callable[[Any], Any]] = {
-    "restart": _restart,
+    "restart": restart_policy,
     "replicas": quantities.at_least_one,
     "on_unhealthy": one_of("none", "restart", "stop"),
 }

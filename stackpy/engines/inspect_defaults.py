@@ -6,6 +6,8 @@ is laid over them by documents.py.
 
 from __future__ import annotations
 
+from stackpy_runtime.container.masks import MASKED_PATHS, READ_ONLY_PATHS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -37,21 +39,8 @@ HOST_CONFIG: dict[str, Any] = {
     "CpuPercent": 0,
     "IOMaximumIOps": 0,
     "IOMaximumBandwidth": 0,
-    "MaskedPaths": [
-        "/proc/acpi",
-        "/proc/asound",
-        "/proc/interrupts",
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/latency_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/sys/devices/virtual/powercap",
-        "/sys/firmware",
-    ],
-    "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+    "MaskedPaths": list(MASKED_PATHS),
+    "ReadonlyPaths": list(READ_ONLY_PATHS),
 }
 CONFIG: dict[str, Any] = {
     "AttachStdin": False,

@@ -168,7 +168,7 @@ def test_what_privileged_mounts_stays_in_it(lab: Lab, canary: Canary) -> None:
 
 
 def test_groups_that_privileged_makes_go_with_it(lab: Lab) -> None:
-    """With what runs in them: a group below its own is not seen by whoever looks at that alone."""
+    """With what runs in them, or stands still: a group below its own is not seen by whoever looks at that alone."""
     code = """
 import time
 made = 0
@@ -180,6 +180,10 @@ for top, folders, _ in list(os.walk("/sys/fs/cgroup")):
             open(top + "/mine/deeper/cgroup.procs", "w").write("0")
             time.sleep(300)
 time.sleep(0.3)
+for top, _, names in list(os.walk("/sys/fs/cgroup")):
+    for name in ("freezer.state", "cgroup.freeze"):
+        if top.endswith("/mine/deeper") and name in names:
+            open(top + "/" + name, "w").write("FROZEN" if name == "freezer.state" else "1")
 print("made", made > 0, flush=True)
 time.sleep(300)
 """

@@ -206,7 +206,13 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
         ("--mount target=/x,propagation=shared x", None),
         ("-v /no/such:/x x", "`--volume /no/such:/x`: there is no `/no/such` on this host"),
         ("-v a:b:c:d x", None),
-        ("--restart sometimes x", "`--restart sometimes`: unknown policy"),
+        (
+            "--restart sometimes x",
+            (
+                "`--restart sometimes`: must be `no`, `always`, `on-failure`, `on-failure:N` or `unless-stopped`, not"
+                ' "sometimes"'
+            ),
+        ),
         ("--rm --restart always x", "`--rm` and `--restart` exclude each other"),
         ("--network none --network a x", None),
         ("--network none --network-alias a x",

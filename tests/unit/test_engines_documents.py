@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from stackpy.engines import documents, inspect_defaults, listings
 from stackpy.engines.observation import seconds
-from stackpy_runtime.container import security
 from tests.unit.fake_engine import NOW, container
 
 IMAGE = {
@@ -170,12 +169,6 @@ def test_no_key_of_dockers_is_missing(section: str, status: str) -> None:
     part = shown[section] if section else shown
     assert sorted(set(DOCKERS[section].split()) - part.keys()) == []
     assert sorted(shown["NetworkSettings"]["Networks"]["bridge"]) == sorted(DOCKERS_ENDPOINT.split())
-
-
-def test_the_paths_that_are_said_to_be_masked_are_masked() -> None:
-
-    assert inspect_defaults.HOST_CONFIG["MaskedPaths"] == list(security.MASKED_PATHS)
-    assert inspect_defaults.HOST_CONFIG["ReadonlyPaths"] == list(security.READ_ONLY_PATHS)
 
 
 def test_networks_of_modes_and_addresses_that_were_asked_for() -> None:

@@ -177,6 +177,14 @@ def _emptied(path: str) -> bool:
     return True
 
 
+def pids_beneath(folder: str) -> list[int]:
+    """PIDs of all in the group at `folder` and in those below it, as this host counts them."""
+    found: dict[int, None] = {}
+    for each, _, _ in os.walk(folder):
+        found.update(dict.fromkeys(int(pid) for pid in read_file(f"{each}/cgroup.procs").split()))
+    return list(found)
+
+
 class Group:
     """The control group of one container."""
 
@@ -352,7 +360,7 @@ class Group:
         return [int(pid) for pid in read_file(f"{path}/cgroup.procs").split()]
 
     def kill(self) -> None:
-        """Kills every process of the group."""
+        """Kills every process of the group, and of those that a privileged container has made in it."""
         if self.layout.version == 2:
             try:
                 write_file(f"{self.paths()['']}/cgroup.kill", "1")
@@ -360,16 +368,17 @@ class Group:
                 if error.errno != errno.ENOENT:
                     raise
             return
-        pids = self.processes()
+        paths = self.paths()
+        pids = pids_beneath(next(iter(paths.values())))
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        freezer = f"{self.paths().get('freezer', '')}/freezer.state"
         # Version 1 delivers no signal, not even this one, to what stands still (cgroup-v1/freezer-subsystem.rst).
-        if pids and read_file(freezer).strip() != "THAWED" and os.path.exists(freezer):
-            write_file(freezer, "THAWED")
+        for folder, _, _ in os.walk(paths["freezer"]) if pids and "freezer" in paths else ():
+            if read_file(f"{folder}/freezer.state").strip() not in ("THAWED", ""):
+                write_file(f"{folder}/freezer.state", "THAWED")
 
     def freeze(self, frozen: bool) -> None:
         """Stops every process of the group where it is, and returns when they stand; or has them go on.

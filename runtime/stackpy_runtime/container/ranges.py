@@ -113,8 +113,9 @@ def bind(first: int, pid: int, *, again: bool = False) -> None:
 
     again: it has been tied before, and others may share it by now
     """
-    sharing = _sharing(_read(f"{FOLDER}/{first}")) if again else []
-    _write(first, pid, _held.get(first) or os.urandom(8).hex(), sharing)
+    with _turn():
+        sharing = _sharing(_read(f"{FOLDER}/{first}")) if again else []
+        _write(first, pid, _held.get(first) or os.urandom(8).hex(), sharing)
 
 
 def share(first: int, pid: int) -> None:
@@ -139,7 +140,8 @@ def leave(first: int, pid: int) -> None:
 
 
 def _replace(first: int, lines: list[str]) -> None:
-    aside = f"{FOLDER}/.{first}.{os.urandom(8).hex()}"
+    # One name for each range, since writers take turns: what somebody who was killed has left is written over.
+    aside = f"{FOLDER}/.{first}"
     with open(aside, "w", encoding="ascii") as file:
         file.write("\n".join(lines))
     os.rename(aside, f"{FOLDER}/{first}")

@@ -1,7 +1,4 @@
-"""What a container may do by default: capabilities, and which parts of /proc and /sys it sees.
-
-The sets are Docker's (oci/caps/defaults.go, oci/defaults.go), plus what later vulnerabilities have added.
-"""
+"""What a container may do by default: its capabilities are Docker's (oci/caps/defaults.go)."""
 
 from __future__ import annotations
 
@@ -19,22 +16,6 @@ DEFAULT_CAPABILITIES = (
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
     "AUDIT_WRITE"
 ).split()
-
-MASKED_PATHS = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
-READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 def capabilities(add: list[str], drop: list[str]) -> frozenset[str]:

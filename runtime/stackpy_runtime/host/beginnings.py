@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 
-from stackpy_runtime.container import confinement, plan, ranges, seccomp, security
+from stackpy_runtime.container import confinement, masks, plan, ranges, seccomp
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
@@ -163,8 +163,8 @@ class Beginnings:
             ],
             "etc": etc,
             "cgroup_view": {},
-            "masked": list(security.MASKED_PATHS),
-            "locked": list(security.READ_ONLY_PATHS),
+            "masked": list(masks.MASKED_PATHS),
+            "locked": list(masks.READ_ONLY_PATHS),
             "scratch": f"{self.store.root.run}/mnt",
             "process": process,
         }

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 
-from stackpy_runtime.container import confinement, plan, security, state
+from stackpy_runtime.container import confinement, masks, plan, state
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host.live import Live
 from stackpy_runtime.host.skeleton import base, targets
@@ -169,8 +169,8 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
         "secrets": [],
         "etc": lifecycle.networking.write_etc(live, hostname),
         "cgroup_view": {},
-        "masked": list(security.MASKED_PATHS),
-        "locked": list(security.READ_ONLY_PATHS),
+        "masked": list(masks.MASKED_PATHS),
+        "locked": list(masks.READ_ONLY_PATHS),
         "scratch": f"{root.run}/mnt",
         "process": {
             "argv": arguments["argv"],

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stackpy_runtime.container.bundling import DEV_MOUNTS
+from stackpy_runtime.container.masks import MASKED_PATHS, READ_ONLY_PATHS
 from stackpy_runtime.container.plan import DEFAULT_PATH
-from stackpy_runtime.container.security import DEFAULT_CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS
+from stackpy_runtime.container.security import DEFAULT_CAPABILITIES
 from stackpy_runtime.linux.processes import CAPABILITIES
 from stackpy_runtime.linux.seccomp import OPERATORS
 from stackpy_runtime.oci import bundle, mount_options, seccomp

@@ -180,11 +180,7 @@ class Group:
 
     def processes(self) -> list[int]:
         """PIDs of all in the group and in those below it, as this host counts them."""
-        _, top = self.folders()[0]
-        found: dict[int, None] = {}
-        for folder, _, _ in os.walk(top):
-            found.update(dict.fromkeys(int(pid) for pid in read_file(f"{folder}/cgroup.procs").split()))
-        return list(found)
+        return cgroups.pids_beneath(self.folders()[0][1])
 
     def signal_all(self, number: int) -> None:
         """Signals every process of the group; it is held still meanwhile, so that no fork escapes."""
