@@ -121,7 +121,7 @@ class Context:
         plan = weighed(plan, project.stack, observation, engine.took)
         return Planned(plan, desired, project, observation)
 
-    def destruction(self) -> Planned:
+    def destruction(self, selection: Selection | None = None) -> Planned:
         """What destroy would remove now; touches nothing."""
         from stackpy.dsl.specs import StackSpec
         from stackpy.planning.destroy import destroy_plan
@@ -130,8 +130,10 @@ class Context:
 
         project, engine = self.load(), self.engine()
         observation = engine.observe(project.stack.name)
-        nothing = StackSpec(project.stack.name, {}, {}, project.stack.folder, policies=project.stack.policies)
-        plan = weighed(destroy_plan(observation), nothing, observation, engine.took)
+        nothing = StackSpec(
+            project.stack.name, {}, project.stack.outputs, project.stack.folder, policies=project.stack.policies
+        )
+        plan = weighed(destroy_plan(observation, selection=selection), nothing, observation, engine.took)
         return Planned(plan, Desired(nothing, {}, {}), project, observation)
 
     def policies(self) -> tuple[Policy, ...]:

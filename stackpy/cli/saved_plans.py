@@ -121,7 +121,7 @@ def verified(context: Context, saved: Saved, path: str) -> Planned:
     _check_engine(engine, saved, path)
     options = saved.options
     selection = Selection(options.targets, options.excludes, options.replaces)
-    planned = context.destruction() if options.destroy else context.plan(selection)
+    planned = context.destruction(selection) if options.destroy else context.plan(selection)
     _check_generation(engine, planned.observation, saved, path)
     reading = read_now(planned.desired, planned.observation, engine, project, saved.reading)
     again = files.AGAIN.format(path=path)

@@ -11,7 +11,6 @@ from stackpy.dsl.specs import engine_name
 from stackpy.planning import containers, dependencies, exposure, images, objects, ordering, reasons, refusals, targeting
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Change, Plan
-from stackpy.planning.quantities import plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ def diff(desired: Desired, observation: Observation, selection: Selection | None
     if chosen:
         notes += [reads(stack, output, number) for (stack, output), number in desired.stack.references.items()]
     if len(chosen) < len(drafts):
-        by = " and ".join([*(["--target"] if targets else []), *(["--exclude"] if excludes else [])])
-        notes.append(f"limited by {by}: {plural(len(drafts) - len(chosen), 'more change')} not in this plan")
+        notes.append(targeting.limited(chosen_ones, len(drafts) - len(chosen)))
     refused = refusals.protected((drafts[number] for number in sorted(chosen)), specs, existing) if drafts else ()
     return finish(drafts, observation, chosen, notes, refused)
 

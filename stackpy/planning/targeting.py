@@ -6,6 +6,7 @@ from stackpy.errors import UsageError
 from stackpy.planning import graph
 from stackpy.planning.ordering import direct
 from stackpy.planning.plan import Action
+from stackpy.planning.quantities import plural
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -49,6 +50,12 @@ _UNREPLACED = {
     "volume": ("a volume is never replaced, since its data would be lost", "`stackpy volume rm` deletes it"),
     "secret": ("a secret has but its value", "give it another value where its source is"),
 }
+
+
+def limited(selection: Selection, count: int) -> str:
+    """The note on changes that a selection leaves out."""
+    by = [name for name, given in (("--target", selection.targets), ("--exclude", selection.excludes)) if given]
+    return f"limited by {' and '.join(by)}: {plural(count, 'more change')} not in this plan"
 
 
 def check(targets: Collection[str], known: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from stackpy.errors import StackpyError, UsageError
 from stackpy.planning import fingerprints
 from stackpy.planning.comparison import diff
+from stackpy.planning.destroy import destroy_plan
 from stackpy.planning.plan import Action, Change, Plan, Reason
 from stackpy.planning.targeting import Selection
 from stackpy.render import saved
@@ -212,6 +213,31 @@ def test_a_network_that_is_asked_for_takes_its_containers_along() -> None:
     ]
     # what waits for it cannot be made without it
     assert diff(desired, observation, Selection((), ("network.back",), ("network.back",))).changes == ()
+
+
+DESTROYED = {
+    "before": {
+        "network.back": {},
+        "container.db": {"image": "image.web", "networks": {"back": {"aliases": []}}},
+        "container.web": {"image": "image.web", "depends_on": {"container.db": "started"}},
+        "container.lone": {"image": "image.web"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), ["container.web", "container.db", "network.back", "container.lone"]),
+        (Selection(("container.db",)), ["container.web", "container.db"]),
+        (Selection(("container.lone",)), ["container.lone"]),
+        (Selection((), ("container.db",)), ["container.web", "container.lone"]),
+    ],
+)
+def test_a_part_of_a_stack_is_destroyed_with_what_depends_on_it(selection: Selection, expected: list[str]) -> None:
+    plan = destroy_plan(case_files.observation(DESTROYED), selection=selection)
+    assert sorted(change.address for change in plan.changes) == sorted(expected)
+    assert any(note.startswith("limited by --") for note in plan.notes) == (len(expected) < 4)
 
 
 @pytest.mark.parametrize("address", ["image.web", "volume.data"])

@@ -55,7 +55,7 @@ def run(context: Context, arguments: Any) -> int:
         if saved is not None:
             planned = saved_plans.verified(context, saved, arguments.file)
         else:
-            planned = context.destruction() if arguments.destroy else context.plan(chosen)
+            planned = context.destruction(chosen) if arguments.destroy else context.plan(chosen)
         destroys = arguments.destroy or (saved is not None and saved.options.destroy)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
         code = 0
@@ -67,13 +67,15 @@ def run(context: Context, arguments: Any) -> int:
             refusals.check(planned.plan)
             stacks.agree_to_loss(planned.plan, arguments.allow_data_loss)
             if saved is None:
-                stacks.agree("destroy all of this?" if destroys else "apply this plan?", arguments.yes)
-            code = stacks.destroy(context, planned.plan) if destroys else _execute(context, planned, arguments)
-            if destroys:
+                stacks.agree("destroy this?" if destroys else "apply this plan?", arguments.yes)
+            # of a stack of which something stays, a generation is made
+            whole = destroys and not any(chosen if saved is None else (saved.options.targets, saved.options.excludes))
+            code = stacks.destroy(context, planned.plan) if whole else _execute(context, planned, arguments)
+            if whole:
                 context.engine().tidy()
         if code == 0 and not destroys:
             locking.keep(planned.desired)
-    if code == 0 and planned.stack.outputs and not (context.json or context.globals.quiet):
+    if code == 0 and planned.stack.outputs and not destroys and not (context.json or context.globals.quiet):
         from stackpy.cli.commands.output import text
 
         recorded = context.engine().recorded(planned.stack.name) or {}

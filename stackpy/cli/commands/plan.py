@@ -27,7 +27,7 @@ SELECTING = (
     Option("--target", metavar="ADDRESS", many=True, help="only this and what it depends on", words="resource"),
     Option("--exclude", metavar="ADDRESS", many=True, help="all but this and what waits for it", words="resource"),
     Option("--replace", metavar="ADDRESS", many=True, help="make this anew although nothing differs", words="resource"),
-    Option("--destroy", help="remove the stack, as `stackpy destroy` does; volumes are kept"),
+    Option("--destroy", help="remove the stack, or the targets and what depends on them; volumes are kept"),
     Option("--refresh-only", help="only what is otherwise than the last apply left it; changes nothing"),
 )
 
@@ -39,7 +39,7 @@ def run(context: Context, arguments: Any) -> int:
     if arguments.refresh_only:
         planned = context.refreshed()
     else:
-        planned = context.destruction() if arguments.destroy else context.plan(chosen)
+        planned = context.destruction(chosen) if arguments.destroy else context.plan(chosen)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
     show(planned.plan, arguments.format or context.globals.format)
@@ -58,15 +58,12 @@ def run(context: Context, arguments: Any) -> int:
 
 
 def selection(arguments: Any) -> Selection:
-    """What --target, --exclude and --replace say; raises UsageError where --destroy stands beside them."""
+    """What --target, --exclude and --replace say; raises UsageError for what contradicts itself."""
     from stackpy.planning.targeting import Selection
 
     chosen = Selection(tuple(arguments.target), tuple(arguments.exclude), tuple(arguments.replace))
-    if arguments.destroy and any(chosen):
-        raise UsageError(
-            "`--destroy` removes the whole stack",
-            hint="to remove one resource, take it out of stack.py",
-        )
+    if arguments.destroy and chosen.replaces:
+        raise UsageError("`--destroy` makes nothing anew", hint="leave out `--replace`")
     if arguments.refresh_only and (any(chosen) or arguments.destroy):
         raise UsageError(
             "`--refresh-only` changes nothing, so that there is nothing to choose", hint="leave out one of them"
