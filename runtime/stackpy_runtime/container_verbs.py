@@ -318,6 +318,13 @@ class ContainerVerbs:
 
         return usage.allocated(f"{self.store.root.containers}/{self.store.container(reference)['id']}/upper")
 
+    def written(self, reference: str) -> tuple[int, float]:
+        """Bytes on disk of what a container has written into its tree, and when the newest of it was written."""
+        from stackpy_runtime.store import usage
+
+        path = f"{self.store.root.containers}/{self.store.container(reference)['id']}/upper"
+        return usage.allocated(path), usage.newest(path)
+
     def update(self, reference: str, changes: dict[str, Any]) -> None:
         """Changes a container without making it anew; None takes a field away.
 

@@ -80,7 +80,10 @@ class StackEngine(Protocol):
         """
 
     def data(self, stack: str, addresses: Sequence[str]) -> Mapping[str, Data]:
-        """What is in volumes of a stack, by address; an empty one is left out. Reads each file's date."""
+        """What is in volumes of a stack, and what containers have written outside of them, by address.
+
+        An empty volume is left out, and a container that has written less than 1 MiB. Reads each file's date.
+        """
 
     def expect(self, plan: Plan) -> None:
         """Told before the first change of a plan that will be performed: it may prepare for it. Returns at once."""

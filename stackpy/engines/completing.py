@@ -22,4 +22,6 @@ def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Pla
 
     if losing := data_loss.losing(plan):
         plan = data_loss.measured(plan, engine.data(plan.stack, losing))
+    if rewriting := data_loss.rewriting(plan):
+        plan = data_loss.noted(plan, engine.data(plan.stack, rewriting))
     return plan

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
+LITTLE = 1 << 20  # bytes: what every container writes, into caches and for the mounts in it
+
 
 class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
@@ -245,9 +247,14 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
         found = {}
         for address in addresses:
-            name = engine_name(stack, "volume", address.partition(".")[2])
-            size, newest = self._engine.volume_data(name)
-            if newest:
+            kind, _, name = address.partition(".")
+            if kind == "volume":
+                size, newest, least = *self._engine.volume_data(engine_name(stack, "volume", name)), 0
+            else:
+                each = [self._engine.written(identity) for identity in self._seen.get(stack, {}).get(address, ())]
+                size, newest = sum(one[0] for one in each), max((one[1] for one in each), default=0.0)
+                least = LITTLE
+            if newest and size >= least:
                 found[address] = Data(size, max(0.0, time.time() - newest))
         return found
 

@@ -23,6 +23,31 @@ def losing(plan: Plan) -> list[str]:
     ]
 
 
+def rewriting(plan: Plan) -> list[str]:
+    """The addresses of the containers of which the plan takes away what they have written outside of volumes."""
+    return list(
+        dict.fromkeys(
+            change.address
+            for change in plan.changes
+            if change.action in (Action.DELETE, Action.REPLACE) and change.address.startswith("container.")
+        )
+    )
+
+
+def noted(plan: Plan, found: Mapping[str, Data]) -> Plan:
+    """The plan with a note on each container that has written much outside of volumes.
+
+    That is no place for data, and every replacement empties it: it is said, and not asked.
+    found: by address, of all its replicas
+    """
+    notes = [
+        f"{address}: {amount(data)} that it has written outside of volumes go with it, "
+        f"last written {_ago(data.written)}"
+        for address, data in found.items()
+    ]
+    return plan._replace(notes=(*plan.notes, *notes)) if notes else plan
+
+
 def measured(plan: Plan, found: Mapping[str, Data]) -> Plan:
     """The plan with what its deletions would take along.
 
@@ -40,11 +65,15 @@ def measured(plan: Plan, found: Mapping[str, Data]) -> Plan:
 
 def text(data: Data) -> str:
     """`deletes data: 1.2 GB, last written 3 minutes ago`."""
+    return f"deletes data: {amount(data)}, last written {_ago(data.written)}"
+
+
+def amount(data: Data) -> str:
+    """`1.2 GB`."""
     value, unit = float(data.bytes), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
-    amount = f"{value:.3g}" if value < 10 else f"{value:.0f}"
-    return f"deletes data: {amount} {_UNITS[unit]}, last written {_ago(data.written)}"
+    return f"{value:.3g} {_UNITS[unit]}" if value < 10 else f"{value:.0f} {_UNITS[unit]}"
 
 
 def _ago(seconds: float) -> str:

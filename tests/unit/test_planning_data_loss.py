@@ -56,6 +56,16 @@ def test_a_deletion_is_marked_and_needs_its_address() -> None:
         assert data_loss.unconfirmed(marked.changes, allowed) == []
 
 
+def test_what_containers_have_written_is_noted_and_not_asked_for() -> None:
+    making = plan(Change("container.web", Action.REPLACE, ()), Change("container.old", Action.DELETE, (GONE,)))
+    assert data_loss.rewriting(making) == ["container.web", "container.old"]
+    marked = data_loss.noted(making, {"container.web": Data(52_000_000, 7200.0)})
+    assert marked.notes == (
+        "container.web: 52 MB that it has written outside of volumes go with it, last written 2 hours ago",
+    )
+    assert data_loss.unconfirmed(marked.changes, []) == []
+
+
 def test_names_that_others_have_are_refused_with_what_to_do() -> None:
     specs = {
         spec.address: spec
