@@ -51,18 +51,22 @@ def execute(
     interrupts: Interrupts | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     wait: bool = True,
+    rolled_back_to: int | None = None,
 ) -> Outcome:
     """Makes the plan true, and keeps what came of it as a generation.
 
     timeout: seconds that a resource has to become started, healthy or completed
     wait: until everything that was started runs and is healthy
+    rolled_back_to: number of the generation that the plan brings back
 
     Returns the outcome when all was done, or when `interrupts` had one: then nothing new was begun, and what ran was
     finished. Raises ApplyFailed when changes failed; independent ones were finished. At a second interrupt raises
     KeyboardInterrupt and leaves running actions to themselves. In each case the next apply finishes the work.
     """
     refusals.check(plan)
-    return _Run(plan, desired, secrets, engine, report, interrupts or Interrupts(), timeout, wait).run("applied")
+    run = _Run(plan, desired, secrets, engine, report, interrupts or Interrupts(), timeout, wait)
+    run.rolled_back_to = rolled_back_to
+    return run.run("applied")
 
 
 class NoSecrets:
@@ -114,6 +118,7 @@ class _Run:
         self.of_address: dict[str, list[int]] = {}
         for number, change in enumerate(plan.changes):
             self.of_address.setdefault(change.address, []).append(number)
+        self.rolled_back_to: int | None = None
         self.failures: dict[str, Failure] = {}
         self.unexpected: BaseException | None = None
         self.performing: set[int] = set()
@@ -146,14 +151,14 @@ class _Run:
         try:
             self._walk()
         except KeyboardInterrupt:
-            self._record(self._outcome(clock, interrupted=True), outputs, started, word)
+            self._record(self._outcome(clock, interrupted=True), started, word)
             raise
         finally:
             self.interrupts.watch(None)
             for workers in (self.actors, self.waiters, self.watchers):
                 workers.close()
         outcome = self._outcome(clock, interrupted=self.interrupts.count > 0)
-        self._record(outcome, outputs, started, word)
+        self._record(outcome, started, word)
         if self.unexpected is not None:
             raise self.unexpected
         if outcome.failures and not outcome.interrupted:
@@ -348,9 +353,10 @@ class _Run:
         seconds = time.monotonic() - clock
         return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, seconds, self.took)
 
-    def _record(self, outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> None:
-        known = self._known(outputs) if word == "applied" else {}
-        self.engine.record(self.plan.stack, self.plan.generation, document(outcome, known, started, word))
+    def _record(self, outcome: Outcome, started: float, word: str) -> None:
+        known = self._known(self.desired.stack.outputs) if word == "applied" else {}
+        kept = document(outcome, known, self.desired, started, word, self.rolled_back_to)
+        self.engine.record(self.plan.stack, self.plan.generation, kept)
 
     def _known(self, outputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The outputs with what is known after the apply; what is not, of a container that does not run, is None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -13,7 +15,9 @@ else:
 
 
 class Interrupts:
-    """Counts interrupts. As a context manager it takes SIGINT and SIGTERM, and gives them back.
+    """Counts interrupts. As a context manager it takes SIGINT, SIGTERM and SIGHUP, and gives them back.
+
+    SIGHUP, the terminal was closed, stays ignored where it is: nohup asks for that.
 
     told: called at each interrupt with its number, for the line that tells people what happens now; it runs inside a
         signal handler and must only write
@@ -39,6 +43,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         self._take((signal.SIGINT, signal.SIGTERM))
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self._take((signal.SIGHUP,))
         return self
 
     def __exit__(
@@ -53,4 +59,18 @@ class Interrupts:
             self._before[number] = signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _let_go_of_terminal()
         self.interrupt()
+
+
+def _let_go_of_terminal() -> None:
+    """Leads what is written from now on nowhere: a terminal that has gone fails every write (EIO)."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, 1, 2):
+        try:
+            if os.fstat(descriptor).st_mode & 0o170000 == 0o020000:  # a character device
+                os.dup2(nowhere, descriptor)
+        except OSError:
+            continue  # it is closed
+    os.close(nowhere)

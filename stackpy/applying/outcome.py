@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
-    from stackpy.planning.plan import Change, Plan
+    from stackpy.planning.plan import Change, Desired, Plan
 
     Result = Literal["done", "failed", "skipped", "pending"]
 
@@ -50,12 +50,22 @@ class Outcome(NamedTuple):
         return [change for change, found in zip(self.plan.changes, self.results, strict=True) if found == result]
 
 
-def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word: str) -> dict[str, Any]:
+def document(
+    outcome: Outcome,
+    outputs: Mapping[str, Any],
+    desired: Desired,
+    started: float,
+    word: str,
+    rolled_back_to: int | None = None,
+) -> dict[str, Any]:
     """The generation's document.
 
     started: seconds since the epoch; word: what a success is called ("applied", "destroyed")
+    rolled_back_to: the number of the generation that was brought back
     """
     import time
+
+    from stackpy.applying import circumstances, reviving
 
     saved = outcome.plan.saved
     return {
@@ -65,6 +75,9 @@ def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word:
         "outcome": "interrupted" if outcome.interrupted else "failed" if outcome.failures else word,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(outcome.seconds, 3),
+        "by": circumstances.user(),
+        "revision": circumstances.revision(desired.stack.folder) if desired.stack.folder else "",
+        **({} if rolled_back_to is None else {"rolled_back_to": rolled_back_to}),
         "changes": [
             {
                 **change_document(change),
@@ -78,4 +91,5 @@ def document(outcome: Outcome, outputs: Mapping[str, Any], started: float, word:
         "outputs": dict(outputs),
         # of the file that the plan was applied from, which is then used up
         **({"saved": saved} if saved else {}),
+        "desired": reviving.kept(desired),
     }

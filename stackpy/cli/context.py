@@ -102,6 +102,8 @@ class Context:
             self._engine = connect(url, self.globals.root or None, read_only=self.read_only)
             if self._project is not None and self._project.settings.cache_keep is not None:
                 self._engine.cache_keep = self._project.settings.cache_keep
+            if self._project is not None and self._project.settings.generations_keep is not None:
+                self._engine.generations_keep = self._project.settings.generations_keep
         return self._engine
 
     def plan(self, selection: Selection | None = None) -> Planned:

@@ -22,6 +22,8 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("graph", "graph", "COMMAND"),
             ("test", "test", "COMMAND"),
             ("why", "why", "COMMAND"),
+            ("history", "history", "COMMAND"),
+            ("rollback", "rollback", "COMMAND"),
             ("output", "output", "COMMAND"),
             ("build", "build", "COMMAND"),
             ("lock", "lock", "COMMAND"),

@@ -46,6 +46,7 @@ class StackEngine(Protocol):
     name: str  # embedded, docker, …
     root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
     cache_keep: int  # bytes to which the engine's build cache keeps
+    generations_keep: int  # how many generations of each stack are kept
     stopping: Callable[[], bool]  # whether a change that goes on for long shall not begin its next part any more
     on_failure: str  # "shell": one opens on the caller's terminal where a step of a build fails; "": none does
 
@@ -130,6 +131,15 @@ class StackEngine(Protocol):
 
     def plan_key(self) -> bytes:
         """The key of fingerprints in saved plans, which the first `record` makes; b"" before."""
+
+    def history(self, stack: str) -> list[Mapping[str, Any]]:
+        """The documents of all generations that are kept, oldest first."""
+
+    def revive(self, desired: Desired, images: Mapping[str, str]) -> None:
+        """Has the images of a generation be those that it ran: image address → ID, as `record` has kept them.
+
+        Raises StackpyError where one of them is not in the store any more.
+        """
 
     def stacks(self) -> list[dict[str, Any]]:
         """The rows of `ls`: name, engine, generation, resources, running."""

@@ -48,6 +48,8 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
+        self._revived: dict[str, str] = {}  # recipe ID → image ID, of a generation that is brought back
+        self.generations_keep = 10
         self._built = False  # by this command, so that the build cache has grown
         self.on_failure = ""
         self.stopping: Callable[[], bool] = lambda: False
@@ -324,6 +326,8 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
     def _image_id(self, desired: Desired, address: str) -> str:
         recipe, source = desired.recipes[address].id, desired.stack.resources[address].fields["source"]
+        if recipe in self._revived:
+            return self._revived[recipe]
         if source["base"]["kind"] == "image" and not source["steps"]:
             # As it comes: nothing was built.
             return self._engine.image_of(source["base"]["reference"], source["base"].get("platform", ""))["id"]
@@ -369,8 +373,9 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         own += [each["labels"] for each in (*engine.networks(), *engine.volumes(), *engine.secrets())]
         # What there was afterwards, so that `drift` misses what has gone.
         resources = sorted({each[labels.RESOURCE] for each in own if each.get(labels.STACK) == stack})
-        document = {**document, "images": images, "resources": resources}
-        generations.write(self.root, stack, generation, document)
+        image_ids = generations.image_ids(document, containers)
+        document = {**document, "images": images, "image_ids": image_ids, "resources": resources}
+        generations.write(self.root, stack, generation, document, self.generations_keep)
         plan_keys.ensure(self.root)
         if self._built:
             self._built = False
@@ -415,6 +420,25 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
         from stackpy.engines import plan_keys
 
         return plan_keys.read(self.root)
+
+    def history(self, stack: str) -> list[Mapping[str, Any]]:
+        """See StackEngine."""
+        from stackpy.engines import generations
+
+        found = [generations.read(self.root, stack, number) for number in generations.numbers(self.root, stack)]
+        return [document for document in found if document is not None]
+
+    def revive(self, desired: Desired, images: Mapping[str, str]) -> None:
+        """See StackEngine."""
+        present = {image["id"] for image in self._engine.images()}
+        used = {str(spec.fields["image"]) for spec in desired.stack.resources.values() if "image" in spec.fields}
+        for address in sorted(used):
+            if images.get(address) not in present:
+                raise StackpyError(
+                    f"`{address}` as it was then is not in the store any more",
+                    hint="check out the revision that `stackpy history` names, and apply that",
+                )
+        self._revived = {recipe.id: images[address] for address, recipe in desired.recipes.items() if address in images}
 
     def stacks(self) -> list[Document]:
         """See StackEngine."""

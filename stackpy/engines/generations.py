@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 
+from stackpy.engines import labels
 from stackpy.errors import StackpyError
 from stackpy_runtime import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
-
-KEPT = 20
 
 
 def folder(root: str, stack: str) -> str:
@@ -65,8 +64,8 @@ def last(root: str, stack: str) -> dict[str, Any] | None:
     return None
 
 
-def write(root: str, stack: str, number: int, document: Mapping[str, Any]) -> None:
-    """Keeps a document, whole or not at all, and the last KEPT ones."""
+def write(root: str, stack: str, number: int, document: Mapping[str, Any], keep: int) -> None:
+    """Keeps a document, whole or not at all, and the last `keep` ones."""
     path = ensure_folder(root, stack)
     aside, target = os.path.join(path, f".{number}.new"), os.path.join(path, f"{number}.json")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -84,11 +83,23 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any]) -> No
     except BaseException:
         _discard(aside)
         raise
-    for old in numbers(root, stack)[:-KEPT]:
+    for old in numbers(root, stack)[:-keep]:
         _discard(os.path.join(path, f"{old}.json"))
     for name in os.listdir(path):
         if name.startswith(".") and name.endswith(".new"):
             _discard(os.path.join(path, name))  # of an apply that was killed here
+
+
+def image_ids(document: Mapping[str, Any], containers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Image address → image ID of what runs as a generation wants it."""
+    recipes = document.get("desired", {}).get("recipes", {})
+    found = {}
+    for container in containers:
+        own = container["config"].get("labels", {})
+        address = labels.load(own, labels.SPEC, {}).get("image", "")
+        if address in recipes and own.get(labels.RECIPE) == recipes[address]:
+            found[address] = container["image_id"]
+    return found
 
 
 def forget(root: str, stack: str) -> None:

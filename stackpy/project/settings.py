@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     vars: values of variables; publish: the host address of published ports that name none
     path: stackpy.toml's, or "" where there is none
     sources: the keys under which each of `vars` stands in the file
+    generations_keep: how many generations are kept; None: the engine's default
     cache_keep: bytes to which the build cache keeps; None: the engine's default
     cache_from, cache_to: places of build caches that travel (project/cache_places.py)
     registries: host → mirrors, ca (absolute), insecure
@@ -42,6 +43,7 @@ class Settings(NamedTuple):
     publish: str = "127.0.0.1"
     sources: Mapping[str, tuple[str, ...]] = {}
     cache_keep: int | None = None
+    generations_keep: int | None = None
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     registries: Mapping[str, Mapping[str, Any]] = {}
@@ -131,6 +133,7 @@ class _Reader:
             "vars",
             "network",
             "cache",
+            "generations",
             "registries",
             "policies",
             *(() if path else ("env",)),
@@ -153,6 +156,8 @@ class _Reader:
                 self._report(f"`{'.'.join(where)}` must be a table", where)
             elif key == "vars":
                 result[key] = value
+            elif key == "generations":
+                result |= self._generations(value, where)
             elif key == "cache":
                 result |= self._cache(value, where)
             elif key == "registries":
@@ -176,6 +181,21 @@ class _Reader:
             else:
                 found += [(key, one) for one in value]
         return tuple(found)
+
+    def _generations(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        from stackpy.dsl.quantities import at_least_one
+
+        result: dict[str, Any] = {}
+        for key, value in table.items():
+            where = (*path, key)
+            if key != "keep":
+                self._report(f"unknown setting `{'.'.join(where)}`", where, meant(key, ["keep"]))
+                continue
+            try:
+                result["generations_keep"] = at_least_one(value)
+            except Invalid as invalid:
+                self._report(f"`{'.'.join(where)}` {invalid.message}", where, invalid.hint)
+        return result
 
     def _cache(self, table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         from stackpy.dsl.quantities import size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,37 @@ def folder(box: Cli, tmp_path: Path, free_port: int) -> Path:
 
 def states(cli: Cli) -> dict[str, str]:
     return {row["name"]: row["health"] for row in cli.json("ps", "-a") if row["stack"] == "rolled"}
+
+
+def serving(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folder: Path, free_port: int) -> None:
+    few = ("--set", "replicas=1")
+    try:
+        box("apply", "--yes", *few, cwd=folder)
+        box("apply", "--yes", *few, "--set", "version=two", cwd=folder)
+        assert serving(free_port) == "two"
+        refused = box("rollback", cwd=folder, code=1)
+        assert "replace, start-first" in refused.stdout and "there is no terminal to ask on" in refused.stderr
+        box("rollback", "--yes", cwd=folder)
+        assert serving(free_port) == "one"
+        again = box("rollback", "--yes", cwd=folder, code=1)
+        assert "there is nothing to go back to" in again.stderr
+        box("destroy", "--yes", cwd=folder)
+        box("rollback", "2", "--yes", "--stack", "rolled")
+        assert serving(free_port) == "two", "its image was kept, and no stack file is needed"
+        told = [(row["generation"], row["outcome"]) for row in box.json("history", cwd=folder)]
+        assert told == [
+            (5, "rolled back to 2"), (4, "destroyed"), (3, "rolled back to 1"), (2, "applied"), (1, "applied")
+        ]  # fmt: skip
+        assert "its image changes" in box("history", "2", cwd=folder).stdout
+        changes = box.json("plan", *few, "--set", "version=two", cwd=folder)["changes"]
+        assert changes == [], "what it brought back is what the stack file of then says"
+    finally:
+        box("destroy", "--stack", "rolled", "--images", "--yes")
 
 
 def test_no_request_fails_while_replicas_come_and_go(box: Cli, folder: Path, free_port: int) -> None:

@@ -31,9 +31,9 @@ def test_generations_are_kept_whole_and_the_last_ones_only(tmp_path: Path) -> No
         [],
     )
     for number in range(1, 26):
-        generations.write(root, "shop", number, {"generation": number})
+        generations.write(root, "shop", number, {"generation": number}, 20)
         Path(generations.folder(root, "shop"), ".99.new").write_text("{")  # as kill -9 leaves it
-    generations.write(root, "shop", 25, {"generation": 25})
+    generations.write(root, "shop", 25, {"generation": 25}, 20)
     assert generations.numbers(root, "shop") == list(range(6, 26))
     assert generations.last(root, "shop") == {"generation": 25}
     assert generations.stacks(root) == ["shop"]
@@ -45,17 +45,17 @@ def test_generations_are_kept_whole_and_the_last_ones_only(tmp_path: Path) -> No
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     root = str(tmp_path)
     with pytest.raises(TypeError):
-        generations.write(root, "shop", 1, {"x": object()})
+        generations.write(root, "shop", 1, {"x": object()}, 20)
     assert os.listdir(generations.folder(root, "shop")) == []
     (tmp_path / "stacks" / "shop" / "2.json").mkdir()
     with pytest.raises(StackpyError, match="generation 2 of `shop` cannot be kept: is a directory"):
-        generations.write(root, "shop", 2, {})
+        generations.write(root, "shop", 2, {}, 20)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", "null"])
 def test_a_damaged_generation_is_passed_over(tmp_path: Path, damage: str) -> None:
     root = str(tmp_path)
-    generations.write(root, "shop", 1, {"generation": 1})
+    generations.write(root, "shop", 1, {"generation": 1}, 20)
     (tmp_path / "stacks" / "shop" / "2.json").write_text(damage)
     (tmp_path / "stacks" / "shop" / "notes.json").write_text("{}")
     assert generations.last(root, "shop") == {"generation": 1}

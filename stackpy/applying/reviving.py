@@ -1,0 +1,101 @@
+"""What a generation keeps so that it can be brought back: what was wanted, and which images that meant.
+
+Values of secrets are in none of it: specs never hold them. It is history: what runs is always read from the engine.
+"""
+
+from __future__ import annotations
+
+from stackpy.dsl.specs import Dependency, Spec, StackSpec
+from stackpy.errors import StackpyError
+from stackpy.planning.plan import Desired, Recipe
+from stackpy.problems import Location
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from stackpy.planning.plan import Observation
+
+FORMAT = 1
+
+
+def kept(desired: Desired) -> dict[str, Any]:
+    """The part of a generation's document that brings it back."""
+    stack = desired.stack
+    return {
+        "format": FORMAT,
+        "folder": stack.folder,
+        "resources": [
+            [spec.kind, spec.name, dict(spec.fields), [list(each) for each in spec.dependencies]]
+            for spec in stack.resources.values()
+        ],
+        "recipes": {address: recipe.id for address, recipe in desired.recipes.items()},
+    }
+
+
+def revived(document: Mapping[str, Any]) -> Desired:
+    """What a generation wanted; raises StackpyError for one that does not say it."""
+    wanted, number = document.get("desired"), document["generation"]
+    if not isinstance(wanted, dict) or wanted.get("format") != FORMAT:
+        raise StackpyError(
+            f"generation {number} cannot be brought back: it was kept by another version of stackpy",
+            hint="`stackpy history` lists what there is",
+        )
+    where = Location(f"generation {number}", 0)
+    specs = [
+        Spec(kind, name, fields, tuple(Dependency(*each) for each in dependencies), where)
+        for kind, name, fields, dependencies in wanted["resources"]
+    ]
+    stack = StackSpec(
+        document["stack"], {spec.address: spec for spec in specs}, document.get("outputs", {}), wanted["folder"]
+    )
+    recipes = {address: Recipe(identity, ()) for address, identity in wanted["recipes"].items()}
+    return Desired(stack, recipes, {})
+
+
+def as_built(observation: Observation, desired: Desired) -> Observation:
+    """An observation in which the images of a generation are as it wants them: they are taken as they are kept.
+
+    Neither are they built again, since what they were made of may have gone, nor do their names move: those go on
+    meaning what was built last.
+    """
+    stack = desired.stack
+    tags = {
+        tag: desired.recipes[spec.address].id
+        for spec in stack.resources.values()
+        if spec.kind == "image"
+        for tag in (*spec.fields.get("tags", ()), *spec.fields.get("publish", ()))
+    }
+    return observation._replace(
+        images={**observation.images, **desired.recipes},
+        tags={**observation.tags, **tags},
+        published={**observation.published, **tags},
+    )
+
+
+def choose(documents: Sequence[Mapping[str, Any]], number: int | None) -> Mapping[str, Any]:
+    """The generation that a rollback goes to; raises StackpyError where there is none.
+
+    documents: those that are kept, oldest first
+    number: None: the last that succeeded before the one that is there, or that is there when the last failed
+    """
+    known = ", ".join(str(document["generation"]) for document in documents)
+    if number is not None:
+        for document in documents:
+            if document["generation"] == number:
+                if document["outcome"] == "destroyed":
+                    raise StackpyError(f"generation {number} destroyed the stack", hint="that is `stackpy destroy`")
+                return document
+        raise StackpyError(f"there is no generation {number}", hint=f"kept are {known}" if known else "")
+    last: Mapping[str, Any] = documents[-1] if documents else {}
+    # Twice in a row goes back further, and not to what has just been left.
+    before: int | None = last.get("rolled_back_to", last["generation"] if last.get("outcome") == "applied" else None)
+    for earlier in reversed(documents):
+        if earlier["outcome"] == "applied" and (before is None or int(earlier["generation"]) < before):
+            found: Mapping[str, Any] = earlier
+            return found
+    raise StackpyError(
+        "there is nothing to go back to: no earlier apply that succeeded is kept",
+        hint="`stackpy history` lists what there is",
+    )

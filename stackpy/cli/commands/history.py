@@ -1,0 +1,103 @@
+"""stackpy history."""
+
+from __future__ import annotations
+
+from stackpy.cli.grammar import Argument, Command, Option
+from stackpy.errors import StackpyError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from stackpy.cli.context import Context
+
+STACK = Option("--stack", metavar="NAME", help="a stack by name; no stack file is needed", words="stack")
+GENERATION = Argument("GENERATION", help="its number", optional=True)
+
+
+def run(context: Context, arguments: Any) -> int:
+    """Lists the generations that are kept, or shows one."""
+    documents = context.engine().history(stack(context, arguments))
+    if arguments.generation is not None:
+        wanted = number(arguments.generation)
+        documents = [document for document in documents if document["generation"] == wanted]
+        if not documents:
+            raise StackpyError(f"generation {wanted} is not kept", hint="`stackpy history` lists those that are")
+        if not context.json:
+            _show(documents[0])
+            return 0
+    from stackpy.cli.rows import column, print_rows
+
+    rows = [_row(document) for document in reversed(documents)]
+    columns = (
+        column("GENERATION", "generation"),
+        ("WHEN", lambda row: str(row["time"]).replace("T", " ").removesuffix("Z")),
+        column("OUTCOME", "outcome"),
+        ("CHANGES", lambda row: _summary(row["changes"])),
+        ("TOOK", lambda row: f"{row['seconds']:.1f} s"),
+        column("BY", "by"),
+        ("REVISION", lambda row: str(row["revision"])[:12]),
+    )
+    return print_rows(context, rows, columns, quiet=arguments.quiet, name=lambda row: str(row["generation"]))
+
+
+def stack(context: Context, arguments: Any) -> str:
+    """The name of the stack that is meant; raises UsageError where there is none."""
+    name = arguments.stack or context.stack_name()
+    if not name:
+        raise UsageError("there is no stack file here", hint="name the stack: --stack NAME")
+    return str(name)
+
+
+def number(text: str) -> int:
+    """A generation's number; raises UsageError for anything else."""
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"`{text}` is no generation", hint="a number, as `stackpy history` lists them")
+    return int(text)
+
+
+def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a generation: all but what brings it back."""
+    outcome = document["outcome"]
+    if document.get("rolled_back_to") is not None and outcome == "applied":
+        outcome = f"rolled back to {document['rolled_back_to']}"
+    shown = {key: value for key, value in document.items() if key not in ("desired", "images", "image_ids", "format")}
+    return {"by": "", "revision": "", **shown, "outcome": outcome}
+
+
+def _summary(changes: list[Mapping[str, Any]]) -> str:
+    """`2 create, 1 replace`, of what was done."""
+    done = [change["action"] for change in changes if change["result"] == "done"]
+    return ", ".join(f"{done.count(action)} {action}" for action in dict.fromkeys(done)) or "none"
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    row = _row(document)
+    print(f"generation {row['generation']} of {row['stack']}: {row['outcome']} in {row['seconds']:.1f} s")
+    print(f"{row['time']} by {row['by'] or 'nobody known'}" + (f", {row['revision']}" if row["revision"] else ""))
+    for change in row["changes"]:
+        print(f"\n  {change['action']:<8} {change['address']}: {change['result']}")
+        for reason in change["reasons"]:
+            print(f"           {reason['text']}")
+        if why := row["failures"].get(change["address"]):
+            print(f"           failed: {why}")
+
+
+COMMAND = Command(
+    "history",
+    "What was applied when, by whom, from which revision, and how it came out",
+    run,
+    stack=True,
+    arguments=[GENERATION],
+    options=[Option("-q", "--quiet", help="only the numbers"), STACK],
+    details=(
+        "The last 10 generations are kept, with the images that they ran ([generations] keep in stackpy.toml).\n"
+        "Values of secrets are in none of them."
+    ),
+    examples=[
+        ("stackpy history", "the newest first"),
+        ("stackpy history 4", "what generation 4 changed, and why"),
+        ("stackpy history --format json", "for programs"),
+    ],
+)
