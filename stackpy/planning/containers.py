@@ -80,7 +80,9 @@ def container(spec: Spec, observed: Observed | None, around: Surroundings) -> li
         if not 1 <= index <= wanted:
             work.setdefault(Action.DELETE, {})[index] = [_scaled(observed, wanted)]
     total = max(wanted, len(existing))
-    order = (Action.DELETE, Action.REPLACE, Action.RESTART, Action.UPDATE, Action.START, Action.CREATE)
+    # What is too many goes first, since others may wait for its ports; what is missing comes back before what runs is
+    # touched. A replica that is to be started is updated before.
+    order = (Action.DELETE, Action.UPDATE, Action.START, Action.CREATE, Action.REPLACE, Action.RESTART)
     drafts = [_draft(spec, action, work[action], total) for action in order if action in work]
     for draft in drafts:
         if draft.action is Action.REPLACE:
