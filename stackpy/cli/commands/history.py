@@ -62,7 +62,11 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     outcome = document["outcome"]
     if document.get("rolled_back_to") is not None and outcome == "applied":
         outcome = f"rolled back to {document['rolled_back_to']}"
-    shown = {key: value for key, value in document.items() if key not in ("desired", "images", "image_ids", "format")}
+    shown = {
+        key: value
+        for key, value in document.items()
+        if key not in ("desired", "images", "image_ids", "resources", "format")
+    }
     return {"by": "", "revision": "", **shown, "outcome": outcome}
 
 
