@@ -153,6 +153,8 @@ def difference(saved: Plan, now: Plan) -> str:
 def _essence(change: Change) -> str:
     document = change_document(change)
     document.pop("steps", None)
+    if "deletes_data" in document:
+        document["deletes_data"] = True  # a service goes on writing while its plan is read
     for reason in document["reasons"]:
         del reason["text"]
     return _compact({**document, "note": change.note})

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from stackpy.planning.plan import Action, Change, Cost, Plan, Reason, Refusal, Verdict
+from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
 from stackpy.render.costs import cost_text
 from stackpy.render.graph import Edge, Graph, Node, of_plan
 from stackpy.render.plan_forms import FORMS, graph_as, plan_as
@@ -109,8 +109,9 @@ def test_every_form_shows_a_plan_without_changes(form: str) -> None:
 
 def test_a_plan_comes_back_from_its_document() -> None:
     """But for the notes of changes, which the contract of the JSON has not."""
-    plain = PLAN._replace(changes=tuple(change._replace(note="") for change in PLAN.changes))
-    assert plan_from(plan_document(PLAN)) == plain
+    gone = Change("volume.old", Action.DELETE, (Reason("state", "present", "absent", "x"),), data=Data(9, 1.5))
+    plain = PLAN._replace(changes=(*(change._replace(note="") for change in PLAN.changes), gone))
+    assert plan_from(plan_document(plain)) == plain
 
 
 @pytest.mark.parametrize("form", ["dot", "mermaid", "html"])

@@ -13,7 +13,7 @@ from stackpy.errors import StackpyError, UsageError
 from stackpy.planning import fingerprints
 from stackpy.planning.comparison import diff
 from stackpy.planning.destroy import destroy_plan
-from stackpy.planning.plan import Action, Change, Plan, Reason
+from stackpy.planning.plan import Action, Change, Data, Plan, Reason
 from stackpy.planning.targeting import Selection
 from stackpy.render import saved
 from tests.unit.planning import case_files
@@ -103,6 +103,10 @@ def test_plans_differ_by_what_they_do_and_not_by_how_long_ago_something_was() ->
     (change,) = PLAN.changes
     later = PLAN._replace(changes=(change._replace(reasons=(Reason("mem_limit", 1, 2, "a minute later"),)),))
     assert saved.difference(PLAN, later) == ""
+    (gone,) = (change._replace(data=Data(10, 3.0)),)
+    assert saved.difference(PLAN, PLAN._replace(changes=(gone,))) != ""
+    written = PLAN._replace(changes=(gone._replace(data=Data(99, 0.0)),))
+    assert saved.difference(PLAN._replace(changes=(gone,)), written) == ""
     other = PLAN._replace(changes=(change._replace(action=Action.REPLACE),))
     assert saved.difference(PLAN, other) == "container.web would be another change now: replace"
     assert saved.difference(PLAN, PLAN._replace(changes=())) == "container.web needs no update any more"
