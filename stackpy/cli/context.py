@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from stackpy.cli.timing import Times
 from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
@@ -41,6 +42,7 @@ class Context:
     def __init__(self, given: Globals) -> None:
         self.globals = given
         self.verb = ""  # of the command that runs
+        self.times = Times()
         self.plain = False  # progress is a line each, also on a terminal
         self.read_only = False  # the engine is opened so that nothing can be changed through it
         self._engine: Engine | None = None
@@ -55,7 +57,8 @@ class Context:
     def load(self) -> Loaded:
         """The stack of this folder; raises StackFileError with all that is wrong in its file."""
         if self._project is None:
-            self._project = self.reload()
+            with self.times("load"):
+                self._project = self.reload()
         return self._project
 
     def reload(self) -> Loaded:
@@ -113,9 +116,12 @@ class Context:
 
         project = self.load()
         engine = self.engine()
-        desired = engine.resolve(project.stack, project.secrets)
-        observation = engine.observe(project.stack.name)
-        plan = diff(desired, observation, selection)
+        with self.times("resolve"):
+            desired = engine.resolve(project.stack, project.secrets)
+        with self.times("observe"):
+            observation = engine.observe(project.stack.name)
+        with self.times("diff"):
+            plan = diff(desired, observation, selection)
         if plan.changes:
             from stackpy.engines.completing import completed
 

@@ -22,7 +22,7 @@ GLOBAL = (
     Option("--root", metavar="DIR", help="the engine root (default: STACKPY_ROOT or /var/lib/stackpy)", words="folder"),
     Option("--format", metavar="FORMAT", choices=FORMATS, default="text", help="text or json"),
     Option("-q", "--quiet", help="say only what was asked for"),
-    Option("-v", "--verbose", help="show the tracebacks of errors"),
+    Option("-v", "--verbose", help="show the tracebacks of errors, and where the time of a plan went"),
 )
 
 

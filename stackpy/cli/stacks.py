@@ -39,8 +39,11 @@ def show_before(plan: Plan, context: Context, *, yes: bool) -> None:
     from stackpy.cli.commands.plan import show
 
     if not (context.globals.quiet and yes):
-        show(plan, context.globals.format)
-        sys.stdout.flush()
+        with context.times("render"):
+            show(plan, context.globals.format)
+            sys.stdout.flush()
+    if context.globals.verbose:
+        terminal.note(context.times.text())
 
 
 def agree(question: str, yes: bool) -> None:

@@ -12,7 +12,7 @@ from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from stackpy.dsl.specs import Kind, Spec
@@ -162,7 +162,7 @@ def expected(plan: Plan) -> tuple[int, list[str]]:
 
 def network(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels, replaces or removes a network."""
-    name, present = _named(engine.networks(), change, desired.stack.name)
+    name, present = _named(engine.network, change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_network(name))
@@ -184,7 +184,7 @@ def network(engine: Facade, change: Change, desired: Desired, generation: int) -
 
 def volume(engine: Facade, change: Change, desired: Desired, generation: int) -> None:
     """Creates, relabels or removes a volume."""
-    name, present = _named(engine.volumes(), change, desired.stack.name)
+    name, present = _named(engine.volume, change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_volume(name))
@@ -203,7 +203,14 @@ def volume(engine: Facade, change: Change, desired: Desired, generation: int) ->
 
 def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValues, generation: int) -> None:
     """Gives the engine a secret's value, or takes it away."""
-    name, present = _named(engine.secrets(), change, desired.stack.name)
+
+    def find(wanted: str) -> Document:
+        for document in engine.secrets():
+            if document["name"] == wanted:
+                return document
+        raise Missing(f"no such secret: `{wanted}`")
+
+    name, present = _named(find, change, desired.stack.name)
     if change.action is Action.DELETE:
         if present is not None:
             _gone(lambda: engine.remove_secret(name))
@@ -227,14 +234,17 @@ def missing_source(spec: Spec) -> str:
     return f"`{' '.join(source['command'])}` gave none"
 
 
-def _named(known_ones: Sequence[Document], change: Change, stack: str) -> tuple[str, Document | None]:
+def _named(find: Callable[[str], Document], change: Change, stack: str) -> tuple[str, Document | None]:
     """The engine's name of the resource, and what is there under it; that must be the stack's own."""
     kind, _, resource = change.address.partition(".")
     known: dict[str, Kind] = {"network": "network", "volume": "volume", "secret": "secret"}
     name = engine_name(stack, known[kind], resource)
-    present = next((document for document in known_ones if document["name"] == name), None)
-    if present is None:
+    try:
+        present = find(name)
+    except Missing:
         return name, None
+    if present["name"] != name:
+        return name, None  # found by its ID
     owner = present["labels"].get(labels.STACK, "")
     if owner != stack:
         whose = f"belongs to stack `{owner}`" if owner else f"is not stack `{stack}`'s"

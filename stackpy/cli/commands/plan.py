@@ -42,7 +42,10 @@ def run(context: Context, arguments: Any) -> int:
         planned = context.destruction(chosen) if arguments.destroy else context.plan(chosen)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
-    show(planned.plan, arguments.format or context.globals.format)
+    with context.times("render"):
+        show(planned.plan, arguments.format or context.globals.format)
+    if context.globals.verbose:
+        terminal.note(context.times.text())
     if planned.plan.denials:
         from stackpy.planning.judging import refuse_denied
 
