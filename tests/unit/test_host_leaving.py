@@ -14,6 +14,12 @@ from stackpy_runtime.host.leaving import Leaving
 WITHIN = 60  # seconds
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a removal that does not come."""
+    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", 0.01)
+
+
 class Host:
     """A store and a network manager of one network: who has an address on it, and whether its bridge was removed."""
 
@@ -57,6 +63,20 @@ def test_the_bridge_goes_with_the_last_that_was_killed_though_none_has_ended() -
     assert host.asked == [{"a", "b"}]
 
 
+def test_who_has_ended_waits_until_the_network_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", WITHIN)
+    host = Host("a")
+    networks = leaving(host)
+    networks.expect(["net"])
+    waiting = threading.Thread(target=networks.wait, args=("a", ["net"]))
+    waiting.start()
+    assert host.removed.wait(WITHIN)
+    assert waiting.is_alive()
+    networks.stay("net")
+    waiting.join(WITHIN)
+    assert not waiting.is_alive()
+
+
 def test_one_that_ends_by_itself_is_waited_for() -> None:
     host = Host("a", "b")
     networks = leaving(host)
@@ -85,7 +105,6 @@ def test_who_comes_in_that_moment_keeps_the_bridge_until_it_is_gone_too(monkeypa
     host = Host("a")
     networks = leaving(host)
     networks.expect(["net"])
-    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", 0.01)
     empty = host.empty
 
     def and_one_comes(network: dict[str, str], lost: Collection[str]) -> bool:
@@ -100,8 +119,7 @@ def test_who_comes_in_that_moment_keeps_the_bridge_until_it_is_gone_too(monkeypa
     assert host.removed.is_set()
 
 
-def test_what_fails_is_left_to_the_removal_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", 0.01)
+def test_what_fails_is_left_to_the_removal_and_holds_nobody_up() -> None:
     host = Host("a")
     host.error = EngineError("no")
     networks = leaving(host)

@@ -21,7 +21,7 @@ LINGER = 1.0  # seconds that a network namespace may outlive its container while
 
 
 class _Network:
-    """gone: whether its bridge is; lost: the containers of which nothing runs on"""
+    """gone: whether it is; begun: whether its bridge is about to; lost: the containers of which nothing runs on"""
 
     def __init__(self) -> None:
         self.gone = threading.Event()
@@ -62,7 +62,7 @@ class Leaving:
                 threading.Thread(target=self._take_away, args=(name, network), daemon=True).start()
 
     def wait(self, container: str, names: Iterable[str]) -> None:
-        """The same for a container that has ended; returns when the bridges are gone, also those that others await."""
+        """The same for a container that has ended; returns when the networks are removed, or after a while."""
         for name in names:
             if network := self._last(container, name):
                 self._take_away(name, network)
@@ -94,8 +94,7 @@ class Leaving:
         with self.lock:
             lost = set(network.lost)
         try:
+            # Not where another has come to it in this moment.
             network.begun = self.manager.empty(self.store.network(name), lost)
         except EngineError:
             pass  # its removal says what is wrong
-        if network.begun:
-            network.gone.set()  # else another has come to it in this moment

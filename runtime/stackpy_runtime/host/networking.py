@@ -212,10 +212,10 @@ class Networking:
         self.keeper.release(f"dns/{container}")
 
     def _leave(self, container: str, networks: list[str], had_names: bool) -> None:
-        """Waits for bridges that go, and takes them away where this was the last container on them.
+        """Waits for networks that go, and takes their bridges away where this was the last container on them.
 
         The resolver's sockets keep the network namespace alive so long: the kernel would else be busy with its links,
-        and with the lock that the bridge needs, for as long again.
+        and with the lock that the removal needs, for as long again.
         """
         try:
             self.leaving.wait(container, networks)
