@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 KILL_WAIT = 10.0
 PARTNER_WAIT = 0.5
+FLUSH_PAUSE = 0.5  # seconds after the end of a container that is removed
 TURNS = 4
 
 
@@ -331,8 +332,12 @@ class Lifecycle:
         self.endings.close_output(live)
         if live.root_mount >= 0:
             # The last reference: closing it unmounts, and overlayfs then syncs the whole file system below.
-            self.flusher.put(live.root_mount)
-            live.root_mount = -1
+            # Of one that is removed in a while: its files are deleted meanwhile, which would wait for that.
+            mount, live.root_mount = live.root_mount, -1
+            if live.removed:
+                self.later(FLUSH_PAUSE, lambda: self.flusher.put(mount))
+            else:
+                self.flusher.put(mount)
         if live.config.get("runtime"):
             from stackpy_runtime.host import external
 
