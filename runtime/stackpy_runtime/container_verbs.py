@@ -419,44 +419,6 @@ class ContainerVerbs:
             operation, arguments
         )
 
-    def exec(
-        self,
-        reference: str,
-        argv: list[str],
-        *,
-        stdin: bool,
-        tty: bool,
-        environment: dict[str, str],
-        working_dir: str,
-        user: str,
-        privileged: bool = False,
-        detach: bool = False,
-        detach_keys: str | None = None,
-    ) -> int | None:
-        """Runs a process in a running container on the caller's standard streams; returns its exit code.
-
-        privileged: with every capability that the container's user namespace has
-        detach: only begins it, with nothing on its streams; returns 0
-        detach_keys: what leaves it, on a terminal, as "ctrl-p,ctrl-q"; then None is returned
-
-        Raises ProcessFailed with Docker's 126 or 127 when it cannot begin.
-        """
-        from stackpy_runtime.host.detaching import DEFAULT, sequence
-        from stackpy_runtime.host.exec_client import execute
-
-        arguments = {
-            "container": reference,
-            "argv": argv,
-            "stdin": stdin,
-            "tty": tty,
-            "environment": environment,
-            "working_dir": working_dir,
-            "user": user,
-            "privileged": privileged,
-            "detach": detach,
-        }
-        return execute(self.client, arguments, sequence(DEFAULT if detach_keys is None else detach_keys))
-
 
 def _last(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
     """The last lines of blocks."""

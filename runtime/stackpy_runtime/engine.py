@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from stackpy_runtime.container_verbs import ContainerVerbs
 from stackpy_runtime.copy_verbs import CopyVerbs
+from stackpy_runtime.execution_verbs import ExecutionVerbs
 from stackpy_runtime.image_verbs import ImageVerbs
 from stackpy_runtime.registry_verbs import RegistryVerbs
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 
-class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
+class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores
@@ -46,28 +47,20 @@ class Engine(ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
     """
 
     def __init__(self, root: str, *, read_only: bool = False) -> None:
-        import os
-
+        super().__init__(root)
         self.read_only = read_only
-
-        self.root = os.path.abspath(root)
         self._store: Store | None = None
-        self._client: Client | None = None
         self._walks: dict[str, Walks] = {}  # recipe ID → what it copies from contexts, until it is built
         self._plain_sources: dict[str, ImageSource] = {}  # recipe ID → what it was resolved from, without Dockerfiles
 
     @property
     def client(self) -> Client:
-        """The line to the supervisor."""
+        """The line to the supervisor; Denied where this engine is for reading."""
         if self.read_only:
             from stackpy_runtime.errors import Denied
 
             raise Denied("this engine was opened for reading, and nothing was changed")
-        if self._client is None:
-            from stackpy_runtime.host.client import Client
-
-            self._client = Client(self.root)
-        return self._client
+        return super().client
 
     @property
     def store(self) -> Store:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.policies import Policy
     from stackpy.dsl.specs import StackSpec
     from stackpy.engines.base import ContainerEngine, ImageEngine, StackEngine
+    from stackpy.engines.embedded_executions import EmbeddedExecutions
     from stackpy.planning.plan import Desired, Observation, Plan
     from stackpy.planning.targeting import Selection
     from stackpy.project.loader import Loaded
@@ -101,13 +102,21 @@ class Context:
         if self._engine is None:
             from stackpy.engines import connect
 
-            url = self.globals.engine or (self._project.settings.engine if self._project else None)
-            self._engine = connect(url, self.globals.root or None, read_only=self.read_only)
+            self._engine = connect(self._url(), self.globals.root or None, read_only=self.read_only)
             if self._project is not None and self._project.settings.cache_keep is not None:
                 self._engine.cache_keep = self._project.settings.cache_keep
             if self._project is not None and self._project.settings.generations_keep is not None:
                 self._engine.generations_keep = self._project.settings.generations_keep
         return self._engine
+
+    def executions(self) -> EmbeddedExecutions:
+        """The same engine, for a process in a container: the least of it to load."""
+        from stackpy.engines import connect_to_execute
+
+        return connect_to_execute(self._url(), self.globals.root or None)
+
+    def _url(self) -> str | None:
+        return self.globals.engine or (self._project.settings.engine if self._project else None)
 
     def plan(self, selection: Selection | None = None) -> Planned:
         """What apply would change now; touches nothing."""

@@ -6,6 +6,7 @@ import os
 
 from stackpy.engines.border import Border
 from stackpy.engines.embedded_containers import EmbeddedContainers
+from stackpy.engines.embedded_executions import EmbeddedExecutions
 from stackpy.engines.embedded_images import EmbeddedImages
 from stackpy.engines.facade import NoRights
 from stackpy.errors import StackFileError, StackpyError
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Data, Desired, Observation, Plan, Pull, Recipe
     from stackpy.problems import Problem
     from stackpy_runtime.engine import Engine
+    from stackpy_runtime.execution_verbs import ExecutionVerbs
 
     Document = dict[str, Any]
 
 LITTLE = 1 << 20  # bytes: what every container writes, into caches and for the mounts in it
 
 
-class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
+class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path
@@ -42,8 +44,8 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
     name = "embedded"
 
     def __init__(self, root: str, *, read_only: bool = False) -> None:
+        super().__init__(root)
         self._read_only = read_only
-        self.root = os.path.abspath(root)
         self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
         self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
@@ -63,6 +65,10 @@ class EmbeddedEngine(EmbeddedContainers, EmbeddedImages):
 
             self._connected = Border(Engine(self.root, read_only=self._read_only), EngineError, NotFound)
         return self._connected  # type: ignore[return-value]  # it has every method of the engine
+
+    @property
+    def _executions(self) -> ExecutionVerbs:
+        return self._engine
 
     @property
     def _facade(self) -> Facade:

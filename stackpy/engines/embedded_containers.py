@@ -163,34 +163,6 @@ class EmbeddedContainers:
         """See ContainerEngine."""
         return (self._engine.start_attached if start else self._engine.attach)(name, **attaching)
 
-    def exec(
-        self,
-        name: str,
-        argv: list[str],
-        *,
-        stdin: bool,
-        tty: bool,
-        environment: dict[str, str],
-        working_dir: str,
-        user: str,
-        privileged: bool = False,
-        detach: bool = False,
-        detach_keys: str | None = None,
-    ) -> int | None:
-        """See ContainerEngine."""
-        return self._engine.exec(
-            name,
-            argv,
-            stdin=stdin,
-            tty=tty,
-            environment=environment,
-            working_dir=working_dir,
-            user=user,
-            privileged=privileged,
-            detach=detach,
-            detach_keys=detach_keys,
-        )
-
     def start(self, name: str) -> None:
         """See ContainerEngine."""
         self._engine.start(name)

@@ -42,9 +42,8 @@ def imported(line: str, folder: Path) -> set[str]:
 FOR_MANY = "array collections contextlib enum functools json re signal socket typing".split()
 
 
-def test_run_and_exec_load_nothing_that_many_modules_need(tmp_path: Path) -> None:
-    modules = ["stackpy.cli.commands.run", "stackpy.cli.run_config", "stackpy.engines.embedded"]
-    modules += ["stackpy_runtime.engine", "stackpy_runtime.host.streams"]
+def loaded(*modules: str) -> set[str]:
+    """What is loaded when these have been imported, beside the entry point."""
     program = f"import sys, {', '.join(modules)}; import stackpy.cli.main; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {[str(TOP), str(TOP / 'runtime')]}; {program}"],
@@ -52,7 +51,26 @@ def test_run_and_exec_load_nothing_that_many_modules_need(tmp_path: Path) -> Non
         text=True,
         check=True,
     )
-    assert sorted(set(FOR_MANY) & set(result.stdout.split())) == []
+    return set(result.stdout.split())
+
+
+def test_run_and_exec_load_nothing_that_many_modules_need() -> None:
+    modules = ["stackpy.cli.commands.run", "stackpy.cli.run_config", "stackpy.engines.embedded"]
+    modules += ["stackpy_runtime.engine", "stackpy_runtime.host.streams", "stackpy_runtime.host.exec_client"]
+    assert sorted(set(FOR_MANY) & loaded(*modules)) == []
+
+
+def test_exec_loads_no_more_of_the_engine_than_it_needs() -> None:
+    modules = ["stackpy.cli.commands.exec", "stackpy.engines.embedded_executions", "stackpy_runtime.execution_verbs"]
+    found = loaded(*modules, "stackpy_runtime.host.exec_client", "stackpy_runtime.host.client")
+    parts = {
+        "stackpy.engines.embedded",
+        "stackpy_runtime.engine",
+        "stackpy_runtime.host.terminals",
+        "stackpy.cli.naming",
+    }
+    assert sorted(parts & found) == []
+    assert len([name for name in found if name.startswith("stackpy")]) <= 30
 
 
 def test_plan_loads_nothing_that_many_modules_need(tmp_path: Path) -> None:

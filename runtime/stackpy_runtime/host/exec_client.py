@@ -13,9 +13,7 @@ import select
 import struct
 
 from stackpy_runtime.errors import EngineError, EngineLost, EngineUnavailable, ProcessFailed, from_wire
-from stackpy_runtime.host.detaching import Keys
 from stackpy_runtime.host.streams import CHUNK, open_pipe, write_all
-from stackpy_runtime.host.terminals import RawTerminal, Signals, Wakeup, terminal_size
 
 CANNOT_EXECUTE = 126
 
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy_runtime.host.client import Client
+    from stackpy_runtime.host.detaching import Keys
+    from stackpy_runtime.host.terminals import Wakeup
     from stackpy_runtime.host.wire import Connection
 
 
@@ -45,6 +45,9 @@ def execute(client: Client, arguments: dict[str, Any], keys: bytes = b"") -> int
         return 0
     tty, stdin = arguments["tty"], arguments["stdin"]
     if tty:
+        from stackpy_runtime.host.detaching import Keys
+        from stackpy_runtime.host.terminals import terminal_size
+
         arguments = {**arguments, "size": terminal_size()}
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     pipes: list[tuple[int, int]] = []
@@ -244,6 +247,8 @@ def _take_all(outputs: dict[int, int]) -> None:
 def _exec_terminal(answer: _Answer, channel: Any, keys: Keys, *, stdin: bool) -> int | None:
     import fcntl
     import termios
+
+    from stackpy_runtime.host.terminals import RawTerminal, Signals, Wakeup, terminal_size
 
     master = -1
     while master < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import naming, terminal_options
+from stackpy.cli import terminal_options
 from stackpy.cli.environment import merged
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.terminal_options import LEFT
@@ -28,10 +28,16 @@ def run(context: Context, arguments: Any) -> int:
     """Runs the process on our own streams."""
     refuse_tty_without_terminal(arguments.interactive, arguments.tty and not arguments.detach)
     # Outside of a stack the engine knows all names that there are: listing them would take as long as the rest.
-    name = naming.one(context, arguments.container) if context.stack_name() else arguments.container
+    name = arguments.container
+    if context.stack_name():
+        from stackpy.cli import naming
+
+        name = naming.one(context, name)
     try:
         code = _exec(context, name, arguments)
     except Missing:
+        from stackpy.cli import naming
+
         naming.one(context, name)  # says which name is near
         raise
     if code is None:
@@ -41,7 +47,7 @@ def run(context: Context, arguments: Any) -> int:
 
 
 def _exec(context: Context, name: str, arguments: Any) -> int | None:
-    return context.engine().exec(
+    return context.executions().exec(
         name,
         arguments.command,
         stdin=arguments.interactive,
