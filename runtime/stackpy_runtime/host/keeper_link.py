@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.errors import EngineUnavailable
 from stackpy_runtime.host.wire import Closed, Connection
 
+MAKING_ROOM = 5.0  # seconds
 Event = Callable[[dict[str, Any], list[int]], None]
 
 
@@ -30,6 +32,10 @@ class KeeperLink:
             try:
                 self.connection.send(message, descriptors)
             except OSError as error:
+                if threading.current_thread() is not threading.main_thread():
+                    # The loop sees it too, and makes room for the next pair of processes: whoever has asked for this is
+                    # served by that, as after any death of ours, instead of being told of it here.
+                    time.sleep(MAKING_ROOM)
                 raise EngineUnavailable(f"the keeper does not answer: {error}") from None
 
     def spawn(
