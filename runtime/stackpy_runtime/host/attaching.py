@@ -179,7 +179,7 @@ def run(
     try:
         attachment = _begun(lifecycle, connection, live, wishes)
     except BaseException:
-        if live.config.get("auto_remove"):
+        if live.config.get("auto_remove") and not lifecycle.keeper.is_gone():
             containers.remove(live, force=True, volumes=True)
         raise
     return _attend(lifecycle, attachment)

@@ -23,6 +23,7 @@ from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.host.wire import close_all
 from stackpy_runtime.linux.proc import boot_id, start_time
+from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class Beginnings:
                 os.unlink(f"{live.folder}/{name}")
             except FileNotFoundError:
                 pass
+        if config.get("auto_remove"):
+            # Where it was started before: overlayfs takes no upper folder whose mount before was not flushed to disk.
+            trees.remove(f"{live.folder}/work/work/incompat")
         own = config.get("network_mode") != "host"
         volumes = {
             mount["source"]: self.store.volume(mount["source"])["mountpoint"]

@@ -66,8 +66,13 @@ class Containers:
         if live.launching or live.hook:
             hooks.interrupt(self.lifecycle, live)
         with live.verb:
-            self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by}, number)
-            self.lifecycle.start(live)
+            # Its end is none for which it would be removed.
+            awaited, live.awaited = live.awaited, True
+            try:
+                self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by}, number)
+                self.lifecycle.start(live)
+            finally:
+                live.awaited = awaited
         event_log.record(self.store.root, of_container(live, "restart"))
 
     def kill(self, live: Live, number: int, by: str = "", verb: str = "kill") -> None:
@@ -392,8 +397,8 @@ class Containers:
 
     def _let_go(self, live: Live) -> None:
         live.unfinished.discard("removal")
-        if live.removed:
-            return
+        if live.removed or live.pid or live.launching or live.state["status"] != "exited":
+            return  # started again meanwhile
         try:
             self.remove(live, force=True, volumes=True)
         except NotFound:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401 - used by name look-ups in forks; must not be loaded inside a container
 import gc
 import json
+import marshal
 import os
 import select
 import signal
@@ -365,10 +366,11 @@ def _remove_socket(root: str, path: str, ours: tuple[int, int, int] | None) -> N
         os.close(lock)
 
 
-def main(root: str, listener: int, supervisor_command: list[str], held: dict[str, int]) -> None:
+def main(root: str, listener: int, supervisor_command: list[str], held: int) -> None:
     """The keeper's process.
 
-    listener: the supervisor's listening socket, opened by whoever starts us; held: what a keeper before us held
+    listener: the supervisor's listening socket, opened by whoever starts us
+    held: a memory file with what a keeper before us held, descriptors by name; -1: nothing
     """
     os.umask(0o022)
     os.chdir("/")
@@ -383,9 +385,12 @@ def main(root: str, listener: int, supervisor_command: list[str], held: dict[str
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     keeper = Keeper(root, listener, supervisor_command)
-    for name, descriptor in held.items():
-        os.set_inheritable(descriptor, False)
-        keeper.held[name] = [descriptor]
+    if held >= 0:
+        with open(held, "rb") as file:
+            names: dict[str, int] = marshal.loads(file.read())  # noqa: S302 - whoever starts us has written it
+        for name, descriptor in names.items():
+            os.set_inheritable(descriptor, False)
+            keeper.held.setdefault(name.partition("#")[0], []).append(descriptor)
     # Forks touch less memory when the collector leaves what is here alone.
     gc.collect()
     gc.freeze()

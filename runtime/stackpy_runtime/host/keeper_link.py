@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import select
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from stackpy_runtime.errors import EngineUnavailable
 from stackpy_runtime.host.wire import Closed, Connection
 
-MAKING_ROOM = 5.0  # seconds
 Event = Callable[[dict[str, Any], list[int]], None]
+
+
+def hung_up(descriptor: int) -> bool:
+    """Whether nobody has the other side of a socket any more."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(happened & select.POLLHUP for _, happened in poll.poll(0))
 
 
 class KeeperLink:
@@ -26,16 +32,16 @@ class KeeperLink:
         """The line's descriptor."""
         return self.connection.fileno()
 
+    def is_gone(self) -> bool:
+        """Whether the keeper has died: the loop is about to make room for the next pair of processes."""
+        return hung_up(self.connection.fileno())
+
     def send(self, message: dict[str, Any], descriptors: list[int] | tuple[int, ...] = ()) -> None:
         """Sends one message; descriptors stay the caller's."""
         with self.sending:
             try:
                 self.connection.send(message, descriptors)
             except OSError as error:
-                if threading.current_thread() is not threading.main_thread():
-                    # The loop sees it too, and makes room for the next pair of processes: whoever has asked for this is
-                    # served by that, as after any death of ours, instead of being told of it here.
-                    time.sleep(MAKING_ROOM)
                 raise EngineUnavailable(f"the keeper does not answer: {error}") from None
 
     def spawn(

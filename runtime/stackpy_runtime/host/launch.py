@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import marshal
 import os
 import sys
 
@@ -24,8 +25,11 @@ def interpreter(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", *(["-X", f"pycache_prefix={prefix}"] if prefix else []), "-c", code]
 
 
-def commands(root: str, listener: int, held: dict[str, int]) -> list[str]:
-    """The keeper's command line, which holds the supervisor's."""
+def commands(root: str, listener: int, held: int) -> list[str]:
+    """The keeper's command line, which holds the supervisor's.
+
+    held: descriptor of a memory file that says what it is to hold; -1: nothing
+    """
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     site = [path for path in sys.path if path.endswith("-packages")]
     path = [package, *[other for other in site if other != package]]
@@ -36,14 +40,22 @@ def commands(root: str, listener: int, held: dict[str, int]) -> list[str]:
 def start(root: str, listener: int, held: dict[str, int] | None = None) -> None:
     """Starts a keeper that inherits the listening socket `listener`; returns at once.
 
-    held: descriptors that it is to hold from the beginning, by name
+    held: descriptors that it is to hold from the beginning, by name; of several for one name each ends in `#…`
     """
     held = held or {}
+    memory = -1
+    if held:
+        # Not on its command line, which has no room for those of a thousand containers.
+        memory = os.memfd_create("held", os.MFD_CLOEXEC)
+        os.write(memory, marshal.dumps(held))
+        os.lseek(memory, 0, os.SEEK_SET)
     os.makedirs(f"{root}/run/io", mode=0o711, exist_ok=True)
     os.makedirs(f"{root}/run/mnt", mode=0o711, exist_ok=True)
-    command = commands(root, listener, held)
+    command = commands(root, listener, memory)
     pid = os.fork()
     if pid:
+        if memory >= 0:
+            os.close(memory)
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
@@ -61,7 +73,7 @@ def start(root: str, listener: int, held: dict[str, int] | None = None) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         first = 3
-        for descriptor in sorted({listener, *held.values()}):
+        for descriptor in sorted({listener, *held.values(), *([memory] if held else [])}):
             os.set_inheritable(descriptor, True)
             os.closerange(first, descriptor)
             first = descriptor + 1

@@ -160,7 +160,9 @@ class Lifecycle:
             except BaseException as error:
                 if isinstance(error, EngineError):
                     error.subject = error.subject or f"container {live.name}"
-                self._fail(live, error)
+                # Where the keeper has died the next supervisor ends what has begun, and its client asks for it again.
+                if not self.keeper.is_gone():
+                    self._fail(live, error)
                 raise
             finally:
                 with live.changed:

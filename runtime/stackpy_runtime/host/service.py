@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, KernelE
 from stackpy_runtime.host import attaching, execs, halting, pausing, peers, renaming, requests, secret_values, steps
 from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.containers import now
+from stackpy_runtime.host.keeper_link import hung_up
 from stackpy_runtime.host.wire import Closed, Connection, close_all
 from stackpy_runtime.store import event_log
 from stackpy_runtime.version import VERSION
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 Arguments = dict[str, Any]
 # Operations that may end a container: who has asked is kept with how it ended.
+MAKING_ROOM = 5.0  # seconds
 ENDING = ("stop", "restart", "kill", "remove", "down", "halt")
 
 
@@ -174,7 +177,7 @@ class Service:
                 error.subject = error.subject or subject(request["op"], request.get("args", {}))
             answer = {"error": error.to_wire()}
         except OSError as error:
-            if isinstance(error, ConnectionError):
+            if isinstance(error, ConnectionError) and hung_up(connection.fileno()):
                 raise
             note_failure()
             answer = {"error": _explained(error, request).to_wire()}
@@ -182,6 +185,10 @@ class Service:
             # The client must hear of it, whatever it is; the trace goes to our log.
             note_failure()
             answer = {"error": EngineError(f"{type(error).__name__}: {error}").to_wire()}
+        if "error" in answer and self.lifecycle.keeper.is_gone():
+            # The loop ends this process for the next at once, and whoever has asked is served by that, as after any
+            # death of ours, instead of hearing of what the keeper's brought about.
+            time.sleep(MAKING_ROOM)
         connection.send(answer)
         for prepare in afterwards:
             prepare()

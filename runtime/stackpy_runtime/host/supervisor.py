@@ -20,7 +20,7 @@ from stackpy_runtime.container.timestamps import unix
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.host import checks, execs, launch, pausing
 from stackpy_runtime.host.containers import Containers
-from stackpy_runtime.host.keeper_link import KeeperLink
+from stackpy_runtime.host.keeper_link import KeeperLink, hung_up
 from stackpy_runtime.host.lifecycle import Lifecycle
 from stackpy_runtime.host.live import RESUMING, Ended, Live
 from stackpy_runtime.host.networking import Networking
@@ -102,10 +102,11 @@ class Supervisor:
     def _serve_keeper(self) -> None:
         if not self.keeper.serve():
             # The keeper has died. Containers run on; a new pair of processes adopts them. A terminal whose other side
-            # nobody has hangs up.
+            # nobody has hangs up, and a FIFO that nobody has open forgets what is in it.
             lives = list(self.lifecycle.lives.values())
             held = {f"io/{live.id}": live.terminal for live in lives if live.terminal >= 0}
             held |= {f"stdin/{live.id}": live.stdin for live in lives if live.stdin >= 0}
+            held |= {f"io/{live.id}#{index}": fifo for live in lives for index, fifo in enumerate(live.sources)}
             launch.start(self.store.root.path, LISTENER, held)
             os._exit(1)
 
@@ -404,7 +405,11 @@ def main(root: str) -> None:
         Supervisor(root).run()
     except BaseException as error:
         note_failure()
-        _refuse(error)
+        if hung_up(LINE):
+            # The keeper has died while we came up: nobody else starts the next pair, and clients wait for one.
+            launch.start(root, LISTENER)
+        else:
+            _refuse(error)
         os._exit(1)
 
 
