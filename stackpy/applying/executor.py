@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stackpy.applying.schedule import Wait
     from stackpy.engines.base import SecretValues, StackEngine
     from stackpy.engines.events import Report
-    from stackpy.planning.plan import Plan
+    from stackpy.planning.plan import Change, Plan
 
 DEFAULT_TIMEOUT = 300.0  # seconds: a container with the default health check may take 90 to be called unhealthy
 PARALLEL = 16  # changes at once
@@ -67,6 +67,13 @@ def execute(
     run = _Run(plan, desired, secrets, engine, report, interrupts or Interrupts(), timeout, wait)
     run.rolled_back_to = rolled_back_to
     return run.run("applied")
+
+
+def _settles(change: Change) -> bool:
+    """Whether a container is to be waited for after a change: it began anew, or is judged by another health check."""
+    return change.action in _STARTING or any(
+        reason.path.partition(".")[0] == "healthcheck" for reason in change.reasons
+    )
 
 
 class NoSecrets:
@@ -243,7 +250,7 @@ class _Run:
             self.wait
             and change.address.startswith("container.")
             and all(self.schedule.results[other] == "done" for other in numbers)
-            and any(self.plan.changes[other].action in _STARTING for other in numbers)
+            and any(_settles(self.plan.changes[other]) for other in numbers)
         ):
             self._settle((change.address, "healthy"))
 

@@ -40,8 +40,6 @@ def refused(plan: Plan, found: Mapping[tuple[str, str], str], names: Mapping[tup
         address = names[kind, name]
         noun = "container" if kind == "job" else kind
         hint = "give one of the two another name"
-        if removal := {"container": "rm", "volume": "volume rm"}.get(noun):
-            hint += f", or remove it: `stackpy {removal} {name}`"
         if not owner and kind in ("container", "network", "volume"):
             hint = f"`stackpy adopt {address} {name}` takes it into the stack"
         what = f"it belongs to {owner}" if owner else "it is not the stack's"

@@ -128,7 +128,7 @@ def test_what_belongs_to_others_is_neither_taken_nor_removed(cli: Cli, stack: Pa
     )
     cli("apply", "--yes", cwd=other)
     done = cli("apply", "--yes", cwd=stack, code=1)
-    assert "volume `all_data_x` belongs to stack `all_data`" in done.stderr
+    assert "there is a volume `all_data_x` already, and it belongs to stack `all_data`" in done.stderr
     cli("destroy", "--yes", "--volumes", "--allow-data-loss", "volume.*", cwd=stack)
     assert [row["name"] for row in cli.json("ps")] == ["all_data-web-1"]
     assert [row["name"] for row in cli.json("volume", "ls")] == ["all_data_x"]
@@ -140,7 +140,8 @@ def test_a_container_of_that_name_that_is_nobodys_is_left_alone(cli: Cli, stack:
     cli("run", "-d", "--name", "all-plain-1", image)
     foreign = containers(cli)["all-plain-1"]["id"]
     done = cli("apply", "--yes", cwd=stack, code=1)
-    assert "all-plain-1" in done.stderr and "in use" in done.stderr
+    assert "there is a container `all-plain-1` already, and it is not the stack's" in done.stderr
+    assert "`stackpy adopt container.plain all-plain-1`" in done.stderr
     assert containers(cli)["all-plain-1"]["id"] == foreign
     cli("rm", "-f", "all-plain-1")
     cli("apply", "--yes", cwd=stack)

@@ -141,7 +141,7 @@ def test_a_mistake_leaves_everything_running_and_the_next_save_recovers(
 
 def test_a_save_during_an_apply_is_not_waited_for(cli: Cli, folder: Path, watching: Watching) -> None:
     watching.until(READY)
-    probe = 'healthcheck={"test": ["false"], "interval": 1, "retries": 100}, image=image'
+    probe = 'user="0", healthcheck={"test": ["false"], "interval": 1, "retries": 100}, image=image'
     (folder / "stack.py").write_text(STACK.replace("image=image", probe))
     watching.until("shop-web-2 started")
     (folder / "stack.py").write_text(STACK.replace("image=image", 'working_dir="/", image=image'))

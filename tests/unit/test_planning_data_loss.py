@@ -96,7 +96,7 @@ def test_names_that_others_have_are_refused_with_what_to_do() -> None:
         (
             "volume.data",
             "there is a volume `shop_data` already, and it belongs to stack `other`",
-            "give one of the two another name, or remove it: `stackpy volume rm shop_data`",
+            "give one of the two another name",
         ),
         (
             "secret.key",
