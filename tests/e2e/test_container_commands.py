@@ -68,8 +68,10 @@ def test_what_was_updated_by_hand_is_what_apply_makes_of_it_again(cli: Cli, fold
     assert cli.json("inspect", "cmds-web-1")[0]["HostConfig"]["Memory"] == 64 << 20
     assert cli("rename", "web", "both", cwd=folder, code=1).stderr.startswith("error: `web` means 2 containers")
     cli("rename", "web.1", "another-name", cwd=folder)
-    assert planned(cli, folder) == []
+    assert planned(cli, folder) == [("container.web", "update", ["it was renamed to another-name"])]
     assert [row["name"] for row in cli.json("ps", "--filter", "resource=web")] == ["another-name", "cmds-web-2"]
+    cli("apply", "--yes", cwd=folder)
+    assert [row["name"] for row in cli.json("ps", "--filter", "resource=web")] == ["cmds-web-1", "cmds-web-2"]
 
 
 def test_resources_in_logs_stats_top_wait_and_events(cli: Cli, folder: Path) -> None:
