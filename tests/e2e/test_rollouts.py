@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import urllib.request
 from pathlib import Path
 
@@ -73,6 +75,42 @@ def states(cli: Cli) -> dict[str, str]:
 def serving(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         return str(answer.read().decode())
+
+
+def kill(cli: Cli, what: str) -> None:
+    """kill -9 of the root's supervisor or keeper."""
+    title = f"stackpy {what} --root {cli.root}"
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip() == title:
+                os.kill(int(entry), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_a_rollout_survives_whoever_is_killed(box: Cli, folder: Path, free_port: int) -> None:
+    few = ("--set", "replicas=1")
+    try:
+        box("apply", "--yes", *few, cwd=folder)
+        with Load(free_port, fresh=1, kept=1) as load:
+            for victim in ("apply", "supervisor", "keeper"):
+                version = ("--set", f"version={victim}")
+                running = box.start("apply", "--yes", *few, *version, cwd=folder)
+                assert running.stderr
+                told = next((line for line in running.stderr if "to become rolled-web-1" in line), "")
+                assert told, "the new replica was started"
+                if victim == "apply":
+                    running.kill()
+                else:
+                    kill(box, victim)
+                running.communicate()
+                box("apply", "--yes", *few, *version, cwd=folder)
+                assert box.json("plan", *few, *version, cwd=folder)["changes"] == []
+                assert states(box) == {"rolled-web-1": "healthy"}
+        assert load.failures == []
+        assert {"one", "apply", "supervisor"} <= set(load.answers)
+    finally:
+        box("destroy", "--stack", "rolled", "--images", "--yes")
 
 
 def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folder: Path, free_port: int) -> None:
