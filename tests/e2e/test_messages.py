@@ -138,7 +138,12 @@ NO_STACK_FILE = "`stackpy init` writes one, `-f FILE` names another"
             "no environment `production`: there is no stackpy.toml in {here}",
             "`-e production` needs a table [env.production] in it",
         ),
-        ("plan --format yaml", 64, "`--format`: unknown value `yaml`", "one of text, json"),
+        (
+            "plan --format yaml",
+            64,
+            "`--format`: unknown value `yaml`",
+            "one of text, json, markdown, html, dot, mermaid",
+        ),
         ("--engine docker ps", 1, "there is no engine `docker`", "the engines are: embedded"),
         (
             "logs",
