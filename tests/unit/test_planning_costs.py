@@ -73,7 +73,7 @@ def test_a_network_that_is_made_anew_takes_all_replicas_at_once() -> None:
 
 def test_the_newest_generation_in_which_it_was_done_tells_how_long_it_took(tmp_path: Path) -> None:
     def keep(number: int, *changes: dict[str, Any]) -> None:
-        generations.write(str(tmp_path), "shop", number, {"changes": list(changes)})
+        generations.write(str(tmp_path), "shop", number, {"changes": list(changes)}, keep=10)
 
     keep(1, {"address": "image.web", "action": "build", "result": "done", "seconds": 9.0})
     keep(2, {"address": "image.web", "action": "build", "result": "done", "seconds": 4.0},
