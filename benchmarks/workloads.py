@@ -12,6 +12,7 @@ from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
 from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
 from benchmarks.registries import Registries
+from benchmarks.scale import Scale
 from benchmarks.terminals import Terminals
 
 CONTAINERS = 10
@@ -78,6 +79,7 @@ class Bench:
                 self.engine_alone(hybrid),
                 *Terminals(IMAGE, self.ours(), self.environment, docker).rows(self.rounds),
                 *self.stacks(docker),
+                *Scale(self.folder / "scale", self.ours, self.environment).rows(self.rounds),
                 *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
                     docker, max(3, self.rounds // 3)
                 ),
