@@ -50,6 +50,7 @@ COLOURS = {
     "pull": ("#eef2ff", "#4f46e5"),
     "push": ("#eef2ff", "#4f46e5"),
     "run": ("#e6fffb", "#0f766e"),
+    "move": ("#fff8c5", "#9a6700"),
     "image": ("#eef2ff", "#4f46e5"),
     "container": ("#ddf4ff", "#0969da"),
     "job": ("#e6fffb", "#0f766e"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from stackpy.planning.quantities import SENSITIVE, human
 from stackpy.render.costs import cost_text
 from stackpy.render.escaping import escaped
-from stackpy.render.graph import COLOURS, of_plan
+from stackpy.render.graph import COLOURS, PLAIN, of_plan
 from stackpy.render.graph_svg import svg
 from stackpy.render.plan_json import summary
 from stackpy.render.plan_text import verdict_text
@@ -88,7 +88,7 @@ def _remarks(plan: Plan) -> Iterable[str]:
 
 
 def _change(change: Change) -> str:
-    line = COLOURS[change.action.word][1]
+    line = COLOURS.get(change.action.word, PLAIN)[1]
     verb = " ".join(filter(None, (change.action.word, change.note, change.order)))
     why = change.reasons[0].text if change.reasons else ""
     rows = "".join(_row(reason) for reason in change.reasons)

@@ -8,7 +8,7 @@ import pytest
 
 from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
 from stackpy.render.costs import cost_text
-from stackpy.render.graph import Edge, Graph, Node, of_plan
+from stackpy.render.graph import COLOURS, Edge, Graph, Node, of_plan
 from stackpy.render.plan_forms import FORMS, graph_as, plan_as
 from stackpy.render.plan_json import plan_document
 from stackpy.render.plan_reading import plan_from
@@ -105,6 +105,13 @@ def test_markdown_of_a_huge_plan_fits_a_comment() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_shows_a_plan_without_changes(form: str) -> None:
     assert plan_as(form, Plan("shop", "embedded", 4, ()))
+
+
+def test_every_action_has_its_colour() -> None:
+    actions = [action for action in vars(Action).values() if isinstance(action, Action)]
+    assert [action.word for action in actions if action.word not in COLOURS] == []
+    plan = Plan("shop", "embedded", 2, tuple(Change("container.a", action, ()) for action in actions))
+    assert all(plan_as(form, plan) for form in FORMS)
 
 
 def test_a_plan_comes_back_from_its_document() -> None:

@@ -20,6 +20,7 @@ def run(context: Context, arguments: Any) -> int:
     from stackpy.cli.context import Planned
     from stackpy.planning import refusals
     from stackpy.planning.comparison import diff
+    from stackpy.planning.weighing import weighed
 
     wanted = None if arguments.generation is None else number(arguments.generation)
     name, engine = stack(context, arguments), context.engine()
@@ -28,12 +29,17 @@ def run(context: Context, arguments: Any) -> int:
         desired = reviving.revived(document)
         engine.revive(desired, document.get("image_ids", {}))
         observation = reviving.as_built(engine.observe(desired.stack.name), desired)
-        plan = diff(desired, observation)
+        judging = desired.stack._replace(policies=context.policies())
+        plan = weighed(diff(desired, observation), judging, observation, engine.took)
         stacks.say(context, f"to generation {document['generation']}, of {document['time']}")
         stacks.show_before(plan, context, yes=arguments.yes)
         if arguments.dry_run or not plan.changes:
             return 0
         refusals.check(plan)
+        if plan.denials:
+            from stackpy.planning.judging import refuse_denied
+
+            refuse_denied(plan)
         stacks.agree("apply this plan?", arguments.yes)
         # What is asked of a project here are values of secrets.
         planned = Planned(plan, desired, _Sources(desired), observation)  # type: ignore[arg-type]
