@@ -109,6 +109,15 @@ def test_the_host_s_namespaces(oci: Oci) -> None:
     assert found == [os.readlink(f"/proc/self/ns/{name}") for name in ("net", "ipc", "uts", "cgroup")]
 
 
+def test_a_covered_root_leaves_no_whole_procfs(oci: Oci) -> None:
+    # runc's suite: with --no-pivot a user namespace made inside could mount /proc anew, without its masks.
+    path = oci.bundle("unshare", "-mrpf", "mount", "-t", "proc", "none", "/proc")
+    (path / "rootfs/bin/unshare").symlink_to("busybox")
+    for words in (("--no-pivot",), ()):
+        result = oci("run", *words, "-b", str(path), f"covered-{len(words)}", code=1)
+        assert "ermission denied" in result.stderr
+
+
 def test_a_time_namespace_of_a_user_namespace(oci: Oci) -> None:
     def change(document: Document) -> None:
         document["linux"]["namespaces"].append({"type": "time"})

@@ -428,10 +428,30 @@ def sized(console: int, program: Program) -> int:
     return console
 
 
+def _hide_whole(root: str) -> None:
+    """Takes the host's procfs and sysfs away, which a covered root still has.
+
+    While the kernel finds one of them whole, it lets a user namespace that the container makes mount one anew, without
+    what masks the container's own.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [line.split() for line in file]
+    for row in reversed(rows):
+        whole, point, kind = row[3] == "/", row[4], row[row.index("-") + 1]
+        if not whole or kind not in ("proc", "sysfs") or f"{point}/".startswith(f"{root}/"):
+            continue
+        try:
+            mounts.umount(point)
+        except KernelError:
+            # Locked, in a user namespace of the container's own.
+            mounts.mount("tmpfs", point, "tmpfs", 0, "")
+
+
 def _exchange_root(plan: BundlePlan, top: int) -> None:
     os.fchdir(top)
     if plan["no_pivot"]:
         # For hosts whose root is the kernel's initial ramdisk: it cannot be exchanged, only covered.
+        _hide_whole(os.getcwd())
         mounts.mount(".", "/", None, mounts.MS_MOVE)
         os.chroot(".")
     else:
