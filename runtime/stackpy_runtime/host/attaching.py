@@ -254,7 +254,11 @@ def _attend(lifecycle: Lifecycle, attachment: Attachment) -> dict[str, Any]:
             # Its anonymous volumes have gone as well when it is free.
             pass
     code = live.state["exit_code"]
+    why = live.state.get("ending")
+    if why and why["cause"] == "start" and not attachment.gone:
+        # Of a start by a supervisor before us.
+        raise ProcessFailed(why["text"], exit_code=code or 125, hint=why["hint"], subject=f"container {live.name}")
     if code is None and not attachment.gone:
-        why = live.state["error"] or "it has ended, and its exit code is not known"
-        raise ProcessFailed(why, exit_code=125, subject=f"container {live.name}")
+        text = live.state["error"] or "it has ended, and its exit code is not known"
+        raise ProcessFailed(text, exit_code=125, subject=f"container {live.name}")
     return {"id": live.id, "exit_code": code}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_ORPHANS = 1000
 MOST_ENDS = 1000
+DISOWNED = "disowned"  # in place of a container's ID
 NEVER_BEGAN = -1  # in place of an exit code: the first stage ended without a second
 # What processes of containers begin with, nobody's score and nobody's login (proc_pid_oom_score_adj(5), …_loginuid(5)).
 USUAL = {"oom_score_adj": "0", "loginuid": "4294967295"}
@@ -187,8 +188,12 @@ class Keeper:
                 self.tell({"event": "held", "name": name}, tuple(held))
             for pid, reference in self.children.items():
                 self.tell({"event": "child", "pid": pid, **reference})
+            self.hear_announcements()
             for reference, _ in self.announcing.values():
-                if reference["of"]:
+                if reference["kind"] == "container":
+                    # Whoever was to go on with it is gone, and it ends for that: which says nothing of the next start.
+                    reference["ref"] = DISOWNED
+                elif reference["of"]:
                     # Of a client's exec, which is about to begin; what stands by is nobody's.
                     self.tell({"event": "child", "pid": 0, **reference})
             for end in self.ends.values():
@@ -248,6 +253,8 @@ class Keeper:
         """Learns the PID of a second stage, or that there will be none."""
         # The supervisor says whose it is before it lets the first stage go on, but that may lie unread here.
         self.listen()
+        if descriptor not in self.announcing:
+            return  # a supervisor that has just come up has had it read
         reference, _ = self.announcing.pop(descriptor)
         self.poll.unregister(descriptor)
         text = os.read(descriptor, 32)
@@ -280,14 +287,19 @@ class Keeper:
             if not start:
                 self.ended(pid, *ending)
 
+    def hear_announcements(self) -> None:
+        """Learns what lies unread."""
+        for descriptor in list(self.announcing):
+            if descriptor in self.announcing and readable(descriptor):
+                self.read_announcement(descriptor)
+
     def reap(self) -> None:
         """Collects every child that has ended.
 
         Each is looked at first and collected last: as long as it is there, uncollected, nobody takes it for a process
         that ended with nobody there to see how. So what has been announced is heard of before.
         """
-        for descriptor in [each for each in self.announcing if readable(each)]:
-            self.read_announcement(descriptor)
+        self.hear_announcements()
         while True:
             try:
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
