@@ -60,7 +60,7 @@ def ask(executable: str) -> Interpreter:
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=20, env=environment, cwd="/", stdin=subprocess.DEVNULL
+            command, capture_output=True, text=True, timeout=60, env=environment, cwd="/", stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InvalidConfig(f"`{executable}` cannot be asked for its library: {str(error).lower()}") from None
