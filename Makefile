@@ -32,13 +32,13 @@ $(INSTALLED): pyproject.toml $(PACKAGES)
 demo: install
 	@$(AS_ROOT) examples/quickstart/demo.sh
 
-# Half of the time is waiting, so lanes run side by side; .ci/lanes.py says how. Its numbers are seconds that each may take.
+# Much of the time is waiting, so lanes run side by side; .ci/lanes.py says how. Its numbers are seconds that each may take.
 test: install
 	@$(AS_ROOT) $(BIN)/python .ci/lanes.py \
 	  system=2400 $(PYTEST) tests/system -- \
 	  others=2400 $(PYTEST) tests --ignore tests/system
 
-# Linux 6.1 and 6.12 with cgroup version 2, in emulated guests: minutes, so not part of `test`.
+# Linux 6.1 and 6.12 with cgroup version 2 alone, in emulated machines: not part of `test`.
 test-guest: install
 	@$(AS_ROOT) tests/guest/run.sh bookworm
 	@$(AS_ROOT) tests/guest/run.sh trixie
