@@ -50,6 +50,7 @@ TICK = 0.5
 # Between two collections, while containers keep us from leaving: each start has one of its own.
 COLLECTION = 3600.0
 REFUSING = 1.0
+NOT_EXECUTED = 125  # how a fork of the keeper ends that does not come to execve (keeper.py)
 
 
 class Supervisor:
@@ -155,6 +156,12 @@ class Supervisor:
         runs, ended, sleeping = [], [], []
         for live in known.values():
             stored, live.state = live.state, state.live(live.state, live.folder)
+            if stored["status"] == "created" and live.state["exit_code"] == NOT_EXECUTED:
+                # The supervisor before us was killed in the midst of its first start, and its process ended for that.
+                live.state = stored
+                for file in ("process", "exit"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(f"{live.folder}/{file}")
             if live.state["status"] in ("running", "paused"):
                 runs.append(live)
             elif stored["status"] in ("running", "paused", "restarting") or live.state["status"] != stored["status"]:
