@@ -244,7 +244,19 @@ class ContainerVerbs:
 
     def start(self, reference: str) -> None:
         """Starts a container; one that runs is left alone."""
-        self.client.call("start", {"container": reference})
+        from stackpy_runtime.errors import EngineLost
+
+        for left in (2, 1, 0):
+            try:
+                self.client.call("start", {"container": reference})
+                return
+            except EngineLost:
+                status = self.container(reference)["state"]["status"]
+                if status == "running":
+                    return
+                # Of one that has run before nobody can tell whether it has again.
+                if status != "created" or not left:
+                    raise
 
     def up(self, config: ContainerConfig) -> str:
         """Makes and starts a container in one round trip; returns its ID."""
