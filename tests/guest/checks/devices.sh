@@ -9,7 +9,6 @@ os.mknod("/dev/other", 0o20666, os.makedev(10, 237))
 for name in ("made", "other"):
     try: os.open("/dev/" + name, os.O_RDONLY); print("opened")
     except OSError as error: print(error.errno)'
-words() { tr '\n' ' '; }
 same "$(stackpy run --rm --device /dev/null:/dev/a --device /dev/loop-control:/dev/one:r "$image" python3 -c "$try" /dev/one | words)" "opened 1 " "a device"
 same "$(stackpy run --rm --userns host "$image" python3 -c "$make" | words)" "opened 1 " "devices made by root of the host"
 same "$(stackpy run --rm --device-cgroup-rule 'c 10:237 rwm' "$image" python3 -c "$make" | words)" "opened opened " "a device rule"

@@ -20,9 +20,7 @@ stackpy run -d --name limits --init --memory 64m --memory-swap 96m --memory-rese
   --cpu-quota 20000 --cpu-period 50000 --cpuset-cpus 0 --pids-limit 20 --device-write-bps /dev/vda:1mb \
   --ulimit nofile=40:50 --sysctl kernel.msgmax=9000 --sysctl net.ipv4.ip_default_ttl=77 --sysctl fs.mqueue.msg_max=5 \
   --shm-size 1m --oom-score-adj 5 "$image" sleep 600 > /dev/null
-group() { cat "/sys/fs/cgroup$(sed 's/^0:://' "/proc/$(stackpy inspect limits | python3 -c '
-import json, sys; print(json.load(sys.stdin)[0]["State"]["Pid"])')/cgroup")/$1"; }
-limits() { for file in memory.max memory.swap.max memory.low cpu.weight cpu.max cpuset.cpus pids.max io.max; do group $file; done | tr '\n' ' '; }
+limits() { for file in memory.max memory.swap.max memory.low cpu.weight cpu.max cpuset.cpus pids.max io.max; do group limits $file; done | tr '\n' ' '; }
 device=$(python3 -c 'import os; number = os.stat("/dev/vda").st_rdev; print(f"{os.major(number)}:{os.minor(number)}")')
 same "$(limits)" "67108864 33554432 33554432 20 20000 50000 0 20 $device rbps=max wbps=1048576 riops=max wiops=max " "limits"
 stackpy update --memory 128m --memory-swap -1 --memory-reservation 0 --cpu-quota -1 --cpu-period 0 --cpus 0.5 \
