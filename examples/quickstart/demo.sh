@@ -19,10 +19,10 @@ clean() {
     status=$?
     if [ -n "${DEMO_KEEP:-}" ] && [ "$status" = 0 ]; then
         say "It is still up. To remove it:"
-        echo "STACKPY_ROOT=$root $bin/stackpy destroy --stack quickstart --volumes --images --yes && rm -rf $root $work"
+        echo "STACKPY_ROOT=$root $bin/stackpy destroy --stack quickstart --volumes --images --allow-data-loss volume.counts --yes && rm -rf $root $work"
         return
     fi
-    [ "$status" = 0 ] || "$bin/stackpy" destroy --stack quickstart --volumes --images --yes >&2 || true
+    [ "$status" = 0 ] || "$bin/stackpy" destroy --stack quickstart --volumes --images --allow-data-loss "volume.*" --yes >&2 || true
     rm -rf "$work"
     [ -n "${keep_root:-}" ] || rm -rf "$root"
     return "$status"
@@ -49,5 +49,5 @@ say "\$ curl $url"
 ask "$url"
 
 if [ -z "${DEMO_KEEP:-}" ]; then
-    run destroy --volumes --images --yes
+    run destroy --volumes --images --allow-data-loss volume.counts --yes
 fi
