@@ -190,17 +190,23 @@ class Lab:
         return Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def processes(self, what: str = "") -> list[int]:
-        """PIDs of this root's keeper and supervisor."""
-        found = []
+        """PIDs of this root's keeper and supervisor; what they fork has their title for a moment, and is left out."""
+        parents: dict[int, tuple[str, int]] = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:
-                    line = Path(f"/proc/{entry}/cmdline").read_bytes().rstrip(b"\0 ").decode(errors="replace")
+                    title = Path(f"/proc/{entry}/cmdline").read_bytes().rstrip(b"\0 ").decode(errors="replace")
+                    parent = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1]
                 except OSError:
                     continue
-                if line in ([f"stackpy {what} --root {self.root}"] if what else self._titles()):
-                    found.append(int(entry))
-        return found
+                if title in self._titles():
+                    parents[int(entry)] = title, int(parent)
+        wanted = [f"stackpy {what} --root {self.root}"] if what else self._titles()
+        return [
+            pid
+            for pid, (title, parent) in parents.items()
+            if title in wanted and not (parent in parents and parents[parent][0] == title)
+        ]
 
     def _titles(self) -> list[str]:
         return [f"stackpy {what} --root {self.root}" for what in ("keeper", "supervisor")]

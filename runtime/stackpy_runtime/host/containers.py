@@ -18,6 +18,7 @@ from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import captured, changing, checks, creation, hooks, requests
 from stackpy_runtime.host.events import of_container
+from stackpy_runtime.host.lifecycle import KILL_WAIT
 from stackpy_runtime.host.live import RESUMING, Live
 from stackpy_runtime.host.pausing import is_paused
 from stackpy_runtime.host.probes import Watch
@@ -76,7 +77,7 @@ class Containers:
         event_log.record(self.store.root, of_container(live, "restart"))
 
     def kill(self, live: Live, number: int, by: str = "", verb: str = "kill") -> None:
-        """Sends a signal; one that ends the container is a user's stop.
+        """Sends a signal; one that ends the container is a user's stop, and SIGKILL returns when it has ended.
 
         by: the user who does; verb: by which command
         """
@@ -84,6 +85,7 @@ class Containers:
         with live.changed:
             if not live.pid:
                 raise Conflict("it is not running", subject=f"container {live.name}")
+            pid = live.pid
             if number == signal.SIGKILL:
                 live.keep(self.store, asked=asked, stopped=True)
             else:
@@ -95,6 +97,9 @@ class Containers:
             event_log.record(self.store.root, of_container(live, "kill", signal=str(number)))
             return
         self.lifecycle.signal(live, number)
+        if number == signal.SIGKILL:
+            # As docker's: whoever looks next, a plan for one, sees that it has ended.
+            live.wait_until(lambda: live.pid != pid, KILL_WAIT)
 
     def remove(self, live: Live, *, force: bool, volumes: bool, grace: float | None = 0, by: str = "") -> None:
         """Removes a container and what is its own.
