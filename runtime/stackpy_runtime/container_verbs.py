@@ -232,6 +232,7 @@ class ContainerVerbs:
             except EngineLost:
                 if not left:
                     raise
+            self._await_successor()
             try:
                 made = self.container(identity)
             except NotFound:
@@ -242,6 +243,21 @@ class ContainerVerbs:
                 raise ProcessFailed(state["error"], exit_code=code, hint=state["ending"]["hint"])
         raise AssertionError("unreachable")
 
+    def _await_successor(self) -> None:
+        """Waits until the next supervisor has taken up what the one before has left.
+
+        Until then a start that was cut short looks like a container that runs.
+        """
+        from stackpy_runtime.errors import EngineLost
+
+        for left in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):
+            try:
+                self.client.call("ping")
+                return
+            except EngineLost:
+                if not left:
+                    raise
+
     def start(self, reference: str) -> None:
         """Starts a container; one that runs is left alone."""
         from stackpy_runtime.errors import EngineLost
@@ -251,6 +267,7 @@ class ContainerVerbs:
                 self.client.call("start", {"container": reference})
                 return
             except EngineLost:
+                self._await_successor()
                 status = self.container(reference)["state"]["status"]
                 if status == "running":
                     return

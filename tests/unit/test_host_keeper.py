@@ -9,6 +9,7 @@ import resource
 import pytest
 
 from stackpy_runtime.host.keeper import MOST_ENDS, Keeper, readable
+from stackpy_runtime.linux.proc import start_time
 
 
 @pytest.fixture(name="pipe")
@@ -36,6 +37,31 @@ def test_descriptors_above_those_of_select(pipe: tuple[int, int]) -> None:
     assert readable(high)
     for descriptor in (high, reading, writing):
         os.close(descriptor)
+
+
+def test_one_that_is_announced_and_ends_at_once_can_still_be_told_from_others(pipe: tuple[int, int]) -> None:
+    """Its announcement comes when those that lay unread have been heard, and before its end is collected."""
+    reading, writing = pipe
+    if not (test := os.fork()):
+        keeper = Keeper.__new__(Keeper)
+        keeper.supervisor, keeper.children, keeper.announcing, keeper.orphans = 0, {}, {}, {}
+        pid = os.fork() or os._exit(7)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        heard: list[int] = []
+
+        def hear() -> None:
+            heard.append(start_time(pid, ended=True))
+            if len(heard) == 2:
+                keeper.children[pid] = {"start": heard[-1]}
+
+        keeper.hear_announcements = hear  # type: ignore[method-assign]
+        keeper.ended = lambda pid, code, number: os.write(writing, f"{heard[-1] > 0} {code}".encode())  # type: ignore
+        keeper.reap()
+        os._exit(0)
+    os.waitpid(test, 0)
+    os.close(writing)
+    assert os.read(reading, 100) == b"True 7"
+    os.close(reading)
 
 
 def test_ends_of_executions_are_kept_for_clients_alone_and_not_for_ever() -> None:

@@ -308,6 +308,9 @@ class Keeper:
             if info is None:
                 return
             pid = info.si_pid
+            if pid != self.supervisor and pid not in self.children:
+                # Announced since, it may be: only as long as it lies here can it be told when it began.
+                self.hear_announcements()
             number = 0 if info.si_code == os.CLD_EXITED else info.si_status
             code = 128 + number if number else info.si_status
             if pid == self.supervisor:
