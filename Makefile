@@ -35,8 +35,8 @@ demo: install
 # Much of the time is waiting, so lanes run side by side; .ci/lanes.py says how. Its numbers are seconds that each may take.
 test: install
 	@$(AS_ROOT) $(BIN)/python .ci/lanes.py \
-	  system=2400 $(PYTEST) tests/system -- \
-	  others=2400 $(PYTEST) tests --ignore tests/system -- \
+	  system=2400 $(BIN)/python -m pytest tests/system -- \
+	  others=2400 $(BIN)/python -m pytest tests --ignore tests/system -- \
 	  guest=2400 tests/guest/run.sh bookworm
 
 # Linux 6.12, as the third lane of `test` does with 6.1: cgroup version 2 alone, in an emulated machine.
