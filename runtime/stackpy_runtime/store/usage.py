@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.store import layers
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
@@ -76,6 +74,8 @@ def newest(path: str) -> float:
 
 def layer(root: Root, layer_id: str) -> int:
     """Bytes that a layer takes; counted when first asked for, then remembered, since no layer changes."""
+    from stackpy_runtime.store import layers  # ctypes, and destroy measures containers alone
+
     home = layers.home(root, layer_id)
     try:
         return int(os.getxattr(home, _USAGE))
