@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from stackpy_runtime.engine import Engine
-from stackpy_runtime.errors import EngineError, NotFound
+from stackpy_runtime.errors import EngineError, EngineUnavailable, NotFound
 from stackpy_runtime.store import layers
 from stackpy_runtime.store.store import Store
 from tests.waiting import PATIENT, wait_for
@@ -207,6 +207,18 @@ class Lab:
             for pid, (title, parent) in parents.items()
             if title in wanted and not (parent in parents and parents[parent][0] == title)
         ]
+
+    def back(self, meanwhile: type[EngineError] = EngineUnavailable) -> None:
+        """Waits until a supervisor answers. meanwhile: the error that asking it may raise until then"""
+
+        def answers() -> bool:
+            try:
+                self.engine.client.call("ping")
+            except meanwhile:
+                return False
+            return True
+
+        wait_for(answers, "a supervisor")
 
     def _titles(self) -> list[str]:
         return [f"stackpy {what} --root {self.root}" for what in ("keeper", "supervisor")]

@@ -104,18 +104,6 @@ class Faulty(Lab):
         """How many descriptors our processes have open."""
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.processes())
 
-    def back(self) -> None:
-        """Waits until a supervisor answers."""
-
-        def answers() -> bool:
-            try:
-                self.engine.client.call("ping")
-            except EngineError:
-                return False
-            return True
-
-        wait_for(answers, "a supervisor")
-
     def present(self, name: str) -> Any:
         """The container, or None."""
         return next((each for each in self.engine.containers() if each["name"] == name), None)
@@ -225,7 +213,7 @@ def attempt(lab: Faulty, operation: str, number: int, action: int, role: str) ->
         message = str(error)
     fired = lab.faults.disarm()
     what = f"{operation}: call {number} ({fired}) of the {role}: {'killed' if action == KILL else os.strerror(action)}"
-    lab.back()
+    lab.back(EngineError)
     if message:
         assert name in message, f"{what}: which one? {message}"
         assert "Error:" not in message, f"{what}: {message}"

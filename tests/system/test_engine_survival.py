@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.errors import EngineError, EngineUnavailable
+from stackpy_runtime.errors import EngineError
 from tests.engine_lab import Lab
 from tests.waiting import wait_for
 
@@ -57,19 +57,6 @@ def binding(port: int) -> dict[str, Any]:
     return {"host_ip": "127.0.0.1", "published": port, "target": 8000, "protocol": "tcp"}
 
 
-def back(lab: Lab) -> None:
-    """Waits until a supervisor answers."""
-
-    def answers() -> bool:
-        try:
-            lab.engine.client.call("ping")
-        except EngineUnavailable:
-            return False
-        return True
-
-    wait_for(answers, "a supervisor")
-
-
 @pytest.mark.parametrize("victim", ["supervisor", "keeper", ""])
 def test_containers_go_on_whoever_is_killed(lab: Lab, victim: str) -> None:
     port = free_port()
@@ -88,7 +75,7 @@ def test_containers_go_on_whoever_is_killed(lab: Lab, victim: str) -> None:
     lab.kill(victim)
     assert ask(port) == "web"
     assert {name: lab.state(name)["pid"] for name in pids} == pids
-    back(lab)
+    lab.back()
     wait_for(lambda: len(lab.processes()) == 2, "two processes")
     assert (lab.processes("keeper") == keepers) == (victim == "supervisor")
     assert {name: lab.state(name)["pid"] for name in pids} == pids
@@ -155,7 +142,7 @@ def test_what_ended_while_nobody_looked_is_known_as_ended(lab: Lab) -> None:
     state = lab.state(name)
     assert (state["exit_code"], state["pid"]) == (None, 0)
     assert "not known" in state["error"]
-    back(lab)
+    lab.back()
     wait_for(lambda: lab.state(name)["finished_at"], "it is taken into account")
     assert lab.state(name)["exit_code"] is None
     ends = [each for each in lab.engine.events(since=0, follow=False) if each["Action"] == "die"]
@@ -175,7 +162,7 @@ def test_an_end_that_the_keeper_saw_alone_is_known(lab: Lab) -> None:
     wait_for((folder / "exit").exists, "the keeper's note")
     assert (lab.state(name)["status"], lab.state(name)["exit_code"]) == ("exited", 9)
     os.kill(supervisor, signal.SIGKILL)
-    back(lab)
+    lab.back()
     assert lab.engine.wait(name) == 9
     wait_for(lambda: lab.log(name) == "last\n", "its output")
 
@@ -198,7 +185,7 @@ def test_killed_while_starting_it_converges(lab: Lab) -> None:
             lab.kill("supervisor")
             wait_for(lambda: lab.processes("supervisor"), "another")
         said = [result.result(60) for result in results]
-    back(lab)
+    lab.back()
     for number, reason in enumerate(said):
         name = f"burst-{number}"
         known = {container["name"]: container for container in lab.engine.containers()}
@@ -346,7 +333,7 @@ def test_a_container_on_a_terminal_goes_on(lab: Lab, victim: str) -> None:
     lab.said(name, "3\r\n")
     pid = lab.state(name)["pid"]
     lab.kill(victim)
-    back(lab)
+    lab.back()
     seen = lab.log(name).count("\n")
     wait_for(lambda: lab.log(name).count("\n") > seen + 5, "it writes on")
     assert lab.state(name)["pid"] == pid
