@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
-    from stackpy.engines.base import Sink
+    from stackpy.engines.base_containers import Sink
 
 
 @contextmanager

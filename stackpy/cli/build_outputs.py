@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from stackpy.engines.base import ImageEngine
+    from stackpy.engines.base_images import ImageEngine
 
 _TYPES = ("local", "tar", "oci", "docker", "image", "registry", "cacheonly")
 _NAMED = ("oci", "docker", "image", "registry")  # that can have a name of their own

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from stackpy.cli.options import Globals
     from stackpy.dsl.policies import Policy
     from stackpy.dsl.specs import StackSpec
-    from stackpy.engines.base import ContainerEngine, ImageEngine, StackEngine
+    from stackpy.engines.base import StackEngine
+    from stackpy.engines.base_containers import ContainerEngine
+    from stackpy.engines.base_images import ImageEngine
     from stackpy.engines.embedded_executions import EmbeddedExecutions
     from stackpy.planning.plan import Desired, Observation, Plan
     from stackpy.planning.targeting import Selection

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from stackpy.engines.base import ContainerEngine
+    from stackpy.engines.base_containers import ContainerEngine
 
 OPTIONS = [
     Option(

@@ -7,6 +7,7 @@ import os
 from stackpy.engines.border import Border
 from stackpy.engines.embedded_containers import EmbeddedContainers
 from stackpy.engines.embedded_executions import EmbeddedExecutions
+from stackpy.engines.embedded_generations import EmbeddedGenerations
 from stackpy.engines.embedded_images import EmbeddedImages
 from stackpy.engines.facade import NoRights
 from stackpy.errors import StackFileError, StackpyError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 LITTLE = 1 << 20  # bytes: what every container writes, into caches and for the mounts in it
 
 
-class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
+class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, EmbeddedGenerations):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path
@@ -50,9 +51,6 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
         self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
-        self._revived: dict[str, str] = {}  # recipe ID → image ID, of a generation that is brought back
-        self.generations_keep = 10
-        self._built = False  # by this command, so that the build cache has grown
         self.on_failure = ""
         self.stopping: Callable[[], bool] = lambda: False
 
@@ -212,40 +210,6 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
 
         return from_running.of_engine(self._facade, stack, only)
 
-    def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
-        """See StackEngine."""
-        import time
-
-        from stackpy.engines import adopting, generations, observation
-        from stackpy.planning.plan import Desired
-
-        numbers = generations.numbers(self.root, stack.name)
-        generation = numbers[-1] + 1 if numbers else 1
-        image = ("", "")
-        if "image" in spec.fields:
-            address = str(spec.fields["image"])
-            recipe = observation.recipe(self._engine.resolve(stack.resources[address].fields["source"]))
-            try:
-                image = (self._image_id(Desired(stack, {address: recipe}, {}), address), recipe.id)
-            except StackpyError:
-                pass  # it is not in the store, so that the container is of another
-        now = adopting.adopt(self._facade, stack.name, spec, name, generation, image)
-        before = self.recorded(stack.name) or {}
-        document = {
-            "format": 1,
-            "stack": stack.name,
-            "generation": generation,
-            "outcome": "adopted",
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": 0.0,
-            "changes": [],
-            "adopted": {spec.address: name},
-            "failures": {},
-            "outputs": before.get("outputs", {}),
-        }
-        self.record(stack.name, generation, document)
-        return now
-
     def data(self, stack: str, addresses: Sequence[str]) -> Mapping[str, Data]:
         """See StackEngine."""
         import time
@@ -367,38 +331,6 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
         require_rights()
         return StackLock(self.root, stack, command, timeout, waiting)
 
-    def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
-        """See StackEngine."""
-        from stackpy.engines import generations, labels, plan_keys
-
-        # What a rollback to this generation would need, so that no prune takes it away.
-        engine = self._engine
-        containers = engine.containers(stack)
-        images = sorted({container["image_id"] for container in containers})
-        own = [container["config"].get("labels", {}) for container in containers]
-        own += [each["labels"] for each in (*engine.networks(), *engine.volumes(), *engine.secrets())]
-        # What there was afterwards, so that `drift` misses what has gone.
-        resources = sorted({each[labels.RESOURCE] for each in own if each.get(labels.STACK) == stack})
-        image_ids = generations.image_ids(document, containers)
-        document = {**document, "images": images, "image_ids": image_ids, "resources": resources}
-        generations.write(self.root, stack, generation, document, self.generations_keep)
-        plan_keys.ensure(self.root)
-        if self._built:
-            self._built = False
-            self._trim()
-
-    def recorded(self, stack: str) -> Mapping[str, Any] | None:
-        """See StackEngine."""
-        from stackpy.engines import generations
-
-        return generations.last(self.root, stack)
-
-    def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
-        """See StackEngine."""
-        from stackpy.engines import generations
-
-        return generations.read(self.root, stack, number)
-
     def found(self, stack: str, wanted: Wanted) -> Any:
         """See StackEngine."""
         from stackpy.dsl.specs import engine_name
@@ -414,73 +346,6 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages):
             return next((int(each["HostPort"]) for each in bindings if each["HostPort"].isdigit()), None)
         network = settings["Networks"].get(engine_name(stack, "network", wanted.argument)) or {}
         return network.get("IPAddress") or None
-
-    def took(self, stack: str) -> Callable[[str, str], float | None]:
-        """See StackEngine."""
-        from stackpy.engines.durations import Durations
-
-        return Durations(self.root, stack).last
-
-    def plan_key(self) -> bytes:
-        """See StackEngine."""
-        from stackpy.engines import plan_keys
-
-        return plan_keys.read(self.root)
-
-    def history(self, stack: str) -> list[Mapping[str, Any]]:
-        """See StackEngine."""
-        from stackpy.engines import generations
-
-        found = [generations.read(self.root, stack, number) for number in generations.numbers(self.root, stack)]
-        return [document for document in found if document is not None]
-
-    def revive(self, desired: Desired, images: Mapping[str, str]) -> None:
-        """See StackEngine."""
-        present = {image["id"] for image in self._engine.images()}
-        used = {str(spec.fields["image"]) for spec in desired.stack.resources.values() if "image" in spec.fields}
-        for address in sorted(used):
-            if images.get(address) not in present:
-                raise StackpyError(
-                    f"`{address}` as it was then is not in the store any more",
-                    hint="check out the revision that `stackpy history` names, and apply that",
-                )
-        self._revived = {recipe.id: images[address] for address, recipe in desired.recipes.items() if address in images}
-
-    def stacks(self) -> list[Document]:
-        """See StackEngine."""
-        from stackpy.engines import generations, listings
-
-        engine = self._engine
-        numbers = {stack: generations.numbers(self.root, stack) for stack in generations.stacks(self.root)}
-        return listings.stacks(
-            self.name,
-            engine.containers(),
-            [*engine.networks(), *engine.volumes(), *engine.secrets()],
-            {stack: found[-1] for stack, found in numbers.items() if found},
-        )
-
-    def remove_images(self, stack: str) -> list[str]:
-        """See StackEngine."""
-        from stackpy.engines import generations
-
-        engine, beginning = self._engine, f"{stack}/"
-        recipes = engine.recipes("")
-        own = {recipe["id"] for key, recipe in recipes.items() if key.startswith(beginning)}
-        shared = {recipe["id"] for key, recipe in recipes.items() if not key.startswith(beginning)}
-        # an equal recipe of another stack is the same image: only our own name of it goes
-        gone = [
-            reference
-            for image in engine.images()
-            if image["recipe"] in own
-            for reference in image["references"]
-            if image["recipe"] not in shared or reference.startswith(beginning)
-        ]
-        for reference in gone:
-            engine.remove_image(reference)
-        engine.forget_recipes(beginning)
-        generations.forget(self.root, stack)
-        engine.forget_crashes(stack)
-        return gone
 
     def tidy(self) -> None:
         """See StackEngine."""

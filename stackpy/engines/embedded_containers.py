@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from stackpy.dsl.specs import Dependency
-    from stackpy.engines.base import Pieces, Sink
+    from stackpy.engines.base_containers import Pieces, Sink
     from stackpy.engines.facade import Facade
     from stackpy_runtime.engine import Engine
 

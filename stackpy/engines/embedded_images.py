@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from stackpy.engines.base import Sink
+    from stackpy.engines.base_containers import Sink
     from stackpy.planning.steps import Explained
 
     Document = dict[str, Any]
