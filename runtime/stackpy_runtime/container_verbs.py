@@ -36,8 +36,11 @@ class ContainerVerbs:
         return [self._live(container) for container in self.store.containers(stack)]
 
     def containers_named(self, names: list[str]) -> list[Container]:
-        """The containers that have one of these names, as they were last recorded."""
-        return self.store.containers_named(names)
+        """The containers that have one of these names or whole IDs, as they are now.
+
+        Asking for one that there is not costs no more, where `container` looks for the name that was meant among all.
+        """
+        return [self._live(container) for container in self.store.containers_named(names)]
 
     def container(self, reference: str) -> Container:
         """A container by name, ID or unambiguous ID prefix; raises NotFound."""

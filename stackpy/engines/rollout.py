@@ -87,19 +87,13 @@ class Rollout:
             found = [*self.engine.containers(self.stack)]
         else:
             names = [engine_name(self.stack, self._kind, address.partition(".")[2], index) for index in self._indexes()]
-            found = [document for document in map(self._present, (*seen, *names)) if document is not None]
+            found = [*self.engine.containers_named([*seen, *names])]
         return {
             _index(document): document
             for document in sorted(found, key=_index)
             if document["config"].get("labels", {}).get(labels.STACK) == self.stack
             and document["config"]["labels"].get(labels.RESOURCE) == address
         }
-
-    def _present(self, reference: str) -> Document | None:
-        try:
-            return self.engine.container(reference)
-        except Missing:
-            return None
 
     # --- which ones -----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ _HOWS = {
     Action.CREATE: "is created anew",
     Action.RESTART: "is restarted",
 }
-_REPLICAS = 10_000  # more than any resource has
 
 
 def differences(spec: Spec, observed: Observed) -> list[Reason]:
@@ -58,10 +57,13 @@ def restarts(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mappi
         for draft in drafts
         if draft.action in _HOWS and draft.address in existing and draft.kind == "container"
     }
+    whole: set[str] = set()  # what is started or ended in all its replicas anyway
     touched: dict[str, set[int]] = {}
     for draft in drafts:
         if draft.action in (Action.CREATE, Action.REPLACE, Action.START, Action.RESTART, Action.DELETE):
-            touched.setdefault(draft.address, set()).update(draft.replicas or range(1, _REPLICAS))
+            touched.setdefault(draft.address, set()).update(draft.replicas)
+            if not draft.replicas:
+                whole.add(draft.address)
     found: list[Draft] = []
     started = {draft.address for draft in drafts if draft.action is Action.START}
     asking = [spec for spec in specs.values() if any(each.restart for each in spec.dependencies)]
@@ -85,7 +87,8 @@ def restarts(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mappi
             running = [
                 replica.index
                 for replica in observed.replicas
-                if replica.status in ("running", "restarting", "paused")
+                if spec.address not in whole
+                and replica.status in ("running", "restarting", "paused")
                 and replica.index not in touched.get(spec.address, ())
             ]
             anew[spec.address] = _HOWS[Action.RESTART]

@@ -87,6 +87,14 @@ class FakeEngine:
     def container(self, reference: str) -> Document:
         return {**self._one(reference)}
 
+    def containers_named(self, names: list[str]) -> list[Document]:
+        return [
+            {**document}
+            for name in names
+            for document in self.held.values()
+            if name in (document["name"], document["id"])
+        ]
+
     def images(self) -> list[Document]:
         return self.stored
 

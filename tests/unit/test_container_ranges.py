@@ -11,13 +11,20 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.container import ranges
+from stackpy_runtime.errors import Conflict
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ranges, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(ranges, "_held", {})
+    forget(monkeypatch)
     return tmp_path
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows is done by another supervisor."""
+    monkeypatch.setattr(ranges, "_held", {})
+    monkeypatch.setattr(ranges, "_next", 0)
 
 
 def another_process(folder: Path) -> int:
@@ -41,6 +48,24 @@ def test_each_taker_gets_another_and_a_released_one_is_free(folder: Path) -> Non
     assert ranges.acquire() == first
 
 
+def test_each_search_goes_on_where_the_last_one_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousandth container does not look at the holders of all others."""
+    for _ in range(20):
+        ranges.acquire()
+    forget(monkeypatch)
+    looked: list[str] = []
+    stale = ranges._is_stale
+    monkeypatch.setattr(ranges, "_is_stale", lambda text: looked.append(text) or stale(text))
+    assert [ranges.acquire() for _ in range(20)] == [ranges.FIRST + (20 + n) * ranges.SIZE for n in range(20)]
+    assert len(looked) == 20
+    monkeypatch.setattr(ranges, "COUNT", 40)
+    another = ranges.FIRST + 7 * ranges.SIZE
+    os.unlink(folder / str(another))
+    assert ranges.acquire() == another  # from the end it goes on at the beginning
+    with pytest.raises(Conflict, match="all host ID ranges"):
+        ranges.acquire()
+
+
 def test_many_threads_never_share_one(folder: Path) -> None:
     taken: list[int] = []
     threads = [threading.Thread(target=lambda: taken.append(ranges.acquire())) for _ in range(50)]
@@ -58,11 +83,11 @@ def test_a_range_whose_container_died_stays_ours_until_it_is_released(folder: Pa
     assert ranges.acquire() != first
 
 
-def test_a_late_release_leaves_the_range_to_who_took_it_over(folder: Path) -> None:
+def test_a_late_release_leaves_the_range_to_who_took_it_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ranges.acquire()
     ranges.bind(first, dead_process())
     ours = dict(ranges._held)
-    ranges._held.clear()  # another supervisor takes it over
+    forget(monkeypatch)  # another supervisor takes it over
     assert ranges.acquire() == first
     theirs = dict(ranges._held)
     ranges._held.clear()

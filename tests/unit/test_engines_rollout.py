@@ -30,6 +30,7 @@ def perform(
     action: Action,
     wanted: Desired,
     *,
+    seen: list[str] | None = None,
     replicas: tuple[int, ...] = (),
     generation: int = 1,
     order: Any = "stop-first",
@@ -39,7 +40,7 @@ def perform(
     change = Change(address, action, (), replicas=replicas, order=order)
     recipe = wanted.recipes["image.web"].id
     before = len(engine.done)
-    rollout.Rollout(engine, change, wanted, generation, events.append, lambda _: f"sha256:{recipe}").make()
+    rollout.Rollout(engine, change, wanted, generation, events.append, lambda _: f"sha256:{recipe}", seen).make()
     assert all(event.address == address for event in events)
     return [f"{verb} {name}" for verb, name in engine.done[before:]]
 
@@ -56,6 +57,15 @@ def test_replicas_are_created_once() -> None:
     assert sorted(perform(engine, Action.CREATE, wanted)) == ["up shop-web-1", "up shop-web-2", "up shop-web-3"]
     assert perform(engine, Action.CREATE, wanted, generation=2) == []
     assert states(engine) == {f"shop-web-{index}": ("running", "r1") for index in (1, 2, 3)}
+
+
+def test_no_name_is_searched_for_before_its_container_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine looks for the name that was meant among all that there are: a thousand times, of a thousand."""
+    engine, wanted = FakeEngine(), desired({"replicas": 2})
+    monkeypatch.setattr(engine, "container", None)
+    assert sorted(perform(engine, Action.CREATE, wanted, seen=[])) == ["up shop-web-1", "up shop-web-2"]
+    gone = [engine.held.pop("shop-web-1")["id"], engine.held["shop-web-2"]["id"]]
+    assert perform(engine, Action.CREATE, wanted, seen=gone) == ["up shop-web-1"]
 
 
 def test_what_an_apply_that_was_killed_left_is_finished() -> None:

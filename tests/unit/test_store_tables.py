@@ -82,6 +82,13 @@ def test_a_container_is_found_by_id_name_and_prefix(store: Store) -> None:
     assert message(caught) == ("several containers' IDs begin with `ab`", "give more of the ID, or the name")
 
 
+def test_of_several_containers_those_are_found_that_there_are(store: Store) -> None:
+    for number, name in enumerate(["one", "two"], 1):
+        store.insert_container(container(number, name))
+    wanted = ["two", container(1, "one")["id"], "three", "on", ""]
+    assert [each["name"] for each in store.containers_named(wanted)] == ["two", "one"]
+
+
 @pytest.mark.parametrize("text", ["", "%", "_", "*", "ab%", "\udcff", "x' OR '1'='1", "ON E", "g"])
 def test_no_container_is_found_by_a_pattern(store: Store, text: str) -> None:
     store.insert_container(container(0xAB << 248, "one"))

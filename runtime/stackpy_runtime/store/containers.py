@@ -48,8 +48,10 @@ class ContainerTable(Database):
         return _container(rows[0])
 
     def containers_named(self, names: Iterable[str]) -> list[Container]:
-        """Those that have one of these names; asking for one that there is not costs nothing more."""
-        return [_container(row) for name in names for row in self.rows(_SELECT + " WHERE name = ?", (name,))]
+        """Those that have one of these names or whole IDs, as last recorded; what there is not is left out."""
+        return [
+            _container(row) for name in names for row in self.rows(_SELECT + " WHERE id = ?1 OR name = ?1", (name,))
+        ]
 
     def insert_container(self, container: Container, volumes: Iterable[Volume] = ()) -> None:
         """Adds a container, and the volumes that are made for it; raises Conflict when its name is taken.
