@@ -14,6 +14,8 @@ from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.build.context import Context, Source
     from stackpy_runtime.build.modes import Change
     from stackpy_runtime.build.steps import Place
@@ -28,6 +30,7 @@ class _Adding(NamedTuple):
     """One step under way.
 
     root: descriptor of the image's merged tree
+    behind: for copying.copy
     target: absolute, in the image
     into: whether that is a folder
     owner: what --chown says
@@ -37,6 +40,7 @@ class _Adding(NamedTuple):
     step: Step
     resolved: RecipeStep
     root: int
+    behind: Callable[[int], int]
     target: str
     into: bool
     owner: Owner | None
@@ -58,7 +62,9 @@ def add(place: Place, step: Step, resolved: RecipeStep, staged: str) -> None:
     with Merged(below, staged) as view:
         owner = copying.owner(view.root, step["chown"]) if step.get("chown") else None
         into = target.endswith("/") or several or tree.is_folder(view.root, target)
-        adding = _Adding(place, step, resolved, view.root, target, into, owner, modes.of_step(step))
+        # What is behind the view, another source of the same step must not meet.
+        behind = copying.nowhere if several else view.behind
+        adding = _Adding(place, step, resolved, view.root, behind, target, into, owner, modes.of_step(step))
         if "from_stage" in step or "from_image" in step:
             _from_image(adding)
         elif step.get("sources"):
@@ -104,7 +110,15 @@ def _from_image(adding: _Adding) -> None:
                     hint=f"write `{step['target']}/`",
                 )
             _tell_of_nothing(adding, sources)
-            copying.copy(adding.root, files.descriptor, sources, _folder(adding), adding.modes, adding.owner)
+            copying.copy(
+                adding.root,
+                files.descriptor,
+                sources,
+                _folder(adding),
+                adding.modes,
+                adding.owner,
+                adding.behind,
+            )
         finally:
             files.close()
 
@@ -147,7 +161,15 @@ def _put(adding: _Adding, context: Context, sources: list[Source]) -> int:
     if adding.step["instruction"] == "add" and adding.step.get("unpack", True):
         sources = [source for source in sources if not _unpacked(adding, context.descriptor, source)]
     owner = adding.owner or tree.ROOT_OWNER
-    written = copying.copy(adding.root, context.descriptor, sources, _folder(adding), adding.modes, owner)
+    written = copying.copy(
+        adding.root,
+        context.descriptor,
+        sources,
+        _folder(adding),
+        adding.modes,
+        owner,
+        adding.behind,
+    )
     # Several may name the same file.
     return written if len(sources) == given == 1 else 0
 

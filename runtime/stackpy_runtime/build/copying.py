@@ -16,6 +16,7 @@ from stackpy_runtime.build.digests import CHUNK, begun_sha256, sha256_hex
 from stackpy_runtime.build.tree import Owner
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.linux.files import pour
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,20 @@ def stamp(root: int, path: str, mtime_ns: int) -> None:
         os.close(folder)
 
 
-def copy(root: int, context: int, sources: list[Source], target: str, modes: Change | None, who: Owner | None) -> int:
+def nowhere(_: int) -> int:
+    """Finds nothing behind a view."""
+    return -1
+
+
+def copy(
+    root: int,
+    context: int,
+    sources: list[Source],
+    target: str,
+    modes: Change | None,
+    who: Owner | None,
+    behind: Callable[[int], int] = nowhere,
+) -> int:
     """Copies all sources of one step to the absolute path `target`, which is a folder when it ends with a slash.
 
     Returns the bytes of the files that it has written.
@@ -120,11 +134,13 @@ def copy(root: int, context: int, sources: list[Source], target: str, modes: Cha
     root: descriptor of the image's merged tree; context: of the context folder, or of another image's tree
     modes: what --chmod gives to files and folders; None keeps their own
     who: whose the copies are; None: whose they were, with their extended attributes, as in an image
+    behind: finds where what is in a new folder is made in less time (Merged.behind)
 
     Raises Conflict when a source changed meanwhile, InvalidConfig where the image has something else in the place.
     """
     into = target.endswith("/") or tree.is_folder(root, target)
-    copier = _Copier(root, context, modes, who)
+    # Of several sources one may bring something into a folder that another has made.
+    copier = _Copier(root, context, modes, who, behind if len(sources) == 1 else nowhere)
     for source in sources:
         if source.folder:
             copier.folder(source, posixpath.join(target, source.under).rstrip("/") or "/")
@@ -135,11 +151,28 @@ def copy(root: int, context: int, sources: list[Source], target: str, modes: Cha
     return copier.written
 
 
+class _Level(NamedTuple):
+    """A folder that is being copied.
+
+    place: below the source; there, here: its descriptor in the source and its copy's; mtime_ns: what the copy gets
+    direct: whether the copy stands behind the view of the tree
+    """
+
+    place: str
+    there: int
+    here: int
+    mtime_ns: int
+    direct: bool
+
+
 class _Copier:
     """One COPY step under way."""
 
-    def __init__(self, root: int, context: int, modes: Change | None, who: Owner | None) -> None:
+    def __init__(
+        self, root: int, context: int, modes: Change | None, who: Owner | None, behind: Callable[[int], int]
+    ) -> None:
         self._root, self._context, self._modes, self._who = root, context, modes, who
+        self._behind = behind
         self._parents = who or tree.ROOT_OWNER
         self.written = 0  # bytes
 
@@ -171,11 +204,15 @@ class _Copier:
         except BaseException:
             os.close(opened)
             raise
+        direct = False
+        if new:
+            made, direct = self._straight(made)
         try:
+            top_level = _Level("", opened, made, -1, direct)
             ours, others = halves.split(below)
-            apart = halves.Apart(lambda: self._other(others, target, opened, made)) if others else None
+            apart = halves.Apart(lambda: self._other(others, target, top_level)) if others else None
             try:
-                self._below(ours, target, opened, made)
+                self._below(ours, target, top_level)
             except BaseException:
                 if apart:
                     apart.stop()
@@ -188,69 +225,80 @@ class _Copier:
             os.close(opened)
             os.close(made)
 
-    def _other(self, items: list[Item], target: str, there: int, here: int) -> int:
+    def _straight(self, folder: int) -> tuple[int, bool]:
+        """A new folder as it is behind the view of the tree, and whether it is; takes over the descriptor."""
+        behind = self._behind(folder)
+        if behind < 0:
+            return folder, False
+        os.close(folder)
+        return behind, True
+
+    def _other(self, items: list[Item], target: str, top: _Level) -> int:
         """The other half, in a process of its own."""
         self.written = 0
-        self._below(items, target, there, here)
+        self._below(items, target, top)
         return self.written
 
-    def _below(self, items: list[Item], target: str, there: int, here: int) -> None:
-        """What is below the source `there`, to the folder `here`."""
-        # The folders from the source's top down to where the walk is: place, descriptor there, descriptor here, time.
-        stack = [("", there, here, -1)]
+    def _below(self, items: list[Item], target: str, top: _Level) -> None:
+        """What is below a source's top."""
+        stack = [top]  # down to where the walk is
+        level = top
         try:
             for item in items:
-                parent, name = posixpath.split(item.place)
-                while stack[-1][0] != parent:
+                parent, _, name = item.place.rpartition("/")
+                while level.place != parent:
                     self._leave(stack.pop())
+                    level = stack[-1]
                 if item.kind == "folder":
-                    stack.append(self._enter(item, name, target, stack[-1]))
+                    level = self._enter(item, name, target, level)
+                    stack.append(level)
                 else:
-                    self._leaf(item, stack[-1][1], name, stack[-1][2], name)
+                    self._leaf(item, level.there, name, level.here, name)
             while len(stack) > 1:
                 self._leave(stack.pop())
         finally:
-            for _, source, copied, _ in stack[1:]:
-                os.close(source)
-                os.close(copied)
+            for each in stack[1:]:
+                os.close(each.there)
+                os.close(each.here)
 
-    def _enter(
-        self, item: Item, name: str, target: str, parent: tuple[str, int, int, int]
-    ) -> tuple[str, int, int, int]:
+    def _enter(self, item: Item, name: str, target: str, parent: _Level) -> _Level:
         try:
-            there = os.open(name, _FOLDER, dir_fd=parent[1])
+            there = os.open(name, _FOLDER, dir_fd=parent.there)
         except OSError:
             raise changed(item.name) from None
         status = os.fstat(there)
         try:
             if self._modes is None and stat.S_IMODE(status.st_mode) != item.mode:
                 raise changed(item.name)
-            here = self._make(name, posixpath.join(target, item.place), parent[2])
+            here, direct = self._make(name, posixpath.join(target, item.place), parent)
             os.fchown(here, *self._owner(status))
             self._attributes(there, here)
             os.fchmod(here, self._mode(item.mode, True))
         except BaseException:
             os.close(there)
             raise
-        return item.place, there, here, status.st_mtime_ns
+        return _Level(item.place, there, here, status.st_mtime_ns, direct)
 
-    def _make(self, name: str, path: str, parent: int) -> int:
-        """A descriptor of the folder `name`; where the image has a link to a folder there, of what it names."""
+    def _make(self, name: str, path: str, parent: _Level) -> tuple[int, bool]:
+        """A descriptor of the folder `name`; where the image has a link to a folder there, of what it names.
+
+        Also whether what is made in it is made behind the view.
+        """
         try:
-            os.mkdir(name, 0o700, dir_fd=parent)
+            os.mkdir(name, 0o700, dir_fd=parent.here)
         except FileExistsError:
             folder, _ = tree.make_folders(self._root, path, self._parents)
             try:
-                return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+                return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder), False
             finally:
                 os.close(folder)
-        return os.open(name, _FOLDER, dir_fd=parent)
+        made = os.open(name, _FOLDER, dir_fd=parent.here)
+        return (made, True) if parent.direct else self._straight(made)
 
-    def _leave(self, level: tuple[str, int, int, int]) -> None:
-        _, there, here, mtime_ns = level
-        os.utime(here, ns=(mtime_ns, mtime_ns))
-        os.close(there)
-        os.close(here)
+    def _leave(self, level: _Level) -> None:
+        os.utime(level.here, ns=(level.mtime_ns, level.mtime_ns))
+        os.close(level.there)
+        os.close(level.here)
 
     def _stamp(self, there: int, folder: int, mtime_ns: int) -> None:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
@@ -296,14 +344,15 @@ class _Copier:
             mode = stat.S_IMODE(status.st_mode)
             if not stat.S_ISREG(status.st_mode) or (self._modes is None and mode != item.mode):
                 raise changed(item.name)
-            writing = tree.create(here, name)
+            wanted = self._mode(mode, False)
+            writing = tree.create(here, name, wanted)
             try:
                 if not item.content:
                     pour(reading, writing)
-                elif _pour(reading, writing) != item.content:
+                elif _pour(reading, writing, status.st_size) != item.content:
                     raise changed(item.name)
                 self.written += status.st_size
-                tree.finish(writing, self._owner(status), self._mode(mode, False), status.st_mtime_ns)
+                tree.finish(writing, self._owner(status), wanted, status.st_mtime_ns)
                 self._attributes(reading, writing)
             finally:
                 os.close(writing)
@@ -325,15 +374,16 @@ def _open_folders(context: int, parts: list[str], name: str) -> int:
     return current
 
 
-def _pour(reading: int, writing: int) -> str:
-    """Copies the rest of a file and returns its SHA-256."""
+def _pour(reading: int, writing: int, size: int) -> str:
+    """Copies a file of `size` bytes, or what there is of them, and returns their SHA-256."""
     digest = None
-    while chunk := os.read(reading, CHUNK):
+    while size and (chunk := os.read(reading, min(CHUNK, size))):
+        size -= len(chunk)
         if digest is None:
             digest = begun_sha256(chunk)
         else:
             digest.update(chunk)
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(writing, view) :]
+        written = os.write(writing, chunk)
+        while written < len(chunk):
+            written += os.write(writing, memoryview(chunk)[written:])
     return digest.hexdigest() if digest else sha256_hex(b"")
