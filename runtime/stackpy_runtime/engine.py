@@ -52,6 +52,7 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
         self._store: Store | None = None
         self._walks: dict[str, Walks] = {}  # recipe ID → what it copies from contexts, until it is built
         self._plain_sources: dict[str, ImageSource] = {}  # recipe ID → what it was resolved from, without Dockerfiles
+        self._last_compiled: tuple[Base, Compiled] | None = None  # by `resolve`, for who asks what was to be said of it
 
     @property
     def client(self) -> Client:
@@ -160,20 +161,31 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
     def read_dockerfile(self, base: Base, *, check: bool = False) -> Compiled:
         """A Dockerfile compiled, with its warnings; builds nothing. Raises InvalidConfig for all its errors at once.
 
+        Right after `resolve` it is what that has read, once.
+
         check: asks no registry, and looks at all stages where the base names no target
         """
         from stackpy_runtime.build.dockerfiles import compiled
 
+        last, self._last_compiled = self._last_compiled, None
+        if last is not None and last[0] == base and not check:
+            return last[1]
         every = check and "target" not in base
         config_of = self._local_config if check else self._base_config
         return compiled(base, config_of, every=every, platform_of=self._platform_at_hand)
+
+    def _compile(self, base: Base) -> Compiled:
+        self._last_compiled = None
+        made = self.read_dockerfile(base)
+        self._last_compiled = (base, made)
+        return made
 
     def _plain(self, source: ImageSource) -> ImageSource:
         """A source with what its Dockerfiles say in their places."""
         from stackpy_runtime.build import dockerfiles
 
         if dockerfiles.present(source) or self._has_triggers(source):
-            return dockerfiles.expanded(source, self._base_config)
+            return dockerfiles.expanded(source, self._base_config, self._compile)
         return source
 
     def _has_triggers(self, source: ImageSource) -> bool:

@@ -271,9 +271,9 @@ class ImageVerbs:
 
     def trim_cache(self, keep: int, *, every: float = 3600.0) -> int:
         """Keeps the build cache below `keep` bytes; does nothing for `every` seconds. Returns the bytes freed."""
-        from stackpy_runtime.store import pruning
+        from stackpy_runtime.store import trimming
 
-        return pruning.trim(self._writable(), keep, every=every)
+        return trimming.trim(self._writable(), keep, every=every)
 
     def image_history(self, reference: str) -> list[ImageLine]:
         """How an image came about, the last step first; raises NotFound."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 
 from stackpy_runtime.errors import InvalidConfig
+from stackpy_runtime.patterns import pattern
 
-_PART = re.compile(r"[A-Za-z0-9_.-]+")
+_PART = pattern(r"[A-Za-z0-9_.-]+")
 _SYSTEMS = "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris windows".split()
 _ARCHITECTURES = "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm".split()
 # What uname(2) and people call them.

@@ -5,12 +5,11 @@ A plan needs thirty of them. Type checkers see the original.
 
 from __future__ import annotations
 
-from _operator import itemgetter
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:
+    from _collections import _tuplegetter  # as collections.namedtuple does
 
     class _Maker(type):
         """Makes of `class X(NamedTuple)` what `typing` would: a class of tuples with its fields, defaults, methods."""
@@ -20,7 +19,7 @@ else:
                 return super().__new__(cls, name, bases, members)
             fields = tuple(members.pop("__annotations__", {}))
             defaults = {field: members.pop(field) for field in fields if field in members}
-            getters = {field: property(itemgetter(index)) for index, field in enumerate(fields)}
+            getters = {field: _tuplegetter(index, "") for index, field in enumerate(fields)}
             own = {"__slots__": (), "__match_args__": fields, "_fields": fields, "_field_defaults": defaults}
             return type(name, (_Record,), {**own, **getters, **members})
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
 
 from stackpy.errors import StackpyError, UsageError
+from stackpy.patterns import pattern
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_GIT = re.compile(
-    r"(?:git|ssh)://.*|git@[^:]+:.*|github\.com/.*|https?://[^?#]*\.git(?:[?#].*)?", re.DOTALL | re.IGNORECASE
+_GIT = pattern(
+    r"(?:git|ssh)://.*|git@[^:]+:.*|github\.com/.*|https?://[^?#]*\.git(?:[?#].*)?", dot_all=True, ignore_case=True
 )
-_WEB = re.compile(r"https?://", re.IGNORECASE)
+_WEB = pattern(r"https?://", ignore_case=True)
 _TAR_MAGIC = 257  # where "ustar" stands in a header
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _MOST = 16 << 20  # bytes of a Dockerfile that comes alone

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from _thread import allocate_lock
 
 from stackpy.cli import terminal
 
@@ -24,7 +24,7 @@ class Transfers:
 
     def __init__(self, stream: TextIO, *, live: bool) -> None:
         self._stream, self._live = stream, live
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._began: dict[str, float] = {}
         self._running: dict[str, tuple[int, int]] = {}
         self._drawn, self._at = 0, 0.0

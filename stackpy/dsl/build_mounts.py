@@ -5,11 +5,11 @@ from __future__ import annotations
 from stackpy.dsl import quantities, values
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.resources import Frozen
 from stackpy.dsl.session import Place
 from stackpy.dsl.values import one_of, text, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

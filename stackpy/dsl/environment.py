@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

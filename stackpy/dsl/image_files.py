@@ -5,10 +5,10 @@ from __future__ import annotations
 from stackpy.dsl import files, quantities, values
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.references import reference
 from stackpy.dsl.session import Place
 from stackpy.dsl.values import Invalid, show, text
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

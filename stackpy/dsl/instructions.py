@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stackpy.dsl import values
 from stackpy.dsl.alphabets import ALPHANUMERIC, DIGITS, LOWER, Alphabet
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, Invalid, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from _collections_abc import Mapping
 
 from stackpy.dsl.alphabets import ALPHANUMERIC, Alphabet
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.resources import Resource
 from stackpy.dsl.values import Complaints, Invalid, meant, show, text, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, meant, words, wrong
+from stackpy.patterns import pattern
 
 SIGNALS = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from _collections_abc import Mapping
 
 from stackpy.dsl import quantities
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, text, words, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stackpy.dsl import quantities, references
 from stackpy.dsl.images import Image
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

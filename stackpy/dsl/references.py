@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stackpy.dsl.alphabets import DIGITS, LOWER, WORD, Alphabet
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import wrong
+from stackpy.patterns import pattern
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::\d+)?/)?"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from _collections_abc import Mapping
 
 from stackpy.dsl import quantities, values
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Complaints, Invalid, meant, one_of, show, wrong
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

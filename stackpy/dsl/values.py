@@ -5,7 +5,7 @@ from __future__ import annotations
 from _collections_abc import Mapping
 
 from stackpy.dsl.alphabets import ALPHANUMERIC, DIGITS, LOWER, WORD, Alphabet
-from stackpy.dsl.patterns import pattern
+from stackpy.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from stackpy.dsl.patterns import pattern
 from stackpy.dsl.values import Invalid, meant, show, stack_name
 from stackpy.errors import StackFileError
+from stackpy.patterns import pattern
 from stackpy.problems import Location, Problem
 from stackpy.records import NamedTuple
 

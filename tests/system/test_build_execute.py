@@ -353,3 +353,22 @@ def test_nothing_to_do_is_quick(builder: Builder) -> None:
         builder.build(image, resolved, key="k", tags=["t"])
         times.append(time.perf_counter() - started)
     assert min(times) < 0.02, times
+
+
+def test_a_build_with_nothing_to_do_loads_nothing_that_makes_steps(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nENV A=b\nCOPY a /\n")
+    (tmp_path / "a").write_text("a")
+    program = (
+        "import sys; from stackpy.cli.main import run; from stackpy.cli.context import Context; "
+        "from stackpy.cli.options import Globals; "
+        f"run(['build', '-q', '-t', 'a', {str(tmp_path)!r}], Context(Globals())); print(*sys.modules)"
+    )
+    for _ in range(2):
+        environment = {**os.environ, "STACKPY_ROOT": str(tmp_path / "root")}
+        told = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+    loaded = set(told.stdout.splitlines()[-1].split())
+    assert {"stackpy_runtime.build.execute", "stackpy_runtime.dockerfile.compiling"} <= loaded
+    dear = {"ctypes", "hashlib", "threading", "typing", "stackpy_runtime.build.work", "stackpy_runtime.store.pruning"}
+    assert dear & loaded == set()

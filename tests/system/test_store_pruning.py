@@ -15,7 +15,7 @@ import pytest
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.image import archive
-from stackpy_runtime.store import blobs, build_cache, garbage, layers, pruning, usage
+from stackpy_runtime.store import blobs, build_cache, garbage, layers, pruning, trimming, usage
 from stackpy_runtime.store.accounting import disk_usage
 from tests.build_lab import Builder, copy, file, source
 from tests.image_archives import Built, as_tar
@@ -77,7 +77,7 @@ def test_what_was_used_longest_ago_goes_first(builder: Builder) -> None:
     found = build_cache.entries(builder.store)
     one = found[0].size
     assert [entry.name for entry in build_cache.excess(found, 2 * one)] == [made["second"]]
-    assert pruning.trim(builder.store, one) == 2 * one
+    assert trimming.trim(builder.store, one) == 2 * one
     assert _layers(builder) == {made["first"]}
     builder.ran.clear()
     _build(builder, "first", tags=["again"])
@@ -87,17 +87,17 @@ def test_what_was_used_longest_ago_goes_first(builder: Builder) -> None:
 def test_a_trim_is_not_repeated_at_once(builder: Builder) -> None:
     _build(builder, "one", tags=["one"])
     builder.store.remove_image("one")
-    assert pruning.trim(builder.store, 1 << 30, every=60) == 0
-    assert pruning.trim(builder.store, 0, every=60) == 0
-    assert pruning.trim(builder.store, 0) > 0
+    assert trimming.trim(builder.store, 1 << 30, every=60) == 0
+    assert trimming.trim(builder.store, 0, every=60) == 0
+    assert trimming.trim(builder.store, 0) > 0
 
 
 def test_older_builds_without_a_name_count_as_cache_and_young_ones_do_not(builder: Builder) -> None:
     old = _build(builder, "old", tags=["web"])
     new = _build(builder, "new", tags=["web"])
-    assert pruning.trim(builder.store, 0) == 0
+    assert trimming.trim(builder.store, 0) == 0
     _age(builder, old, garbage.GRACE_SECONDS + 60)
-    assert pruning.trim(builder.store, 0) > 0
+    assert trimming.trim(builder.store, 0) > 0
     assert [image["id"] for image in builder.store.images()] == [new["id"]]
     assert _layers(builder) == set(new["layers"])
 
@@ -116,7 +116,7 @@ def test_images_of_containers_and_of_kept_generations_stay(builder: Builder) -> 
     for image in images[:3]:
         _age(builder, image, 3600)
     assert pruning.images(builder.store, every=False).images == []
-    assert pruning.trim(builder.store, 0) == 0
+    assert trimming.trim(builder.store, 0) == 0
     assert len(builder.store.images()) == 4
     (stack / "3.json").unlink()
     builder.store.delete_container("c" * 64)

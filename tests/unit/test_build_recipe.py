@@ -330,7 +330,11 @@ def test_what_a_dockerfile_is_built_with_reaches_its_run_steps(tmp_path: Path) -
     text = "FROM scratch AS a\nRUN one\nFROM scratch\nCOPY --from=a /x /x\nRUN --network=none two\nRUN three"
     base: Any = {"kind": "dockerfile", "path": "-", "content": text, "context": str(tmp_path)}
     base["run"] = {"network": "host", "shm_size": 1 << 20, "extra_hosts": {"a": ["10.0.0.1"]}}
-    made = dockerfiles.expanded({"base": base, "steps": [run("stack")]}, lambda _: {})
+
+    def read(base: Any) -> Any:
+        return dockerfiles.compiled(base, lambda _: {})
+
+    made = dockerfiles.expanded({"base": base, "steps": [run("stack")]}, lambda _: {}, read)
     steps = [*made["stages"]["a"]["steps"], *made["steps"]]
     assert [(each["instruction"], each.get("network")) for each in steps] == [
         ("run", "host"), ("copy", None), ("run", "none"), ("run", "host"), ("run", None),
@@ -338,7 +342,7 @@ def test_what_a_dockerfile_is_built_with_reaches_its_run_steps(tmp_path: Path) -
     assert [each.get("shm_size") for each in steps] == [1 << 20, None, 1 << 20, 1 << 20, None]
     base["run"] = {"ulimits": {"nofiles": {"soft": 1, "hard": 1}}}
     with pytest.raises(InvalidConfig, match="unknown ulimit `nofiles`"):
-        dockerfiles.expanded({"base": base, "steps": []}, lambda _: {})
+        dockerfiles.expanded({"base": base, "steps": []}, lambda _: {}, read)
 
 
 def test_run_steps_of_stages_count_too(store: Store, context: Path) -> None:
@@ -347,3 +351,19 @@ def test_run_steps_of_stages_count_too(store: Store, context: Path) -> None:
     image["stages"] = {"build": source(run("cc")), "unused": source(run("false"))}
     made = recipe.resolve(image, store)
     assert len(recipe.run_steps(image, made)) == 3
+
+
+def test_what_is_to_be_said_of_a_dockerfile_is_said_of_the_one_that_was_resolved(tmp_path: Path) -> None:
+    from stackpy_runtime.engine import Engine
+
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nENV PASSWORD=x\n")
+    base: Any = {"kind": "dockerfile", "path": str(tmp_path / "Dockerfile"), "context": str(tmp_path)}
+    engine = Engine(str(tmp_path / "root"))
+    engine.resolve({"base": base, "steps": []})
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    assert [each.rule for each in engine.read_dockerfile(base).warnings] == ["SecretsUsedInArgOrEnv"]
+    # Asked again it is read again.
+    assert engine.read_dockerfile(base).warnings == []
+    engine.resolve({"base": base, "steps": []})
+    other: Any = {**base, "content": "FROM scratch\nENV PASSWORD=x\n"}
+    assert len(engine.read_dockerfile(other).warnings) == 1

@@ -327,14 +327,13 @@ def test_a_load_imports_only_what_it_uses(tmp_path: Path) -> None:
     imported = imported_by(tmp_path, "from stackpy.project import load; load()")
     assert not imported & costly
     engine = {name for name in imported if name.startswith("stackpy_runtime")}
-    assert engine == {"stackpy_runtime", "stackpy_runtime.records"}
+    assert engine == {"stackpy_runtime", "stackpy_runtime.patterns", "stackpy_runtime.records"}
 
 
 def test_settings_alone_import_hardly_any_of_the_dsl(tmp_path: Path) -> None:
     imported = imported_by(tmp_path, "from stackpy.project import settings; settings()")
     assert {name for name in imported if name.startswith("stackpy.dsl.")} == {
         "stackpy.dsl.alphabets",
-        "stackpy.dsl.patterns",
         "stackpy.dsl.values",
     }
 

@@ -8,24 +8,15 @@ from stackpy_runtime.build import bases, settings
 from stackpy_runtime.build.likeness import Likeness
 from stackpy_runtime.build.recipe import hangs_on_nothing, linked_to
 from stackpy_runtime.build.steps import Place, make_layer, needs_layer
+from stackpy_runtime.build.telling import report
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stackpy_runtime.build.bases import Ground
-    from stackpy_runtime.build.execute import Work
-    from stackpy_runtime.model import ImageSource, Progress, Recipe, RecipeStep, Step
-
-
-def report(
-    progress: Callable[[Progress], None], step: RecipeStep, stage: str, index: int, count: int, *, cached: bool
-) -> None:
-    """Tells that a step is looked at, and whether it was cached."""
-    text = f"[{stage}] {step['text']}" if stage else step["text"]
-    progress({"kind": "step", "text": text, "step": index + 1, "steps": count, "cached": cached})
+    from stackpy_runtime.build.work import Work
+    from stackpy_runtime.model import ImageSource, Recipe, RecipeStep, Step
 
 
 class Cancelled(Exception):

@@ -7,6 +7,7 @@ the interpreter's own module for the few short texts of a plan with nothing to r
 from __future__ import annotations
 
 import os
+import sys
 
 try:
     from _sha2 import sha256 as _small  # type: ignore[import-not-found, unused-ignore]  # 3.12 and later
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 
 def sha256_hex(data: bytes) -> str:
-    """The SHA-256 of a short text, in hexadecimal."""
+    """The SHA-256 of a text, in hexadecimal."""
+    if len(data) >= _LARGE and "hashlib" in sys.modules:
+        import hashlib
+
+        return hashlib.sha256(data).hexdigest()
     return str(_small(data).hexdigest())
 
 
@@ -34,9 +39,15 @@ def named_hash(kind: str, parts: list[tuple[str, str]]) -> str:
 
     Each text stands behind its length, so that no value can pass for two, or for a name.
     """
-    pieces = [kind, *(text for part in parts for text in part)]
+    pieces = [kind]
+    for part in parts:
+        pieces += part
+    # In most recipes a letter is a byte, and twenty thousand texts are encoded at once.
+    text = "".join([f"{len(piece)}:{piece}" for piece in pieces])
+    if text.isascii():
+        return sha256_hex(text.encode())
     encoded = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-    return sha256_hex(b"".join(b"%d:%b" % (len(piece), piece) for piece in encoded))
+    return sha256_hex(b"".join([b"%d:%b" % (len(piece), piece) for piece in encoded]))
 
 
 def begun_sha256(first: bytes) -> Any:

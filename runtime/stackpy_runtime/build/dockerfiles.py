@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import Base, ImageConfig, ImageSource, RunSettings, Step
 
     ConfigOf = Callable[[Base], ImageConfig | None]
+    Compile = Callable[[Base], Compiled]
 
 _MOST = 16 << 20  # bytes of a Dockerfile
 
@@ -27,29 +28,30 @@ def present(source: ImageSource) -> bool:
     return any(each["base"]["kind"] == "dockerfile" for each in (source, *source.get("stages", {}).values()))
 
 
-def expanded(source: ImageSource, config_of: ConfigOf) -> ImageSource:
+def expanded(source: ImageSource, config_of: ConfigOf, compile_: Compile) -> ImageSource:
     """The source with the stages and steps of its Dockerfiles; raises InvalidConfig for all that is wrong with one.
 
     config_of: a base image's configuration; None when it cannot be told
+    compile_: what the Dockerfile of a base says
     """
     stages: dict[str, ImageSource] = {}
     for name, stage in source.get("stages", {}).items():
-        made = _one(stage, config_of, f"{name}/")
+        made = _one(stage, config_of, compile_, f"{name}/")
         stages |= made.pop("stages", {})
         stages[name] = made
-    result = _one(source, config_of, "" if not stages else "./")
+    result = _one(source, config_of, compile_, "" if not stages else "./")
     stages |= result.pop("stages", {})
     return {**result, "stages": stages} if stages else result
 
 
-def _one(source: ImageSource, config_of: ConfigOf, prefix: str) -> ImageSource:
+def _one(source: ImageSource, config_of: ConfigOf, compile_: Compile, prefix: str) -> ImageSource:
     """An image without stages of its own but those of its Dockerfile, whose names get `prefix`."""
     base = source["base"]
     if base["kind"] == "image" and source["steps"] and (config_of(base) or {}).get("OnBuild"):
         return {"base": base, "steps": [*_triggered(base, config_of), *source["steps"]]}
     if base["kind"] != "dockerfile":
         return {"base": base, "steps": source["steps"]}
-    made = _renamed(compiled(source["base"], config_of).source, prefix)
+    made = _renamed(compile_(source["base"]).source, prefix)
     if "run" in source["base"]:
         made = _with_run(made, source["base"]["run"])
     return {**made, "steps": [*made["steps"], *source["steps"]]}

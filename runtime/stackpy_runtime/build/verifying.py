@@ -11,7 +11,7 @@ import os
 from threading import Lock
 
 from stackpy_runtime.build.caching import Results
-from stackpy_runtime.build.execute import carry_out
+from stackpy_runtime.build.work import Work
 from stackpy_runtime.errors import NotFound
 from stackpy_runtime.image import layer_tar
 from stackpy_runtime.image.blobs import Blob, Raw
@@ -54,7 +54,8 @@ def verify(
     """
     again = _Again(store, progress, image.get("epoch", layer_tar.NEVER))
     with layers.using(store.root):
-        carry_out(store, source, recipe, runner, progress, {**options, "no_cache": True}, again)
+        # It records no image, and what becomes of each layer is for `again` to say.
+        Work(store, source, recipe, runner, progress, {**options, "no_cache": True}, again).run()
     return again.unlike
 
 

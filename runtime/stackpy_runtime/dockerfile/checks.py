@@ -5,10 +5,9 @@ Rules and wording are BuildKit's (frontend/dockerfile/linter/ruleset.go), so tha
 
 from __future__ import annotations
 
-import re
-
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.patterns import pattern
 from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -44,11 +43,11 @@ _TEXTS = {
 }
 _EXPERIMENTAL = frozenset({"InvalidDefinitionDescription"})
 
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+_SECRET = pattern(
+    r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", ignore_case=True
 )
-_NO_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
-_COMMENT = re.compile(r"check\s*=\s*(\S+)", re.IGNORECASE)
+_NO_SECRET = pattern(r"(?:_|^)(?:public|file|version)(?:_|$)", ignore_case=True)
+_COMMENT = pattern(r"check\s*=\s*(\S+)", ignore_case=True)
 
 
 class Options(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from stackpy_runtime.dockerfile import names
 from stackpy_runtime.dockerfile.instructions import inline
 from stackpy_runtime.dockerfile.making import inline_file
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.patterns import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.dockerfile.making import Make
 
-_OCTAL = re.compile(r"[0-7]{1,4}")
+_OCTAL = pattern(r"[0-7]{1,4}")
 # The grammar of chmod(1)'s symbolic modes.
 _CLAUSE = r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+"
-_SYMBOLIC = re.compile(rf"{_CLAUSE}(?:,{_CLAUSE})*")
+_SYMBOLIC = pattern(rf"{_CLAUSE}(?:,{_CLAUSE})*")
 
 
 def copy(make: Make) -> dict[str, Any]:

@@ -5,23 +5,22 @@ Nothing is expanded here: that needs the stage's variables, which scope.py has.
 
 from __future__ import annotations
 
-import re
-
 from stackpy_runtime.dockerfile import flags, words
 from stackpy_runtime.dockerfile.expansion import SPACES
 from stackpy_runtime.dockerfile.flags import Flags
 from stackpy_runtime.dockerfile.lines import Heredoc, Line, heredoc
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax, Pair
+from stackpy_runtime.patterns import pattern
 from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FIRST_WORD = re.compile(rf"[^{SPACES}]+")
-_ONBUILD = re.compile(r"\s*onbuild\s*", re.IGNORECASE)
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
+_FIRST_WORD = pattern(rf"[^{SPACES}]+")
+_ONBUILD = pattern(r"\s*onbuild\s*", ignore_case=True)
+_STAGE_NAME = pattern(r"[a-z][a-z0-9-_.]*")
 
 
 class Instruction(NamedTuple):

@@ -6,10 +6,9 @@ inside an instruction are skipped, white space at the beginning of a continued l
 
 from __future__ import annotations
 
-import re
-
 from stackpy_runtime.dockerfile import words
 from stackpy_runtime.dockerfile.expansion import SPACES, BadWord, expand
+from stackpy_runtime.patterns import pattern
 from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 
 DIRECTIVES = ("syntax", "escape", "check")
 
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
-_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)")
-_TABS = re.compile(r"^\t+", re.MULTILINE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_DIRECTIVE = pattern(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_HEREDOC = pattern(r"(\d*)<<(-?)\s*([^<]*)")
+_TABS = pattern(r"^\t+", lines=True)
+_SURROGATE = pattern("[\ud800-\udfff]")
 _CONTINUED = {
-    letter: re.compile(rf"(?:(?<=[^{re.escape(letter)}])|\A){re.escape(letter)}[ \t]*\Z") for letter in ("\\", "`")
+    letter: pattern(rf"(?:(?<=[^{escaped}])|\A){escaped}[ \t]*\Z") for letter, escaped in (("\\", r"\\"), ("`", "`"))
 }
 _WITH_HEREDOCS = ("run", "copy", "add")
 

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import re
-
 from stackpy_runtime.dockerfile.problems import meant
 from stackpy_runtime.dockerfile.words import BadSyntax
+from stackpy_runtime.patterns import pattern
 from stackpy_runtime.records import NamedTuple
 
 # The grammar of github.com/distribution/reference, normalised names.
 _DOMAIN = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_DOMAIN}(?:\.{_DOMAIN})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
+_REFERENCE = pattern(
     rf"(?:{_HOST}/)?{_PATH}(?:/{_PATH})*(?::[\w][\w.-]{{0,127}})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*"
     rf":[0-9a-fA-F]{{32,}})?",
-    re.ASCII,
+    ascii_only=True,
 )
-_HEX_ID = re.compile(r"[a-f0-9]{64}")
+_HEX_ID = pattern(r"[a-f0-9]{64}")
 
-_SCP = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:(?!//)[^?#]*(?:\?[^#]*)?(?:#.*)?", re.DOTALL)
-_URL = re.compile(r"([a-z]+)://[^/?#]*([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL | re.IGNORECASE)
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SCP = pattern(r"[A-Za-z0-9_-]+@[A-Za-z0-9.-]+:(?!//)[^?#]*(?:\?[^#]*)?(?:#.*)?", dot_all=True)
+_URL = pattern(r"([a-z]+)://[^/?#]*([^?#]*)(?:\?([^#]*))?(?:#(.*))?", dot_all=True, ignore_case=True)
+_COMMIT = pattern(r"[0-9a-f]{7,64}")
 _SWITCHES = ("keep-git-dir", "submodules", "fetch-by-commit")
 
 SIGNALS = (
     "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV STKFLT STOP SYS "
     "TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ"
 ).split()
-_REAL_TIME = re.compile(r"RTM(?:IN\+|AX-)(\d{1,2})")
+_PORTS = pattern(r"(\d{1,5})(?:-(\d{1,5}))?", ascii_only=True)
+_REAL_TIME = pattern(r"RTM(?:IN\+|AX-)(\d{1,2})")
 
 
 def is_reference(text: str) -> bool:
@@ -126,7 +126,7 @@ def checksum(text: str, *, of_git: bool) -> None:
         return
     name, _, digits = text.partition(":")
     length = {"sha256": 64, "sha384": 96, "sha512": 128}.get(name, 0)
-    if not re.fullmatch(rf"[a-f0-9]{{{length or 1}}}", digits) or not length:
+    if not pattern(rf"[a-f0-9]{{{length or 1}}}").fullmatch(digits) or not length:
         raise BadSyntax(f"`{text}` is no checksum", "expected `sha256:` and 64 hexadecimal digits")
 
 
@@ -167,7 +167,7 @@ def ports(word: str) -> Ports:
 
 
 def _range(text: str) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text, re.ASCII)
+    found = _PORTS.fullmatch(text)
     if not found:
         return None
     first, last = int(found[1]), int(found[2] or found[1])

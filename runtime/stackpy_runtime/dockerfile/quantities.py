@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from stackpy_runtime.patterns import pattern
 
-_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DURATION = pattern(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", ascii_only=True)
+_PART = pattern(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", ascii_only=True)
 _UNITS = {
     "ns": 1,
     "us": 10**3,
@@ -16,7 +16,7 @@ _UNITS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+_SIZE = pattern(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", ignore_case=True, ascii_only=True)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 

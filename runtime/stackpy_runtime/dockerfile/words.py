@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from stackpy_runtime import json_text
 from stackpy_runtime.dockerfile.expansion import SPACES
+from stackpy_runtime.patterns import pattern
 from stackpy_runtime.records import NamedTuple
 
-_GAP = re.compile(r"[\t\v\f\r ]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_GAP = pattern(r"[\t\v\f\r ]+")
+_SURROGATE = pattern("[\ud800-\udfff]")
 
 
 class BadSyntax(ValueError):

@@ -4,7 +4,8 @@
 - ROOT/layers/ID.tar and ID.erofs, a layer's own tar and an index over it: what was pulled or loaded where the kernel
   mounts it (image/staging.py). The index is there last and goes first: without it there is no such layer.
 
-Whoever reads asks for `folder` or `open_mounted`, and need not know which it is.
+Whoever reads asks for `folder` or `open_mounted`, and need not know which it is. What calls the kernel by ctypes is
+loaded where it is called: many a command only asks whether a layer is there.
 
 A staging folder is locked (flock) by the process that made it for as long as it lives, which is how the garbage
 collection tells the work of others from what a crash has left; neither a PID that came back nor a PID namespace can
@@ -16,13 +17,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from threading import Lock
+from _thread import allocate_lock
 
 from stackpy_runtime.errors import EngineError, InvalidConfig
-from stackpy_runtime.linux.files import sync_file_system
-from stackpy_runtime.store import mounted, trees
-from stackpy_runtime.store.mounted import INDEX as INDEX
-from stackpy_runtime.store.mounted import TAR as TAR
+from stackpy_runtime.store.root import INDEX as INDEX
+from stackpy_runtime.store.root import TAR as TAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ _SIZE = "trusted.stackpy.size"
 
 # Staging folder → the descriptor that holds its lock, for this process.
 _held: dict[str, int] = {}
-_guard = Lock()
+_guard = allocate_lock()
 
 
 def stage(root: Root) -> str:
@@ -135,6 +134,8 @@ def flush(root: Root) -> None:
     """Makes all layers outlive a power cut; before a row says for good that they are there."""
     descriptor = os.open(root.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        from stackpy_runtime.linux.files import sync_file_system
+
         sync_file_system(descriptor)
     finally:
         os.close(descriptor)
@@ -168,6 +169,8 @@ def discard(root: Root, staged: str) -> None:
     if os.path.dirname(staged) != root.staging:
         raise InvalidConfig(f"`{staged}` is not a staging folder of `{root.path}`")
     try:
+        from stackpy_runtime.store import trees
+
         trees.remove(staged)
     finally:
         # Also where it cannot be removed: what nobody holds is collected.
@@ -193,16 +196,22 @@ def folder(root: Root, layer_id: str) -> str:
     path = place(root, layer_id)
     if not os.access(path + INDEX, os.F_OK):
         return path
+    from stackpy_runtime.store import mounted
+
     return mounted.hold(path + INDEX, path + TAR, layer_id)
 
 
 def lower(root: Root, layer_id: str) -> str:
     """A layer for those who make mounts of it, in whatever process: they open it with `mounted.clone`."""
+    from stackpy_runtime.store import mounted
+
     return mounted.source(folder(root, layer_id))
 
 
 def open_mounted(root: Root, layer_id: str) -> int:
     """A detached mount of a layer, a clone of its own for the caller: to be idmapped, or attached."""
+    from stackpy_runtime.store import mounted
+
     return mounted.clone(lower(root, layer_id))
 
 
@@ -242,6 +251,8 @@ def size(root: Root, layer_id: str) -> int:
     try:
         return int(os.getxattr(marked, _SIZE))
     except (OSError, ValueError):
+        from stackpy_runtime.store import trees
+
         counted = trees.size(folder(root, layer_id))
     mark_size(marked, counted)
     return counted

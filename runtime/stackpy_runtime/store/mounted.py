@@ -10,16 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from threading import Lock
+from _thread import allocate_lock
 
 from stackpy_runtime.errors import EngineError, Unsupported
 from stackpy_runtime.linux import libc, mounts
+from stackpy_runtime.store.root import INDEX, TAR
 
 _ATTRIBUTES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOSUID
 # What the kernel answers for an index that it cannot read: EINVAL, EIO, EUCLEAN, EOPNOTSUPP, EBADMSG, ENXIO.
 _DAMAGE = (errno.EINVAL, errno.EIO, errno.EUCLEAN, errno.EOPNOTSUPP, errno.EBADMSG, errno.ENXIO)
-
-TAR, INDEX = ".tar", ".erofs"
 
 # Whether this kernel clones mounts that are attached nowhere (6.15); not known before the first is asked for.
 _cloning: bool | None = None
@@ -31,7 +30,7 @@ _indexes: dict[int, str] = {}
 # A folder of layers → when it was last modified as far as is known.
 _modified: dict[str, int] = {}
 _TICK_NS = 1_000_000_000
-_guard = Lock()
+_guard = allocate_lock()
 
 
 def mount(index: int, tar: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from stackpy_runtime.records import NamedTuple
@@ -78,25 +77,6 @@ def cache(store: Store, *, keep: int = 0, matches: Callable[[Entry], bool] = lam
     if ids:
         store.delete_images(ids, older_build)
     return build_cache.remove(store, going)
-
-
-def trim(store: Store, keep: int, *, every: float = 0.0) -> int:
-    """The size policy of the build cache; returns the bytes freed.
-
-    keep: bytes that may stay
-    every: seconds within which nothing is done again, since measuring takes time
-    """
-    root = store.root
-    stamp = f"{root.path}/cache/trimmed"
-    try:
-        if time.time() - os.stat(stamp).st_mtime < every:
-            return 0
-    except FileNotFoundError:
-        pass  # never done
-    os.makedirs(os.path.dirname(stamp), mode=0o700, exist_ok=True)
-    os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    os.utime(stamp)
-    return sum(entry.size for entry in cache(store, keep=keep))
 
 
 def forget(store: Store, beginning: str) -> int:

@@ -11,6 +11,8 @@ from stackpy_runtime.errors import Denied, EngineError
 _ROOT_MODE, _FOLDER_MODE = 0o711, 0o700
 # include/uapi/linux/fs.h
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
+# What a layer that is its own tar is called, and the index over it.
+TAR, INDEX = ".tar", ".erofs"
 _FOLDERS = ("blobs", "layers", "staging", "containers", "volumes", "secrets", "run", "stacks", "locks")
 
 

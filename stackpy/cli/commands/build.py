@@ -141,7 +141,6 @@ def _make(
     from stackpy.engines.provisioning import BuildEvents
 
     engine, base = context.engine(), source["base"]
-    said = engine.dockerfile(base, check=False)
     name = arguments.tag[0] if arguments.tag else "image"
     names = build_outputs.tags(outputs, arguments.tag)
     reasons = build_results.Reasons()
@@ -150,6 +149,7 @@ def _make(
     with reasons, build_results.progress(context, arguments.progress) as report:
         told = BuildEvents(name, reasons.heard(report))
         made = engine.image_build(source, key=key, tags=names, pull=arguments.pull, options=options, report=told)
+    said = engine.dockerfile(base, check=False)
     for warning in said["warnings"]:
         first, *_ = str(warning["text"]).split("\n")
         stacks.say(context, f"warning: {first}")

@@ -24,10 +24,20 @@ class _Later:
         return getattr(compiled, name)
 
 
-def pattern(text: str, *, ascii_only: bool = False, dot_all: bool = False) -> re.Pattern[str]:
+def pattern(
+    text: str,
+    *,
+    ascii_only: bool = False,
+    dot_all: bool = False,
+    ignore_case: bool = False,
+    lines: bool = False,
+) -> re.Pattern[str]:
     """The pattern `text`, compiled when it is first used.
 
-    ascii_only: `\\d`, `\\w` and `\\s` mean ASCII characters; dot_all: as re.DOTALL
+    ascii_only: `\\d`, `\\w` and `\\s` mean ASCII characters
+    dot_all, ignore_case, lines: as re.DOTALL, re.IGNORECASE, re.MULTILINE
     """
-    later: Any = _Later(text, "a" * ascii_only + "s" * dot_all)  # has what patterns are used by
+    later: Any = _Later(
+        text, "a" * ascii_only + "s" * dot_all + "i" * ignore_case + "m" * lines
+    )  # has what patterns are used by
     return later  # type: ignore[no-any-return]
