@@ -11,6 +11,7 @@ from stackpy_runtime.copy_verbs import CopyVerbs
 from stackpy_runtime.execution_verbs import ExecutionVerbs
 from stackpy_runtime.image_verbs import ImageVerbs
 from stackpy_runtime.registry_verbs import RegistryVerbs
+from stackpy_runtime.volume_verbs import VolumeVerbs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
         Recipe,
         Secret,
         Unlike,
-        Volume,
     )
     from stackpy_runtime.store.store import Store
 
 
-class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs):
+class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerbs, VolumeVerbs):
     """One engine root. Making an Engine starts and creates nothing; it may be used from several threads.
 
     root: folder with everything that the engine stores
@@ -57,11 +57,14 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
     @property
     def client(self) -> Client:
         """The line to the supervisor; Denied where this engine is for reading."""
+        self._refuse_reader()
+        return super().client
+
+    def _refuse_reader(self) -> None:
         if self.read_only:
             from stackpy_runtime.errors import Denied
 
             raise Denied("this engine was opened for reading, and nothing was changed")
-        return super().client
 
     @property
     def store(self) -> Store:
@@ -74,6 +77,7 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
 
     def _writable(self) -> Store:
         """The store, created when there is none: for what the caller writes itself (images, layers)."""
+        self._refuse_reader()
         if not self.store.root.exists():
             from stackpy_runtime.store.store import Store
 
@@ -97,14 +101,6 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
     def network(self, name: str) -> Network:
         """A network by name or ID; raises NotFound."""
         return self.store.network(name)
-
-    def volumes(self) -> list[Volume]:
-        """All volumes."""
-        return self.store.volumes()
-
-    def volume(self, name: str) -> Volume:
-        """A volume by name; raises NotFound."""
-        return self.store.volume(name)
 
     def secrets(self) -> list[Secret]:
         """All secrets; `available` says whether the value is held now."""
@@ -374,7 +370,7 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
             self._tell("delete" if done == "deleted" else "untag", image, name)
         return lines
 
-    # --- networks, volumes, secrets ----------------------------------------------------------------------------------
+    # --- networks, secrets --------------------------------------------------------------------------------------------
 
     def expect(self, starts: int, networks: list[str]) -> None:
         """Tells what comes, so that it can be prepared: containers to start, and networks to be removed. A hint only.
@@ -392,48 +388,17 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
         """Gives a network other labels; raises NotFound."""
         self.store.update_network({**self.store.network(name), "labels": labels})
 
-    def label_volume(self, name: str, labels: dict[str, str]) -> None:
-        """Gives a volume other labels; raises NotFound."""
-        self.store.update_volume({**self.store.volume(name), "labels": labels})
-
     def remove_network(self, name: str) -> None:
         """Removes a network that no container is on."""
         self.client.call("remove_network", {"name": name})
-
-    def create_volume(self, name: str, labels: dict[str, str]) -> Volume:
-        """Makes a named volume."""
-        volume: Volume = self.client.call("create_volume", {"name": name, "labels": labels})
-        return volume
-
-    def remove_volume(self, name: str) -> None:
-        """Removes a volume, with its data, that no container mounts."""
-        self.client.call("remove_volume", {"name": name})
 
     def restore_network(self, name: str) -> None:
         """Makes the bridge of a network anew, and its filter, where somebody has deleted them."""
         self.client.call("restore_network", {"name": name})
 
-    def restore_volume(self, name: str) -> None:
-        """Makes the folder of a volume anew, where somebody has deleted it with all that was in it."""
-        self.client.call("restore_volume", {"name": name})
-
     def rename_network(self, name: str, new: str) -> None:
         """Gives a network another name; the containers on it go on."""
         self.client.call("rename_network", {"name": name, "new": new})
-
-    def rename_volume(self, name: str, new: str) -> None:
-        """Gives a volume another name; the containers that mount it go on."""
-        self.client.call("rename_volume", {"name": name, "new": new})
-
-    def volume_data(self, name: str) -> tuple[int, float]:
-        """Bytes on disk that a volume's files take, and when the newest was written (seconds since the epoch; 0: none).
-
-        Raises NotFound.
-        """
-        from stackpy_runtime.store import usage
-
-        path = self.store.volume(name)["mountpoint"]
-        return usage.allocated(path), usage.newest(path)
 
     def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
         """Holds a secret's value in memory; replaces the one before."""

@@ -1,9 +1,11 @@
-"""Keeping a container still while its files are read: the client's side of the supervisor's `still`."""
+"""Keeping containers still while their files are read: the client's side of the supervisor's `still`."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.host.wire import Connection
     from stackpy_runtime.model import Container
@@ -37,3 +39,24 @@ class still:
                 self._client.result(self._connection)
         finally:
             self._connection.close()
+
+
+class all_still:
+    """The same for several. In one order, since two that each wait for what the other holds would do so for ever."""
+
+    def __init__(self, client: Client, containers: Iterable[Container]) -> None:
+        self._each = [still(client, one) for one in sorted(containers, key=lambda one: one["id"])]
+        self._entered: list[still] = []
+
+    def __enter__(self) -> None:
+        try:
+            for one in self._each:
+                one.__enter__()
+                self._entered.append(one)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        while self._entered:
+            self._entered.pop().__exit__(kind, error, trace)

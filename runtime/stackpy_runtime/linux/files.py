@@ -158,3 +158,10 @@ def rename_new(source: str, target: str) -> bool:
     if ctypes.get_errno() == errno.EEXIST:
         return False
     raise failure(f"rename {source} to {target}")
+
+
+def exchange(one: str, other: str) -> None:
+    """Has two entries of a file system take each other's place in one step. renameat2(2)"""
+    exchanging = 2  # RENAME_EXCHANGE, include/uapi/linux/fs.h
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), exchanging):
+        raise failure(f"rename flags=EXCHANGE {one} and {other}")

@@ -47,6 +47,7 @@ from stackpy_runtime.model.objects import (
     Progress,
     Secret,
     Volume,
+    VolumeSnapshot,
 )
 from stackpy_runtime.model.recipes import (
     Base,
@@ -135,5 +136,6 @@ __all__ = [
     "Ulimit",
     "Unlike",
     "Volume",
+    "VolumeSnapshot",
     "VolumeUsage",
 ]

@@ -38,6 +38,16 @@ class Volume(TypedDict):
     created: str
 
 
+class VolumeSnapshot(TypedDict):
+    """What a volume held at a moment."""
+
+    id: str  # they sort by time
+    created: str
+    size: int  # bytes on disk; a clone shares them with the volume
+    labels: dict[str, str]
+    holds: NotRequired[int]  # inode of the folder that a restore has put into it
+
+
 class Secret(TypedDict):
     """A secret that the engine holds in memory; never its value."""
 

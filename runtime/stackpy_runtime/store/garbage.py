@@ -49,7 +49,7 @@ def collect(store: Store, *, grace: float = GRACE_SECONDS, alone: bool = False) 
     _volumes(store, root, half_made)
     collected = _layers(store, root, old)
     # Last, since a layer goes through staging, and a crash in between leaves it there.
-    return Collected(collected, containers, _staging(root))
+    return Collected(collected, containers, abandoned(root))
 
 
 def collect_layers(store: Store, forgotten: AbstractSet[str]) -> list[str]:
@@ -132,16 +132,17 @@ def _volumes(store: Store, root: Root, old: float) -> None:
                     continue  # somebody's data
 
 
-def _staging(root: Root) -> list[str]:
+def abandoned(root: Root) -> list[str]:
+    """Removes the staging folders that nobody holds any more; their names."""
     gone = []
     parent = os.open(root.staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # Nobody is between making a folder and locking it while this is held.
         fcntl.flock(parent, fcntl.LOCK_EX)
-        abandoned = [name for name in sorted(os.listdir(parent)) if _abandoned(parent, name)]
+        left = [name for name in sorted(os.listdir(parent)) if _abandoned(parent, name)]
     finally:
         os.close(parent)
-    for name in abandoned:
+    for name in left:
         trees.remove(f"{root.staging}/{name}")
         gone.append(name)
     return gone
