@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.errors import StackpyError
-from stackpy.planning.plan import Desired, Recipe
+from stackpy.planning.plan import Action, Change, Desired, Reason, Recipe
 from stackpy.problems import Location
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from stackpy.planning.plan import Observation
+    from stackpy.planning.plan import Observation, Plan
 
 FORMAT = 1
 
@@ -57,8 +57,7 @@ def revived(document: Mapping[str, Any]) -> Desired:
 def as_built(observation: Observation, desired: Desired) -> Observation:
     """An observation in which the images of a generation are as it wants them: they are taken as they are kept.
 
-    Neither are they built again, since what they were made of may have gone, nor do their names move: those go on
-    meaning what was built last.
+    They are not built again, since what they were made of may have gone; that their names move is `renamed`'s.
     """
     stack = desired.stack
     tags = {
@@ -72,6 +71,33 @@ def as_built(observation: Observation, desired: Desired) -> Observation:
         tags={**observation.tags, **tags},
         published={**observation.published, **tags},
     )
+
+
+def renamed(plan: Plan, desired: Desired, observation: Observation, images: Mapping[str, str]) -> Plan:
+    """The plan in which the names that the stack gives its images mean those of the generation again.
+
+    observation: as it is; images: those that the generation ran, image address → ID. What was pushed stays as it is.
+    """
+    from stackpy.engines.provisioning import image_tags
+
+    changes = []
+    for address, recipe in desired.recipes.items():
+        spec = desired.stack.resources[address]
+        source = spec.fields["source"]
+        as_it_comes = source["base"]["kind"] == "image" and not source["steps"] and not spec.fields.get("tags")
+        if address not in images or as_it_comes:
+            continue
+        why = [
+            Reason("tags", None, None, f"{tag} names another image" if old else f"{tag} is not in the store")
+            for tag in image_tags(desired.stack.name, spec)
+            if (old := observation.tags.get(tag)) not in (recipe.id, images[address])
+        ]
+        if why:
+            changes.append(Change(address, Action.UPDATE, tuple(why)))
+    if not changes:
+        return plan
+    generation = plan.generation if plan.changes else plan.generation + 1
+    return plan._replace(changes=(*plan.changes, *changes), generation=generation)
 
 
 def choose(documents: Sequence[Mapping[str, Any]], number: int | None) -> Mapping[str, Any]:

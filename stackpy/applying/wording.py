@@ -24,6 +24,8 @@ _VERBS = {
     Action.PULL: ("pulling", "pulled"),
     Action.PUSH: ("pushing", "pushed"),
     Action.RUN: ("running", "completed"),
+    Action.SNAPSHOT: ("taking a snapshot", "snapshot taken"),
+    Action.RESTORE: ("restoring", "restored"),
 }
 
 

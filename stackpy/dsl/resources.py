@@ -136,17 +136,20 @@ class Volume(Resource):
         *,
         labels: Labels | None = None,
         protect: bool | None = None,
+        snapshot: bool | None = None,
         ignore_changes: Sequence[str] | None = None,
     ) -> None:
         """Declares a volume.
 
         protect: no plan may delete it
+        snapshot: what it holds is kept before a container that writes it is replaced, or a job that does runs
         ignore_changes: fields whose differences are somebody else's business
         """
         call = caller(("name",))
         given = {
             "labels": (_labels, labels),
             "protect": (flag, protect),
+            "snapshot": (flag, snapshot),
             "ignore_changes": (ignored(("labels",)), ignore_changes),
         }
         self._declare(name, call, _parse(Place(call, subject("volume", name)), given))

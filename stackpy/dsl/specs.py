@@ -27,7 +27,7 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            protect: bool; ignore_changes: [path of a field]
 job        the container's fields without replicas, restart, ports, healthcheck, update and on_unhealthy
 network    internal: bool, subnet: CIDR, labels, protect, ignore_changes
-volume     labels, protect, ignore_changes
+volume     labels, protect, snapshot, ignore_changes
 secret     source*: {"env": NAME} | {"file": absolute path} | {"command": [str]}   (never the value); protect
 """
 

@@ -35,6 +35,7 @@ class StackEngine(GenerationEngine, Protocol):
     root: str  # folder of this host with what stackpy keeps for the engine: history, locks, checkouts
     cache_keep: int  # bytes to which the engine's build cache keeps
     stopping: Callable[[], bool]  # whether a change that goes on for long shall not begin its next part any more
+    keeps_volumes: bool  # whether it can take snapshots of volumes, and restore them
     on_failure: str  # "shell": one opens on the caller's terminal where a step of a build fails; "": none does
 
     def resolve(self, stack: StackSpec, secrets: SecretValues) -> Desired:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stackpy.planning.plan import Desired
+    from stackpy.planning.snapshots import Snapshot
 
 
 class GenerationEngine(Protocol):
@@ -38,6 +39,9 @@ class GenerationEngine(Protocol):
 
         Raises StackpyError where one of them is not in the store any more.
         """
+
+    def snapshots(self, stack: str) -> list[Snapshot]:
+        """What is kept of the stack's volumes, oldest first; each goes with the generation that holds it."""
 
     def stacks(self) -> list[dict[str, Any]]:
         """The rows of `ls`: name, engine, generation, resources, running."""

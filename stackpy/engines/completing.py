@@ -24,4 +24,11 @@ def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Pla
         plan = data_loss.measured(plan, engine.data(plan.stack, losing))
     if rewriting := data_loss.rewriting(plan):
         plan = data_loss.noted(plan, engine.data(plan.stack, rewriting))
+    if any(spec.kind == "volume" and spec.fields.get("snapshot") for spec in specs.values()):
+        from stackpy.planning import refusals, snapshots
+
+        if not engine.keeps_volumes:
+            plan = refusals.without_snapshots(plan, specs, engine.name)
+        elif taken := snapshots.taken(plan):
+            plan = snapshots.measured(plan, engine.data(plan.stack, taken))
     return plan

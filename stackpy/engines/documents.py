@@ -152,8 +152,8 @@ def network(document: Document, containers: Iterable[Document]) -> dict[str, Any
     }
 
 
-def volume(document: Document) -> dict[str, Any]:
-    """Docker's volume document."""
+def volume(document: Document, snapshots: Iterable[Document] = ()) -> dict[str, Any]:
+    """Docker's volume document, with what is kept of it."""
     return {
         "CreatedAt": document["created"],
         "Driver": document["driver"],
@@ -162,6 +162,10 @@ def volume(document: Document) -> dict[str, Any]:
         "Name": document["name"],
         "Options": {},
         "Scope": "local",
+        "Snapshots": [
+            {"Id": one["id"], "CreatedAt": one["created"], "Size": one["size"], "Labels": dict(one["labels"])}
+            for one in snapshots
+        ],
     }
 
 

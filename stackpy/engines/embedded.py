@@ -43,6 +43,7 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
     """
 
     name = "embedded"
+    keeps_volumes = True
 
     def __init__(self, root: str, *, read_only: bool = False) -> None:
         super().__init__(root)
@@ -221,7 +222,14 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
         for address in addresses:
             kind, _, name = address.partition(".")
             if kind == "volume":
-                size, newest, least = *self._engine.volume_data(engine_name(stack, "volume", name)), 0
+                known = engine_name(stack, "volume", name)
+                size, newest, least = *self._engine.volume_data(known), 0
+                kept = self._engine.volume_snapshots(known)
+                if kept:
+                    held = sum(one["size"] for one in kept)
+                    written = max(0.0, time.time() - newest) if newest else 0.0
+                    found[address] = Data(size if newest else 0, written, len(kept), held)
+                    continue
             else:
                 each = [self._engine.written(identity) for identity in self._seen.get(stack, {}).get(address, ())]
                 size, newest = sum(one[0] for one in each), max((one[1] for one in each), default=0.0)
@@ -271,11 +279,19 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
             if change.action is Action.PUSH:
                 provisioning.push(engine, change, self._image_id(desired, change.address), report)
                 return
+            if change.action is Action.UPDATE:
+                provisioning.rename_image(engine, change, desired, self._image_id(desired, change.address))
+                return
             image = provisioning.build(engine, change, desired, secrets, report, self.on_failure)
             self._built = True
             self._image_ids[desired.recipes[change.address].id] = image
         elif kind == "network":
             provisioning.network(engine, change, desired, generation)
+        elif change.action in (Action.SNAPSHOT, Action.RESTORE):
+            from stackpy.engines import volume_snapshots  # few stacks ask for any
+
+            act = volume_snapshots.take if change.action is Action.SNAPSHOT else volume_snapshots.restore
+            act(engine, desired.stack.name, change, generation, report, self.stopping)
         elif kind == "volume":
             provisioning.volume(engine, change, desired, generation)
         elif kind == "secret":

@@ -266,13 +266,15 @@ class EmbeddedContainers:
         """See ContainerEngine."""
         from stackpy.engines import listings
 
-        return listings.volumes(self._engine.volumes())
+        volumes = self._engine.volumes()
+        counts = {volume["name"]: len(self._engine.volume_snapshots(volume["name"])) for volume in volumes}
+        return listings.volumes(volumes, counts)
 
     def volume_inspect(self, name: str) -> Document:
         """See ContainerEngine."""
         from stackpy.engines import documents
 
-        return documents.volume(self._engine.volume(name))
+        return documents.volume(self._engine.volume(name), self._engine.volume_snapshots(name))
 
     def volume_remove(self, name: str, force: bool) -> None:
         """See ContainerEngine."""

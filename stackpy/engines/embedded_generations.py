@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stackpy.dsl.specs import Spec, StackSpec
     from stackpy.engines.facade import Facade
     from stackpy.planning.plan import Desired
+    from stackpy.planning.snapshots import Snapshot
     from stackpy_runtime.engine import Engine
 
     Document = dict[str, Any]
@@ -43,7 +44,7 @@ class EmbeddedGenerations:
             """Keeps the build cache to its size, after a build."""
 
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations, labels, plan_keys
 
         # What a rollback to this generation would need, so that no prune takes it away.
@@ -58,43 +59,58 @@ class EmbeddedGenerations:
         document = {**document, "images": images, "image_ids": image_ids, "resources": resources}
         generations.write(self.root, stack, generation, document, self.generations_keep)
         plan_keys.ensure(self.root)
+        self._prune_snapshots(stack, generations.numbers(self.root, stack))
         if self._built:
             self._built = False
             self._trim()
 
+    def _prune_snapshots(self, stack: str, kept: list[int]) -> None:
+        from stackpy.engines import volume_snapshots
+
+        try:
+            volume_snapshots.prune(self._facade, stack, kept)
+        except StackpyError:
+            pass  # what was asked for is done; the next generation tries again
+
+    def snapshots(self, stack: str) -> list[Snapshot]:
+        """See GenerationEngine."""
+        from stackpy.engines import volume_snapshots
+
+        return volume_snapshots.held(self._facade, stack)
+
     def recorded(self, stack: str) -> Mapping[str, Any] | None:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations
 
         return generations.last(self.root, stack)
 
     def generation(self, stack: str, number: int) -> Mapping[str, Any] | None:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations
 
         return generations.read(self.root, stack, number)
 
     def history(self, stack: str) -> list[Mapping[str, Any]]:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations
 
         found = [generations.read(self.root, stack, number) for number in generations.numbers(self.root, stack)]
         return [document for document in found if document is not None]
 
     def took(self, stack: str) -> Callable[[str, str], float | None]:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines.durations import Durations
 
         return Durations(self.root, stack).last
 
     def plan_key(self) -> bytes:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import plan_keys
 
         return plan_keys.read(self.root)
 
     def revive(self, desired: Desired, images: Mapping[str, str]) -> None:
-        """See StackEngine."""
+        """See GenerationEngine."""
         present = {image["id"] for image in self._engine.images()}
         used = {str(spec.fields["image"]) for spec in desired.stack.resources.values() if "image" in spec.fields}
         for address in sorted(used):
@@ -106,7 +122,7 @@ class EmbeddedGenerations:
         self._revived = {recipe.id: images[address] for address, recipe in desired.recipes.items() if address in images}
 
     def stacks(self) -> list[Document]:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations, listings
 
         engine = self._engine
@@ -119,7 +135,7 @@ class EmbeddedGenerations:
         )
 
     def remove_images(self, stack: str) -> list[str]:
-        """See StackEngine."""
+        """See GenerationEngine."""
         from stackpy.engines import generations
 
         engine, beginning = self._engine, f"{stack}/"
@@ -138,6 +154,7 @@ class EmbeddedGenerations:
             engine.remove_image(reference)
         engine.forget_recipes(beginning)
         generations.forget(self.root, stack)
+        self._prune_snapshots(stack, [])
         engine.forget_crashes(stack)
         return gone
 

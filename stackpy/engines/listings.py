@@ -193,14 +193,15 @@ def networks(documents: Iterable[Document]) -> list[Row]:
     ]
 
 
-def volumes(documents: Iterable[Document]) -> list[Row]:
-    """Rows of `volume ls`."""
+def volumes(documents: Iterable[Document], snapshots: Mapping[str, int]) -> list[Row]:
+    """Rows of `volume ls`. snapshots: how many there are of each"""
     return [
         {
             "name": document["name"],
             "driver": document["driver"],
             **_owner(document),
             "mountpoint": document["mountpoint"],
+            "snapshots": snapshots.get(document["name"], 0),
             "created": document["created"],
         }
         for document in sorted(documents, key=lambda document: str(document["name"]))

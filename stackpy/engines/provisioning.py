@@ -69,6 +69,12 @@ def push(engine: Facade, change: Change, image: str, report: Report) -> None:
     engine.push(image, change.note, progress=TransferEvents(change.address, report))
 
 
+def rename_image(engine: Facade, change: Change, desired: Desired, image: str) -> None:
+    """Has the stack's names of an image mean one that is there."""
+    for tag in image_tags(desired.stack.name, desired.stack.resources[change.address]):
+        engine.tag(image, tag)
+
+
 def image_key(stack: str, address: str) -> str:
     """The name under which the engine remembers what an image was last built from."""
     return f"{stack}/{address}"

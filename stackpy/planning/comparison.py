@@ -78,7 +78,12 @@ def diff(desired: Desired, observation: Observation, selection: Selection | None
     if len(chosen) < len(drafts):
         notes.append(targeting.limited(chosen_ones, len(drafts) - len(chosen)))
     refused = refusals.protected((drafts[number] for number in sorted(chosen)), specs, existing) if drafts else ()
-    return finish(drafts, observation, chosen, notes, refused)
+    plan = finish(drafts, observation, chosen, notes, refused)
+    if plan.changes and any(spec.kind == "volume" and spec.fields.get("snapshot") for spec in specs.values()):
+        from stackpy.planning.snapshots import with_snapshots  # few stacks ask for any
+
+        plan = with_snapshots(plan, specs, existing)
+    return plan
 
 
 def _shown(place: str) -> str:

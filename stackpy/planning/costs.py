@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Change, Observation, Observed, Plan
 
 _RUNNING = ("running", "restarting", "paused")
-_LASTING = (Action.BUILD, Action.PULL, Action.RUN)
+_LASTING = (Action.BUILD, Action.PULL, Action.RUN, Action.SNAPSHOT, Action.RESTORE)
 
 
 def costs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Data
+from stackpy.planning.quantities import plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def noted(plan: Plan, found: Mapping[str, Data]) -> Plan:
     found: by address, of all its replicas
     """
     notes = [
-        f"{address}: {amount(data)} that it has written outside of volumes go with it, "
+        f"{address}: {amount(data.bytes)} that it has written outside of volumes go with it, "
         f"last written {_ago(data.written)}"
         for address, data in found.items()
     ]
@@ -64,13 +65,16 @@ def measured(plan: Plan, found: Mapping[str, Data]) -> Plan:
 
 
 def text(data: Data) -> str:
-    """`deletes data: 1.2 GB, last written 3 minutes ago`."""
-    return f"deletes data: {amount(data)}, last written {_ago(data.written)}"
+    """`deletes data: 1.2 GB, last written 3 minutes ago, and 2 snapshots of it (2.3 GB)`."""
+    parts = [f"{amount(data.bytes)}, last written {_ago(data.written)}"] if data.bytes else []
+    if data.snapshots:
+        parts.append(f"{plural(data.snapshots, 'snapshot')} of it ({amount(data.snapshot_bytes)})")
+    return f"deletes data: {', and '.join(parts)}"
 
 
-def amount(data: Data) -> str:
-    """`1.2 GB`."""
-    value, unit = float(data.bytes), 0
+def amount(size: int) -> str:
+    """Bytes: `1.2 GB`."""
+    value, unit = float(size), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.3g} {_UNITS[unit]}" if value < 10 else f"{value:.0f} {_UNITS[unit]}"
@@ -94,11 +98,12 @@ def unconfirmed(changes: Iterable[Change], allowed: Collection[str]) -> list[Cha
     return [
         change
         for change in changes
-        if change.data is not None and not any(_names(pattern, change.address) for pattern in named)
+        if change.data is not None and not any(names(pattern, change.address) for pattern in named)
     ]
 
 
-def _names(pattern: str, address: str) -> bool:
+def names(pattern: str, address: str) -> bool:
+    """Whether an option means an address: `*` at its end stands for any rest (`volume.*`)."""
     return address.startswith(pattern[:-1]) if pattern.endswith("*") else address == pattern
 
 

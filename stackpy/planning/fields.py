@@ -136,7 +136,11 @@ NETWORK: Mapping[str, Field] = {
     "labels": _LABELS,
     **_RECORDED_FIELDS,
 }
-VOLUME: Mapping[str, Field] = {"labels": _LABELS, **_RECORDED_FIELDS}
+VOLUME: Mapping[str, Field] = {
+    "labels": _LABELS,
+    "snapshot": Field(forms.flag, IN_PLACE, recorded=True),
+    **_RECORDED_FIELDS,
+}
 SECRET: Mapping[str, Field] = dict(_RECORDED_FIELDS)
 
 # Compared by what they stand for, not as values: what each is made of and what a change of that does.

@@ -34,6 +34,8 @@ class Action:
     PULL: ClassVar[Action]
     PUSH: ClassVar[Action]
     RUN: ClassVar[Action]
+    SNAPSHOT: ClassVar[Action]
+    RESTORE: ClassVar[Action]
 
     def __init__(self, word: str, symbol: str) -> None:
         self.word, self.symbol = word, symbol
@@ -55,6 +57,8 @@ for _word, _symbol in {
     "pull": "<",
     "push": ">",
     "run": "@",
+    "snapshot": "=",
+    "restore": "<<",
 }.items():
     Action(_word, _symbol)
 
@@ -74,10 +78,15 @@ class Reason(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What is in a volume. bytes: on disk; written: seconds since the newest of it was written."""
+    """What is in a volume. bytes: on disk; written: seconds since the newest of it was written; 0, 0: nothing is.
+
+    snapshots: how many are kept of it; snapshot_bytes: what those take
+    """
 
     bytes: int
     written: float
+    snapshots: int = 0
+    snapshot_bytes: int = 0
 
 
 class Change(NamedTuple):

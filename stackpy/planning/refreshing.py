@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stackpy.dsl.specs import Spec, StackSpec
 from stackpy.planning.comparison import diff
-from stackpy.planning.plan import Desired, Recipe
+from stackpy.planning.plan import Action, Desired, Recipe
 from stackpy.problems import Location
 
 TYPE_CHECKING = False
@@ -56,7 +56,9 @@ def since_last_apply(observation: Observation, stack: StackSpec, applied_before:
             if "image" in declared.fields:
                 recipes.setdefault(str(declared.fields["image"]), Recipe("", ()))
     plan = diff(Desired(applied, {**recipes, **observation.images}, fingerprints), observation)
-    return plan._replace(notes=(NOTE,)) if plan.changes else plan
+    # No snapshot would be taken of anything: nothing of this is made true.
+    differing = tuple(change for change in plan.changes if change.action is not Action.SNAPSHOT)
+    return plan._replace(changes=differing, notes=(NOTE,)) if plan.changes else plan
 
 
 def _place(stack: StackSpec, address: str) -> Location:

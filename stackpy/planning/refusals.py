@@ -37,6 +37,16 @@ def protected(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mapp
     return list(found.values())
 
 
+def without_snapshots(plan: Plan, specs: Mapping[str, Spec], engine: str) -> Plan:
+    """The plan refused for the volumes of which an engine would have to take snapshots, and cannot."""
+    refused = [
+        Refusal(address, f"the engine {engine} takes no snapshots of volumes", "leave out `snapshot=True` there")
+        for address, spec in specs.items()
+        if spec.kind == "volume" and spec.fields.get("snapshot")
+    ]
+    return plan._replace(refusals=(*plan.refusals, *refused))
+
+
 def check(plan: Plan) -> None:
     """Raises StackpyError where anything of the plan is refused; nothing of it is done then."""
     if not plan.refusals:

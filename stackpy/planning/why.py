@@ -31,6 +31,8 @@ _VERBS = {
     Action.PULL: "pulled",
     Action.PUSH: "pushed",
     Action.RUN: "run",
+    Action.SNAPSHOT: "kept as a snapshot",
+    Action.RESTORE: "restored",
 }
 
 

@@ -50,6 +50,8 @@ COLOURS = {
     "pull": ("#eef2ff", "#4f46e5"),
     "push": ("#eef2ff", "#4f46e5"),
     "run": ("#e6fffb", "#0f766e"),
+    "snapshot": ("#eef2ff", "#4f46e5"),
+    "restore": ("#fbefff", "#8250df"),
     "move": ("#fff8c5", "#9a6700"),
     "image": ("#eef2ff", "#4f46e5"),
     "container": ("#ddf4ff", "#0969da"),

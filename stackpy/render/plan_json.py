@@ -14,6 +14,8 @@ FORMAT = 1
 SUMMARY_ORDER = (
     Action.PULL,
     Action.BUILD,
+    Action.SNAPSHOT,
+    Action.RESTORE,
     Action.CREATE,
     Action.MOVE,
     Action.UPDATE,
@@ -63,7 +65,12 @@ def change_document(change: Change) -> dict[str, Any]:
     document["reasons"] = [_reason(reason) for reason in change.reasons]
     document["depends_on"] = list(change.depends_on)
     if change.data is not None:
-        document["deletes_data"] = {"bytes": change.data.bytes, "seconds_since_written": round(change.data.written, 1)}
+        data = change.data
+        document["deletes_data"] = {
+            "bytes": data.bytes,
+            "seconds_since_written": round(data.written, 1),
+            **({"snapshots": data.snapshots, "snapshot_bytes": data.snapshot_bytes} if data.snapshots else {}),
+        }
     if change.steps:
         document["steps"] = list(change.steps)
     return document

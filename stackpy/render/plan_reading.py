@@ -35,7 +35,16 @@ def _change(document: Mapping[str, Any]) -> Change:
         replicas=tuple(map(int, document.get("replicas", ()))),
         note=str(document.get("note", "")),
         steps=tuple(map(str, document.get("steps", ()))),
-        data=Data(int(data["bytes"]), float(data["seconds_since_written"])) if data else None,
+        data=_data(data) if data else None,
+    )
+
+
+def _data(document: Mapping[str, Any]) -> Data:
+    return Data(
+        int(document["bytes"]),
+        float(document["seconds_since_written"]),
+        int(document.get("snapshots", 0)),
+        int(document.get("snapshot_bytes", 0)),
     )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # from what deserves the most attention to what the rest merely waits for
 _ORDER = (
     Action.MOVE,
+    Action.RESTORE,
+    Action.SNAPSHOT,
     Action.UPDATE,
     Action.REPLACE,
     Action.CREATE,
@@ -43,6 +45,8 @@ _COLOURS = {
     "<": "34",
     ">": "34",
     "@": "36",
+    "=": "34",
+    "<<": "35",
 }  # SGR, ECMA-48 8.3.117
 
 _FIRST, _SECOND, _GAP = 28, 59, 4

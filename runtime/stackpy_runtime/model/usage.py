@@ -37,7 +37,8 @@ class VolumeUsage(TypedDict):
 
     name: str
     links: int  # containers that mount it
-    size: int
+    size: int  # with its snapshots
+    snapshots: int  # what those take of it
 
 
 class CacheUsage(TypedDict):

@@ -47,6 +47,7 @@ def disk_usage(store: Store) -> DiskUsage:
                 "name": volume["name"],
                 "links": sum(_mounts(container, volume["name"]) for container in containers),
                 "size": usage.allocated(os.path.dirname(volume["mountpoint"])),
+                "snapshots": usage.allocated(f"{os.path.dirname(volume['mountpoint'])}/_snapshots"),
             }
             for volume in store.volumes()
         ],

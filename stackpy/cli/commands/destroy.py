@@ -9,9 +9,11 @@ from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from stackpy.cli.context import Context
+    from stackpy.planning.snapshots import Snapshot
 
 
 def run(context: Context, arguments: Any) -> int:
@@ -27,6 +29,8 @@ def run(context: Context, arguments: Any) -> int:
         observation = engine.observe(name)
         plan = destroy_plan(observation, volumes=arguments.volumes, images=arguments.images)
         plan = completed(plan, {}, engine)
+        if arguments.images and not arguments.volumes:
+            plan = plan._replace(notes=(*plan.notes, *_snapshots(engine.snapshots(name))))
         if arguments.stack and not observation.generation and not observation.resources:
             _say_unknown(context, name)
         policies = () if arguments.stack else context.policies()
@@ -49,6 +53,21 @@ def run(context: Context, arguments: Any) -> int:
         if plan.changes:
             engine.tidy()
     return code
+
+
+def _snapshots(kept: Iterable[Snapshot]) -> list[str]:
+    """The notes on what goes with the history, though its volume stays."""
+    from stackpy.planning.data_loss import amount
+    from stackpy.planning.quantities import plural
+
+    sizes: dict[str, list[int]] = {}
+    for one in kept:
+        sizes.setdefault(one.address, []).append(one.bytes)
+    return [
+        f"{address}: {plural(len(each), 'snapshot')} of it ({amount(sum(each))}) "
+        f"{'goes' if len(each) == 1 else 'go'} with the history"
+        for address, each in sizes.items()
+    ]
 
 
 def _say_unknown(context: Context, name: str) -> None:

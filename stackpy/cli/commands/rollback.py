@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from stackpy.cli import stacks
+import sys
+
+from stackpy.cli import stacks, terminal
 from stackpy.cli.commands.apply import LOCK_TIMEOUT, YES
 from stackpy.cli.commands.history import GENERATION, STACK, number, stack
 from stackpy.cli.grammar import Command, Option
+from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from stackpy.cli.context import Context
+    from stackpy.cli.context import Context, Engine
+    from stackpy.planning.plan import Desired, Observation, Plan
+    from stackpy.planning.snapshots import Snapshot
 
 
 def run(context: Context, arguments: Any) -> int:
     """Shows what would become as it was, asks, and makes it so."""
     from stackpy.applying import reviving
     from stackpy.cli.context import Planned
-    from stackpy.planning import refusals
-    from stackpy.planning.comparison import diff
+    from stackpy.planning import refusals, snapshots
     from stackpy.planning.weighing import weighed
 
     wanted = None if arguments.generation is None else number(arguments.generation)
@@ -28,10 +33,21 @@ def run(context: Context, arguments: Any) -> int:
         document = reviving.choose(engine.history(name), wanted)
         desired = reviving.revived(document)
         engine.revive(desired, document.get("image_ids", {}))
-        observation = reviving.as_built(engine.observe(desired.stack.name), desired)
-        judging = desired.stack._replace(policies=context.policies())
-        plan = weighed(diff(desired, observation), judging, observation, engine.took)
+        found = engine.observe(desired.stack.name)
         stacks.say(context, f"to generation {document['generation']}, of {document['time']}")
+        kept = {
+            address: one
+            for address, one in snapshots.restorable(engine.snapshots(name), int(document["generation"])).items()
+            if address in desired.stack.resources and address in found.resources
+        }
+        asks = sys.stdin.isatty() and not (arguments.yes or arguments.dry_run)
+        restored = _chosen(kept, arguments.restore_volume, int(document["generation"]), asks=asks)
+        plan = _plan(engine, desired, found, document, restored)
+        left = [_left(one) for one in kept.values() if one not in restored]
+        plan = plan._replace(notes=(*plan.notes, *left))
+        judging = desired.stack._replace(policies=context.policies())
+        observation = reviving.as_built(found, desired)
+        plan = weighed(plan, judging, observation, engine.took)
         stacks.show_before(plan, context, yes=arguments.yes)
         if arguments.dry_run or not plan.changes:
             return 0
@@ -45,8 +61,77 @@ def run(context: Context, arguments: Any) -> int:
         planned = Planned(plan, desired, _Sources(desired), observation)  # type: ignore[arg-type]
         code = stacks.execute(context, planned, rolled_back_to=int(document["generation"]))
     if code == 0:
-        stacks.say(context, "the stack file still says something else: the next apply goes there again")
+        stacks.say(context, "where the stack file says something else, the next apply goes there again")
     return code
+
+
+def _plan(
+    engine: Engine,
+    desired: Desired,
+    found: Observation,
+    document: Mapping[str, Any],
+    restored: list[Snapshot],
+) -> Plan:
+    from stackpy.applying import reviving
+    from stackpy.engines.completing import completed
+    from stackpy.planning import snapshots
+    from stackpy.planning.comparison import diff
+
+    plan = diff(desired, reviving.as_built(found, desired))
+    plan = reviving.renamed(plan, desired, found, document.get("image_ids", {}))
+    plan = snapshots.with_restores(plan, restored, found.resources)
+    return completed(plan, desired.stack.resources, engine) if plan.changes else plan
+
+
+def _chosen(kept: Mapping[str, Snapshot], named: Iterable[str], generation: int, *, asks: bool) -> list[Snapshot]:
+    """The snapshots to restore: those of volumes that are named, or whose addresses somebody types.
+
+    kept: by the address of the volume; asks: there is somebody to ask
+    Raises StackpyError for a name of which there is none.
+    """
+    from stackpy.planning import data_loss
+
+    words = [word for several in named for word in several.split(",")]
+    for word in words:
+        if not any(data_loss.names(word, address) for address in kept):
+            known = f"there are some of {', '.join(kept)}" if kept else "a volume with `snapshot=True` has them"
+            raise StackpyError(
+                f"there is no snapshot of `{word}` from when generation {generation} was left, and nothing was changed",
+                hint=known,
+            )
+    chosen = [one for address, one in kept.items() if any(data_loss.names(word, address) for word in words)]
+    for one in kept.values():
+        if asks and one not in chosen and _asked(one, generation):
+            chosen.append(one)
+    return chosen
+
+
+def _asked(one: Snapshot, generation: int) -> bool:
+    question = (
+        f"{one.address}: shall it have what it held when generation {generation} was left ({_told(one)})?\n"
+        "What it holds now is kept as a snapshot."
+    )
+    sys.stderr.write(f"\n{terminal.paint(question, '1', sys.stderr)}\ntype its address to restore it, or nothing: ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        terminal.note("")
+    if answer.strip() not in ("", one.address):
+        raise StackpyError("not confirmed, and nothing was changed")
+    return answer.strip() == one.address
+
+
+def _left(one: Snapshot) -> str:
+    return (
+        f"{one.address} keeps what it holds now: `--restore-volume {one.address}` brings back what it held before "
+        f"generation {one.generation} ({_told(one)})"
+    )
+
+
+def _told(one: Snapshot) -> str:
+    from stackpy.planning.data_loss import amount
+
+    return f"{amount(one.bytes)}, snapshot of {one.created}"
 
 
 class _Sources:
@@ -69,16 +154,25 @@ COMMAND = Command(
     options=[
         YES,
         Option("--dry-run", help="show the plan alone"),
+        Option(
+            "--restore-volume",
+            metavar="ADDRESS",
+            many=True,
+            help="give this volume what it held then, without asking (volume.*: all that have a snapshot)",
+            words="resource",
+        ),
         STACK,
         LOCK_TIMEOUT,
     ],
     details=(
         "Without a number to the last apply that succeeded before the one that is there. Shows the plan and asks.\n"
-        "Images are those that ran then, and are not built again; data in volumes stays as it is, and secrets have\n"
-        "the value that they have now."
+        "Images are those that ran then, and are not built again; their names mean them again. Secrets have the value\n"
+        "that they have now. Data in volumes stays as it is, unless the volume has `snapshot=True` and its address is\n"
+        "typed or named: then it gets what it held when that generation was left, and what it holds now is kept."
     ),
     examples=[
         ("stackpy rollback", "to what was there before the last apply"),
         ("stackpy rollback 4 --dry-run", "what would change to be generation 4 again"),
+        ("stackpy rollback 4 --restore-volume volume.data", "with the data of then"),
     ],
 )

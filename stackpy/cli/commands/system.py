@@ -104,8 +104,11 @@ def _print_all(usage: dict[str, Any]) -> None:
     )
     print("\nLocal Volumes space usage:\n")
     terminal.print_table(
-        ("VOLUME NAME", "LINKS", "SIZE"),
-        [(row["name"], str(row["links"]), size(row["size"])) for row in usage["volumes"]],
+        ("VOLUME NAME", "LINKS", "SIZE", "SNAPSHOTS"),
+        [
+            (row["name"], str(row["links"]), size(row["size"]), size(row["snapshots"]) if row["snapshots"] else "")
+            for row in usage["volumes"]
+        ],
     )
     cached = next(row["size"] for row in usage["summary"] if row["type"] == "Build Cache")
     print(f"\nBuild cache usage: {size(cached)}\n")

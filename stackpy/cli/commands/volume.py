@@ -20,6 +20,7 @@ _COLUMNS = (
     column("DRIVER", "driver"),
     column("STACK", "stack"),
     column("RESOURCE", "resource"),
+    ("SNAPSHOTS", lambda row: str(row["snapshots"] or "")),
 )
 
 
