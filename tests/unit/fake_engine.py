@@ -54,6 +54,7 @@ class FakeEngine:
         self.held: dict[str, Document] = {}
         self.nets: dict[str, Document] = {}
         self.vols: dict[str, Document] = {}
+        self.snapshots: dict[str, list[Document]] = {}  # volume → its snapshots, oldest first
         self.keys: dict[str, Document] = {}
         self.values: dict[str, bytes] = {}
         self.stored: list[Document] = []
@@ -293,6 +294,27 @@ class FakeEngine:
     def remove_volume(self, name: str) -> None:
         self._do("remove volume", name)
         del self.vols[name]
+
+    def volume_snapshots(self, name: str) -> list[Document]:
+        return self.snapshots.get(name, [])
+
+    def snapshot_volume(self, name: str, labels: dict[str, str], go_on: Callable[[], None]) -> Document:
+        self._do("snapshot", name)
+        go_on()
+        taken = {"id": f"s{next(self._ids)}", "created": NOW, "size": 4096, "labels": labels}
+        self.snapshots.setdefault(name, []).append(taken)
+        return taken
+
+    def remove_volume_snapshot(self, name: str, identity: str) -> None:
+        self._do("remove snapshot", identity)
+        self.snapshots[name] = [one for one in self.snapshots[name] if one["id"] != identity]
+
+    def restore_volume_snapshot(
+        self, name: str, identity: str, labels: dict[str, str], ready: Callable[[], None], go_on: Callable[[], None]
+    ) -> Document:
+        ready()
+        self._do("restore", identity)
+        return self.snapshot_volume(name, labels, go_on)
 
     def put_secret(self, name: str, value: bytes, labels: dict[str, str]) -> None:
         self._do("put secret", name)

@@ -238,9 +238,11 @@ def test_images_networks_and_volumes() -> None:
             }
         },
     )  # fmt: skip
-    assert documents.volume(VOLUME) == {
+    kept = {"id": "18ec", "created": NOW, "size": 4096, "labels": {"stackpy.generation": "2"}}
+    assert documents.volume(VOLUME, [kept]) == {
         "CreatedAt": NOW, "Driver": "local", "Labels": {}, "Mountpoint": "/r/volumes/shop_data", "Name": "shop_data",
         "Options": {}, "Scope": "local",
+        "Snapshots": [{"Id": "18ec", "CreatedAt": NOW, "Size": 4096, "Labels": {"stackpy.generation": "2"}}],
     }  # fmt: skip
 
 
@@ -297,10 +299,10 @@ def test_rows_of_the_other_listings() -> None:
         ("web:2", "sha256:1"), ("shop/web:latest", "sha256:1"), ("", "sha256:0")
     ]  # fmt: skip
     labels = {"stackpy.stack": "shop", "stackpy.resource": "volume.data"}
-    assert listings.volumes([{**VOLUME, "labels": labels}]) == [
+    assert listings.volumes([{**VOLUME, "labels": labels}], {"shop_data": 2}) == [
         {
             "name": "shop_data", "driver": "local", "stack": "shop", "resource": "volume.data",
-            "mountpoint": "/r/volumes/shop_data", "created": NOW,
+            "mountpoint": "/r/volumes/shop_data", "snapshots": 2, "created": NOW,
         }
     ]  # fmt: skip
     network = {"labels": {"stackpy.stack": "kept", "stackpy.resource": "network.x"}, "name": "kept_x"}

@@ -22,6 +22,8 @@ def plan(*changes: Change) -> Plan:
     ("data", "text"),
     [
         (Data(1_200_000_000, 180.0), "deletes data: 1.2 GB, last written 3 minutes ago"),
+        (Data(5000, 60.0, 2, 9000), "deletes data: 5 kB, last written 1 minute ago, and 2 snapshots of it (9 kB)"),
+        (Data(0, 0.0, 1, 9000), "deletes data: 1 snapshot of it (9 kB)"),
         (Data(4096, 0.2), "deletes data: 4.1 kB, last written just now"),
         (Data(999, 3700.0), "deletes data: 999 B, last written 1 hour ago"),
         (Data(52_000_000_000_000, 86400.0 * 400), "deletes data: 52 TB, last written 400 days ago"),

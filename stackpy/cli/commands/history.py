@@ -7,10 +7,11 @@ from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from stackpy.cli.context import Context
+    from stackpy.planning.snapshots import Snapshot
 
 STACK = Option("--stack", metavar="NAME", help="a stack by name; no stack file is needed", words="stack")
 GENERATION = Argument("GENERATION", help="its number", optional=True)
@@ -18,18 +19,19 @@ GENERATION = Argument("GENERATION", help="its number", optional=True)
 
 def run(context: Context, arguments: Any) -> int:
     """Lists the generations that are kept, or shows one."""
-    documents = context.engine().history(stack(context, arguments))
+    name, engine = stack(context, arguments), context.engine()
+    documents, held = engine.history(name), engine.snapshots(name)
     if arguments.generation is not None:
         wanted = number(arguments.generation)
         documents = [document for document in documents if document["generation"] == wanted]
         if not documents:
             raise StackpyError(f"generation {wanted} is not kept", hint="`stackpy history` lists those that are")
         if not context.json:
-            _show(documents[0])
+            _show(documents[0], held)
             return 0
     from stackpy.cli.rows import column, print_rows
 
-    rows = [_row(document) for document in reversed(documents)]
+    rows = [_row(document, held) for document in reversed(documents)]
     columns = (
         column("GENERATION", "generation"),
         ("WHEN", lambda row: str(row["time"]).replace("T", " ").removesuffix("Z")),
@@ -57,8 +59,8 @@ def number(text: str) -> int:
     return int(text)
 
 
-def _row(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of a generation: all but what brings it back."""
+def _row(document: Mapping[str, Any], held: Iterable[Snapshot]) -> dict[str, Any]:
+    """What is told of a generation: all but what brings it back, and what it holds of volumes."""
     outcome = document["outcome"]
     if document.get("rolled_back_to") is not None and outcome == "applied":
         outcome = f"rolled back to {document['rolled_back_to']}"
@@ -67,7 +69,12 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in document.items()
         if key not in ("desired", "images", "image_ids", "resources", "format")
     }
-    return {"by": "", "revision": "", **shown, "outcome": outcome}
+    snapshots = [
+        {"address": one.address, "id": one.id, "created": one.created, "bytes": one.bytes}
+        for one in held
+        if one.generation == document["generation"]
+    ]
+    return {"by": "", "revision": "", **shown, "outcome": outcome, "snapshots": snapshots}
 
 
 def _summary(changes: list[Mapping[str, Any]]) -> str:
@@ -76,10 +83,14 @@ def _summary(changes: list[Mapping[str, Any]]) -> str:
     return ", ".join(f"{done.count(action)} {action}" for action in dict.fromkeys(done)) or "none"
 
 
-def _show(document: Mapping[str, Any]) -> None:
-    row = _row(document)
+def _show(document: Mapping[str, Any], held: Iterable[Snapshot]) -> None:
+    from stackpy.planning.data_loss import amount
+
+    row = _row(document, held)
     print(f"generation {row['generation']} of {row['stack']}: {row['outcome']} in {row['seconds']:.1f} s")
     print(f"{row['time']} by {row['by'] or 'nobody known'}" + (f", {row['revision']}" if row["revision"] else ""))
+    for one in row["snapshots"]:
+        print(f"holds {one['address']} as it was before: {amount(one['bytes'])}, snapshot {one['id']}")
     for change in row["changes"]:
         print(f"\n  {change['action']:<8} {change['address']}: {change['result']}")
         for reason in change["reasons"]:

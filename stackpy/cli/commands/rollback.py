@@ -41,7 +41,7 @@ def run(context: Context, arguments: Any) -> int:
             if address in desired.stack.resources and address in found.resources
         }
         asks = sys.stdin.isatty() and not (arguments.yes or arguments.dry_run)
-        restored = _chosen(kept, arguments.restore_volume, int(document["generation"]), asks=asks)
+        restored = chosen(kept, arguments.restore_volume, int(document["generation"]), asks=asks)
         plan = _plan(engine, desired, found, document, restored)
         left = [_left(one) for one in kept.values() if one not in restored]
         plan = plan._replace(notes=(*plan.notes, *left))
@@ -83,7 +83,7 @@ def _plan(
     return completed(plan, desired.stack.resources, engine) if plan.changes else plan
 
 
-def _chosen(kept: Mapping[str, Snapshot], named: Iterable[str], generation: int, *, asks: bool) -> list[Snapshot]:
+def chosen(kept: Mapping[str, Snapshot], named: Iterable[str], generation: int, *, asks: bool) -> list[Snapshot]:
     """The snapshots to restore: those of volumes that are named, or whose addresses somebody types.
 
     kept: by the address of the volume; asks: there is somebody to ask

@@ -119,7 +119,8 @@ def stacks(draw: Any) -> Desired:
             taken.add(subnet)
         add("network", name, values)
     for name in volumes:
-        add("volume", name, draw(st.fixed_dictionaries({}, optional={"labels": st.just({"x": "1"})})))
+        optional = {"labels": st.just({"x": "1"}), "snapshot": st.booleans()}
+        add("volume", name, draw(st.fixed_dictionaries({}, optional=optional)))
     fingerprints = {}
     for name in secrets:
         add("secret", name, {"source": {"env": name}})
@@ -158,6 +159,8 @@ class Model:
         if change.action is Action.BUILD:
             self.images[change.address] = desired.recipes[change.address]
             self.built |= {step.id for step in desired.recipes[change.address].steps}
+        elif change.action is Action.SNAPSHOT:
+            assert change.address in self.resources, "there is nothing to keep"
         elif kind in ("container", "job"):
             self._process(change, desired)
         elif change.action is Action.DELETE:
@@ -307,10 +310,19 @@ def apply(model: Model, desired: Desired, upto: int | None = None) -> None:
     plan = diff(desired, model.observe())
     seen: set[str] = set()
     addresses = {change.address for change in plan.changes}
+    specs, there, kept = desired.stack.resources, set(model.resources), set()
     for change in plan.changes[:upto]:
         assert set(change.depends_on) <= addresses
         assert set(change.depends_on) <= seen, "a change stands before what it depends on"
         seen.add(change.address)
+        if change.action is Action.SNAPSHOT:
+            kept.add(change.address)
+            done = plan.changes[: plan.changes.index(change)]
+            assert {other.action for other in done} <= {Action.BUILD, Action.SNAPSHOT}, "something was touched before"
+        elif change.action in (Action.REPLACE, Action.RUN) and change.address in specs:
+            volumes = {f"volume.{mount['source']}" for mount in specs[change.address].fields.get("volumes", ())}
+            asking = {one for one in volumes & there if specs[one].fields.get("snapshot")}
+            assert asking <= kept, "what a volume held is lost"
         model.perform(change, desired)
     model.generation = plan.generation
 
