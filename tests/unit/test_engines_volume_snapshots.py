@@ -1,4 +1,4 @@
-"""Snapshots of a stack's volumes over the engine's verbs: whose they are, when they go, who is stopped for a restore."""
+"""Snapshots of a stack's volumes: whose they are, when they go, and who is stopped for a restore."""
 
 from __future__ import annotations
 
