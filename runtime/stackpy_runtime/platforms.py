@@ -82,6 +82,11 @@ def named(text: str, default: Platform) -> Platform | None:
     return normal(Platform(*parts))
 
 
+def is_for(architecture: str, wanted: str) -> bool:
+    """Whether an image of an architecture ("": of this machine's) is what `--platform` asks for ("": any)."""
+    return not wanted or (architecture or machine().architecture) == parse(wanted).architecture
+
+
 def parse(text: str) -> Platform:
     """What `--platform` says, "" meaning this machine; raises InvalidConfig for what is no platform, or not Linux."""
     if not text:

@@ -85,7 +85,8 @@ class RegistryVerbs:
         """Brings an image from its registry into the store; layers that are there are not downloaded.
 
         platform: "linux/arm64"; "" means this machine's
-        policy: "missing" asks no registry where the store has the image, "always" does
+        policy: "missing" asks no registry where the store has the image for that platform, "always" does, and "never"
+            raises where it has not
         digest: of the manifest to take, whatever the tag names now; the image is called `reference` all the same
         base: for a build: an image of another platform leaves the name to this machine's, and stands beside it
 
@@ -99,23 +100,28 @@ class RegistryVerbs:
         from stackpy_runtime.store import layers
 
         parsed = references.parse(reference)
-        if policy not in ("missing", "always"):
-            raise InvalidConfig(f"`{policy}` is no policy for pulls", hint="it is `missing` or `always`")
+        if policy not in ("missing", "always", "never"):
+            raise InvalidConfig(f"`{policy}` is no policy for pulls", hint="it is `missing`, `always` or `never`")
         store = self._writable()
         beside = base and bool(platform) and platforms.parse(platform) != platforms.machine()
         if policy == "missing" and beside:
             held = self._held(reference, platform)
             if held is not None and all(layers.exists(store.root, layer) for layer in held["layers"]):
                 return held
-        elif policy == "missing":
+        elif policy != "always":
             try:
                 image = store.image(f"{parsed.name}@{digest}" if digest else str(parsed))
-                if all(layers.exists(store.root, layer) for layer in image["layers"]):
+                if platforms.is_for(image["architecture"], platform) and all(
+                    layers.exists(store.root, layer) for layer in image["layers"]
+                ):
                     if digest:
                         store.tag(str(parsed), image["id"])
                     return store.image(image["id"])
             except NotFound:
                 pass
+            if policy == "never":
+                wanted = f" for {platforms.parse(platform)}" if platform else ""
+                raise NotFound(f"no such image: `{reference}`{wanted}", hint="`stackpy image ls` lists them")
         asked = parsed._replace(digest=digest) if digest else parsed
         image = pulling.pull(
             store, self._registry, asked, name=str(parsed), platform=platform, beside=beside, progress=progress

@@ -102,10 +102,9 @@ def _dispatch(words: list[str], context: Context) -> int:
 
 
 def _run(command: Command, words: list[str], context: Context) -> int:
-    if command.refused:
-        parsing.refuse(words, command.refused, f"stackpy {command.name}")
     behind = options.behind_verb(command)
-    found = parsing.parse_command(words, (*command.options, *behind), command.arguments, f"stackpy {command.name}")
+    verb = f"stackpy {command.name}"
+    found = parsing.parse_command(words, (*command.options, *behind), command.arguments, verb, command.refused)
     if found.values["help"]:
         from stackpy.cli import help as texts  # only when asked
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stackpy.cli.grammar import Argument, Option
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
+_NONE: dict[str, tuple[str, str]] = {}
 
 
 class Parsed:
@@ -24,11 +25,19 @@ class Parsed:
         self.values, self.given, self.words = values, given, words
 
 
-def parse_options(words: Sequence[str], options: Sequence[Option], verb: str, *, positional: int | None) -> Parsed:
+def parse_options(
+    words: Sequence[str],
+    options: Sequence[Option],
+    verb: str,
+    *,
+    positional: int | None,
+    refused: Mapping[str, tuple[str, str]] = _NONE,
+) -> Parsed:
     """Reads the options among `words`.
 
     verb: for messages: "stackpy run"
     positional: after so many positional words everything else is positional too; None: options may stand anywhere
+    refused: options that the verb does not have: why, and what to do
     """
     table = {name: option for option in options for name in option.names}
     values: dict[str, Any] = {
@@ -50,7 +59,7 @@ def parse_options(words: Sequence[str], options: Sequence[Option], verb: str, *,
                 rest += words[index:]
                 break
             continue
-        for option, name, attached in _split(word, table, verb):
+        for option, name, attached in _split(word, table, verb, refused):
             given.add(option.key)
             if option.is_flag:
                 values[option.key] = _flag(name, attached, verb)
@@ -68,14 +77,20 @@ def parse_options(words: Sequence[str], options: Sequence[Option], verb: str, *,
     return Parsed(values, given, rest)
 
 
-def parse_command(words: Sequence[str], options: Sequence[Option], arguments: Sequence[Argument], verb: str) -> Parsed:
+def parse_command(
+    words: Sequence[str],
+    options: Sequence[Option],
+    arguments: Sequence[Argument],
+    verb: str,
+    refused: Mapping[str, tuple[str, str]] = _NONE,
+) -> Parsed:
     """Reads options and positional arguments of one command; the values of both are in `values`.
 
     With --help among them the positional ones are not looked at.
     """
     takes_rest = any(argument.rest for argument in arguments)
     positional = sum(1 for argument in arguments if not argument.rest) if takes_rest else None
-    parsed = parse_options(words, options, verb, positional=positional)
+    parsed = parse_options(words, options, verb, positional=positional, refused=refused)
     if parsed.values.get("help"):
         return parsed
     remaining = list(parsed.words)
@@ -94,17 +109,6 @@ def parse_command(words: Sequence[str], options: Sequence[Option], arguments: Se
     return parsed
 
 
-def refuse(words: Sequence[str], refused: Mapping[str, tuple[str, str]], verb: str) -> None:
-    """Raises UsageError, with the reason, for an option of docker's that a command does not have."""
-    for word in words:
-        if word == "--":
-            return
-        name = word.partition("=")[0]
-        if name in refused:
-            reason, hint = refused[name]
-            raise UsageError(f"`{verb}` has no `{name}`: {reason}", hint=hint)
-
-
 def to_arguments(parsed: Parsed) -> Arguments:
     """The values as attributes."""
     return Arguments(parsed.values)
@@ -121,10 +125,15 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return starts[0] if len(starts) == 1 else ""
 
 
-def _split(word: str, table: dict[str, Option], verb: str) -> list[tuple[Option, str, str | None]]:
+def _split(
+    word: str, table: dict[str, Option], verb: str, refused: Mapping[str, tuple[str, str]]
+) -> list[tuple[Option, str, str | None]]:
     """One word → the options in it, each with its name and attached value."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
+        if name in refused:
+            reason, hint = refused[name]
+            raise UsageError(f"`{verb}` has no `{name}`: {reason}", hint=hint)
         if name not in table:
             raise _unknown(name, table, verb)
         return [(table[name], name, value if equals else None)]

@@ -48,6 +48,8 @@ def config(arguments: Any) -> dict[str, Any]:
     _add_restart(document, arguments)
     _add_networks(document, arguments)
     _add_health(document, arguments)
+    if arguments.expose:
+        exposed(arguments.expose)  # of use with --publish-all alone, and wrong without it too
     return document
 
 
@@ -156,6 +158,16 @@ def _add_networks(document: dict[str, Any], arguments: Any) -> None:
         if arguments.ip:
             attachment["ipv4_address"] = arguments.ip
         document["networks"] = {name: dict(attachment) for name in networks}
+
+
+def exposed(ports: list[str]) -> list[dict[str, Any]]:
+    """The ports of --expose, as bindings to free ones of the host; raises UsageError for what is no port."""
+    from stackpy.dsl.ports import binding
+
+    for port in ports:
+        if ":" in port:
+            raise UsageError(f"`--expose {port}`: a port of the container is meant", hint="`--publish` takes both")
+    return [one for port in ports for one in parsed("--expose", binding, port)]
 
 
 def _add_health(document: dict[str, Any], arguments: Any) -> None:

@@ -61,7 +61,7 @@ def container(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": host_isolation.apparmor(config),
         "ExecIDs": None,
         "HostConfig": inspect_defaults.HOST_CONFIG | _host_config(config),
         "GraphDriver": _graph_driver(document["state"]["pid"], folder),

@@ -103,10 +103,7 @@ class EmbeddedImages:
         try:
             before = engine.image(reference)["id"]
         except Missing:
-            if policy == "never":
-                raise
             before = ""
-        policy = "missing" if policy == "never" else policy
         image: Document = engine.pull(reference, platform=platform, policy=policy, progress=report)
         origin = next(iter(image.get("origins", ())), "")
         return {

@@ -29,6 +29,12 @@ def isolation(config: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def apparmor(config: Mapping[str, Any]) -> str:
+    """The AppArmor profile that a container was given, "" for none."""
+    prefixes = ("apparmor=", "apparmor:")
+    return next((one[9:] for one in reversed(config.get("security_opt") or ()) if one.startswith(prefixes)), "")
+
+
 def _device(text: str) -> dict[str, str]:
     parts = text.split(":")
     if len(parts) == 2 and not parts[1].startswith("/"):

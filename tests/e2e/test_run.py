@@ -39,11 +39,24 @@ def test_nothing_is_left_of_a_container_with_rm(box: Cli) -> None:
         (["run", "--rm", "box", "/etc"], 126, "cannot execute `/etc`"),
         (["run", "--rm", "box", "sh", "-c", "sh -c 'kill -9 $$'"], 137, ""),
         (["run", "--frobnicate", "box"], 64, "error: unknown option `--frobnicate` for `stackpy run`"),
+        (["run", "--gpus", "all", "box"], 64, "error: `stackpy run` has no `--gpus`: what gives containers"),
+        (["run", "--rm", "box", "sh", "-c", 'exit "$2"', "--gpus", "--link", "7"], 7, ""),
+        (["run", "--expose", "8080:80", "box"], 64, "error: `--expose 8080:80`: a port of the container is meant"),
+        (["run", "--pull", "never", "--platform", "linux/s390x", "box"], 125, "no such image: `box` for linux/s390x"),
         (["exec", "nobody", "true"], 1, "error: no container is called `nobody`"),
     ],
 )
 def test_exit_codes_are_dockers(box: Cli, words: list[str], code: int, message: str) -> None:
     assert message in box(*words, code=code).stderr
+
+
+def test_exec_makes_no_working_folder(box: Cli) -> None:
+    name = box("run", "-d", "-w", "/made", "box", "sleep", "600").stdout.strip()
+    assert box("exec", name, "sh", "-c", "pwd").stdout == "/made\n"
+    assert "working folder /typo cannot be used: no such file" in box("exec", "-w", "/typo", name, "sh", code=126).stderr
+    assert "must be an absolute path" in box("exec", "-w", "typo", name, "sh", code=64).stderr
+    assert box("diff", name).stdout.split() == ["A", "/made"]
+    box("rm", "-f", name)
 
 
 def test_input_environment_folder_user_and_files(box: Cli, tmp_path: Path) -> None:

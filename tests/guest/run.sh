@@ -9,7 +9,7 @@
 set -euo pipefail
 release=${1:-bookworm}
 shift || true
-chosen=${*:-quickstart isolation limits life images devices oci}
+chosen=${*:-quickstart isolation apparmor limits life images devices oci}
 case $release in bookworm) python=3.11 ;; trixie) python=3.13 ;; *) echo "error: no release $release" >&2; exit 1 ;; esac
 here=$(cd "$(dirname "$0")/../.." && pwd)
 kept=/var/tmp/stackpy-guest
@@ -21,7 +21,7 @@ work=$(mktemp -d /var/tmp/stackpy-guest-run-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
 # The system: a disk, a kernel and an initrd, named for what they are made of.
-include=linux-image-cloud-amd64,initramfs-tools,python3,nftables,iproute2,libseccomp2,procps,kmod,busybox-static
+include=linux-image-cloud-amd64,apparmor,initramfs-tools,python3,nftables,iproute2,libseccomp2,procps,kmod,busybox-static
 depends=$("$here/.venv/bin/python" -c 'import sys, tomllib
 print("\n".join(tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]))' "$here/pyproject.toml")
 system=$kept/$release-$(printf '%s\n' "$include" "$depends" "$(sed -n '/^make_system/,/^}/p' "$0")" | sha256sum | cut -c1-12)

@@ -8,7 +8,7 @@ import pytest
 
 from stackpy.cli import build_runs
 from stackpy.cli.commands.build import COMMAND
-from stackpy.cli.parsing import parse_command, refuse, to_arguments
+from stackpy.cli.parsing import parse_command, to_arguments
 from stackpy.errors import UsageError
 
 
@@ -82,6 +82,6 @@ def test_what_is_refused(line: str, said: str) -> None:
 def test_what_docker_has_and_this_has_not_is_refused_with_the_reason() -> None:
     for name in build_runs.REFUSED:
         with pytest.raises(UsageError, match=f"`stackpy build` has no `{name}`: ") as refused:
-            refuse([".", f"{name}=x"], build_runs.REFUSED, "stackpy build")
+            parse_command([".", f"{name}=x"], (), COMMAND.arguments, "stackpy build", build_runs.REFUSED)
         assert refused.value.hint
-    refuse(["--", "--squash"], build_runs.REFUSED, "stackpy build")
+    parse_command(["--", "--squash"], (), COMMAND.arguments, "stackpy build", build_runs.REFUSED)

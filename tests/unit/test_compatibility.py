@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from stackpy.cli import run_refusals
 from stackpy.cli.commands import run
 from stackpy.dsl import container_fields, field_hints
 
@@ -26,24 +27,6 @@ FLAGS = [
         "uts volume volume-driver volumes-from workdir"
     ).split()
 ]
-# What is no option of `stackpy run`, and why.
-NOT_HERE = {
-    "--cpu-count": "refused: Windows has it",
-    "--cpu-percent": "refused: Windows has it",
-    "--disable-content-trust": "refused: digests are pinned in `stackpy.lock` instead",
-    "--gpus": "refused: give the device files by `--device`",
-    "--help": "done",
-    "--io-maxbandwidth": "refused: Windows has it",
-    "--io-maxiops": "refused: Windows has it",
-    "--ip6": "refused: networks have IPv4 only",
-    "--isolation": "refused: Windows has it",
-    "--kernel-memory": "refused: Docker and the kernel have given it up",
-    "--link": "refused: containers on one network find each other by name",
-    "--link-local-ip": "refused: networks have one address for each container",
-    "--mac-address": "refused: it follows from the IPv4 address, so that no container can take another's",
-    "--use-api-socket": "refused: mount the socket where a container shall use an engine",
-    "--volume-driver": "refused: volumes are folders of this host",
-}
 # The Compose specification's services, as of 2025
 KEYS = (
     "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name "
@@ -60,9 +43,9 @@ KEYS = (
 
 def test_the_page_says_what_is_so() -> None:
     rows = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE))
-    flags = {name for option in run.OPTIONS for name in option.names}
+    flags = {"--help"} | {name for option in run.OPTIONS for name in option.names}
     fields = container_fields.CONTAINER_FIELDS
-    expected = {flag: "done" if flag in flags else NOT_HERE[flag] for flag in FLAGS}
+    expected = {flag: "done" if flag in flags else f"refused: {run_refusals.REFUSED[flag][0]}" for flag in FLAGS}
     expected |= {
         key: "done" if key in fields else f"refused: {field_hints.hint('container', key, fields, fields)}"
         for key in KEYS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy.engines import documents, inspect_defaults, listings
+from stackpy.engines import documents, host_isolation, inspect_defaults, listings
 from stackpy.engines.observation import seconds
 from tests.unit.fake_engine import NOW, container
 
@@ -377,6 +377,7 @@ def test_no_date() -> None:
     ("fields", "expected"),
     [
         ({"privileged": True}, {"Privileged": True, "MaskedPaths": None, "ReadonlyPaths": None}),
+        ({"security_opt": ["apparmor=a", "apparmor:b"]}, {"SecurityOpt": ["apparmor=a", "apparmor:b"]}),
         (
             {"security_opt": ["label=disable", "systempaths=unconfined"]},
             {"SecurityOpt": ["label=disable"], "MaskedPaths": None},
@@ -402,3 +403,8 @@ def test_no_date() -> None:
 def test_isolation_in_dockers_shape(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     shown = documents.container(container("web", config=fields), None, {})["HostConfig"]
     assert {key: shown[key] for key in expected} == expected
+
+
+def test_the_apparmor_profile_is_the_last_that_was_given() -> None:
+    assert host_isolation.apparmor({"security_opt": ["apparmor=a", "label=disable", "apparmor:b"]}) == "b"
+    assert host_isolation.apparmor({}) == ""

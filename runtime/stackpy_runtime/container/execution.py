@@ -150,9 +150,11 @@ def prepare_process(
     filter_: bytes = b"",
     *,
     with_console: bool = False,
+    make_folder: bool = True,
 ) -> Ready:
     """Standard streams, terminal, working folder and environment, inside the container's root.
 
+    make_folder: a working folder that is missing is made, as Docker does when a container starts, and not for an exec
     stdio: descriptors for 0, 1 and 2; -1 for stdin means the container's /dev/null. console: the controlling side of
     its terminal, or -1.
     """
@@ -185,7 +187,7 @@ def prepare_process(
     if not environment.get("HOME"):
         # An empty one as well, as runc does.
         environment["HOME"] = identity.home
-    _change_folder(process["working_dir"], identity)
+    _change_folder(process["working_dir"], make=make_folder)
     if "apparmor" in process:
         _set_attribute("apparmor/exec", f"exec {process['apparmor']}", f"AppArmor profile `{process['apparmor']}`")
     if "label" in process:
@@ -214,8 +216,10 @@ def _set_attribute(name: str, value: str, what: str) -> None:
     except OSError as error:
         if isinstance(error, InvalidConfig):
             raise
+        if error.errno == errno.ENOENT:
+            raise InvalidConfig(f"{what} is not loaded", hint="`apparmor_parser --replace FILE` loads it") from None
         text = os.strerror(error.errno or 0).lower()
-        raise InvalidConfig(f"{what} cannot be used: {text}", hint="is it loaded?") from None
+        raise InvalidConfig(f"{what} cannot be used: {text}", hint="does the loaded policy know it?") from None
     finally:
         os.close(root)
 
@@ -278,14 +282,14 @@ def _mount_console(side: int) -> None:
         os.close(root)
 
 
-def _change_folder(path: str, identity: users.Identity) -> None:
-    """Changes to the working folder, made when missing as Docker does; no magic link of /proc may lead there."""
+def _change_folder(path: str, *, make: bool) -> None:
+    """Changes to the working folder; no magic link of /proc may lead there."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             folder = files.open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
         except KernelError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno != errno.ENOENT or not make:
                 raise
             folder = files.make_folders(root, path)
         os.fchdir(folder)

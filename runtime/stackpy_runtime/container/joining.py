@@ -144,4 +144,4 @@ def _join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> 
         device = files.open_beneath(root, "dev", os.O_PATH | os.O_DIRECTORY)
         console = open_terminal(device)
         os.close(device)
-    execute(prepare_process(process, identity, stdio, console, channel, filter_), channel)
+    execute(prepare_process(process, identity, stdio, console, channel, filter_, make_folder=False), channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stackpy.cli.commands.run import ARGUMENTS, OPTIONS, configuration, created
 from stackpy.cli.grammar import Command
+from stackpy.cli.run_refusals import REFUSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,5 +27,6 @@ COMMAND = Command(
     details="It takes what `run` takes; `stackpy start` starts it.",
     options=[option for option in OPTIONS if option.key not in ("detach", "no_deps")],
     arguments=ARGUMENTS,
+    refused=REFUSED,
     examples=[("stackpy create --name web -p 8080:80 shop/web", "then `stackpy start web`")],
 )

@@ -9,7 +9,7 @@ from stackpy.cli.environment import merged
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.terminal_options import LEFT
 from stackpy.engines.facade import Missing
-from stackpy.errors import StackpyError
+from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def run(context: Context, arguments: Any) -> int:
 
 
 def _exec(context: Context, name: str, arguments: Any) -> int | None:
+    if arguments.workdir and not arguments.workdir.startswith("/"):
+        raise UsageError(f'`--workdir {arguments.workdir}`: must be an absolute path, not "{arguments.workdir}"')
     return context.executions().exec(
         name,
         arguments.command,

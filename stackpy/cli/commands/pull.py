@@ -48,10 +48,7 @@ def pull(context: Context, arguments: Any) -> int:
 
 def fetch(context: Context, name: str, policy: str, platform: str = "", *, quiet: bool = False) -> None:
     """Fetches the image of a container that is going to be made, as `--pull` says."""
-    quiet = quiet or context.globals.quiet
-    if not quiet and policy == "missing":
-        terminal.note(f"Unable to find image '{name}' locally")
-    with _progress(quiet) as report:
+    with _progress(quiet or context.globals.quiet) as report:
         context.engine().image_pull(name, platform=platform, policy=policy, report=report)
 
 

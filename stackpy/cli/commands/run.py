@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import isolation_options, mount_options, terminal_options
+from stackpy.cli import isolation_options, mount_options, run_refusals, terminal_options
 from stackpy.cli.commands.exec import refuse_tty_without_terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds, whole
@@ -111,8 +111,9 @@ def with_image(context: Context, arguments: Any, document: dict[str, Any], make:
     from stackpy.engines.facade import Missing
 
     image, platform = str(document["image"]), arguments.platform or ""
-    if arguments.pull == "always":
-        _fetch(context, image, "always", platform, quiet=arguments.quiet)
+    if arguments.pull == "always" or (platform and not _lacks(context, image)):
+        # With `missing`: where the one that has the name is for another.
+        _fetch(context, image, arguments.pull, platform, quiet=arguments.quiet)
 
     def making() -> T:
         if arguments.publish_all:
@@ -124,17 +125,20 @@ def with_image(context: Context, arguments: Any, document: dict[str, Any], make:
     except Missing:
         if arguments.pull != "missing" or not _lacks(context, image):
             raise
+    if not (arguments.quiet or context.globals.quiet):
+        from stackpy.cli import terminal
+
+        terminal.note(f"Unable to find image '{image}' locally")
     _fetch(context, image, "missing", platform, quiet=arguments.quiet)
     return making()
 
 
 def _exposed(context: Context, image: str, more: list[str]) -> list[dict[str, Any]]:
     """The ports that an image exposes, and those of --expose, as bindings to free ports of the host."""
-    from stackpy.cli.run_config import LOOPBACK, parsed
-    from stackpy.dsl.ports import binding
+    from stackpy.cli.run_config import LOOPBACK, exposed
 
     names = [*(context.engine().image_inspect(image)["Config"].get("ExposedPorts") or {}), *more]
-    bindings = [one for name in dict.fromkeys(names) for one in parsed("--expose", binding, name)]
+    bindings = exposed(list(dict.fromkeys(names)))
     return [{**one, "host_ip": one["host_ip"] or LOOPBACK} for one in bindings]
 
 
@@ -274,6 +278,7 @@ COMMAND = Command(
     ),
     options=OPTIONS,
     arguments=ARGUMENTS,
+    refused=run_refusals.REFUSED,
     examples=[
         ("stackpy run --rm -it debian:bookworm bash", "a shell that leaves nothing behind"),
         ("stackpy run -d --name web -p 8080:80 -v data:/data shop/web", "a service in the background"),
