@@ -12,13 +12,15 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from stackpy.dsl.specs import Dependency, Spec
     from stackpy.planning.plan import Desired, Observation, Plan, Replica
+    from stackpy.problems import Location
 
     Document = Mapping[str, Any]
+    Written = Callable[[Spec, str], Location]
 
 _VERBS = {
     Action.CREATE: "created",
@@ -67,19 +69,28 @@ def of_resource(
     observation: Observation,
     running: Mapping[str, Running],
     history: Iterable[Document],
+    written: Written = lambda spec, path: spec.location,
 ) -> list[Point]:
     """All that is to be said of a resource.
 
-    running: by container name; history: documents of generations, the newest first
+    running: by container name; history: documents of generations, the newest first; written: where a field of a
+    resource is written, or its call where that does not say it
     """
     spec = desired.stack.resources.get(address)
     folder = desired.stack.folder
+
+    def where(path: str) -> str:
+        if spec is None:
+            return ""
+        found = written(spec, path)
+        return place(found.file, found.line, folder)
+
     points = [_declared(address, spec, folder)]
-    points += _planned(address, spec, plan, desired, folder)
+    points += _planned(address, plan, desired, where)
     points += _states(address, observation, running)
     if spec is not None:
-        points += _waits(spec, desired, observation)
-        points += _ports(spec, observation, running)
+        points += _waits(spec, desired, observation, where)
+        points += _ports(spec, observation, running, where)
     points += _kept(address, desired, observation)
     points += _history(address, history)
     return points
@@ -99,23 +110,21 @@ def _declared(address: str, spec: Spec | None, folder: str) -> Point:
     return Point("declared", f"{address} is declared", place(spec.location.file, spec.location.line, folder))
 
 
-def _planned(address: str, spec: Spec | None, plan: Plan, desired: Desired, folder: str) -> Iterator[Point]:
+def _planned(address: str, plan: Plan, desired: Desired, where: Callable[[str], str]) -> Iterator[Point]:
     changes = [change for change in plan.changes if change.address == address]
     if not changes:
         yield Point("plan", "an apply would leave it as it is: nothing differs from the stack file")
-    declared = "" if spec is None else place(spec.location.file, spec.location.line, folder)
     images = {change.address: change for change in plan.changes if change.action is Action.BUILD}
     for change in changes:
         done = " ".join(filter(None, (_VERBS[change.action], f"({change.order})" if change.order else "")))
         for reason in change.reasons:
             text = f"an apply would have it {done}: {printable(reason.text)}"
-            where = _step_place(address, reason.path, desired) or declared
-            yield Point("plan", text, where)
+            yield Point("plan", text, _step_place(address, reason.path, desired) or where(reason.path))
             if reason.path == "image":
                 for other in (images[one] for one in change.depends_on if one in images):
                     told = other.reasons[0]
-                    where = _step_place(other.address, told.path, desired)
-                    yield Point("plan", f"{other.address} would be built: {printable(told.text)}", where)
+                    step = _step_place(other.address, told.path, desired)
+                    yield Point("plan", f"{other.address} would be built: {printable(told.text)}", step)
 
 
 def _step_place(address: str, path: str, desired: Desired) -> str:
@@ -172,15 +181,15 @@ _CODES = {
 }
 
 
-def _waits(spec: Spec, desired: Desired, observation: Observation) -> Iterator[Point]:
+def _waits(spec: Spec, desired: Desired, observation: Observation, where: Callable[[str], str]) -> Iterator[Point]:
     for dependency in spec.dependencies:
         other = desired.stack.resources.get(dependency.address)
         if other is None or other.kind not in ("container", "job"):
             continue
         missing = _unmet(dependency, other, observation)
         if missing:
-            where = place(spec.location.file, spec.location.line, desired.stack.folder)
-            yield Point("waits", f"it waits until {dependency.address} is {dependency.condition}: {missing}", where)
+            text = f"it waits until {dependency.address} is {dependency.condition}: {missing}"
+            yield Point("waits", text, where("depends_on"))
 
 
 def _unmet(dependency: Dependency, other: Spec, observation: Observation) -> str:
@@ -202,7 +211,9 @@ def _unmet(dependency: Dependency, other: Spec, observation: Observation) -> str
     return ""
 
 
-def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running]) -> Iterator[Point]:
+def _ports(
+    spec: Spec, observation: Observation, running: Mapping[str, Running], where: Callable[[str], str]
+) -> Iterator[Point]:
     observed = observation.resources.get(spec.address)
     for port in spec.fields.get("ports", ()) if observed is not None else ():
         if (port.get("protocol") or "tcp") != "tcp":
@@ -211,7 +222,7 @@ def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running])
         for replica in observed.replicas if observed is not None else ():
             now = running.get(replica.name)
             if now is None:
-                yield Point("port", f"{shown} does not reach {replica.name}, which does not run")
+                yield Point("port", f"{shown} does not reach {replica.name}, which does not run", where("ports"))
                 continue
             if now.listening is None:
                 continue
@@ -220,10 +231,11 @@ def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running])
                 ears = ", ".join(str(number) for _, number in sorted(now.listening, key=lambda one: one[1]))
                 instead = f"it listens on {ears}" if ears else "it listens on no port"
                 yield Point("port", f"{shown} is not answered: nothing in {replica.name} listens on "
-                                    f"{port['target']}; {instead}")  # fmt: skip
+                                    f"{port['target']}; {instead}", where("ports"))  # fmt: skip
             elif all(address.startswith("127.") or address == "::1" for address in addresses):
-                yield Point("port", f"{shown} is not answered: in {replica.name}, port {port['target']} is open on "
-                                    f"{', '.join(sorted(addresses))} alone; let it listen on 0.0.0.0")  # fmt: skip
+                only = ", ".join(sorted(addresses))
+                text = f"in {replica.name}, port {port['target']} is open on {only} alone; let it listen on 0.0.0.0"
+                yield Point("port", f"{shown} is not answered: {text}", where("ports"))
             else:
                 yield Point("port", f"{shown} reaches {replica.name}, which listens on {port['target']}")
 

@@ -1,6 +1,7 @@
 """Turns problems into places in the user's files: line, column and length of what is meant.
 
-Used only when something is wrong: parsing the file and decoding position tables cost more than a load.
+Used only when something is wrong, or somebody asks why: parsing the file and decoding position tables cost more than a
+load.
 """
 
 from __future__ import annotations
@@ -43,6 +44,18 @@ class Locator:
         if node is None:
             return Location(call.file, call.line)
         return _span(call.file, lines, _argument(node, call, path, key))
+
+    def field(self, call: Location, path: str) -> Location | None:
+        """The place of a field of a resource; None where it is not written out in the resource's call.
+
+        call: where that begins; path: as in the reasons of a plan (`environment.MODE`)
+        """
+        name, _, inner = path.partition(".")
+        lines, calls = self._parsed(call.file)
+        for node in calls.values():
+            if node.lineno == call.line and any(keyword.arg == name for keyword in node.keywords):
+                return _span(call.file, lines, _of_field(node, name, inner))
+        return None
 
     def span(self, file: str, span: Span) -> Location:
         """A place by its positions, of which the first line is shown."""
@@ -119,6 +132,25 @@ def _argument(call: ast.Call, where: Call, path: tuple[Key, ...], key: bool) -> 
             break
         found = _of(node)
     return found
+
+
+def _of_field(call: ast.Call, name: str, inner: str) -> Span:
+    """The keyword, or what it says of `inner`: an entry of a mapping or list, or a keyword of a call in its turn."""
+    keyword = next(keyword for keyword in call.keywords if keyword.arg == name)
+    value = keyword.value
+    if inner and isinstance(value, ast.Call):
+        first, _, rest = inner.partition(".")
+        if any(one.arg == first for one in value.keywords):
+            return _of_field(value, first, rest)
+    if inner and isinstance(value, ast.Dict) and (index := _entry(value, inner)) is not None:
+        found = value.keys[index]
+        if found is not None:
+            return _of(found)
+    if inner and isinstance(value, ast.List | ast.Tuple):
+        for one in value.elts:
+            if isinstance(one, ast.Constant) and _begins(one.value, inner):
+                return _of(one)
+    return (keyword.lineno, keyword.col_offset, keyword.lineno, keyword.col_offset + len(name.encode()))
 
 
 def _begins(value: object, name: str) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from stackpy.cli import sockets
+from stackpy.dsl.specs import Spec
 from stackpy.planning.comparison import diff
 from stackpy.planning.why import Running, of_blob, of_port, of_resource
+from stackpy.problems import Location
 from tests.unit.planning import case_files
 
 PORT = {"host_ip": "127.0.0.1", "published": 8080, "target": 80, "protocol": "tcp"}
@@ -34,13 +36,19 @@ CASE: dict[str, Any] = {
 UP = Running(90.0, 0, "", frozenset({("0.0.0.0", 80)}))
 
 
+def written(spec: Spec, path: str) -> Location:
+    """As if some fields stood on lines of their own."""
+    line = {"image": 2, "mem_limit": 3, "depends_on": 4, "ports": 5}.get(path)
+    return spec.location if line is None else Location(spec.location.file, line)
+
+
 def said(
     address: str, running: dict[str, Running] | None = None, history: Any = (), **tables: Any
 ) -> dict[str, list[str]]:
     """topic → what is said."""
     case = {**CASE, **tables}
     desired, observation = case_files.desired(case), case_files.observation(case)
-    points = of_resource(address, diff(desired, observation), desired, observation, running or {}, history)
+    points = of_resource(address, diff(desired, observation), desired, observation, running or {}, history, written)
     found: dict[str, list[str]] = {}
     for point in points:
         found.setdefault(point.topic, []).append(f"{point.text} [{point.place}]" if point.place else point.text)
@@ -51,9 +59,9 @@ def test_what_would_be_done_with_the_line_of_the_user_s() -> None:
     found = said("container.web", {"shop-web-1": UP})
     assert found["declared"] == ["container.web is declared [stack.py:1]"]
     assert found["plan"][0].startswith("an apply would have it replaced (")
-    assert found["plan"][0].endswith("): its image changes [stack.py:1]")
+    assert found["plan"][0].endswith("): its image changes [stack.py:2]")
     assert found["plan"][1] == "image.web would be built: step 2/2 COPY src/ /app: src/a differs [stack.py:1]"
-    assert found["plan"][2].endswith("mem_limit 1 MiB → 2 MiB [stack.py:1]")
+    assert found["plan"][2].endswith("mem_limit 1 MiB → 2 MiB [stack.py:3]")
     assert said("volume.data")["plan"] == ["an apply would leave it as it is: nothing differs from the stack file"]
 
 
@@ -84,16 +92,16 @@ def test_how_it_is(replica: dict[str, Any], running: Running | None, text: str) 
             frozenset({("127.0.0.1", 80)}),
             (
                 "127.0.0.1:8080 is not answered: in shop-web-1, port 80 is open on 127.0.0.1 alone; "
-                "let it listen on 0.0.0.0"
+                "let it listen on 0.0.0.0 [stack.py:5]"
             ),
         ),
         (
             frozenset({("0.0.0.0", 8000)}),
-            "127.0.0.1:8080 is not answered: nothing in shop-web-1 listens on 80; it listens on 8000",
+            "127.0.0.1:8080 is not answered: nothing in shop-web-1 listens on 80; it listens on 8000 [stack.py:5]",
         ),
         (
             frozenset[tuple[str, int]](),
-            "127.0.0.1:8080 is not answered: nothing in shop-web-1 listens on 80; it listens on no port",
+            "127.0.0.1:8080 is not answered: nothing in shop-web-1 listens on 80; it listens on no port [stack.py:5]",
         ),
     ],
 )
@@ -102,14 +110,16 @@ def test_why_a_port_is_not_answered(listening: frozenset[tuple[str, int]], text:
 
 
 def test_a_port_of_what_does_not_run_and_of_what_cannot_be_seen() -> None:
-    assert said("container.web")["port"] == ["127.0.0.1:8080 does not reach shop-web-1, which does not run"]
+    assert said("container.web")["port"] == [
+        "127.0.0.1:8080 does not reach shop-web-1, which does not run [stack.py:5]"
+    ]
     assert "port" not in said("container.web", {"shop-web-1": UP._replace(listening=None)})
 
 
 def test_what_it_waits_for() -> None:
     down = {"replicas": {"container.db": [{"index": 1, "status": "exited", "exit_code": 1}]}}
     assert said("container.web", **down)["waits"] == [
-        "it waits until container.db is healthy: shop-db-1 is exited [stack.py:1]"
+        "it waits until container.db is healthy: shop-db-1 is exited [stack.py:4]"
     ]
     assert "waits" not in said("container.web")
 

@@ -49,7 +49,9 @@ def run(context: Context, arguments: Any) -> int:
 
 def _resource(context: Context, word: str) -> list[Point]:
     from stackpy.planning.why import of_resource
+    from stackpy.project.locating import Locator
 
+    locator = Locator({})
     planned = context.plan()
     address = _address(word, planned.desired.stack.name, [*planned.stack.resources, *planned.observation.resources])
     observed = planned.observation.resources.get(address)
@@ -61,6 +63,7 @@ def _resource(context: Context, word: str) -> list[Point]:
         planned.observation,
         dict(_running(context, planned.observation, address)),
         _generations(context, planned.observation),
+        lambda spec, path: locator.field(spec.location, path) or spec.location,
     )
     ailing = [
         replica.name
