@@ -6,7 +6,7 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
     from stackpy.dsl.specs import StackSpec
     from stackpy.planning.plan import Plan
@@ -29,13 +29,22 @@ class Edge(NamedTuple):
     label: str = ""
 
 
+class Group(NamedTuple):
+    """Nodes that belong together, by their IDs. note: what is said of it besides; inside: groups that stand in it."""
+
+    label: str
+    note: str
+    members: tuple[str, ...]
+    inside: tuple[Group, ...] = ()
+
+
 class Graph(NamedTuple):
-    """title: of the whole; groups: name → the IDs of nodes that belong together."""
+    """title: of the whole."""
 
     title: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
-    groups: Mapping[str, tuple[str, ...]] = {}
+    groups: tuple[Group, ...] = ()
 
 
 # fill and line of a box; each pair is told apart in grey too, since the symbol of the action stands in the label
@@ -94,14 +103,33 @@ def of_stack(stack: StackSpec) -> Graph:
     if stack.references:
         others = dict.fromkeys(name for name, _ in stack.references)
         nodes += [Node(f"stack.{name}", f"stack.{name}", "stack", _read(stack, name)) for name in others]
-    inside: dict[str, str] = {}  # of nested components the innermost
-    for name in sorted(stack.components, key=len):
-        inside.update(dict.fromkeys(stack.components[name].children, name))
-    groups: dict[str, list[str]] = {}
-    for address, name in inside.items():
-        if address in stack.resources:
-            groups.setdefault(f"{name} ({stack.components[name].kind})", []).append(address)
-    return Graph(stack.name, tuple(nodes), tuple(edges), {name: tuple(members) for name, members in groups.items()})
+    return Graph(stack.name, tuple(nodes), tuple(edges), _groups(stack))
+
+
+def _groups(stack: StackSpec) -> tuple[Group, ...]:
+    """The components, those that stand in another one inside it."""
+    inner: dict[str, list[str]] = {"": []}
+    for name in stack.components:
+        inner[name] = []
+    for name in stack.components:
+        inner[_around(name, inner)].append(name)
+
+    def group(name: str) -> Group | None:
+        one, inside = stack.components[name], tuple(filter(None, map(group, inner[name])))
+        deeper = {child for other in inner[name] for child in stack.components[other].children}
+        own = tuple(child for child in one.children if child in stack.resources and child not in deeper)
+        return Group(f"{name} ({one.kind})", one.doc, own, inside) if own or inside else None
+
+    return tuple(filter(None, map(group, inner[""])))
+
+
+def _around(name: str, names: Collection[str]) -> str:
+    """The component in which another stands: its name begins with that one's; "" where there is none."""
+    outer = name
+    while outer := outer.rpartition("-")[0]:
+        if outer in names:
+            return outer
+    return ""
 
 
 def _read(stack: StackSpec, name: str) -> str:

@@ -6,7 +6,7 @@ from stackpy.render.graph import COLOURS, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy.render.graph import Graph
+    from stackpy.render.graph import Graph, Group
 
 
 def dot(graph: Graph) -> str:
@@ -20,13 +20,21 @@ def dot(graph: Graph) -> str:
         fill, line = COLOURS.get(node.style, PLAIN)
         tip = f", tooltip={_quoted(node.note)}" if node.note else ""
         lines.append(f'  {_quoted(node.id)} [label={_quoted(node.label)}, fillcolor="{fill}", color="{line}"{tip}];')
-    for number, (name, members) in enumerate(graph.groups.items()):
-        inside = " ".join(f"{_quoted(member)};" for member in members)
-        lines.append(f"  subgraph cluster_{number} {{ label={_quoted(name)}; {inside} }}")
+    for number, group in enumerate(graph.groups):
+        lines += _cluster(group, f"cluster_{number}", "  ")
     for edge in graph.edges:
         label = f" [label={_quoted(edge.label)}]" if edge.label else ""
         lines.append(f"  {_quoted(edge.source)} -> {_quoted(edge.target)}{label};")
     return "\n".join([*lines, "}"])
+
+
+def _cluster(group: Group, identity: str, indent: str) -> list[str]:
+    tip = f" tooltip={_quoted(group.note)};" if group.note else ""
+    lines = [f"{indent}subgraph {identity} {{", f"{indent}  label={_quoted(group.label)}; style=dashed;{tip}"]
+    lines += [f"{indent}  {_quoted(member)};" for member in group.members]
+    for number, inner in enumerate(group.inside):
+        lines += _cluster(inner, f"{identity}_{number}", indent + "  ")
+    return [*lines, f"{indent}}}"]
 
 
 def _quoted(text: str) -> str:

@@ -6,10 +6,10 @@ from stackpy.render.graph import COLOURS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy.render.graph import Graph
+    from stackpy.render.graph import Graph, Group
 
-# Mermaid refuses to draw more; a front matter raises its limits (maxEdges 500, maxTextSize 50,000 characters).
-_EDGES, _TEXT = 500, 50_000
+# Mermaid refuses to draw more (maxEdges, maxTextSize), and only the page that it stands in can raise its limits.
+_EDGES, _TEXT = 499, 50_000
 
 
 def mermaid(graph: Graph) -> str:
@@ -17,10 +17,8 @@ def mermaid(graph: Graph) -> str:
     numbers = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
     lines = ["flowchart LR"]
     lines += [f'  {numbers[node.id]}["{_escaped(node.label)}"]:::{node.style}' for node in graph.nodes]
-    for number, (name, members) in enumerate(graph.groups.items()):
-        lines.append(f'  subgraph g{number}["{_escaped(name)}"]')
-        lines += [f"    {numbers[member]}" for member in members]
-        lines.append("  end")
+    for number, group in enumerate(graph.groups):
+        lines += _subgraph(group, f"g{number}", "  ", numbers)
     for edge in graph.edges:
         label = f'|"{_escaped(edge.label)}"|' if edge.label else ""
         lines.append(f"  {numbers[edge.source]} -->{label} {numbers[edge.target]}")
@@ -30,9 +28,17 @@ def mermaid(graph: Graph) -> str:
             lines.append(f"  classDef {style} fill:{fill},stroke:{line},color:#1f2328")
     text = "\n".join(lines)
     if len(graph.edges) > _EDGES or len(text) > _TEXT:
-        limits = f"maxEdges: {len(graph.edges)}, maxTextSize: {2 * len(text)}"
-        return f"---\nconfig: {{{limits}}}\n---\n{text}"
+        limits = f"maxEdges: {len(graph.edges) + 1}, maxTextSize: {2 * len(text)}"
+        return f"%% Mermaid draws this only on a page that gives it {limits}; html and dot have no limit\n{text}"
     return text
+
+
+def _subgraph(group: Group, identity: str, indent: str, numbers: dict[str, str]) -> list[str]:
+    lines = [f'{indent}subgraph {identity}["{_escaped(group.label)}"]']
+    lines += [f"{indent}  {numbers[member]}" for member in group.members]
+    for number, inner in enumerate(group.inside):
+        lines += _subgraph(inner, f"{identity}_{number}", indent + "  ", numbers)
+    return [*lines, f"{indent}end"]
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,8 @@
 """A graph as an SVG drawing that needs nothing else: layers from left to right, by what must come before what.
 
 Layers are longest paths, which is linear; within a layer, boxes go by the middle of what they are connected with, in a
-few sweeps (Sugiyama's method without its dummy nodes). That draws 2,000 edges in a fraction of a second.
+few sweeps (Sugiyama's method without its dummy nodes). That draws 2,000 edges in a fraction of a second. Members of a
+group stand together in each layer, with a frame round them there.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from stackpy.render.graph import COLOURS, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stackpy.render.graph import Graph
+    from stackpy.render.graph import Graph, Group
 
+    _Frame = tuple[Group, float, float, float, float]  # x, y, width and height
+
+_SMALL = 6.1  # pixels of a letter of a 10-pixel monospace font
 _LETTER, _HEIGHT, _ROW, _GAP, _MARGIN = 7.4, 28, 42, 64, 12  # pixels; of a 12-pixel monospace font
+_TITLE, _BENEATH = 16, 6  # pixels above and beneath what stands in the frame of a group
 _LONGEST = 42  # letters of a label; the rest is in the title
 _SWEEPS = 4
 
@@ -23,7 +28,7 @@ def svg(graph: Graph) -> str:
     if not graph.nodes:
         return ""
     layers = _layers(graph)
-    places, width, height = _places(graph, layers)
+    places, frames, width, height = _places(graph, layers)
     lines = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
@@ -34,6 +39,14 @@ def svg(graph: Graph) -> str:
             'orient="auto"><path d="M0 0L8 4L0 8z" fill="#8c959f"/></marker></defs>'
         ),
     ]
+    for group, x, y, w, h in frames:
+        title = f"{group.label}: {group.note}" if group.note else group.label
+        lines.append(
+            f'<g><title>{escaped(title)}</title><rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="6" '
+            f'fill="#6e7781" fill-opacity=".08" stroke="#8c959f" stroke-dasharray="4 3"/>'
+            f'<text font-size="10" x="{x + 5:g}" y="{y + 11:g}" fill="#57606a">'
+            f"{escaped(_cut(group.label, int(w / _SMALL) - 1))}</text></g>"
+        )
     for edge in graph.edges:
         # drawn in the order of events: from what is done first
         x1, y1, w1 = places[edge.target]
@@ -58,7 +71,11 @@ def svg(graph: Graph) -> str:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+    return _cut(label, _LONGEST)
+
+
+def _cut(label: str, length: int) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"
 
 
 def _layers(graph: Graph) -> list[list[str]]:
@@ -85,8 +102,10 @@ def _layers(graph: Graph) -> list[list[str]]:
     return layers
 
 
-def _places(graph: Graph, layers: list[list[str]]) -> tuple[dict[str, tuple[float, float, float]], float, float]:
-    """x, y and width of each box, and the size of the whole."""
+def _places(
+    graph: Graph, layers: list[list[str]]
+) -> tuple[dict[str, tuple[float, float, float]], list[_Frame], float, float]:
+    """x, y and width of each box, the frames of groups, the outer ones first, and the size of the whole."""
     near: dict[str, list[str]] = {node.id: [] for node in graph.nodes}
     for edge in graph.edges:
         near[edge.source].append(edge.target)
@@ -99,13 +118,73 @@ def _places(graph: Graph, layers: list[list[str]]) -> tuple[dict[str, tuple[floa
             layer.sort(key=lambda node: (middle[node], row[node]))
             for place, node in enumerate(layer):
                 row[node] = float(place)
+    groups: dict[str, tuple[Group, ...]] = {}
+    for group in graph.groups:
+        _enter(group, (), groups)
     labels = {node.id: _short(node.label) for node in graph.nodes}
-    places = {}
-    x, tallest = float(_MARGIN), max(len(layer) for layer in layers)
-    for layer in layers:
+    stacked = [_stacked(_together(layer, groups, row), groups) for layer in layers]
+    tallest = max(height for _, _, height in stacked)
+    places: dict[str, tuple[float, float, float]] = {}
+    frames: list[tuple[int, _Frame]] = []
+    x = float(_MARGIN)
+    for layer, (tops, framed, height) in zip(layers, stacked, strict=True):
         width = max(len(labels[node]) for node in layer) * _LETTER + 16
-        top = _MARGIN + (tallest - len(layer)) * _ROW / 2
-        for place, node in enumerate(layer):
-            places[node] = (x, top + place * _ROW, round(width, 1))
+        above = _MARGIN + (tallest - height) / 2
+        places.update((node, (x, above + top, round(width, 1))) for node, top in tops.items())
+        for group, depth, top, end in framed:
+            aside = max(2.0, 8.0 - 3 * depth)
+            frame = (group, x - aside, above + top, round(width + 2 * aside, 1), end - top)
+            frames.append((depth, frame))
         x = round(x + width + _GAP, 1)
-    return places, round(x - _GAP + _MARGIN, 1), 2 * _MARGIN + tallest * _ROW - (_ROW - _HEIGHT)
+    frames.sort(key=lambda one: one[0])
+    return places, [frame for _, frame in frames], round(x - _GAP + _MARGIN, 1), 2 * _MARGIN + tallest
+
+
+def _enter(group: Group, outer: tuple[Group, ...], into: dict[str, tuple[Group, ...]]) -> None:
+    """Notes for each member the groups that it is in, from the outermost."""
+    path = (*outer, group)
+    into.update(dict.fromkeys(group.members, path))
+    for inner in group.inside:
+        _enter(inner, path, into)
+
+
+def _together(layer: list[str], groups: dict[str, tuple[Group, ...]], row: dict[str, float]) -> list[str]:
+    """The nodes of a layer with the members of each group side by side, where the middle of them was."""
+    rows: dict[tuple[Group, ...], list[float]] = {}
+    for node in layer:
+        path = groups.get(node, ())
+        for depth in range(1, len(path) + 1):
+            rows.setdefault(path[:depth], []).append(row[node])
+    middles = {path: (sum(found) / len(found), number) for number, (path, found) in enumerate(rows.items())}
+
+    def key(node: str) -> tuple[tuple[float, int], ...]:
+        path = groups.get(node, ())
+        return (*(middles[path[:depth]] for depth in range(1, len(path) + 1)), (row[node], -1))
+
+    return sorted(layer, key=key)
+
+
+def _stacked(
+    layer: list[str], groups: dict[str, tuple[Group, ...]]
+) -> tuple[dict[str, float], list[tuple[Group, int, float, float]], float]:
+    """The top of each box, the frames (group, how deep it stands, top, end) and the height of a layer."""
+    tops: dict[str, float] = {}
+    framed: list[tuple[Group, int, float, float]] = []
+    opened: list[tuple[Group, float]] = []
+    y = 0.0
+    for node in [*layer, ""]:
+        path = groups.get(node, ())
+        same = 0
+        while same < min(len(path), len(opened)) and opened[same][0] is path[same]:
+            same += 1
+        while len(opened) > same:
+            group, top = opened.pop()
+            y += _BENEATH
+            framed.append((group, len(opened), top, y - (_ROW - _HEIGHT)))
+        for group in path[same:]:
+            opened.append((group, y))
+            y += _TITLE
+        if node:
+            tops[node] = y
+            y += _ROW
+    return tops, framed, y - (_ROW - _HEIGHT)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
 from stackpy.render.costs import cost_text
-from stackpy.render.graph import COLOURS, Edge, Graph, Node, of_plan
+from stackpy.render.graph import COLOURS, Edge, Graph, Group, Node, of_plan, of_stack
 from stackpy.render.plan_forms import FORMS, graph_as, plan_as
 from stackpy.render.plan_json import plan_document
 from stackpy.render.plan_reading import plan_from
+from tests.unit.stack_files import load_text
 
 HOSTILE = '</svg><script>alert(1)</script> "q" `tick` | @team #12 \x1b[31m\n```\n</details>'
 PLAN = Plan(
@@ -129,7 +132,72 @@ def test_two_thousand_edges_and_a_cycle(form: str) -> None:
     assert text.count("n499") >= 1
     assert {"dot": " -> ", "mermaid": " --> ", "html": "marker-end"}[form] in text
     if form == "mermaid":
-        assert "maxEdges: 2000" in text
+        assert text.startswith("%% Mermaid draws this only on a page that gives it maxEdges: 2001, maxTextSize: ")
+
+
+COMPONENTS = """\
+from stackpy import Component, component
+image = Image.host("sh")
+@component
+def cache(name):
+    "A <cache> that forgets."
+    Container("server", image=image)
+class Postgres(Component):
+    "A database."
+    def __init__(self, name):
+        super().__init__(name)
+        with self:
+            Container("server", image=image, volumes={Volume("data"): "/data"})
+            cache("spare")
+            Container("reader", image=image)
+Postgres("db")
+cache("fast")
+Container("web", image=image)
+"""
+
+
+def test_components_are_drawn_with_what_stands_in_them(tmp_path: Path) -> None:
+    graph = of_stack(load_text(tmp_path, COMPONENTS).stack)
+    spare = Group("db-spare (cache)", "A <cache> that forgets.", ("container.db-spare-server",))
+    assert graph.groups == (
+        Group(
+            "db (Postgres)",
+            "A database.",
+            ("volume.db-data", "container.db-server", "container.db-reader"),
+            (spare,),
+        ),
+        Group("fast (cache)", "A <cache> that forgets.", ("container.fast-server",)),
+    )
+    places = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
+    lines = [line.strip() for line in graph_as("mermaid", graph).splitlines()]
+    start = lines.index('subgraph g0["db (Postgres)"]')
+    assert lines[start + 4 : start + 8] == [
+        'subgraph g0_0["db-spare (cache)"]', places["container.db-spare-server"], "end", "end"
+    ]  # fmt: skip
+    dot = graph_as("dot", graph)
+    assert dot.index("cluster_0 {") < dot.index("cluster_0_0 {") < dot.index("cluster_1 {")
+
+
+def test_frames_of_components_stand_round_their_members_alone(tmp_path: Path) -> None:
+    """All containers stand in one layer, those of a component side by side."""
+    page = graph_as("html", of_stack(load_text(tmp_path, COMPONENTS).stack))
+    assert "A &lt;cache&gt; that forgets." in page
+    number = r'="(-?[\d.]+)" '
+    boxes = {
+        title.partition(":")[0]: (float(x), float(y), float(x) + float(w), float(y) + float(h))
+        for title, x, y, w, h in re.findall(
+            rf"<g><title>([^<]*)</title><rect x{number}y{number}width{number}height{number}", page
+        )
+    }
+
+    def holds(outer: str, inner: str) -> bool:
+        a, b = boxes[outer], boxes[inner]
+        return a[0] < b[0] and a[1] < b[1] and b[2] < a[2] and b[3] < a[3]
+
+    assert [box for box in boxes if holds("db-spare (cache)", box)] == ["container.db-spare-server"]
+    assert [box for box in boxes if holds("fast (cache)", box)] == ["container.fast-server"]
+    inside = {"db-spare (cache)", "container.db-server", "container.db-spare-server", "container.db-reader"}
+    assert {box for box in boxes if holds("db (Postgres)", box)} - {"volume.db-data"} == inside
 
 
 def test_graphs_quote_what_a_label_holds() -> None:

@@ -27,7 +27,7 @@ def run(context: Context, arguments: Any) -> int:
                 "stack": graph.title,
                 "resources": [node.id for node in graph.nodes],
                 "edges": [{"from": e.source, "to": e.target, "condition": e.label or "started"} for e in graph.edges],
-                "groups": {name: list(members) for name, members in graph.groups.items()},
+                "groups": {f"{name} ({one.kind})": list(one.children) for name, one in stack.components.items()},
             }
         )
         return 0
