@@ -21,7 +21,7 @@ def main() -> int:
     if arguments.install_peers:
         peers.install()
         return 0
-    if peers.missing() or not peers.compose().exists():
+    if peers.missing() or peers.missing_programs():
         print("error: a rival is missing\nhint: make bench-peers", file=sys.stderr)
         return 1
     folder = Path(tempfile.mkdtemp(prefix="stackpy-bench-", dir="/var/tmp"))

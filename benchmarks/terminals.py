@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.measure import Row, Side, command, compare
+from benchmarks.measure import Row, Side, command, compare, said
 from benchmarks.peers import Docker
 
 GIGABYTE = 1_000_000_000
@@ -80,7 +80,7 @@ class Terminals:
         ours, theirs = found["ours"], found["theirs"]
         # The budget is a time of its own.
         work = f"`logs -f`: a line, in at most {SOON:.0f} ms"
-        return Row(work, "stackpy logs -f", "docker logs -f", ours, theirs, ours / theirs, SOON / theirs, LINES)
+        return said(Row(work, "stackpy logs -f", "docker logs -f", ours, theirs, ours / theirs, SOON / theirs, LINES))
 
     def _latency(self, which: str) -> float:
         engine: Engine = getattr(self, which)
@@ -102,7 +102,7 @@ class Terminals:
         """A container that prints a gigabyte, followed to its end; nothing of it missing, our memory as before."""
         ours, theirs = self._followed(self.ours, _resident), self._followed(self.theirs, lambda engine: 0)
         work = "`logs -f` of a container that prints 1 GB"
-        return Row(work, "stackpy logs -f", "docker logs -f", ours, theirs, ours / theirs, 1.0, 1)
+        return said(Row(work, "stackpy logs -f", "docker logs -f", ours, theirs, ours / theirs, 1.0, 1))
 
     def _followed(self, engine: Engine, memory: Callable[[Engine], int]) -> float:
         block = "\n".join([LINE] * 10_000)

@@ -10,25 +10,13 @@ from pathlib import Path
 
 from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
-from benchmarks.peers import Docker, Podman, WithoutHybrid, compose, crun_bundle
+from benchmarks.peers import Docker, Podman, WithoutHybrid, crun_bundle
 from benchmarks.registries import Registries
 from benchmarks.scale import Scale
+from benchmarks.stacks import Stacks, write_stacks
 from benchmarks.terminals import Terminals
 
-CONTAINERS = 10
 IMAGE = "bench:latest"
-
-STACK = f"""
-from stackpy import Container, Image
-
-Image.host("sh", "sleep", "true").tag("{IMAGE}")
-for number in range({CONTAINERS}):
-    Container(f"c{{number}}", image="{IMAGE}", command=["sleep", "1000"])
-"""
-
-COMPOSE = "services:\n" + "".join(
-    f'  c{number}:\n    image: {IMAGE}\n    command: ["sleep", "1000"]\n' for number in range(CONTAINERS)
-)
 
 
 class Bench:
@@ -52,9 +40,7 @@ class Bench:
 
     def prepare(self) -> None:
         """Builds the image, and writes its files into a tar for the others."""
-        self.stack.mkdir(parents=True)
-        (self.stack / "stack.py").write_text(STACK)
-        (self.stack / "compose.yaml").write_text(COMPOSE)
+        write_stacks(self.stack, IMAGE)
         self.call("apply", "--yes")
         self.call("destroy", "--yes")
         from stackpy_runtime.engine import Engine
@@ -78,7 +64,7 @@ class Bench:
                 self.run_without_network(podman, hybrid),
                 self.engine_alone(hybrid),
                 *Terminals(IMAGE, self.ours(), self.environment, docker).rows(self.rounds),
-                *self.stacks(docker),
+                *Stacks(self.stack, self.ours, self.environment, self.rounds).rows(docker, podman, hybrid),
                 *Scale(self.folder / "scale", self.ours, self.environment).rows(self.rounds),
                 *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
                     docker, max(3, self.rounds // 3)
@@ -134,52 +120,3 @@ class Bench:
             1.4,
             rounds=self.rounds * 2,
         )
-
-    def stacks(self, docker: Docker) -> list[Row]:
-        """Ten containers on one network: up, up again, down."""
-
-        def docker_compose(*words: str) -> None:
-            command(str(compose()), *words, env=docker.environment, cwd=str(self.stack))()
-
-        def up() -> None:
-            docker_compose("up", "-d")
-
-        def down() -> None:
-            docker_compose("down", "-t", "0")
-
-        def apply() -> None:
-            self.call("apply", "--yes")
-
-        def destroy() -> None:
-            self.call("destroy", "--yes")
-
-        fewer = max(3, self.rounds // 3)
-        ours, theirs = "stackpy apply", "docker compose up -d"
-        rows = [
-            compare(
-                f"apply of {CONTAINERS} containers on one network",
-                Side(ours, apply, destroy),
-                Side(theirs, up, down),
-                0.10,
-                rounds=fewer,
-                warm=1,
-            ),
-            compare(
-                "apply with nothing to change",
-                Side(ours, apply),
-                Side(f"{theirs} again", up),
-                1.0,
-                rounds=self.rounds,
-            ),
-            compare(
-                f"destroy of those {CONTAINERS}",
-                Side("stackpy destroy", destroy, apply),
-                Side("docker compose down -t 0", down, up),
-                0.10,
-                rounds=fewer,
-                warm=1,
-            ),
-        ]
-        destroy()
-        down()
-        return rows
