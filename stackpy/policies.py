@@ -64,7 +64,7 @@ def no_public_ports(plan: PlanView) -> Found:
 @policy
 def no_plain_passwords(plan: PlanView) -> Found:
     """What looks like a password is no variable of the environment."""
-    from stackpy.planning.reasons import is_sensitive
+    from stackpy.planning.hiding import is_sensitive
 
     for container in plan.containers:
         for name, value in container.get("environment", {}).items():

@@ -1,10 +1,12 @@
 """What a generation keeps so that it can be brought back: what was wanted, and which images that meant.
 
-Values of secrets are in none of it: specs never hold them. It is history: what runs is always read from the engine.
+Values of secrets are in none of it: specs never hold them, and what may be one by its name is left out (unkept.py). It
+is history: what runs is always read from the engine.
 """
 
 from __future__ import annotations
 
+from stackpy.applying import unkept
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Reason, Recipe
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from stackpy.planning.plan import Observation, Plan
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, FORMAT)  # in the first, values that may be secrets were kept
 
 
 def kept(desired: Desired) -> dict[str, Any]:
@@ -27,17 +30,26 @@ def kept(desired: Desired) -> dict[str, Any]:
         "format": FORMAT,
         "folder": stack.folder,
         "resources": [
-            [spec.kind, spec.name, dict(spec.fields), [list(each) for each in spec.dependencies]]
+            [
+                spec.kind,
+                spec.name,
+                unkept.kept(spec, stack.hidden, stack.unkept.get(spec.address, ())),
+                [list(each) for each in spec.dependencies],
+            ]
             for spec in stack.resources.values()
         ],
         "recipes": {address: recipe.id for address, recipe in desired.recipes.items()},
     }
 
 
+def _fields(spec: Spec, stack: StackSpec) -> dict[str, Any]:
+    return unkept.kept(spec, stack.hidden, stack.unkept.get(spec.address, ()))
+
+
 def revived(document: Mapping[str, Any]) -> Desired:
     """What a generation wanted; raises StackpyError for one that does not say it."""
     wanted, number = document.get("desired"), document["generation"]
-    if not isinstance(wanted, dict) or wanted.get("format") != FORMAT:
+    if not isinstance(wanted, dict) or wanted.get("format") not in _READ:
         raise StackpyError(
             f"generation {number} cannot be brought back: it was kept by another version of stackpy",
             hint="`stackpy history` lists what there is",
@@ -52,6 +64,34 @@ def revived(document: Mapping[str, Any]) -> Desired:
     )
     recipes = {address: Recipe(identity, ()) for address, identity in wanted["recipes"].items()}
     return Desired(stack, recipes, {})
+
+
+def completed(
+    desired: Desired, observation: Observation, file: StackSpec | None, number: int
+) -> tuple[Desired, list[str]]:
+    """A generation's stack with values of now for those that it does not keep, and a note on each resource with some.
+
+    observation: what runs goes before `file`, the stack file of now; None: there is none
+    Raises StackpyError for a value that neither has.
+    """
+
+    def now(address: str, path: str) -> Mapping[str, Any] | None:
+        name, _, key = path.partition(".")
+        observed = observation.resources.get(address)
+        declared = None if file is None else file.resources.get(address)
+        for fields in (observed.applied if observed else {}, declared.fields if declared else {}):
+            if name in fields and (not key or key in fields[name]):
+                return fields
+        return None
+
+    specs, notes, left = {}, [], {}
+    for address, spec in desired.stack.resources.items():
+        specs[address], paths = unkept.completed(spec, now, number)
+        if paths:
+            left[address] = paths
+            keeps = "keep their values of now" if len(paths) > 1 else "keeps its value of now"
+            notes.append(f"{address}: {', '.join(paths)} {keeps}: what may be a secret is in no generation")
+    return desired._replace(stack=desired.stack._replace(resources=specs, unkept=left)), notes
 
 
 def as_built(observation: Observation, desired: Desired) -> Observation:

@@ -166,7 +166,7 @@ def read_now(
 
 
 def _options(context: Context, selection: Selection, destroy: bool) -> Options:
-    from stackpy.planning.reasons import is_sensitive
+    from stackpy.planning.hiding import is_sensitive
 
     sets = dict(text.partition("=")[::2] for text in context.globals.sets)
     hidden = tuple(name for name, value in sets.items() if is_sensitive(f"environment.{name}", value))

@@ -87,7 +87,7 @@ class Assembly:
             from stackpy.dsl.moves import resolved  # few stacks have any
 
             moves = resolved(self._session.moves, resources, whole=whole)
-        stack = StackSpec(name, resources, outputs, self._folder, moved=moves)
+        stack = StackSpec(name, resources, outputs, self._folder, moved=moves, hidden=tuple(self._session.hidden))
         if self._session.defers or self._session.references or self._session.components:
             from stackpy.dsl.composing import composed  # likewise
 

@@ -98,6 +98,7 @@ class Session:
         self.outputs: dict[str, tuple[Any, Call]] = {}
         self.moves: list[tuple[str, str, Call]] = []  # former address, address of now
         self.variables: dict[str, Call] = {}
+        self.hidden: list[str] = []  # values of variables whose names say that they are secrets
         self.policies: list[Policy] = []
         self.findings: list[Finding | Problem] = []
         # while a call is made without arguments that were not understood: that something lacks is no news

@@ -37,7 +37,7 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
     from stackpy.dsl.policies import Policy
@@ -141,6 +141,8 @@ class StackSpec(NamedTuple):
     policies: what judges its plans
     references: (stack, output) of other stacks that it reads → the generation that put it out; 0: a default
     components: name → kind, documentation, addresses
+    hidden: values that are not to be shown, nor kept
+    unkept: address → paths of values that are not to be kept either, since the generation that comes back lacked them
     """
 
     name: str
@@ -155,6 +157,8 @@ class StackSpec(NamedTuple):
     policies: tuple[Policy, ...] = ()
     references: Mapping[tuple[str, str], int] = {}
     components: Mapping[str, ComponentSpec] = {}
+    hidden: tuple[str, ...] = ()
+    unkept: Mapping[str, Sequence[str]] = {}
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stackpy.dsl.binding import checked
 from stackpy.dsl.calls import caller
+from stackpy.dsl.secrecy import SHORTEST, sensitive_name
 from stackpy.dsl.session import UNKNOWN_TEXT, Place, current
 from stackpy.dsl.values import Invalid, show, wrong
 
@@ -127,6 +128,8 @@ def var(name: str, default: Any = _MISSING, *, type: type[Any] | None = None, he
             )
         return fallback
     value, origin = given
+    if session is not None and isinstance(value, str) and len(value) >= SHORTEST and sensitive_name(valid):
+        session.hidden.append(value)
     try:
         return _PARSERS[kind](value)
     except Invalid as invalid:

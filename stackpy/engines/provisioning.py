@@ -8,6 +8,7 @@ from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once
 from stackpy.engines.translation import resource_labels
 from stackpy.errors import StackpyError
+from stackpy.planning import hiding
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ def build(
         key=image_key(desired.stack.name, change.address),
         tags=image_tags(desired.stack.name, spec),
         labels={},
-        progress=BuildEvents(change.address, report),
+        progress=BuildEvents(change.address, report, desired.stack.hidden),
         options={
             **building.options(spec.fields["source"], desired.stack, secrets),
             "on_failure": on_failure,
@@ -103,15 +104,15 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
 class BuildEvents:
     """Turns the engine's progress into events; output comes in pieces and leaves in lines."""
 
-    def __init__(self, address: str, report: Report) -> None:
-        self.address, self.report, self.rest = address, report, ""
+    def __init__(self, address: str, report: Report, hidden: tuple[str, ...] = ()) -> None:
+        self.address, self.report, self.hidden, self.rest = address, report, hidden, ""
 
     def __call__(self, progress: Document) -> None:
         text = str(progress["text"])
         if progress["kind"] == "step":
             self._flush()
             place = (progress.get("step", 0), progress.get("steps", 0), progress.get("cached", False))
-            self.report(Event(self.address, "step", text, *place))
+            self.report(Event(self.address, "step", hiding.step(text, self.hidden), *place))
         elif progress["kind"] == "output":
             *lines, self.rest = (self.rest + text).split("\n")
             for line in lines:

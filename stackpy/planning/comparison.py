@@ -83,6 +83,10 @@ def diff(desired: Desired, observation: Observation, selection: Selection | None
         from stackpy.planning.snapshots import with_snapshots  # few stacks ask for any
 
         plan = with_snapshots(plan, specs, existing)
+    if desired.stack.hidden:
+        from stackpy.planning.hiding import without  # likewise
+
+        plan = without(plan, desired.stack.hidden)
     return plan
 
 

@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import json
 
+from stackpy.planning.hiding import is_sensitive
 from stackpy.planning.quantities import human
-from stackpy.planning.reasons import is_sensitive
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False

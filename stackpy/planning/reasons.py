@@ -1,32 +1,19 @@
-"""The wording of reasons, and which values are not to be shown."""
+"""The wording of reasons."""
 
 from __future__ import annotations
 
+from stackpy.planning import hiding
+from stackpy.planning.hiding import is_sensitive
 from stackpy.planning.plan import Reason
 from stackpy.planning.quantities import SENSITIVE, ago, human, number, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from stackpy.planning.fields import Difference
     from stackpy.planning.plan import Recipe, RecipeStep, Replica
 
 VALUE_CHANGES = "its value changes"
 VALUE_LOST = "its value was lost when the host restarted"
-
-# secrets belong into Secret(); one that somebody wrote into `environment` all the same stays out of plans and logs
-_SENSITIVE_WORDS = (
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE_KEY",
-    "CREDENTIAL",
-)
 
 
 def of_difference(difference: Difference) -> Reason:
@@ -43,24 +30,6 @@ def _of_values(difference: Difference) -> Reason:
     if "." in path and (old, new) in ((True, None), (None, True)):
         return Reason(path, old, new, f"{path}: {'removed' if new is None else 'added'}")
     return Reason(path, old, new, f"{path} {human(path, old)} → {human(path, new)}")
-
-
-def is_sensitive(path: str, *values: Any) -> bool:
-    """Whether the values of the field at `path` may be secrets, by its name or their form."""
-    head, _, name = path.partition(".")
-    if head not in ("environment", "labels", "command", "entrypoint"):
-        return False
-    upper = name.upper()
-    if not upper.endswith("_FILE") and any(word in upper for word in _SENSITIVE_WORDS):
-        return True
-    return any(_has_password(str(part)) for value in values for part in (value if isinstance(value, list) else [value]))
-
-
-def _has_password(text: str) -> bool:
-    """A URL like scheme://user:password@host."""
-    _, separator, rest = text.partition("://")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    return bool(separator and at and ":" in user)
 
 
 def _of_content(path: str, old: str | None, new: str | None) -> Reason:
@@ -159,7 +128,7 @@ def of_recipes(old: Recipe | None, new: Recipe, missing: list[int]) -> Reason:
     if len(old.steps) > len(new.steps):
         index, count = len(new.steps), len(old.steps) - len(new.steps)
         what = "its last step is gone" if count == 1 else f"its last {number(count)} steps are gone"
-        return Reason(f"steps[{index}]", printable(old.steps[index].text), None, what)
+        return Reason(f"steps[{index}]", hiding.step(old.steps[index].text), None, what)
     if missing:
         index = missing[0]
         step = new.steps[index]
@@ -169,21 +138,24 @@ def of_recipes(old: Recipe | None, new: Recipe, missing: list[int]) -> Reason:
 
 
 def _title(index: int, count: int, step: RecipeStep) -> str:
-    return f"step {index + 1}/{count} {printable(step.text)}"
+    return f"step {index + 1}/{count} {hiding.step(step.text)}"
 
 
 def _of_step(index: int, count: int, old: RecipeStep | None, new: RecipeStep) -> Reason:
     path, title = f"steps[{index}]", _title(index, count, new)
     if old is None:
-        return Reason(path, None, printable(new.text), f"{title}: it is new")
+        return Reason(path, None, hiding.step(new.text), f"{title}: it is new")
     if old.text != new.text:
-        return Reason(path, printable(old.text), printable(new.text), f"{title}: it was {printable(old.text)}")
+        before, now = hiding.step(old.text), hiding.step(new.text)
+        if before == now:
+            return Reason(path, None, None, f"{title}: {VALUE_CHANGES}")
+        return Reason(path, before, now, f"{title}: it was {before}")
     names = [name for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
     names += [name for name in old.inputs if name not in new.inputs]
     if not names:
         return Reason(path, old.id, new.id, f"{title}: it is made differently by this version of stackpy")
     name = names[0]
-    before, after = old.inputs.get(name), new.inputs.get(name)
-    verb = "is new" if before is None else "is gone" if after is None else "differs"
+    digest, after = old.inputs.get(name), new.inputs.get(name)
+    verb = "is new" if digest is None else "is gone" if after is None else "differs"
     more = f" and {number(len(names) - 1)} more" if len(names) > 1 else ""
-    return Reason(path, before, after, f"{title}: {printable(name)} {verb}{more}")
+    return Reason(path, digest, after, f"{title}: {printable(name)} {verb}{more}")

@@ -41,7 +41,7 @@ def since_last_apply(observation: Observation, stack: StackSpec, applied_before:
         for address, observed in observation.resources.items()
         if observed.kind == "secret"
     }
-    applied = StackSpec(observation.stack, specs, {}, stack.folder)
+    applied = StackSpec(observation.stack, specs, {}, stack.folder, hidden=stack.hidden)
     # what is used as a registry has it was never built, so that its containers alone tell what it was
     recipes = {
         str(observed.applied["image"]): Recipe(replica.image, ())

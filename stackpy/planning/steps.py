@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.planning import hiding
 from stackpy.planning.quantities import number, printable
 from stackpy.records import NamedTuple
 
@@ -83,7 +84,7 @@ def turned_out(steps: Iterable[Explained], happened: Mapping[str, bool]) -> tupl
 
 def title(text: str, number: int, count: int, stage: str = "") -> str:
     """What a step is called: `[stage] 2/5 RUN make`."""
-    return f"{f'[{stage}] ' if stage else ''}{number}/{count} {printable(text)}"
+    return f"{f'[{stage}] ' if stage else ''}{number}/{count} {hiding.step(text)}"
 
 
 def _needed(recipe: Recipe, built: Set[str]) -> set[str]:
@@ -183,7 +184,8 @@ def _why(step: RecipeStep, before: RecipeStep | None, stands: str, *, first: boo
         return "its result is not in the store"
     told = any(name.startswith(_ARGUMENT) for name in _differing(before.inputs, step.inputs))
     if before.text != step.text and not told:
-        return f"it was {printable(before.text)}"
+        was = hiding.step(before.text)
+        return "its value changes" if was == hiding.step(step.text) else f"it was {was}"
     return _difference(before.inputs, step.inputs) or stands
 
 

@@ -53,7 +53,9 @@ def test_exit_codes_are_dockers(box: Cli, words: list[str], code: int, message: 
 def test_exec_makes_no_working_folder(box: Cli) -> None:
     name = box("run", "-d", "-w", "/made", "box", "sleep", "600").stdout.strip()
     assert box("exec", name, "sh", "-c", "pwd").stdout == "/made\n"
-    assert "working folder /typo cannot be used: no such file" in box("exec", "-w", "/typo", name, "sh", code=126).stderr
+    assert (
+        "working folder /typo cannot be used: no such file" in box("exec", "-w", "/typo", name, "sh", code=126).stderr
+    )
     assert "must be an absolute path" in box("exec", "-w", "typo", name, "sh", code=64).stderr
     assert box("diff", name).stdout.split() == ["A", "/made"]
     box("rm", "-f", name)

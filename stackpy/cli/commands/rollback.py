@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.cli.context import Context, Engine
+    from stackpy.dsl.specs import StackSpec
     from stackpy.planning.plan import Desired, Observation, Plan
     from stackpy.planning.snapshots import Snapshot
 
@@ -34,6 +35,7 @@ def run(context: Context, arguments: Any) -> int:
         desired = reviving.revived(document)
         engine.revive(desired, document.get("image_ids", {}))
         found = engine.observe(desired.stack.name)
+        desired, unknown = reviving.completed(desired, found, _declared(context, name), int(document["generation"]))
         stacks.say(context, f"to generation {document['generation']}, of {document['time']}")
         kept = {
             address: one
@@ -44,7 +46,7 @@ def run(context: Context, arguments: Any) -> int:
         restored = chosen(kept, arguments.restore_volume, int(document["generation"]), asks=asks)
         plan = _plan(engine, desired, found, document, restored)
         left = [_left(one) for one in kept.values() if one not in restored]
-        plan = plan._replace(notes=(*plan.notes, *left))
+        plan = plan._replace(notes=(*plan.notes, *left, *(unknown if plan.changes else ())))
         judging = desired.stack._replace(policies=context.policies())
         observation = reviving.as_built(found, desired)
         plan = weighed(plan, judging, observation, engine.took)
@@ -63,6 +65,15 @@ def run(context: Context, arguments: Any) -> int:
     if code == 0:
         stacks.say(context, "where the stack file says something else, the next apply goes there again")
     return code
+
+
+def _declared(context: Context, name: str) -> StackSpec | None:
+    """What the stack file here says, where it is this stack's and can be read."""
+    try:
+        found = context.load().stack
+    except StackpyError:
+        return None
+    return found if found.name == name else None
 
 
 def _plan(
