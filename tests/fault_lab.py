@@ -234,7 +234,8 @@ def _whole_or_gone(lab: Faulty, name: str, what: str) -> None:
             continue
         lab.engine.start(known)
         assert lab.state(known)["status"] == "running", f"{what}: {lab.state(known)}"
-        assert lab.exec(known, "cat", "/etc/x").out == "x", f"{what}: it is not whole"
+        seen = lab.exec(known, "cat", "/etc/x")
+        assert seen.out == "x", f"{what}: it is not whole: {seen}"
         lab.engine.remove(known, force=True, volumes=True)
     if _networked(lab, name):
         whole = lab.up(["true"], networks={name: {"aliases": []}})

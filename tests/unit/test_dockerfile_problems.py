@@ -289,3 +289,22 @@ def test_what_cannot_be_told_is_not_said() -> None:
 def test_each_check_has_its_page() -> None:
     (found,) = compiled("FROM a\nCMD x\n").warnings
     assert found.url == "https://docs.docker.com/go/dockerfile/rule/json-args-recommended/"
+
+
+def test_mounts_of_stages_that_nobody_needs() -> None:
+    text = """\
+FROM debian AS unused
+ARG kind=cache
+RUN --mount=type=cahce,target=/a true
+RUN --mount=type=$kind,target=/a,sharing=all true
+RUN --mount=type=$kind,target=/a,mode=0$mode true
+RUN --mount=type=secret,id=a,mode=9 true
+RUN --mount=type=tmpfs,target=a,source=b true
+FROM debian
+"""
+    told = refusal(text)
+    assert [line.strip() for line in told.splitlines() if line.startswith("Dockerfile:")] == [
+        "Dockerfile:3: `type` of a mount cannot be `cahce`",
+        "Dockerfile:4: `sharing` of a mount cannot be `all`",
+        "Dockerfile:6: `mode` of a mount cannot be `9`",
+    ]

@@ -37,6 +37,9 @@ _USED = {
 }
 
 
+_EXPANDED = frozenset("$\\'\"")  # what a value is not yet what it will be with
+
+
 class Mount(NamedTuple):
     """A mount as it is written, with its variables' values.
 
@@ -80,6 +83,10 @@ def check(text: str) -> None:
                 "`from` of a mount takes no variables",
                 "declare a stage for it: FROM with the variable, and give that stage's name here",
             )
+        if value and not set(value) & _EXPANDED:
+            _value(name, value)
+    if not set(text) & _EXPANDED:
+        parse(text, str, "/a/b/c/d/e/f")  # where it is known no earlier than where it runs
 
 
 def parse(text: str, value_of: Callable[[str], str], workdir: str) -> Mount:
@@ -91,22 +98,29 @@ def parse(text: str, value_of: Callable[[str], str], workdir: str) -> Mount:
     given: dict[str, Any] = {}
     kind = "bind"
     for name, written in fields(text):
-        value = "true" if written is None else value_of(written)
+        value = _value(name, "true" if written is None else value_of(written))
         if name == "type":
-            kind = _choice("type", value, TYPES)
+            kind = value
         elif name == "readwrite":
-            given["readonly"] = not _switch(name, value)
-        elif name in ("readonly", "required"):
-            given[name] = _switch(name, value)
-        elif name == "sharing":
-            given[name] = _choice(name, value, SHARING)
+            given["readonly"] = not value
         else:
-            given[name] = _number(name, value) if name in ("mode", "uid", "gid", "size") else value
+            given[name] = value
     _allowed(kind, given)
     unused = [name for name, types in _USED.items() if name in given and kind not in types]
     origin = str(given.pop("from", "")) if kind in ("bind", "cache") else ""
     made = _MAKERS[kind](given, workdir)
     return Mount(made, origin, unused)
+
+
+def _value(name: str, value: str) -> Any:
+    """What a field's value stands for; raises BadSyntax."""
+    if name == "type":
+        return _choice(name, value, TYPES)
+    if name == "sharing":
+        return _choice(name, value, SHARING)
+    if name in ("readonly", "readwrite", "required"):
+        return _switch(name, value)
+    return _number(name, value) if name in ("mode", "uid", "gid", "size") else value
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
