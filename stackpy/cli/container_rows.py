@@ -45,6 +45,7 @@ def heads() -> dict[str, Any]:
 def fields(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
     """The fields of one row. whole: nothing is cut off (`--no-trunc`)"""
     from stackpy.cli.commands.image import age, short
+    from stackpy.cli.listing_rows import moment
     from stackpy.render.go_templates.values import Method
 
     labels = row["labels"]
@@ -54,7 +55,7 @@ def fields(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
         "Names": row["name"],
         "Image": image if whole or not image.startswith("sha256:") else short(image),
         "Command": command(row["command"], whole=whole),
-        "CreatedAt": _local(row["created"]),
+        "CreatedAt": moment(row["created"]),
         "RunningFor": age(row["created"]),
         "Ports": ports(row),
         "State": row["state"],
@@ -104,11 +105,3 @@ def sizes(row: Mapping[str, Any]) -> str:
     if "size_rw" not in row:
         return ""
     return f"{size(row['size_rw'])} (virtual {size(row['size_root_fs'])})"
-
-
-def _local(date: str) -> str:
-    """Docker's form of a date: "2026-01-31 13:00:00 +0100 CET"."""
-    from datetime import datetime
-
-    moment = datetime.fromisoformat(date).astimezone()
-    return moment.strftime("%Y-%m-%d %H:%M:%S %z %Z")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
+from stackpy.cli import formats, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,19 @@ def print_rows(
     *,
     quiet: bool,
     name: Callable[[Row], str] = lambda row: str(row["name"]),
+    form: str | None = None,
+    templated: Callable[[], tuple[Callable[[Row], Mapping[str, Any]], Mapping[str, str]]] | None = None,
 ) -> int:
     """Prints the rows of a listing; returns the exit code.
 
     columns: each head with what stands below it
     quiet: only what `name` says of each row, once
+    form: what the command's own `--format` said
+    templated: imports what a template can say: the fields of a row, and what stands above each
     """
+    if templated and (template := formats.chosen(context, form)):
+        fields, above = templated()
+        return formats.print_templated(template, [fields(row) for row in rows], above)
     if context.json:
         terminal.print_json(rows)
     elif quiet:

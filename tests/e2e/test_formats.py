@@ -63,6 +63,29 @@ def test_what_scripts_ask_most(box: Cli, name: str) -> None:
     assert said(box, "network", "inspect", "-f", subnet, "bridge").endswith(" 1")
 
 
+def test_listings(box: Cli, name: str) -> None:
+    identity = said(box, "image", "inspect", "-f", "{{.Id}}", "box")
+    assert (
+        said(box, "image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "box")
+        == f"box:latest {identity[7:19]}"
+    )
+    assert said(box, "image", "ls", "--format", "table {{.Repository}}\\t{{.Tag}}", "box").splitlines() == [
+        "REPOSITORY   TAG",
+        "box          latest",
+    ]
+    assert said(box, "image", "history", "--format", "{{.ID}} {{.CreatedBy}}", "box").startswith(
+        f"{identity[7:19]} FROM "
+    )
+    assert (
+        said(box, "network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}}")
+        == "bridge bridge local false"
+    )
+    assert said(box, "volume", "ls", "--format", "{{.Name}}|{{.Driver}}|{{.Stack}}") == "data|local|"
+    disk = said(box, "system", "df", "--format", "{{.Type}}: {{.TotalCount}}").splitlines()
+    assert disk == ["Images: 1", "Containers: 1", "Local Volumes: 1", "Build Cache: 0"]
+    assert "there is no field `Nam`" in box("volume", "ls", "--format", "{{.Nam}}", code=1).stderr
+
+
 def test_mistakes(box: Cli, name: str) -> None:
     failed = box("inspect", "-f", "{{.State.Stauts}}", name, code=1)
     assert failed.stdout == ""

@@ -104,13 +104,18 @@ class Channel:
         if not self.socket.recv(1):
             os._exit(ENGINE_FAILED)
 
-    def fail(self, error: BaseException) -> None:
-        """Reports an error and ends the process with the exit code that Docker would give."""
+    def fail(self, error: BaseException, subject: str = "") -> None:
+        """Reports an error and ends the process with the exit code that Docker would give.
+
+        subject: what it is about, where that is not the caller's mistake and the message names no name
+        """
         if isinstance(error, OSError) and not isinstance(error, EngineError):
             where = f"`{error.filename}`: " if error.filename else ""
             error = EngineError(f"the sandbox cannot be made: {where}{(error.strerror or str(error)).lower()}")
         elif not isinstance(error, EngineError):
             error = EngineError(f"{type(error).__name__}: {error}")
+        if isinstance(error, (KernelError, InvalidConfig)) or type(error) is EngineError:
+            error.subject = error.subject or subject
         code = getattr(error, "exit_code", ENGINE_FAILED)
         message = error.message
         if len(message) > LONGEST_MESSAGE:

@@ -58,7 +58,7 @@ def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> N
         else:
             _join(plan, channel, stdio, announce)
     except BaseException as error:
-        channel.fail(error)
+        channel.fail(error, f"container {plan['name']}")
     os._exit(0)
 
 

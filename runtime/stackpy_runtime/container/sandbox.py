@@ -20,7 +20,7 @@ from stackpy_runtime.container import devices, init_process, parts, procfs, root
 from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.execution import execute, prepare_process
 from stackpy_runtime.container.plan import bind_map
-from stackpy_runtime.container.standby import ROOT, Handed, Spaces, fork_first, hand_over
+from stackpy_runtime.container.standby import ROOT, Handed, Spaces, await_plan, fork_first, hand_over
 from stackpy_runtime.errors import Conflict, InvalidConfig, KernelError
 from stackpy_runtime.filling import fill, wants_filling
 from stackpy_runtime.linux import files, libc, mounts, namespaces, proc
@@ -51,6 +51,7 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
 
         first = fork_first(owners, channel, announce, _inside, own_network=True)
         channel.send({"at": "standing"}, (first.network,))
+        await_plan(channel, first)
         document, descriptors = channel.receive()
         plan: SandboxPlan = document["plan"]
         set_title(f"stackpy-init {plan['name']}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import select
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -202,6 +203,15 @@ def _leave_host() -> None:
     mounts.pivot_root(".", ".")
     mounts.umount(".")
     os.chdir("/")
+
+
+def await_plan(channel: Channel, first: First) -> None:
+    """Waits until there is something to do; ends where PID 1 has ended meanwhile, so that another pair is taken."""
+    poll = select.poll()
+    poll.register(channel.socket, select.POLLIN)
+    poll.register(first.line, select.POLLIN)
+    if {descriptor for descriptor, _ in poll.poll()} == {first.line.fileno()}:
+        os._exit(ENGINE_FAILED)
 
 
 def hand_over(line: socket.socket, handed: Handed) -> None:

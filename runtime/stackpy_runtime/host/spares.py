@@ -68,6 +68,16 @@ class Spare:
         [self.network] = descriptors
         self.standing = True
 
+    def is_whole(self) -> bool:
+        """Whether it still stands: it says nothing before it has a plan, but what it failed at."""
+        try:
+            self.channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def release_network(self) -> None:
         """Lets go of its network namespace, which lives as long as its processes then."""
         if self.network >= 0:
@@ -120,10 +130,12 @@ class Spares:
         if spare is not None:
             try:
                 spare.await_standing()
-                return spare
+                if spare.is_whole():
+                    return spare
             except (EngineError, OSError):
-                # What kept it from standing may be over: it was made a while ago.
-                spare.discard()
+                pass
+            # What it failed at may be over: it was made a while ago.
+            spare.discard()
         spare = Spare(self.root, self.keeper, above)
         try:
             spare.await_standing()

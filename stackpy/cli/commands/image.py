@@ -53,7 +53,21 @@ def list_images(context: Context, arguments: Any) -> int:
         ("SIZE", lambda row: terminal.size(row["size"])),
         ("CREATED", lambda row: age(row["created"])),
     ]
-    return print_rows(context, rows, columns, quiet=arguments.quiet, name=identity)
+
+    def templated() -> Any:
+        from stackpy.cli import listing_rows
+
+        return lambda row: listing_rows.image(row, whole=arguments.no_trunc), listing_rows.IMAGE_HEADS
+
+    return print_rows(
+        context,
+        rows,
+        columns,
+        quiet=arguments.quiet,
+        name=identity,
+        form=arguments.format,
+        templated=templated,
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -99,6 +113,7 @@ LS = Command(
             many=True,
             help="dangling=true, label=KEY[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE, until=24h",
         ),
+        formats.option(),
         Option("--no-trunc", help="whole IDs"),
         Option("-q", "--quiet", help="only their IDs"),
     ],

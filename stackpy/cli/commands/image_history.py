@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stackpy.cli import terminal
-from stackpy.cli.commands.image import age, short
+from stackpy.cli import formats, listing_rows, terminal
+from stackpy.cli.commands.image import short
 from stackpy.cli.grammar import Argument, Command, Option
 
 TYPE_CHECKING = False
@@ -17,27 +17,27 @@ _WIDTH = 45  # docker's
 
 def history(context: Context, arguments: Any) -> int:
     """Lists an image's steps, the last first, in docker's columns."""
+    template = formats.chosen(context, arguments.format)
     rows = context.engine().image_history(arguments.image)
     if context.json:
         terminal.print_json(rows)
         return 0
 
-    def shown(row: dict[str, Any]) -> str:
-        return (row["id"] if arguments.no_trunc else short(row["id"])) or "<missing>"
-
     if arguments.quiet:
         for row in rows:
-            print(shown(row))
+            print((row["id"] if arguments.no_trunc else short(row["id"])) or "<missing>")
         return 0
-    cells = []
+    human, fields = arguments.human != "false", []
     for row in rows:
         line = " ".join(row["created_by"].split())
         if not arguments.no_trunc and len(line) > _WIDTH:
             line = line[: _WIDTH - 1] + "…"
-        size = terminal.size(row["size"]) if arguments.human != "false" else str(row["size"])
-        moment = age(row["created"]) if arguments.human != "false" else row["created"]
-        cells.append((shown(row), moment, line, size, row["comment"]))
-    terminal.print_table(("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"), cells)
+        fields.append(listing_rows.step(row, line, whole=arguments.no_trunc, human=human))
+    if template:
+        return formats.print_templated(template, fields, listing_rows.HISTORY_HEADS)
+    shown_keys = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
+    heads = [listing_rows.HISTORY_HEADS[key] for key in shown_keys]
+    terminal.print_table(heads, [[each[key] for key in shown_keys] for each in fields])
     return 0
 
 
@@ -52,6 +52,7 @@ HISTORY = Command(
     "Show how an image came about, the last step first",
     history,
     options=[
+        formats.option(),
         Option("--no-trunc", help="whole IDs and whole steps"),
         Option("-q", "--quiet", help="only the IDs"),
         Option(

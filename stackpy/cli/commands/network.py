@@ -25,7 +25,14 @@ _COLUMNS = (
 
 def list_networks(context: Context, arguments: Any) -> int:
     """Lists the engine's networks."""
-    return print_rows(context, context.engine().networks(), _COLUMNS, quiet=arguments.quiet)
+
+    def templated() -> Any:
+        from stackpy.cli import listing_rows
+
+        return listing_rows.network, listing_rows.NETWORK_HEADS
+
+    rows = context.engine().networks()
+    return print_rows(context, rows, _COLUMNS, quiet=arguments.quiet, form=arguments.format, templated=templated)
 
 
 def inspect(context: Context, arguments: Any) -> int:
@@ -40,7 +47,7 @@ LS = Command(
     "network ls",
     "List the networks of the engine",
     list_networks,
-    options=[Option("-q", "--quiet", help="only their names")],
+    options=[formats.option(), Option("-q", "--quiet", help="only their names")],
     examples=[("stackpy network ls --format json", "as one JSON document")],
 )
 INSPECT = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import terminal
+from stackpy.cli import formats, terminal
 from stackpy.cli.grammar import Command, Option
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ def check(context: Context, arguments: Any) -> int:
 
 def df(context: Context, arguments: Any) -> int:
     """Says what takes how much of the disk, in docker's columns."""
+    template = formats.chosen(context, arguments.format)
     usage = context.engine().system_df()
     if context.json:
         terminal.print_json(usage)
@@ -45,20 +46,12 @@ def df(context: Context, arguments: Any) -> int:
     if arguments.verbose:
         _print_all(usage)
         return 0
-    from stackpy.engines.disk import percentage
+    from stackpy.cli import listing_rows
 
-    size = terminal.size
-    cells = [
-        (
-            row["type"],
-            str(row["total"]),
-            str(row["active"]),
-            size(row["size"]),
-            size(row["reclaimable"]) + percentage(row),
-        )
-        for row in usage["summary"]
-    ]
-    terminal.print_table(("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), cells)
+    fields = [listing_rows.disk(row) for row in usage["summary"]]
+    if template:
+        return formats.print_templated(template, fields, listing_rows.DISK_HEADS)
+    terminal.print_table(list(listing_rows.DISK_HEADS.values()), [list(each.values()) for each in fields])
     return 0
 
 
@@ -167,6 +160,9 @@ DF = Command(
     "Show what takes how much of the disk",
     df,
     details="Sizes are those on disk, as `du` counts them; what images share is counted once.",
-    options=[Option("-v", "--verbose", help="every image, container, volume and entry of the build cache")],
+    options=[
+        formats.option(),
+        Option("-v", "--verbose", help="every image, container, volume and entry of the build cache"),
+    ],
     examples=[("stackpy system df -v", "before a prune")],
 )

@@ -26,7 +26,14 @@ _COLUMNS = (
 
 def list_volumes(context: Context, arguments: Any) -> int:
     """Lists the engine's volumes."""
-    return print_rows(context, context.engine().volumes(), _COLUMNS, quiet=arguments.quiet)
+
+    def templated() -> Any:
+        from stackpy.cli import listing_rows
+
+        return listing_rows.volume, listing_rows.VOLUME_HEADS
+
+    rows = context.engine().volumes()
+    return print_rows(context, rows, _COLUMNS, quiet=arguments.quiet, form=arguments.format, templated=templated)
 
 
 def inspect(context: Context, arguments: Any) -> int:
@@ -55,7 +62,7 @@ LS = Command(
     "volume ls",
     "List the volumes of the engine",
     list_volumes,
-    options=[Option("-q", "--quiet", help="only their names")],
+    options=[formats.option(), Option("-q", "--quiet", help="only their names")],
     examples=[("stackpy volume ls", "also those that `destroy` has kept")],
 )
 INSPECT = Command(
