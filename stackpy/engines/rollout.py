@@ -14,7 +14,7 @@ from stackpy.engines.replacing import ALIVE, GRACE, Replacing, patience, policy
 from stackpy.engines.translation import config_keys, container_config, container_fields, in_place, with_chosen
 from stackpy.errors import StackpyError
 from stackpy.planning.contents import signals
-from stackpy.planning.fields import IN_PLACE, RESTART, with_policy
+from stackpy.planning.fields import IN_PLACE, RESTART, means_the_same, with_policy
 from stackpy.planning.ignoring import kept
 from stackpy.planning.plan import Action
 
@@ -225,6 +225,10 @@ class Rollout:
     def _changes(self, config: Document, wanted: Document) -> dict[str, Any]:
         """What an update sets besides labels."""
         changes = in_place(config, wanted, config_keys(with_policy(IN_PLACE, RESTART)))
+        # Said in another way, it is no change: what is set at a start could not take one while the replica runs.
+        for key in with_policy(RESTART):
+            if key in changes and means_the_same(key, config.get(key), wanted.get(key)):
+                del changes[key]
         if "ports" in changes:
             changes["ports"] = with_chosen(wanted.get("ports"), config.get("ports"))
             if changes["ports"] == config.get("ports"):

@@ -164,6 +164,12 @@ def with_policy(*policies: str) -> tuple[str, ...]:
     return tuple(name for name, field in CONTAINER.items() if field.policy in policies)
 
 
+def means_the_same(name: str, one: Any, other: Any) -> bool:
+    """Whether two values of a container's field are one, in two forms; None: it is not set."""
+    flatten = CONTAINER[name].flatten
+    return ({} if one is None else flatten(one)) == ({} if other is None else flatten(other))
+
+
 def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied: Fields) -> list[Difference]:
     """What differs in the fields that the user sets now or had set at the last apply; the rest is not theirs."""
     differences: list[Difference] = []

@@ -9,6 +9,7 @@ from typing import Any
 
 from stackpy.engines.facade import Missing
 from stackpy.errors import StackpyError
+from stackpy_runtime.host.requests import AT_START
 
 NOW = "2026-01-31T12:00:00.000000Z"
 Document = dict[str, Any]
@@ -238,6 +239,9 @@ class FakeEngine:
     def update(self, reference: str, changes: Document) -> None:
         document = self._one(reference)
         self._do("update", document["name"])
+        set_at_start = sorted(set(changes) & set(AT_START))
+        if set_at_start and document["state"]["status"] == "running":
+            raise StackpyError(f"`{set_at_start[0]}` is set when it starts, and it is running")
         for key, value in changes.items():
             if value is None:
                 document["config"].pop(key, None)

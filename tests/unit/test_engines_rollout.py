@@ -130,6 +130,15 @@ def test_updating_in_place_changes_what_differs_and_nothing_it_was_made_of() -> 
     assert labels.load(own, labels.SPEC, {}) == wanted.stack.resources["container.web"].fields
 
 
+def test_what_says_in_words_what_was_so_is_no_change_to_what_runs() -> None:
+    """The engine refuses to set it while the container runs, and the plan has no reason to restart it."""
+    engine = FakeEngine()
+    perform(engine, Action.CREATE, desired({"mem_limit": 1, "userns": "auto"}))
+    wanted = desired({"mem_limit": 2, "ipc": "private", "init": False, "oom_score_adj": 0})
+    perform(engine, Action.UPDATE, wanted, generation=2)
+    assert engine.held["shop-web-1"]["config"]["mem_limit"] == 2
+
+
 def test_a_restart_that_changes_something_is_made_one_by_one_and_stopped_first() -> None:
     """Killed between two steps it is stopped, which the next plan sees."""
     engine = FakeEngine()
