@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
 # An update in place may take and give up ports.
-_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, Action.UPDATE)
+_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, Action.UPDATE, Action.MOVE)
 _GIVING = (Action.REPLACE, Action.DELETE, Action.UPDATE)
 
 
@@ -42,6 +42,8 @@ def conflicts(
         if draft.action is Action.UPDATE and not ports(draft):
             continue
         for claim, detail in _wanted(specs[draft.address]):
+            if draft.action is Action.MOVE and claim[0] != "name":
+                continue  # what it publishes it goes on publishing
             for giver, other in held.get(claim, ()):
                 address = drafts[giver].address
                 keeps = address in specs and any(

@@ -43,9 +43,12 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
         numbers.setdefault(draft.address, []).append(number)
     through = _changed_processes(specs, numbers)
     moves = sum(draft.action is Action.MOVE for draft in drafts)
+    conflicts = claims.conflicts(drafts, specs, existing)
+    # a job may move to the name of a container that leaves, and the other way round
+    first = {giver for taker, giver, _ in conflicts if drafts[taker].action is Action.MOVE}
     for number, draft in enumerate(drafts):
         # what has moved is found by its new name from then on, by others too
-        if draft.action is not Action.MOVE:
+        if draft.action is not Action.MOVE and number not in first:
             draft.needs.update(range(moves))
         # the changes of one address are made as they stand
         draft.needs.update(other for other in numbers[draft.address] if other < number)
@@ -57,7 +60,7 @@ def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
                 draft.needs.update(n for n in numbers[address] if drafts[n].action is not Action.PUSH)
     _after_users(drafts, specs, existing, numbers)
     splitter = _Splitter(drafts, existing)
-    for taker, giver, what in claims.conflicts(drafts, specs, existing):
+    for taker, giver, what in conflicts:
         splitter.give_up(taker, giver, what)
 
 

@@ -9,6 +9,7 @@ targets, excludes, replaces   [] or addresses for --target, --exclude and --repl
 [[replicas.ADDRESS]]      index, status, exit_code, ended, image, live of single replicas
 [recipes] [recipes_before]  image address → steps: "COPY src/ /app | src/app.py=1"
 missing                   step texts whose result is not in the store
+[moves]                   former address → address of now
 [secrets] [secrets_before]  secret name → fingerprint
 [[pulls.ADDRESS]]         reference, text of what is to be pulled for an image
 [crashes]                 address → when and why it crashed
@@ -65,6 +66,7 @@ def desired(case: dict[str, Any]) -> Desired:
         for address, wanted in case.get("pulls", {}).items()
     }
     carried: Any = {name: tuple(case.get(name, ())) for name in ("cache_from", "cache_to")}
+    carried["moved"] = case.get("moves", {})
     stack = StackSpec(case.get("stack", "shop"), specs, {}, "/shop", **carried)
     return Desired(stack, recipes, fingerprints, pulls)
 
