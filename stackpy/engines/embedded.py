@@ -269,7 +269,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
 
             moving.move(engine, change, desired, generation)
             seen_before = self._seen.get(desired.stack.name, {})
-            seen_before[change.address] = seen_before.pop(change.reasons[0].old, [])
+            moved = seen_before.pop(change.reasons[0].old, [])
+            seen_before[change.address] = [*seen_before.get(change.address, []), *moved]
         elif kind == "image":
             if change.action is Action.DELETE:
                 raise StackpyError("images are removed by `destroy --images` and `image rm` alone")

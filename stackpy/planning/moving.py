@@ -22,25 +22,40 @@ if TYPE_CHECKING:
 def moved(observation: Observation, moves: Mapping[str, str]) -> tuple[Observation, list[Draft], list[str]]:
     """The observation under the addresses of now, the renamings that make it true, and notes for people.
 
-    moves: former address → address of now; one whose new address exists already is left alone
+    moves: former address → address of now; one whose new address exists already is left alone, unless that has only
+        replicas that this one lacks: an apply that was killed has moved those
     """
     resources = dict(observation.resources)
-    due = {old: new for old, new in moves.items() if old in resources and new not in resources}
-    notes = [
-        f"{old} stays for itself: there is a {new} already, so that it cannot move there"
-        for old, new in moves.items()
-        if old in resources and new in observation.resources
-    ]
-    if not due:
-        return observation, [], notes
+    due: dict[str, str] = {}
+    notes = []
     drafts = []
-    for old, new in due.items():
+    for old, new in moves.items():
+        if old not in resources:
+            continue
         kind, _, name = new.partition(".")
-        resources[new] = _named(observation.stack, resources.pop(old), name)
+        own = _named(observation.stack, resources[old], name)
+        if new in resources:
+            if not _complete(resources[new], own):
+                notes.append(f"{old} stays for itself: there is a {new} already, so that it cannot move there")
+                continue
+            known = resources[new]
+            own = known._replace(replicas=tuple(sorted((*known.replicas, *own.replicas), key=lambda one: one.index)))
+        due[old] = new
+        resources[new] = own
+        del resources[old]
         why = Reason("address", old, new, f"moved from {old}")
         drafts.append(Draft(kind, name, Action.MOVE, [why], note=f"from {old}"))  # type: ignore[arg-type]
+    if not due:
+        return observation, [], notes
     renamed = {address: _renamed(observed, due) for address, observed in resources.items()}
     return observation._replace(resources=renamed), drafts, notes
+
+
+def _complete(one: Observed, other: Observed) -> bool:
+    """Whether two are parts of one container: each has replicas, and none that the other has."""
+    if not one.replicas or not other.replicas:
+        return False
+    return not {replica.index for replica in one.replicas} & {replica.index for replica in other.replicas}
 
 
 def _named(stack: str, observed: Observed, name: str) -> Observed:

@@ -166,7 +166,8 @@ class StrictEngine(FakeEngine):
         with self._lock:
             document = self._one(reference)
             if document["state"]["status"] in _RUNS:
-                self._check({**document["config"], **changes}, document["name"])
+                taking = {key: changes.get(key) for key in ("networks", "ports")}
+                self._check({**taking, "labels": document["config"]["labels"]}, document["name"])
             document["config"] = dict(document["config"])
             super().update(reference, copy.deepcopy(changes))
 

@@ -136,7 +136,7 @@ def live(walk: Walk) -> None:
             if walk.apply():
                 break
         walk.engine.failing = 0.0
-        walk.apply()
+        assert walk.apply()
         walk.as_wanted()
     plan = completed(destroy_plan(walk.adapter.observe("any"), volumes=True), {}, walk.adapter)
     destroy(plan, walk.adapter, report=lambda event: None)

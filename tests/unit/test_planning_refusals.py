@@ -126,6 +126,38 @@ def test_what_has_moved_is_renamed_and_not_made_anew() -> None:
     assert actions(done) == []
 
 
+def test_a_move_that_was_cut_short_between_two_replicas_is_finished() -> None:
+    """And what has not moved yet neither goes nor is made anew."""
+    applied = {"image": "image.a", "replicas": 2}
+
+    def part(name: str, index: int) -> Observed:
+        replica = Replica(index, f"id{index}", f"shop-{name}-{index}", "running", "", None, 0.0, "r", {}, applied)
+        return Observed("container", name, {}, applied, (replica,))
+
+    specs = {
+        "image.a": Spec("image", "a", {"source": {"base": {"kind": "image"}, "steps": []}}, (), Location("f", 1)),
+        "container.web": Spec("container", "web", applied, (), Location("f", 2)),
+    }
+    existing = {"container.web": part("web", 1), "container.api": part("api", 2)}
+    desired = Desired(
+        StackSpec("shop", specs, {}, "/", moved={"container.api": "container.web"}), {"image.a": RECIPE}, {}
+    )
+    plan = diff(desired, Observation("shop", "embedded", 4, existing, {}, frozenset(), {}))
+    assert actions(plan) == [("container.web", "move")]
+    # and when it has another name still by then
+    moved = {"container.older": "container.web", "container.api": "container.web"}
+    existing = {"container.older": part("older", 1), "container.api": part("api", 2)}
+    desired = desired._replace(stack=desired.stack._replace(moved=moved))
+    plan = diff(desired, Observation("shop", "embedded", 4, existing, {}, frozenset(), {}))
+    assert [(change.address, change.note) for change in plan.changes] == [
+        ("container.web", "from container.older"), ("container.web", "from container.api")
+    ]  # fmt: skip
+    # but two that are whole stay two
+    existing = {"container.web": part("web", 1), "container.api": part("api", 1)}
+    plan = diff(desired, Observation("shop", "embedded", 4, existing, {}, frozenset(), {}))
+    assert ("container.api", "delete") in actions(plan)
+
+
 def test_what_names_a_network_that_has_moved_does_not_differ() -> None:
     fields = {"networks": {"new": {"aliases": []}}}
     before = {"networks": {"old": {"aliases": []}}}
