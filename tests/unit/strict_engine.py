@@ -54,7 +54,8 @@ class StrictEngine(FakeEngine):
             return copy.deepcopy(self._one(reference))
 
     def containers_named(self, names: list[str]) -> list[Document]:
-        return [document for document in self.containers() if document["name"] in names]
+        with self._lock:
+            return copy.deepcopy(super().containers_named(names))
 
     def images(self) -> list[Document]:
         with self._lock:
