@@ -14,10 +14,11 @@ REPOSITORY = Path(__file__).parent.parent
 NOTE = """
 Where the rival is ours, on a smaller scale, the row shows how our work grows.
 
-The rivals are installed by `make bench-peers`: Debian's packages, Docker Compose, podman-compose and Ansible from PyPI.
-Pulumi and Terraform are not among them. `pulumi` of PyPI is the library alone; `pulumi` of npm downloads its program from
-a host of its own when it is first called, as `@dev-thought/pulumi-npm` does; the plugins for Docker, of both, come from
-such hosts too, and Terraform's builds on PyPI end in 2019. Ansible declares as well, and its check mode is a plan.
+The rivals are installed by `make bench-peers`: Debian's packages, Docker Compose, podman-compose and Ansible from
+PyPI. Pulumi and Terraform are not among them. `pulumi` of PyPI is the library alone; `pulumi` of npm downloads its
+program when it is first called, from a host of its own, as `@dev-thought/pulumi-npm` does; the plugins for Docker, of
+both, come from such hosts too, and Terraform's builds on PyPI end in 2019. Ansible declares as well, and its check
+mode is a plan.
 """
 
 
