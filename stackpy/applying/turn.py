@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stackpy.applying.executor import DEFAULT_TIMEOUT, execute
 from stackpy.applying.interrupts import Interrupts
-from stackpy.engines.completing import completed
+from stackpy.engines.completing import completed, with_outputs
 from stackpy.planning.comparison import diff
 from stackpy.planning.weighing import weighed
 from stackpy.records import NamedTuple
@@ -108,6 +108,7 @@ def turn(
         desired = engine.resolve(stack, loaded.secrets)
         observation = engine.observe(stack.name)
         plan = completed(diff(desired, observation), stack.resources, engine)
+        plan = with_outputs(plan, stack, engine, observation.generation)
         plan = weighed(plan, stack, observation, engine.took)
         if plan.denials:
             from stackpy.planning.judging import refuse_denied

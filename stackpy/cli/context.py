@@ -137,6 +137,11 @@ class Context:
             from stackpy.engines.completing import completed
 
             plan = completed(plan, project.stack.resources, engine)
+        if observation.generation:
+            from stackpy.engines.completing import with_outputs
+
+            with self.times("outputs"):
+                plan = with_outputs(plan, project.stack, engine, observation.generation)
         plan = weighed(plan, project.stack, observation, engine.took)
         return Planned(plan, desired, project, observation)
 

@@ -1,4 +1,4 @@
-"""What of a plan only a second look at the engine tells: whose names are taken, and which data would go."""
+"""What of a plan only a second look at the engine tells: taken names, lost data, other outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stackpy.dsl.specs import Spec
+    from stackpy.dsl.specs import Spec, StackSpec
     from stackpy.engines.base import StackEngine
     from stackpy.planning.plan import Plan
 
@@ -32,3 +32,18 @@ def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Pla
         elif taken := snapshots.taken(plan):
             plan = snapshots.measured(plan, engine.data(plan.stack, taken))
     return plan
+
+
+def with_outputs(plan: Plan, stack: StackSpec, engine: StackEngine, generation: int) -> Plan:
+    """The plan with the outputs that differ from those of the last apply; `generation` is its number, 0: never."""
+    recorded = engine.recorded(stack.name) if generation else None
+    before = (recorded or {}).get("outputs") or {}
+    if recorded is None or recorded.get("outcome") == "destroyed" or not (before or stack.outputs):
+        return plan
+    from functools import partial
+
+    from stackpy.planning import outputs
+
+    touched = {change.address for change in plan.changes}
+    found = partial(engine.found, stack.name)
+    return plan._replace(outputs=outputs.changed(before, stack.outputs, touched, found, stack.hidden))

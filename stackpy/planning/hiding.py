@@ -22,8 +22,11 @@ _SETTING = ("ENV", "LABEL", "ARG")
 def is_sensitive(path: str, *values: Any) -> bool:
     """Whether the values of the field at `path` may be secrets, by its name or their form."""
     head, _, name = path.partition(".")
-    if head not in (*_NAMED, "command", "entrypoint"):
-        return False
+    return head in (*_NAMED, "command", "entrypoint") and may_be_secret(name, *values)
+
+
+def may_be_secret(name: str, *values: Any) -> bool:
+    """Whether a value may be one, by its name or its form."""
     if sensitive_name(name):
         return True
     return any(has_password(str(part)) for value in values for part in (value if isinstance(value, list) else [value]))
@@ -55,13 +58,14 @@ def without(plan: Plan, hidden: tuple[str, ...]) -> Plan:
     """The plan without what tells one of these values, or what was in its place before."""
     changes = []
     for change in plan.changes:
-        reasons = tuple(_hidden(reason, hidden) for reason in change.reasons)
+        reasons = tuple(of_reason(reason, hidden) for reason in change.reasons)
         lines = tuple(_line(line, hidden) for line in change.steps)
         changes.append(change._replace(reasons=reasons, steps=lines, note=step(change.note, hidden)))
     return plan._replace(changes=tuple(changes), notes=tuple(_replaced(note, hidden) for note in plan.notes))
 
 
-def _hidden(reason: Reason, hidden: tuple[str, ...]) -> Reason:
+def of_reason(reason: Reason, hidden: tuple[str, ...]) -> Reason:
+    """A reason without what tells one of these values."""
     if not holds([reason.old, reason.new, reason.text], hidden):
         return reason
     if reason.path.startswith("steps["):

@@ -276,6 +276,7 @@ class Plan(NamedTuple):
     generation: the one that applying makes; the present one when nothing is to be done
     notes: lines that people should read before they agree: what is reachable from where, what is kept
     costs: of the changes that cost something; verdicts: of policies
+    outputs: those that it would put out otherwise than the last apply did, by their names
     saved: digest of the file that it was saved in and is applied from; "" otherwise
     refusals: why it will not be carried out; () where it may be
     """
@@ -289,6 +290,7 @@ class Plan(NamedTuple):
     costs: tuple[Cost, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     saved: str = ""
+    outputs: tuple[Reason, ...] = ()
 
     @property
     def denials(self) -> tuple[Verdict, ...]:

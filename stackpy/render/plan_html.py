@@ -10,8 +10,7 @@ from stackpy.render.costs import cost_text
 from stackpy.render.escaping import escaped
 from stackpy.render.graph import COLOURS, PLAIN, of_plan
 from stackpy.render.graph_svg import svg
-from stackpy.render.plan_json import summary
-from stackpy.render.plan_text import verdict_text
+from stackpy.render.plan_text import counted_text, verdict_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,15 +59,15 @@ def graph_html(graph: Graph) -> str:
 def plan_html(plan: Plan) -> str:
     """The page of a plan, without a final newline."""
     title = f"{plan.stack} on {plan.engine}"
-    if not plan.changes:
-        said = f"nothing to change · generation {plan.generation}"
-    else:
-        counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
-        said = f"{counted} · generation {plan.generation - 1} → {plan.generation}"
+    before = f"{plan.generation - 1} → " if plan.changes else ""
+    said = f"{counted_text(plan) or 'nothing to change'} · generation {before}{plan.generation}"
     body = [f"<h1>{escaped(title)}</h1>", f"<p>{escaped(said)}</p>", *_remarks(plan)]
     if plan.changes:
         body += ["<h2>Order</h2>", f'<div class="graph">{svg(of_plan(plan))}</div>', "<h2>Changes</h2>"]
         body += [_change(change) for change in plan.changes]
+    if plan.outputs:
+        rows = "".join(map(_row, plan.outputs))
+        body += ["<h2>Outputs</h2>", f"<table>{rows}</table>"]
     return page(f"Plan of {title}", body)
 
 

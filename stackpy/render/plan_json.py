@@ -36,7 +36,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """The document as plain values; `notes`, `costs` and `policies` stand in it where there are any."""
+    """The document as plain values; `notes`, `costs`, `policies` and `outputs` stand in it where there are any."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "stack": plan.stack,
@@ -52,6 +52,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         document["costs"] = [_cost(cost) for cost in plan.costs]
     if plan.verdicts:
         document["policies"] = [verdict._asdict() for verdict in plan.verdicts]
+    if plan.outputs:
+        outputs = [_reason(output) for output in plan.outputs]
+        document["outputs"] = [{"name": output.pop("path"), **output} for output in outputs]
     return document
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from stackpy.planning.quantities import SENSITIVE, human
 from stackpy.render.escaping import escaped, literal, words
-from stackpy.render.plan_json import summary
-from stackpy.render.plan_text import verdict_text
+from stackpy.render.plan_text import counted_text, output_text, verdict_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +24,14 @@ def plan_markdown(plan: Plan) -> str:
     """The comment, without a final newline."""
     head = f"**{words(plan.stack)}** on {words(plan.engine)}: "
     if not plan.changes:
-        return "\n\n".join([f"{head}nothing to change (generation {plan.generation})", *_verdicts(plan), *_notes(plan)])
-    counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
-    parts = [f"{head}{counted} (generation {plan.generation - 1} → {plan.generation})", *_verdicts(plan)]
+        said = counted_text(plan) or "nothing to change"
+        first = f"{head}{said} (generation {plan.generation})"
+        return "\n\n".join([first, *_verdicts(plan), *_outputs(plan), *_notes(plan)])
+    parts = [f"{head}{counted_text(plan)} (generation {plan.generation - 1} → {plan.generation})", *_verdicts(plan)]
     table = "\n".join(["| | resource | action | why |", "|---|---|---|---|", *map(_row, plan.changes)])
     if len(plan.changes) > _TABLE_ROWS:
         table = _folded(f"{len(plan.changes)} changes", table)
-    parts += [table, *_notes(plan)]
+    parts += [table, *_outputs(plan), *_notes(plan)]
     details = [_details(change) for change in plan.changes if _has_details(change)]
     length = sum(map(len, parts))
     for place, detail in enumerate(details):
@@ -40,6 +40,11 @@ def plan_markdown(plan: Plan) -> str:
             details[place:] = [f"{len(details) - place} more are in the plan itself."]
             break
     return "\n\n".join(parts + details)
+
+
+def _outputs(plan: Plan) -> list[str]:
+    lines = [f"- output {literal(output.path)}: {literal(output_text(output))}" for output in plan.outputs]
+    return ["\n".join(lines)] if lines else []
 
 
 def _row(change: Change) -> str:

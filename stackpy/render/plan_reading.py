@@ -20,6 +20,7 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
         notes=tuple(map(str, document.get("notes", ()))),
         costs=tuple(_cost(cost) for cost in document.get("costs", ())),
         verdicts=tuple(Verdict(**verdict) for verdict in document.get("policies", ())),
+        outputs=tuple(_output(output) for output in document.get("outputs", ())),
         refusals=tuple(Refusal(**refusal) for refusal in document.get("refusals", ())),
     )
 
@@ -46,6 +47,11 @@ def _data(document: Mapping[str, Any]) -> Data:
         int(document.get("snapshots", 0)),
         int(document.get("snapshot_bytes", 0)),
     )
+
+
+def _output(document: Mapping[str, Any]) -> Reason:
+    values = dict(document)
+    return Reason(path=str(values.pop("name")), **values)
 
 
 def _cost(document: Mapping[str, Any]) -> Cost:

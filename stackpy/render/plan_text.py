@@ -7,7 +7,7 @@ that is replaced because of its image, the step of the image that does.
 from __future__ import annotations
 
 from stackpy.planning.plan import Action
-from stackpy.planning.quantities import SENSITIVE, human, printable
+from stackpy.planning.quantities import SENSITIVE, human, plural, printable
 from stackpy.records import NamedTuple
 from stackpy.render.plan_json import summary
 
@@ -47,6 +47,7 @@ _COLOURS = {
     "@": "36",
     "=": "34",
     "<<": "35",
+    ":": "36",
 }  # SGR, ECMA-48 8.3.117
 
 _FIRST, _SECOND, _GAP = 28, 59, 4
@@ -68,17 +69,26 @@ def plan_text(plan: Plan, width: int | None = None, *, colour: bool = False) -> 
     colour: with SGR sequences
     """
     heading = f"{plan.stack} on {plan.engine} · generation "
-    if not plan.changes:
+    if not plan.changes and not plan.outputs:
         lines = [f"{heading}{plan.generation} · nothing to change"]
         return "\n".join(lines + _notes(plan) + _verdicts(plan, colour))
-    lines = [f"{heading}{plan.generation - 1} → {plan.generation}", ""]
-    rows = list(_rows(plan))
+    lines = [
+        f"{heading}{plan.generation - 1} → {plan.generation}" if plan.changes else f"{heading}{plan.generation}",
+        "",
+    ]
+    rows = [*_rows(plan), *map(_output, plan.outputs)]
     second = max(_FIRST, *(len(row.first) + (4 if row.symbol else 6) + 2 for row in rows))
     third = second + max(_SECOND - _FIRST, *(len(row.second) + _GAP for row in rows if row.symbol))
     lines += [_line(row, second, third, width, colour) for row in rows]
-    counted = ", ".join(f"{count} to {word}" for word, count in summary(plan).items())
+    counted = counted_text(plan)
     tail = [*_notes(plan), *_verdicts(plan, colour), *_refusals(plan)]
     return "\n".join([*lines, *tail, "", f"Plan: {counted}."])
+
+
+def counted_text(plan: Plan) -> str:
+    """`1 to build, 2 to replace, 1 output to change`."""
+    parts = [f"{count} to {word}" for word, count in summary(plan).items()]
+    return ", ".join([*parts, *([f"{plural(len(plan.outputs), 'output')} to change"] if plan.outputs else [])])
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -158,6 +168,16 @@ def _change(change: Change, builds: dict[str, Change], explained: set[str]) -> I
     # Where all that differs needs the same, the action says it.
     mixed = len({reason.policy for reason in details if reason.policy}) > 1
     yield from (_detail(reason, reason.policy if mixed else "") for reason in details)
+
+
+def _output(output: Reason) -> _Row:
+    """What is put out is no resource, and nothing is done to the host for it: it has a sign of its own."""
+    return _Row(":", f"output.{printable(output.path)}", _shortened(output_text(output), _LONGEST_STEP))
+
+
+def output_text(output: Reason) -> str:
+    """How an output differs, without its name."""
+    return output.text.removeprefix(output.path).removeprefix(":").strip()
 
 
 def _is_obvious(change: Change, reason: Reason) -> bool:

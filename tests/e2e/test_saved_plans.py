@@ -100,9 +100,17 @@ def test_stacks_read_each_other_s_outputs_and_policies_stand_in_the_way(box: Cli
     url = box("output", "url", cwd=back).stdout.strip()
     [port] = box.json("inspect", "back-web-1")[0]["NetworkSettings"]["Ports"]["80/tcp"]
     assert url == f"http://127.0.0.1:{port['HostPort']}/"
+    web_ip = box("output", "ip", cwd=back).stdout.strip()
     shell = box("output", "--format", "shell", "--stack", "back").stdout.splitlines()
     assert f"export URL='{url}'" in shell
     assert "reads output `url` of stack back, as of its generation 1" in box("plan", cwd=front).stdout
+    (back / "stack.py").write_text(BACK.replace('Output("ip"', 'Output("name"'))
+    differs = box("plan", "--detailed-exitcode", cwd=back, code=2).stdout
+    assert ": output.name             added" in differs
+    assert differs.endswith("Plan: 2 outputs to change.\n")
+    assert f"name = {web_ip}\n" in box("apply", cwd=back).stdout  # of what no container notices nobody is asked
+    assert box.json("output", cwd=back) == {"url": url, "name": web_ip}
+    assert "nothing to change" in box("plan", "--detailed-exitcode", cwd=back).stdout
     box("apply", "--yes", cwd=front)
     assert f"URL={url}" in box.json("inspect", "front-web-1")[0]["Config"]["Env"]
 

@@ -46,6 +46,10 @@ PLAN = Plan(
     costs=(Cost("container.web", Action.REPLACE, 1, 1, 4.2, ("127.0.0.1:8080/tcp",)),),
     verdicts=(Verdict("no-privileged", "deny", "container.web", "is privileged", "stack.py:3"),),
     refusals=(Refusal("container.db", "it is protected", "take protect=True away"),),
+    outputs=(
+        Reason("note", "a", HOSTILE, f"note a → {HOSTILE}"),
+        Reason("db_token", None, None, "db_token (sensitive): its value changes", True),
+    ),
 )
 
 
@@ -84,7 +88,7 @@ def test_the_page_holds_no_markup_of_the_stack_and_loads_nothing() -> None:
 
 def test_markdown_folds_the_details_and_escapes() -> None:
     lines = plan_as("markdown", PLAN).split("\n")
-    assert lines[0] == "**shop** on embedded: 1 to build, 1 to replace (generation 4 → 5)"
+    assert lines[0] == "**shop** on embedded: 1 to build, 1 to replace, 2 outputs to change (generation 4 → 5)"
     assert lines[2] == "- **refused**: `container.db`: it is protected (take protect=True away)"
     assert lines[4] == "- **denied** by `no-privileged`: container.web: is privileged (stack.py:3)"
     assert [line for line in lines if line.startswith("</details>")] == ["</details>"] * 2

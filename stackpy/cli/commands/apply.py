@@ -73,6 +73,8 @@ def run(context: Context, arguments: Any) -> int:
             code = stacks.destroy(context, planned.plan) if whole else _execute(context, planned, arguments)
             if whole:
                 context.engine().tidy()
+        elif planned.plan.outputs:
+            code = _execute(context, planned, arguments)  # nothing on the host: there is nothing to agree to
         if code == 0 and not destroys:
             locking.keep(planned.desired)
     if code == 0 and planned.stack.outputs and not destroys and not (context.json or context.globals.quiet):

@@ -57,7 +57,7 @@ def run(context: Context, arguments: Any) -> int:
 
         digest = saved_plans.write(context, arguments.out, planned, chosen, destroy=arguments.destroy)
         stacks.say(context, f"saved as {arguments.out} ({digest[:19]}): `stackpy apply {arguments.out}` does just this")
-    return CHANGES if arguments.detailed_exitcode and planned.plan.changes else 0
+    return CHANGES if arguments.detailed_exitcode and (planned.plan.changes or planned.plan.outputs) else 0
 
 
 def selection(arguments: Any) -> Selection:
