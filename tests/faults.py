@@ -4,6 +4,9 @@
 the calls: those of `os`, of the C library, of netlink and of the index. A block of shared memory says which call of
 which process is to fail and how; forks of the keeper share it, so that the stages of a sandbox are reached too. Nothing
 of it is in the engine. (strace counts its `when=N` for each process, not for all of them.)
+
+A fork of a test that runs a command is armed as the role "apply" (`arm_process`). Where a fault names its call, the
+steps of requests count too: in a client `ask`, `begun` and `done` of each operation, in the supervisor `begin`, `end`.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-BLOCK = struct.Struct("<iiiii64s")  # armed, calls left, what is done, role, fired, which call it was
-ROLES = {"supervisor": 1, "keeper": 2, "stage": 4}
-KILL = -signal.SIGKILL
+BLOCK = struct.Struct("<iiiii64s64s")  # armed, calls left, what is done, role, fired, which call it was, name of it
+ROLES = {"supervisor": 1, "keeper": 2, "stage": 4, "apply": 8}
+KILL, STOP = -signal.SIGKILL, -signal.SIGSTOP
+ARMED, RECORDING = 1, 2
 HERE = Path(__file__).parent
 
 _memory: mmap.mmap | None = None
+_path = ""
 _role = 0
 
 # What changes the state of the host, the disk or the process; opening, since it may take the last descriptor.
@@ -40,22 +45,38 @@ def _check(name: str) -> int:
     memory = _memory
     if memory is None:
         return 0
-    armed, left, action, roles, fired, _ = BLOCK.unpack_from(memory)
+    armed, left, action, roles, fired, _, wanted = BLOCK.unpack_from(memory)
     if not armed or not roles & _role:
+        return 0
+    if armed == RECORDING:
+        _note(name)
+        return 0
+    wanted = wanted.rstrip(b"\0").decode()
+    if wanted != name if wanted else " of " in name:
         return 0
     if action == errno.EINTR and not name.startswith("libc."):
         return 0  # Python itself calls again (PEP 475)
     if left > 1:
         struct.pack_into("<i", memory, 4, left - 1)
         return 0
-    BLOCK.pack_into(memory, 0, 0, 0, action, roles, fired + 1, name.encode()[:64])
+    BLOCK.pack_into(memory, 0, 0, 0, action, roles, fired + 1, name.encode()[:64], b"")
+    if action == STOP:
+        _kill(os.getpid(), signal.SIGSTOP)
+        return 0
     if action == KILL:
         _kill(os.getpid(), signal.SIGKILL)
         os._exit(128 + signal.SIGKILL)  # PID 1 of a namespace cannot kill itself
     return int(action)
 
 
-_kill = os.kill
+def _note(name: str) -> None:
+    role = next(role for role, number in ROLES.items() if number == _role)
+    descriptor = _open(f"{_path}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    _write(descriptor, f"{role}\t{name}\n".encode())
+    os.close(descriptor)
+
+
+_kill, _open, _write = os.kill, os.open, os.write
 
 
 def _wrapped(name: str, call: Any) -> Any:
@@ -95,8 +116,8 @@ class _Library:
 
 def arm_process(path: str, role: str) -> None:
     """In a process of the engine, before it imports anything of its own."""
-    global _memory, _role
-    _role = ROLES[role]
+    global _memory, _path, _role
+    _role, _path = ROLES[role], path
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     _memory = mmap.mmap(descriptor, BLOCK.size)
     os.close(descriptor)
@@ -105,27 +126,17 @@ def arm_process(path: str, role: str) -> None:
 
     from stackpy_runtime.linux import libc
 
+    if role == "apply":
+        _arm_client()
+        return
     libc.libc = _Library(libc.libc)  # type: ignore[assignment]
     if role == "supervisor":
+        _steps_of_requests()
         from stackpy_runtime.linux import netlink, nfnetlink
-        from stackpy_runtime.store import database
 
         netlink.Netlink.send = _wrapped("netlink", netlink.Netlink.send)  # type: ignore[method-assign]
         nfnetlink.transact = _wrapped("nftables", nfnetlink.transact)
-        import _sqlite3
-
-        transaction = database.Database.transaction
-
-        def faulty(self: Any, work: Any) -> Any:
-            def inner(connection: Any) -> Any:
-                result = work(connection)
-                if code := _check("sqlite commit"):
-                    raise _sqlite3.OperationalError(os.strerror(code).lower())
-                return result
-
-            return transaction(self, inner)
-
-        database.Database.transaction = faulty  # type: ignore[method-assign, assignment]
+        _arm_index()
     opened = builtins.open
 
     def open_(file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
@@ -138,6 +149,90 @@ def arm_process(path: str, role: str) -> None:
         setattr(os, name, _wrapped(name, getattr(os, name)))
 
 
+def _arm_index() -> None:
+    import _sqlite3
+
+    from stackpy_runtime.store import database
+
+    transaction = database.Database.transaction
+
+    def faulty(self: Any, work: Any) -> Any:
+        def inner(connection: Any) -> Any:
+            result = work(connection)
+            if code := _check("sqlite commit"):
+                raise _sqlite3.OperationalError(os.strerror(code).lower())
+            return result
+
+        return transaction(self, inner)
+
+    database.Database.transaction = faulty  # type: ignore[method-assign, assignment]
+
+
+def _steps_of_requests() -> None:
+    from stackpy_runtime.host import service
+
+    carry_out = service.Service.carry_out
+
+    def faulty(self: Any, connection: Any, request: Any, *rest: Any) -> Any:
+        _check(f"begin of {request['op']}")
+        result = carry_out(self, connection, request, *rest)
+        _check(f"end of {request['op']}")
+        return result
+
+    service.Service.carry_out = faulty  # type: ignore[method-assign]
+
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def _arm_client() -> None:
+    """A fork that runs a command: what it asks for, and what it writes itself."""
+    from stackpy_runtime.host import client
+
+    request, result = client.Client.request, client.Client.result
+
+    def asking(self: Any, operation: str, *rest: Any) -> Any:
+        _check(f"ask of {operation}")
+        connection = request(self, operation, *rest)
+        _check(f"begun of {operation}")
+        connection.operation = operation
+        return connection
+
+    def answered(self: Any, connection: Any) -> Any:
+        value = result(self, connection)
+        _check(f"done of {connection.operation}")
+        return value
+
+    client.Client.request, client.Client.result = asking, answered  # type: ignore[method-assign]
+    _arm_index()
+    for name in ("mkdir", "rename", "unlink", "link", "symlink", "ftruncate", "fsync", "rmdir", "utime"):
+        setattr(os, name, _named(name, getattr(os, name)))
+    opened = os.open
+
+    def open_(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
+        if flags & WRITING:
+            _check(_shown("open", path))
+        return opened(path, flags, *arguments, **named)
+
+    os.open = open_
+
+
+def _named(name: str, call: Any) -> Any:
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        _check(_shown(name, *arguments[:2]))
+        return call(*arguments, **named)
+
+    return wrapper
+
+
+def _shown(name: str, *paths: Any) -> str:
+    """A call on files by the kind of file: numbers and IDs in names are left out."""
+    import re
+
+    texts = [re.sub(r"[0-9a-f]{8,}", "ID", os.path.basename(each)) for each in paths if isinstance(each, str)]
+    return re.sub(r"\d+", "#", f"{name} of {' '.join(texts)}")[:60]
+
+
 class Faults:
     """The test's side."""
 
@@ -147,15 +242,35 @@ class Faults:
         with open(path, "r+b") as file:
             self.memory = mmap.mmap(file.fileno(), BLOCK.size)
 
-    def arm(self, number: int, action: int, role: str) -> None:
-        """The `number`-th call of `role` from now on fails with errno `action`, or kills its process (KILL)."""
-        BLOCK.pack_into(self.memory, 0, 1, number, action, ROLES[role], 0, b"")
+    def arm(self, number: int, action: int, role: str, name: str = "") -> None:
+        """The `number`-th call of `role` from now on fails with errno `action`, or kills or stops its process.
+
+        name: only calls of this name count
+        """
+        BLOCK.pack_into(self.memory, 0, ARMED, number, action, ROLES[role], 0, b"", name.encode())
+
+    @contextmanager
+    def recording(self) -> Iterator[list[tuple[str, str]]]:
+        """Has role and name of each call that is made meanwhile in a list, once this ends; stages can write no log."""
+        log, found = Path(f"{self.path}.log"), list[tuple[str, str]]()
+        log.unlink(missing_ok=True)
+        BLOCK.pack_into(self.memory, 0, RECORDING, 0, 0, sum(ROLES.values()) - ROLES["stage"], 0, b"", b"")
+        yield found
+        self.disarm()
+        for line in log.read_text().splitlines():
+            role, _, name = line.partition("\t")
+            found.append((role, name))
+
+    def fired(self) -> str:
+        """The call that has failed, or ""."""
+        *_, fired, which, _ = BLOCK.unpack_from(self.memory)
+        return which.rstrip(b"\0").decode() if fired else ""
 
     def disarm(self) -> str:
         """Nothing fails any more; the call that did, or ""."""
-        *_, fired, which = BLOCK.unpack_from(self.memory)
+        fired = self.fired()
         struct.pack_into("<i", self.memory, 0, 0)
-        return which.rstrip(b"\0").decode() if fired else ""
+        return fired
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -370,6 +370,16 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
             self._tell("delete" if done == "deleted" else "untag", image, name)
         return lines
 
+    # --- what is asked for under a lock ------------------------------------------------------------------------------
+
+    def hold(self, *locks: int) -> None:
+        """From now on the engine has these descriptors open while it does what we ask for; none: not any more.
+
+        A flock on one of them is then held for as long as anything goes on that was asked for under it, also where
+        whoever has asked is killed: who takes it next finds no change half made.
+        """
+        self._locks[:] = locks
+
     # --- networks, secrets --------------------------------------------------------------------------------------------
 
     def expect(self, starts: int, networks: list[str]) -> None:

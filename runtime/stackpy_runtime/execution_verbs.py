@@ -15,6 +15,7 @@ class ExecutionVerbs:
 
         self.root = os.path.abspath(root)
         self._client: Client | None = None
+        self._locks: list[int] = []  # see Engine.hold
 
     @property
     def client(self) -> Client:
@@ -22,7 +23,7 @@ class ExecutionVerbs:
         if self._client is None:
             from stackpy_runtime.host.client import Client
 
-            self._client = Client(self.root)
+            self._client = Client(self.root, self._locks)
         return self._client
 
     def exec(

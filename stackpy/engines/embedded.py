@@ -346,7 +346,7 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
         from stackpy.engines.stacklock import StackLock
 
         require_rights()
-        return StackLock(self.root, stack, command, timeout, waiting)
+        return StackLock(self.root, stack, command, timeout, waiting, self._engine.hold)
 
     def found(self, stack: str, wanted: Wanted) -> Any:
         """See StackEngine."""

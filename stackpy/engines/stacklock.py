@@ -1,7 +1,9 @@
 """One command at a time works on a stack: flock on ROOT/stacks/NAME/lock, which names its holder.
 
-flock goes with the process, so a killed command leaves nothing to clean up. Removing a stack's history removes the file
-too; so a lock counts only on the file that still has the name, or two commands could hold one each.
+flock goes with the process, so a killed command leaves nothing to clean up. Its descriptor travels with what is asked
+of the engine: the stack of a command that was killed is free once the engine has done what it was asked for last, and
+the next command finds nothing half made that would be in its way. Removing a stack's history removes the file too; so a
+lock counts only on the file that still has the name, or two commands could hold one each.
 """
 
 from __future__ import annotations
@@ -29,12 +31,20 @@ class StackLock:
     command: what holders are shown as, e.g. `stackpy apply`
     timeout: seconds; None waits for ever
     waiting: told once, when another command holds the stack, by whom it is held
+    held: told the descriptors of locks that are held from now on
     """
 
     def __init__(
-        self, root: str, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]
+        self,
+        root: str,
+        stack: str,
+        command: str,
+        timeout: float | None,
+        waiting: Callable[[str], None],
+        held: Callable[..., None] = lambda *locks: None,
     ) -> None:
         self.root, self.stack, self.command, self.timeout, self.waiting = root, stack, command, timeout, waiting
+        self.held = held
         self._descriptor = -1
 
     def __enter__(self) -> StackLock:
@@ -43,6 +53,7 @@ class StackLock:
             document = {"pid": os.getpid(), "command": self.command, "since": time.time()}
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json_text.dumps(document).encode(), 0)
+            self.held(self._descriptor)
         except BaseException:
             self._close()
             raise
@@ -51,7 +62,10 @@ class StackLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.ftruncate(self._descriptor, 0)
+        self.held()
+        # After a second Ctrl-C the engine may still be at work on what was asked for, and it is said for whom.
+        if kind is None or issubclass(kind, Exception):
+            os.ftruncate(self._descriptor, 0)
         self._close()
 
     def _acquire(self) -> None:
@@ -85,7 +99,10 @@ class StackLock:
         try:
             document = json_text.loads(os.pread(self._descriptor, 4096, 0))
             since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
-            return f"`{document['command']}` (pid {document['pid']}, since {since})"
+            holder = f"`{document['command']}` (pid {document['pid']}, since {since})"
+            if os.path.exists(f"/proc/{int(document['pid'])}"):
+                return holder
+            return f"the engine, which finishes what {holder} had asked for before it was killed"
         except (ValueError, KeyError, TypeError):
             return "another command"  # it has the lock, but has not yet written who it is
 

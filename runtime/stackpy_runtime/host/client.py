@@ -11,9 +11,12 @@ from stackpy_runtime.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 TRIES = 5
+# They change nothing, or nothing that is in the way of whoever comes next, and some go on for as long as a container.
+PASSIVE = frozenset(("ping", "expect", "wait", "await", "drain"))
 
 
 def subject(operation: str, arguments: dict[str, Any]) -> str:
@@ -26,15 +29,19 @@ def subject(operation: str, arguments: dict[str, Any]) -> str:
 
 
 class Client:
-    """Calls operations of the engine at `root`, one connection a call: safe to use from several threads."""
+    """Calls operations of the engine at `root`, one connection a call: safe to use from several threads.
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    locks: descriptors that travel with each call that changes something. The supervisor closes them before it answers;
+    so a flock on them is held until all that was asked for under it is done, even if whoever has asked is killed.
+    """
+
+    def __init__(self, root: str, locks: Sequence[int] = ()) -> None:
+        self.root, self.locks = root, locks
         self.path = f"{root}/run/supervisor.sock"
 
-    def call(self, operation: str, arguments: dict[str, Any] | None = None, descriptors: tuple[int, ...] = ()) -> Any:
+    def call(self, operation: str, arguments: dict[str, Any] | None = None) -> Any:
         """The operation's result; raises the EngineError that it ended with."""
-        connection = self.request(operation, arguments, descriptors)
+        connection = self.request(operation, arguments, () if operation in PASSIVE else tuple(self.locks))
         try:
             return self.result(connection)
         except EngineUnavailable as error:

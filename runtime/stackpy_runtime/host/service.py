@@ -45,6 +45,12 @@ def _signal(arguments: Arguments) -> int:
     return signal_number(arguments["signal"]) if arguments.get("signal") else 0
 
 
+def _release(descriptors: list[int]) -> None:
+    """Closes what came with a request, once."""
+    close_all(descriptors)
+    descriptors.clear()
+
+
 def note_failure() -> None:
     """Writes the trace of the current exception into our log, if the disk lets us."""
     try:
@@ -124,10 +130,10 @@ class Service:
     def serve(self, descriptor: int) -> None:
         """Answers one client until it goes."""
         connection = Connection(descriptor)
+        descriptors: list[int] = []
         try:
             request, descriptors = connection.receive()
             if self._makes_room(connection, request):
-                close_all(descriptors)
                 return
             # A client that loses the connection before this word knows that nobody acts on its request.
             connection.send({"hello": os.getpid()})
@@ -137,7 +143,7 @@ class Service:
                 try:
                     self.answer(connection, request, descriptors)
                 finally:
-                    close_all(descriptors)
+                    _release(descriptors)
                     with self.lock:
                         self.busy -= 1
                 request, descriptors = connection.receive()
@@ -145,6 +151,7 @@ class Service:
             # The client has gone; what it asked for is done or has failed, and was answered as far as it listened.
             pass
         finally:
+            _release(descriptors)
             connection.close()
 
     def _makes_room(self, connection: Connection, request: Any) -> bool:
@@ -212,7 +219,11 @@ class Service:
         if operation in ENDING:
             arguments = {**arguments, "by": peers.user(connection.fileno())}
         if operation in self.operations:
-            return self.operations[operation](arguments)
+            try:
+                return self.operations[operation](arguments)
+            finally:
+                # Locks of the client, which must be free when it hears that this is done.
+                _release(descriptors)
         raise InvalidConfig(f"the engine has no operation `{operation}`")
 
     def tidy(self, arguments: Arguments) -> None:
