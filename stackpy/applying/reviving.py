@@ -14,7 +14,7 @@ from stackpy.problems import Location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from stackpy.planning.plan import Observation, Plan
@@ -49,6 +49,12 @@ def _fields(spec: Spec, stack: StackSpec) -> dict[str, Any]:
 def revived(document: Mapping[str, Any]) -> Desired:
     """What a generation wanted; raises StackpyError for one that does not say it."""
     wanted, number = document.get("desired"), document["generation"]
+    if document.get("outcome") == "adopted":
+        what = ", ".join(document.get("adopted", {}))
+        raise StackpyError(
+            f"generation {number} has only taken {what} into the stack: there is nothing to go back to",
+            hint="name one that was applied, as `stackpy history` lists them",
+        )
     if not isinstance(wanted, dict) or wanted.get("format") not in _READ:
         raise StackpyError(
             f"generation {number} cannot be brought back: it was kept by another version of stackpy",
@@ -67,22 +73,22 @@ def revived(document: Mapping[str, Any]) -> Desired:
 
 
 def completed(
-    desired: Desired, observation: Observation, file: StackSpec | None, number: int
+    desired: Desired, observation: Observation, declared: Callable[[], StackSpec | None], number: int
 ) -> tuple[Desired, list[str]]:
     """A generation's stack with values of now for those that it does not keep, and a note on each resource with some.
 
-    observation: what runs goes before `file`, the stack file of now; None: there is none
+    observation: what runs goes before what is declared now, which is asked for only where that does not tell
     Raises StackpyError for a value that neither has.
     """
 
     def now(address: str, path: str) -> Mapping[str, Any] | None:
         name, _, key = path.partition(".")
         observed = observation.resources.get(address)
-        declared = None if file is None else file.resources.get(address)
-        for fields in (observed.applied if observed else {}, declared.fields if declared else {}):
-            if name in fields and (not key or key in fields[name]):
-                return fields
-        return None
+        if observed is not None and _has(observed.applied, name, key):
+            return observed.applied
+        file = declared()
+        spec = None if file is None else file.resources.get(address)
+        return spec.fields if spec is not None and _has(spec.fields, name, key) else None
 
     specs, notes, left = {}, [], {}
     for address, spec in desired.stack.resources.items():
@@ -92,6 +98,10 @@ def completed(
             keeps = "keep their values of now" if len(paths) > 1 else "keeps its value of now"
             notes.append(f"{address}: {', '.join(paths)} {keeps}: what may be a secret is in no generation")
     return desired._replace(stack=desired.stack._replace(resources=specs, unkept=left)), notes
+
+
+def _has(fields: Mapping[str, Any], name: str, key: str) -> bool:
+    return name in fields and (not key or key in fields[name])
 
 
 def as_built(observation: Observation, desired: Desired) -> Observation:
@@ -140,21 +150,39 @@ def renamed(plan: Plan, desired: Desired, observation: Observation, images: Mapp
     return plan._replace(changes=(*plan.changes, *changes), generation=generation)
 
 
+def numbered(documents: Sequence[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
+    """The generation of a number; raises StackpyError that says why there is none."""
+    for document in documents:
+        if document["generation"] == number:
+            return document
+    if not documents:
+        raise StackpyError(
+            f"there is no generation {number}: the stack has no history", hint="`stackpy ls` lists stacks"
+        )
+    first, last = documents[0]["generation"], documents[-1]["generation"]
+    known = f"kept are {first} to {last}" if last > first else f"kept is {first}"
+    if 0 < number < first:
+        raise StackpyError(
+            f"generation {number} is not kept any more", hint=f"{known}; `[generations] keep` says how many"
+        )
+    raise StackpyError(f"there is no generation {number}", hint=known)
+
+
 def choose(documents: Sequence[Mapping[str, Any]], number: int | None) -> Mapping[str, Any]:
     """The generation that a rollback goes to; raises StackpyError where there is none.
 
     documents: those that are kept, oldest first
-    number: None: the last that succeeded before the one that is there, or that is there when the last failed
+    number: None: the last that succeeded before the one that is there, or that is there when the last failed; after a
+        rollback that did not come to its end, the one that it went to
     """
-    known = ", ".join(str(document["generation"]) for document in documents)
     if number is not None:
-        for document in documents:
-            if document["generation"] == number:
-                if document["outcome"] == "destroyed":
-                    raise StackpyError(f"generation {number} destroyed the stack", hint="that is `stackpy destroy`")
-                return document
-        raise StackpyError(f"there is no generation {number}", hint=f"kept are {known}" if known else "")
+        document = numbered(documents, number)
+        if document["outcome"] == "destroyed":
+            raise StackpyError(f"generation {number} destroyed the stack", hint="that is `stackpy destroy`")
+        return document
     last: Mapping[str, Any] = documents[-1] if documents else {}
+    if "rolled_back_to" in last and last["outcome"] != "applied":
+        return numbered(documents, int(last["rolled_back_to"]))
     # Twice in a row goes back further, and not to what has just been left.
     before: int | None = last.get("rolled_back_to", last["generation"] if last.get("outcome") == "applied" else None)
     for earlier in reversed(documents):

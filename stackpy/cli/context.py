@@ -186,6 +186,11 @@ class Context:
             self._stack_name = self._find_name()
         return self._stack_name
 
+    @property
+    def guesses_name(self) -> bool:
+        """Whether that name is a guess, since the stack file has mistakes."""
+        return bool(self.stack_name()) and self._project is None
+
     def _find_name(self) -> str:
         from stackpy.errors import StackFileError
 

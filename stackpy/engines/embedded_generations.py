@@ -114,11 +114,10 @@ class EmbeddedGenerations:
         present = {image["id"] for image in self._engine.images()}
         used = {str(spec.fields["image"]) for spec in desired.stack.resources.values() if "image" in spec.fields}
         for address in sorted(used):
-            if images.get(address) not in present:
-                raise StackpyError(
-                    f"`{address}` as it was then is not in the store any more",
-                    hint="check out the revision that `stackpy history` names, and apply that",
-                )
+            if address not in images:
+                raise StackpyError(f"no container came to run `{address}` as it was then")
+            if images[address] not in present:
+                raise StackpyError(f"`{address}` as it was then ({images[address][:19]}) was removed from the store")
         self._revived = {recipe.id: images[address] for address, recipe in desired.recipes.items() if address in images}
 
     def stacks(self) -> list[Document]:

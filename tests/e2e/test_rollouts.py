@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import urllib.request
@@ -135,6 +136,18 @@ def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folde
         assert "its image changes" in box("history", "2", cwd=folder).stdout
         changes = box.json("plan", *few, "--set", "version=two", cwd=folder)["changes"]
         assert changes == [], "what it brought back is what the stack file of then says"
+        old = json.loads((box.root / "stacks" / "rolled" / "1.json").read_text())["image_ids"]["image.web"]
+        box("image", "rm", old)
+        told = box("rollback", "1", "--yes", cwd=folder, code=1).stderr
+        assert f"generation 1 cannot be brought back: `image.web` as it was then ({old[:19]}) was removed" in told
+        for command in ("history", "rollback"):
+            assert (
+                "error: there is no generation 9\nhint: kept are 1 to 5" in box(command, "9", cwd=folder, code=1).stderr
+            )
+        (folder / "stack.py").write_text("oops(")
+        told = box("history", cwd=folder).stderr
+        assert f"`{folder.name}`, as its folder is called, is taken for the stack's name" in told
+        assert f"stack `{folder.name}` has no history" in told
     finally:
         box("destroy", "--stack", "rolled", "--images", "--yes")
 

@@ -51,9 +51,9 @@ def test_images_of_a_generation_are_neither_built_nor_renamed() -> None:
 
 
 def told(*outcomes: Any) -> list[dict[str, Any]]:
-    """Generations from 1 on; a number is a rollback to that one."""
+    """Generations from 1 on; a number is a rollback to that one, a negative one a rollback that failed."""
     return [
-        {"generation": place, "outcome": "applied", "rolled_back_to": each}
+        {"generation": place, "outcome": "applied" if each > 0 else "failed", "rolled_back_to": abs(each)}
         if isinstance(each, int)
         else {"generation": place, "outcome": each}
         for place, each in enumerate(outcomes, 1)
@@ -69,6 +69,7 @@ def told(*outcomes: Any) -> list[dict[str, Any]]:
         (["applied", "failed", "applied"], None, 1),
         (["applied", "applied", "destroyed"], None, 2),
         (["applied", "applied", "applied", 2], None, 1),
+        (["applied", "applied", "applied", -2], None, 2),
         (["applied", "applied"], 2, 2),
         (["applied", "failed", "applied"], 2, 2),
         (["applied"], None, 0),
@@ -84,6 +85,29 @@ def test_where_a_rollback_goes(outcomes: list[Any], number: int | None, chosen: 
     else:
         with pytest.raises(StackpyError):
             reviving.choose(told(*outcomes), number)
+
+
+@pytest.mark.parametrize(
+    ("kept", "number", "message", "hint"),
+    [
+        (range(3, 6), 2, "generation 2 is not kept any more", "kept are 3 to 5; `[generations] keep` says how many"),
+        (range(3, 6), 6, "there is no generation 6", "kept are 3 to 5"),
+        (range(3, 6), 0, "there is no generation 0", "kept are 3 to 5"),
+        (range(1, 2), 2, "there is no generation 2", "kept is 1"),
+        ((), 1, "there is no generation 1: the stack has no history", "`stackpy ls` lists stacks"),
+    ],
+)
+def test_a_number_of_which_there_is_no_generation(kept: Any, number: int, message: str, hint: str) -> None:
+    documents = [{"generation": each, "outcome": "applied"} for each in kept]
+    for ask in (reviving.numbered, reviving.choose):
+        with pytest.raises(StackpyError) as caught:
+            ask(documents, number)
+        assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_what_only_adopted_something_is_nothing_to_go_back_to() -> None:
+    with pytest.raises(StackpyError, match=r"generation 3 has only taken volume\.data into the stack"):
+        reviving.revived({"generation": 3, "stack": "s", "outcome": "adopted", "adopted": {"volume.data": "old"}})
 
 
 DIGEST = "0123456789abcdef0123456789abcdef01234567"

@@ -90,7 +90,7 @@ def test_what_is_kept_of_a_container_and_comes_back_with_the_values_of_now() -> 
     observed = Observed("container", "web", {}, {key: now[key] for key in ("environment", "labels", "healthcheck")})
     found = Observation("shop", "e", 1, {"container.web": observed}, {}, frozenset(), {})
     file = StackSpec("shop", {"container.web": spec(command=["of the file"])}, {}, "/")
-    back, notes = reviving.completed(wanted, found, file, 3)
+    back, notes = reviving.completed(wanted, found, lambda: file, 3)
     assert back.stack.resources["container.web"].fields == {
         "image": "image.web",
         "environment": {**FIELDS["environment"], "DB_PASSWORD": "new"},
@@ -105,7 +105,7 @@ def test_what_is_kept_of_a_container_and_comes_back_with_the_values_of_now() -> 
     (again,) = reviving.kept(back)["resources"]
     assert again[2] == kept
     with pytest.raises(StackpyError, match=r"`command` of container\.web may be a secret") as caught:
-        reviving.completed(wanted, found, None, 3)
+        reviving.completed(wanted, found, lambda: None, 3)
     assert "generation 3 cannot be brought back" in caught.value.message
 
 

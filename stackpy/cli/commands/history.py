@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from stackpy.cli import terminal
 from stackpy.cli.grammar import Argument, Command, Option
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,19 +23,21 @@ def run(context: Context, arguments: Any) -> int:
     name, engine = stack(context, arguments), context.engine()
     documents, held = engine.history(name), engine.snapshots(name)
     if arguments.generation is not None:
+        from stackpy.applying import reviving
+
         wanted = number(arguments.generation)
-        documents = [document for document in documents if document["generation"] == wanted]
-        if not documents:
-            raise StackpyError(f"generation {wanted} is not kept", hint="`stackpy history` lists those that are")
+        documents = [reviving.numbered(documents, wanted)]
         if not context.json:
             _show(documents[0], held)
             return 0
     from stackpy.cli.rows import column, print_rows
 
     rows = [_row(document, held) for document in reversed(documents)]
+    if not rows:
+        terminal.note(f"stack `{name}` has no history: it was not applied yet, or destroyed with --images")
     columns = (
         column("GENERATION", "generation"),
-        ("WHEN", lambda row: str(row["time"]).replace("T", " ").removesuffix("Z")),
+        ("WHEN (UTC)", lambda row: str(row["time"]).replace("T", " ").removesuffix("Z")),
         column("OUTCOME", "outcome"),
         ("CHANGES", lambda row: _summary(row["changes"])),
         ("TOOK", lambda row: f"{row['seconds']:.1f} s"),
@@ -49,6 +52,8 @@ def stack(context: Context, arguments: Any) -> str:
     name = arguments.stack or context.stack_name()
     if not name:
         raise UsageError("there is no stack file here", hint="name the stack: --stack NAME")
+    if not arguments.stack and context.guesses_name:
+        terminal.note(f"the stack file has mistakes: `{name}`, as its folder is called, is taken for the stack's name")
     return str(name)
 
 
@@ -89,6 +94,10 @@ def _show(document: Mapping[str, Any], held: Iterable[Snapshot]) -> None:
     row = _row(document, held)
     print(f"generation {row['generation']} of {row['stack']}: {row['outcome']} in {row['seconds']:.1f} s")
     print(f"{row['time']} by {row['by'] or 'nobody known'}" + (f", {row['revision']}" if row["revision"] else ""))
+    if "rolled_back_to" in row and document["outcome"] != "applied":
+        print(f"on the way back to generation {row['rolled_back_to']}")
+    if "saved" in row:
+        print(f"from the saved plan {row['saved'][:19]}")
     for one in row["snapshots"]:
         print(f"holds {one['address']} as it was before: {amount(one['bytes'])}, snapshot {one['id']}")
     for change in row["changes"]:

@@ -33,9 +33,13 @@ def run(context: Context, arguments: Any) -> int:
     with stacks.locked(context, name, "rollback", arguments.lock_timeout):
         document = reviving.choose(engine.history(name), wanted)
         desired = reviving.revived(document)
-        engine.revive(desired, document.get("image_ids", {}))
+        try:
+            engine.revive(desired, document.get("image_ids", {}))
+        except StackpyError as error:
+            raise _not_there(document, error) from error
         found = engine.observe(desired.stack.name)
-        desired, unknown = reviving.completed(desired, found, _declared(context, name), int(document["generation"]))
+        number_then = int(document["generation"])
+        desired, unknown = reviving.completed(desired, found, lambda: _declared(context, name), number_then)
         stacks.say(context, f"to generation {document['generation']}, of {document['time']}")
         kept = {
             address: one
@@ -65,6 +69,13 @@ def run(context: Context, arguments: Any) -> int:
     if code == 0:
         stacks.say(context, "where the stack file says something else, the next apply goes there again")
     return code
+
+
+def _not_there(document: Mapping[str, Any], error: StackpyError) -> StackpyError:
+    """What is said where an image of a generation is missing: where it can be made again."""
+    revision = str(document.get("revision", ""))
+    hint = f"check out revision {revision[:12]}, and apply that" if revision else "apply what the stack file said then"
+    return StackpyError(f"generation {document['generation']} cannot be brought back: {error.message}", hint=hint)
 
 
 def _declared(context: Context, name: str) -> StackSpec | None:
