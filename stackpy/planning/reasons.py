@@ -5,7 +5,7 @@ from __future__ import annotations
 from stackpy.planning import hiding
 from stackpy.planning.hiding import is_sensitive
 from stackpy.planning.plan import Reason
-from stackpy.planning.quantities import SENSITIVE, ago, human, number, printable
+from stackpy.planning.quantities import SENSITIVE, ago, human, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def of_recipes(old: Recipe | None, new: Recipe, missing: list[int]) -> Reason:
     for index, step in enumerate(new.steps):
         before = old.steps[index] if index < len(old.steps) else None
         if before is None or before.id != step.id:
-            return _of_step(index, len(new.steps), before, step)
+            return _of_step(index, before, new)
     if len(old.steps) > len(new.steps):
         index, count = len(new.steps), len(old.steps) - len(new.steps)
         what = "its last step is gone" if count == 1 else f"its last {number(count)} steps are gone"
@@ -141,8 +141,9 @@ def _title(index: int, count: int, step: RecipeStep) -> str:
     return f"step {index + 1}/{count} {hiding.step(step.text)}"
 
 
-def _of_step(index: int, count: int, old: RecipeStep | None, new: RecipeStep) -> Reason:
-    path, title = f"steps[{index}]", _title(index, count, new)
+def _of_step(index: int, old: RecipeStep | None, recipe: Recipe) -> Reason:
+    new = recipe.steps[index]
+    path, title = f"steps[{index}]", _title(index, len(recipe.steps), new)
     if old is None:
         return Reason(path, None, hiding.step(new.text), f"{title}: it is new")
     if old.text != new.text:
@@ -150,12 +151,10 @@ def _of_step(index: int, count: int, old: RecipeStep | None, new: RecipeStep) ->
         if before == now:
             return Reason(path, None, None, f"{title}: {VALUE_CHANGES}")
         return Reason(path, before, now, f"{title}: it was {before}")
-    names = [name for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
-    names += [name for name in old.inputs if name not in new.inputs]
-    if not names:
+    from stackpy.planning.steps import difference, stages_of  # only where an image is built
+
+    what = difference(old.inputs, new.inputs, stages_of(recipe))
+    if not what:
         return Reason(path, old.id, new.id, f"{title}: it is made differently by this version of stackpy")
-    name = names[0]
-    digest, after = old.inputs.get(name), new.inputs.get(name)
-    verb = "is new" if digest is None else "is gone" if after is None else "differs"
-    more = f" and {number(len(names) - 1)} more" if len(names) > 1 else ""
-    return Reason(path, digest, after, f"{title}: {printable(name)} {verb}{more}")
+    name = next(name for name in {**new.inputs, **old.inputs} if old.inputs.get(name) != new.inputs.get(name))
+    return Reason(path, old.inputs.get(name), new.inputs.get(name), f"{title}: {what}")

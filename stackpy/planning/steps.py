@@ -63,7 +63,7 @@ def explained(
     known = _Known(last, list(earlier))
     result: list[Explained] = []
     needed = _needed(recipe, built)
-    stages = {step.id: name for name, stage in recipe.stages.items() for step in stage.steps}
+    stages = stages_of(recipe)
     for name, stage in recipe.stages.items():
         if name in needed:
             result += _chain(stage, known, built, name, stages)
@@ -117,9 +117,7 @@ def _chain(recipe: Recipe, earlier: _Known, built: Set[str], name: str, stages: 
             before = _same(texts.get(step.text, []), step) or (old.steps[index] if index < len(old.steps) else None)
         replaced = before is not None and before.text != step.text and before.text in {s.text for s in recipe.steps}
         stands = _stands_on(old, recipe) if not ran else f"step {ran} ran"
-        why = _why(step, None if replaced else before, stands, first=old is None)
-        if why == f"{_WORDS['from']} differs" and step.inputs["from"] in stages:
-            why = f"the stage {printable(stages[step.inputs['from']])} differs"
+        why = _why(step, None if replaced else before, stands, stages, first=old is None)
         result.append(Explained(shown, False, why))
         ran = index + 1
     return result
@@ -172,10 +170,10 @@ def _same(candidates: list[RecipeStep], step: RecipeStep) -> RecipeStep | None:
 def _stands_on(old: Recipe | None, new: Recipe) -> str:
     """In what the base differs, which no build makes and which is there."""
     before = {} if old is None or not old.steps else old.steps[0].inputs
-    return _difference(before, new.steps[0].inputs) or "what it stands on differs"
+    return difference(before, new.steps[0].inputs) or "what it stands on differs"
 
 
-def _why(step: RecipeStep, before: RecipeStep | None, stands: str, *, first: bool) -> str:
+def _why(step: RecipeStep, before: RecipeStep | None, stands: str, stages: Mapping[str, str], *, first: bool) -> str:
     if first:
         return "it was never built"
     if before is None:
@@ -186,11 +184,16 @@ def _why(step: RecipeStep, before: RecipeStep | None, stands: str, *, first: boo
     if before.text != step.text and not told:
         was = hiding.step(before.text)
         return "its value changes" if was == hiding.step(step.text) else f"it was {was}"
-    return _difference(before.inputs, step.inputs) or stands
+    return difference(before.inputs, step.inputs, stages) or stands
 
 
-def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """The first input that differs; "" where none does."""
+def stages_of(recipe: Recipe) -> dict[str, str]:
+    """The ID of each step of its stages → the name of the stage."""
+    return {step.id: name for name, stage in recipe.stages.items() for step in stage.steps}
+
+
+def difference(old: Mapping[str, str], new: Mapping[str, str], stages: Mapping[str, str] | None = None) -> str:
+    """The first input of a step that differs; "" where none does. stages: as of stages_of"""
     differing = _differing(old, new)
     if not differing:
         return ""
@@ -198,7 +201,12 @@ def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     name = next((name for name in differing if name.startswith(_ARGUMENT)), differing[0])
     count = len([each for each in differing if each != "argv" or name == "argv"])
     more = f" and {number(count - 1)} more" if count > 1 else ""
-    return f"{_named(name)} {_verb(name, old.get(name), new.get(name))}{more}"
+    named = (
+        f"the stage {printable(stages[new[name]])}"
+        if stages and name == "from" and new.get(name) in stages
+        else _named(name)
+    )
+    return f"{named} {_verb(name, old.get(name), new.get(name))}{more}"
 
 
 def _differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

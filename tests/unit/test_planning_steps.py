@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from stackpy.planning.plan import Recipe, RecipeStep
+from stackpy.planning.reasons import of_recipes
 from stackpy.planning.steps import explained, title, turned_out
 
 FROM = ("FROM debian", {"image": "sha256:" + "a" * 64})
@@ -146,3 +147,25 @@ def test_a_base_that_is_made_is_explained() -> None:
 def test_values_of_build_arguments_are_not_told() -> None:
     new = recipe(FROM, COPY, changed(RUN, build_argument_V="hunter2"), LABEL)
     assert "hunter2" not in "".join(told(new, OLD))
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (changed(COPY, **{"src/a.py": "3"}), "step 2/2 COPY src/ /app/: src/a.py differs"),
+        (changed(COPY, mode="0755"), "step 2/2 COPY src/ /app/: its mode is new"),
+        (changed(COPY, **{"from": "x"}), "step 2/2 COPY src/ /app/: what it takes files from is new"),
+    ],
+)
+def test_the_reason_of_a_build_has_the_words_of_its_step(step: tuple[str, Mapping[str, str]], text: str) -> None:
+    new = recipe(FROM, step)
+    assert of_recipes(recipe(FROM, COPY), new, [1]).text == text
+    assert told(new, recipe(FROM, COPY))[-1] == f"ran    {text.removeprefix('step ')}"
+
+
+def test_the_reason_of_a_build_names_the_stage_that_differs() -> None:
+    old, new = (
+        recipe(FROM, ("COPY --from=tool /x /x", {"from": stage.id}), stages={"tool": stage})
+        for stage in (recipe(FROM, (COPY[0], {"a.c": source})) for source in "12")
+    )
+    assert of_recipes(old, new, [1]).text == "step 2/2 COPY --from=tool /x /x: the stage tool differs"
