@@ -47,10 +47,10 @@ def keeps_tars(root: Root) -> bool:
 
 
 class Received(NamedTuple):
-    """The tar of a layer that was taken in before the layers beneath it were there."""
+    """The tar of a layer that was taken in before the layers beneath it were there; None for one that is unpacked."""
 
     path: str
-    tar: TarLayer
+    tar: TarLayer | None
     entries: list[tuple[Entry, int]] | None  # None: they are too many to keep, or this host mounts no tars
 
 
@@ -99,9 +99,16 @@ class Stager:
             self._unpack(layer_id, path, source)
             verify()
 
-    def receive(self, source: Source, verify: Callable[[], None]) -> Received:
-        """Takes in a layer out of its turn, for `place`; several threads may do so at once. Arguments as for `add`."""
+    def receive(self, source: Source, verify: Callable[[], None], *, turn_of: str = "") -> Received:
+        """Takes in a layer out of its turn, for `place`; several threads may do so at once. Arguments as for `add`.
+
+        turn_of: its ID where it is the next layer: if it is to be unpacked, that needs no tar on disk then
+        """
         path = self._path()
+        if turn_of and not self._tars:
+            self._unpack(turn_of, path, source)
+            verify()
+            return Received(path, None, None)
         layer = self._new(path)
         entries: list[tuple[Entry, int]] | None = None
         if self._tars:
@@ -116,6 +123,8 @@ class Stager:
 
     def place(self, layer_id: str, received: Received) -> None:
         """Makes what was received the next layer."""
+        if received.tar is None:
+            return  # it has had its turn
         if self._tars:
             entries = received.tar.again(self._limits) if received.entries is None else _let_go(received.entries)
             self._index(layer_id, received.path, received.tar, entries, lambda: None)

@@ -117,6 +117,7 @@ class _Pull:
         self._kept: dict[str, str] = {}  # digest → where its compressed bytes lie in staging
         self._downloads: list[Download] = []
         self._forms: dict[str, str] = {}  # layer ID → how it came compressed
+        self._first = -1  # the number of the lowest layer that is missing: it waits for none beneath it
 
     def run(self) -> None:
         missing = [layer for layer in self._layers if not layers.exists(self._root, layer.layer_id)]
@@ -139,12 +140,15 @@ class _Pull:
                 ThreadPoolExecutor(min(_PARALLEL, len(missing)), "stackpy-pull") as pool,
             ):
                 try:
+                    self._first = missing[0].number
+                    for layer in self._layers[: self._first]:
+                        self._go_on(stager, layer)
                     coming = {layer.layer_id: pool.submit(self._receive, stager, staged, layer) for layer in missing}
-                    for layer in self._layers:
+                    for layer in self._layers[self._first :]:
                         if layer.layer_id in coming:
                             stager.place(layer.layer_id, coming[layer.layer_id].result())
-                        elif not stager.present(layer.layer_id):
-                            raise EngineError(f"{self._name(layer)} went away during the pull", hint="pull again")
+                        else:
+                            self._go_on(stager, layer)
                 except Cancelled:
                     # Another layer failed first, and it says why.
                     for future in coming.values():
@@ -169,6 +173,10 @@ class _Pull:
         finally:
             layers.discard(self._root, staged)
 
+    def _go_on(self, stager: Stager, layer: _Layer) -> None:
+        if not stager.present(layer.layer_id):
+            raise EngineError(f"{self._name(layer)} went away during the pull", hint="pull again")
+
     def _keep(self) -> None:
         """Puts the compressed layers that have come whole, and were found right, among the blobs.
 
@@ -189,12 +197,13 @@ class _Pull:
 
     def _take(self, stager: Stager, staged: str, layer: _Layer) -> Received:
         descriptor = layer.descriptor
+        turn = layer.layer_id if layer.number == self._first else ""
         report = self._reporter(layer)
         if (kept := self._open_kept(descriptor)) >= 0:
             try:
                 self._forms[layer.layer_id] = compression_of(os.pread(kept, 6, 0))
                 content = Content(Blob(kept, 0, descriptor.size), self._limits, report, hashed=True)
-                return stager.receive(content, partial(_verify, content, layer, descriptor.digest))
+                return stager.receive(content, partial(_verify, content, layer, descriptor.digest), turn_of=turn)
             finally:
                 os.close(kept)
         path = f"{staged}/{layer.number}.blob"
@@ -205,7 +214,7 @@ class _Pull:
             with Ahead(download, descriptor.size) as coming:
                 self._forms[layer.layer_id] = compression_of(coming.start())
                 content = Content(coming, self._limits, report)
-                received = stager.receive(content, partial(_verify, content, layer, ""))
+                received = stager.receive(content, partial(_verify, content, layer, ""), turn_of=turn)
         finally:
             if keep >= 0:
                 os.close(keep)
