@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import zstandard
 
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, NotFound
+from stackpy_runtime.image import staging
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import garbage, layers
@@ -371,3 +373,39 @@ def test_a_base_is_looked_up_for_the_plan_and_pulled_by_the_build(engine: Engine
         assert made["config"]["Env"] == ["PATH=/bin", "A=1"]
         assert Engine(engine.root).resolve(source)["id"] == recipe["id"]
         assert json.loads(json.dumps(made)) == made
+
+
+def test_layers_that_are_unpacked_are_the_same_and_the_lowest_needs_no_tar(
+    registry: Registry, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed = tree(engine, engine.pull(registry.name("big:1")))
+    monkeypatch.setenv("STACKPY_LAYERS", "unpacked")
+    kept: list[str] = []
+    keep = staging.TarLayer.keep
+    monkeypatch.setattr(staging.TarLayer, "keep", lambda layer, source: kept.append(layer._path) or keep(layer, source))
+    other = Engine(str(tmp_path / "unpacked"))
+    image = other.pull(registry.name("big:1"))
+    assert all(os.path.isdir(layers.folder(other.store.root, layer_id)) for layer_id in image["layers"])
+    assert (tree(other, image), len(kept)) == (indexed, len(BIG) - 1)
+    # What stands on layers that are there waits for none either.
+    registry.put("big:more", Built([*BIG, layer(new="1", wh_srv="")], pack))
+    assert tree(other, other.pull(registry.name("big:more")))["new"] == b"1"
+    assert len(kept) == len(BIG) - 1
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_wrong_byte_in_a_layer_that_is_unpacked_leaves_nothing(
+    before: Middle, engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("STACKPY_LAYERS", "unpacked")
+    before.on("GET", f"/blobs/{digest(Built(BIG, pack).blobs[number])}", Fault(flip=40))
+    with pytest.raises(EngineError):
+        engine.pull(f"{before.host}/big:1")
+    assert leftovers(engine) == []
+
+
+def test_a_server_of_this_machine_without_tls_needs_no_authorities(
+    registry: Registry, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", lambda: pytest.fail("20 ms for nothing"))
+    assert engine.pull(registry.name("big:1"))["id"] == Built(BIG, pack).id

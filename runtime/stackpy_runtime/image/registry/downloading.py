@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from stackpy_runtime.image.registry.client import Client
     from stackpy_runtime.image.registry.transport import Response
 
-_CHUNK = 128 << 10
+_CHUNK = 256 << 10
 # With what has been read ahead of the decompressor, two MiB for each layer that is under way.
-_AHEAD = 16
+_AHEAD = 8
 # A connection that breaks after less has made no progress: a server could keep us for ever, byte by byte.
 _PROGRESS = 64 << 10
 
@@ -64,6 +64,7 @@ class Download:
                     return b""
                 if self._response is None:
                     self._response = self._open()
+                    continue  # `abort` may have come before there was anything to end
                 piece = self._response.read(min(_CHUNK, self._descriptor.size - self._received))
                 if not piece:
                     raise Broken(f"{self._clients[0].endpoint.host}: the answer ended early")
