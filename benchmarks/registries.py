@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Row, Side, command, compare
+from benchmarks.measure import Row, Side, command, compare, most_memory, within
 
 if TYPE_CHECKING:
     from benchmarks.peers import Podman
 
 SIZE, FILES = 170 << 20, 8_700  # those of Debian 12 as a container image has it
 _LARGEST = 4 << 20
+MEMORY_MB = 80
 IMAGE = "debian-size:1"
 
 
@@ -33,7 +34,7 @@ class Registries:
         self.environment = {**environment, "STACKPY_ROOT": str(self.root)}
 
     def rows(self, podman: Podman, rounds: int) -> list[Row]:
-        """Both of them."""
+        """All of them."""
         self.folder.mkdir(parents=True)
         archive = self.folder / "files.tar"
         write_files(archive)
@@ -42,9 +43,11 @@ class Registries:
             name = f"{host}/{IMAGE}"
             push = [*podman.words, "push", "--quiet", "--tls-verify=false", IMAGE, name]
             subprocess.run(push, check=True, capture_output=True)
-            return [self._pull(podman, name, rounds), self._push(podman, push, name, data, rounds)]
+            return [*self._pulls(podman, name, rounds), self._push(podman, push, name, data, rounds)]
 
-    def _pull(self, podman: Podman, name: str, rounds: int) -> Row:
+    def _pulls(self, podman: Podman, name: str, rounds: int) -> list[Row]:
+        """Of the layers as their tars, and unpacked, as on kernels that mount no tars; and the memory of the first."""
+
         def empty() -> None:
             # Whatever a store would keep for the next pull goes too.
             shutil.rmtree(self.root, ignore_errors=True)
@@ -53,14 +56,27 @@ class Registries:
             subprocess.run([*podman.words, "rmi", "--force", name], check=False, capture_output=True)
             subprocess.run([*podman.words, "rmi", "--force", IMAGE], check=False, capture_output=True)
 
-        return compare(
-            "pull of a Debian-size image from a local registry",
-            Side("stackpy pull", command(*self.ours("pull", "-q", name), env=self.environment), empty),
-            Side("podman pull", command(*podman.words, "pull", "--quiet", "--tls-verify=false", name), without),
-            0.3,
-            rounds=rounds,
-            warm=1,
-        )
+        ours = self.ours("pull", "-q", name)
+        unpacking = {**self.environment, "STACKPY_LAYERS": "unpacked"}
+        theirs = [*podman.words, "pull", "--quiet", "--tls-verify=false", name]
+        work = "pull of a Debian-size image from a local registry"
+        other = Side("podman pull", command(*theirs), without)
+        rows = [
+            compare(
+                work, Side("stackpy pull", command(*ours, env=self.environment), empty), other, 0.3,
+                rounds=rounds, warm=1,
+            ),
+            compare(
+                "the same, layers unpacked", Side("stackpy pull", command(*ours, env=unpacking), empty), other, 0.6,
+                rounds=rounds, warm=1,
+            ),
+        ]  # fmt: skip
+        empty()
+        amount = most_memory(*ours, env=self.environment, cwd="/")
+        without()
+        # The most of one of its processes: it has several.
+        beside = most_memory(*theirs, env=dict(os.environ), cwd="/")
+        return [*rows, within("memory of the pull", "stackpy pull", amount, "podman pull", beside, MEMORY_MB, "MB")]
 
     def _push(self, podman: Podman, theirs: list[str], name: str, data: Path, rounds: int) -> Row:
         """An image that was made here, so that it is compressed on the way, by both."""
