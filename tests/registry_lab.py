@@ -307,6 +307,13 @@ def pack(tar: bytes) -> bytes:
     return gzip.compress(tar, 1, mtime=0)
 
 
+@pytest.fixture(name="registry", scope="module")
+def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """An empty one, for the tests of a module."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
 @pytest.fixture(name="before")
 def before_fixture(registry: Registry) -> Iterator[Middle]:
     """The server of ours, before the registry that the module has as `registry`."""

@@ -2,7 +2,7 @@
 
 from tests.build_lab import builder_fixture
 from tests.engine_lab import canary_fixture, lab_fixture, lab_of_session_fixture
-from tests.registry_lab import before_fixture, engine_fixture
+from tests.registry_lab import before_fixture, engine_fixture, registry_fixture
 
 __all__ = [
     "before_fixture",
@@ -11,4 +11,5 @@ __all__ = [
     "engine_fixture",
     "lab_fixture",
     "lab_of_session_fixture",
+    "registry_fixture",
 ]

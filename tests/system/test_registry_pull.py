@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.model import Image
 from stackpy_runtime.store import garbage, layers
 from tests.image_archives import MACHINE, OCI, Built, digest, document, layer
-from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, middle, pack, serve, serve_manifest
+from tests.registry_lab import Answer, Fault, Middle, Registry, middle, pack, serve, serve_manifest
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -34,11 +33,9 @@ RANDOM = random.Random(7).randbytes(700_000).hex()  # which does not compress to
 BIG = [layer(etc__motd="hello", bin__sh="#!"), layer(srv__data=RANDOM), layer(srv__more=RANDOM[::-1], wh_bin="")]
 
 
-@pytest.fixture(name="registry", scope="module")
-def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as registry:
-        registry.put("big:1", Built(BIG, pack))
-        yield registry
+@pytest.fixture(autouse=True, scope="module")
+def big(registry: Registry) -> None:
+    registry.put("big:1", Built(BIG, pack))
 
 
 def tree(engine: Engine, image: Image) -> dict[str, bytes]:

@@ -10,7 +10,6 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,14 @@ import pytest
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError, InvalidConfig
 from tests.image_archives import Built, digest, layer
-from tests.registry_lab import Answer, Fault, Middle, Registry, docker_registry, pack
+from tests.registry_lab import Answer, Fault, Middle, Registry, pack
 
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(name="registry", scope="module")
-def registry_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as registry:
-        registry.put("base:1", Built([layer(etc__motd="hello"), layer(b="1")], pack))
-        yield registry
+@pytest.fixture(autouse=True, scope="module")
+def base(registry: Registry) -> None:
+    registry.put("base:1", Built([layer(etc__motd="hello"), layer(b="1")], pack))
 
 
 def build(engine: Engine, tag: str, base: str = "", **values: str) -> str:

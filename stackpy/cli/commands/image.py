@@ -91,7 +91,7 @@ def remove(context: Context, arguments: Any) -> int:
     for name in arguments.image:
         try:
             for line in engine.image_remove(name, arguments.force):
-                print(line)
+                print(f"{line[:1].upper()}{line[1:]}")  # as docker's, whose prune has the same words in lower case
         except StackpyError as error:
             print_error(error.message, error.hint)
             failed = True
