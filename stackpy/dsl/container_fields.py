@@ -96,7 +96,8 @@ def _aliases(place: Place, value: object) -> list[str]:
         return []
     for key in value:
         if key != "aliases":
-            place.item(str(key)).report(f"unknown key `{key}` of {place.name}", meant(str(key), ["aliases"]), key=True)
+            hint = field_hints.of_network(str(key)) or meant(str(key), ["aliases"])
+            place.item(str(key)).report(f"unknown key `{key}` of {place.name}", hint, key=True)
     aliases = place.item("aliases")
     names = [inner.parse(values.hostname, item) for inner, item in _items(aliases, value.get("aliases", []), "a list")]
     return list(dict.fromkeys(name for name in names if name is not None))

@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "models": "run the model in a container of its own",
     "name": "the name is the first argument",
     "profiles": "use `if` and a variable: var(name, default=False)",
+    "pull_refresh_after": "`pull_policy` says it: `every_12h`",
     "provider": "make what others provide before, and give its address by `environment`",
     "scale": "did you mean `replicas`?",
     "update_config": "did you mean `update`?",
@@ -36,6 +37,19 @@ _ELSEWHERE = {
     "userns_mode": "did you mean `userns`?",
     "volumes_from": "name the same volumes in both containers",
 }
+# Of a container's attachment to a network.
+_OF_NETWORKS = {
+    "driver_opts": "networks have one driver, bridge, which takes no options of a container",
+    "ipv4_address": "containers find each other by name; `stackpy run --ip` gives one container an address",
+    "ipv6_address": "networks have IPv4 only",
+    "link_local_ips": "networks have one address for each container",
+    "mac_address": "it follows from the IPv4 address, so that no container can take another's",
+}
+
+
+def of_network(key: str) -> str:
+    """What to do instead of giving a container's attachment to a network the key `key`; "" for one that nobody has."""
+    return _OF_NETWORKS.get(key, "")
 
 
 def hint(kind: str, key: str, known: Sequence[str], elsewhere: Sequence[str]) -> str:

@@ -26,6 +26,19 @@ LONG_FIELDS = {
     "tmpfs": ("type", "target", "read_only", "tmpfs"),
 }
 
+# What Compose has besides, and what to do.
+_ELSEWHERE = {
+    "bind": "what is mounted there later stays private to each side, and the source must exist",
+    "consistency": "Docker Desktop has it; leave it out",
+    "volume": "a new volume gets what the image has there; `read_only` and `target` are said beside it",
+}
+_OPTIONS_ELSEWHERE = {
+    **dict.fromkeys(("cached", "delegated", "consistent"), "Docker Desktop has it; leave it out"),
+    **dict.fromkeys(("private", "rprivate"), "mounts are private; leave it out"),
+    **dict.fromkeys(("shared", "rshared", "slave", "rslave"), "what is mounted there later stays private to each side"),
+    "nocopy": "a new volume gets what the image has there",
+}
+
 
 def is_path(source: str) -> bool:
     """Whether a short form's source is a path rather than a volume's name, as Compose decides it."""
@@ -49,7 +62,8 @@ def _mode(options: str) -> bool:
         if option in ("z", "Z"):
             raise Invalid(f"has the option `{option}`, which relabels files for SELinux", "leave it out")
         if option not in ("ro", "rw"):
-            raise Invalid(f"has an unknown option `{option}`", "the options are `ro` and `rw`")
+            hint = _OPTIONS_ELSEWHERE.get(option, "the options are `ro` and `rw`")
+            raise Invalid(f"has an unknown option `{option}`", hint)
     return "ro" in options.split(",")
 
 
@@ -87,7 +101,8 @@ def long(value: Mapping[Any, Any]) -> Mount:
         raise Invalid(f"has a `type` that {invalid.message}", invalid.hint) from None
     for key in value:
         if key not in LONG_FIELDS[kind]:
-            raise Invalid(f"has an unknown key `{key}` for a {kind}", meant(str(key), LONG_FIELDS[kind]), (key,), True)
+            hint = _ELSEWHERE.get(str(key)) or meant(str(key), LONG_FIELDS[kind])
+            raise Invalid(f"has an unknown key `{key}` for a {kind}", hint, (key,), True)
     source = value.get("source", "")
     if kind == "bind":
         source = _inside("source", text, source)

@@ -46,6 +46,7 @@ SAMPLE = [
     ("stop", "supervisor", (1, 3, 6, 9, 12, 14, 17)),
     ("remove", "supervisor", (1, 2, 4, 6, 8, 10, 12)),
     ("exec", "supervisor", (2,)),
+    ("exec", "stage", (7, 37, 54, 68)),
     ("kill", "supervisor", (1,)),
     ("pause", "supervisor", (1,)),
     ("rename", "supervisor", (1,)),
@@ -69,7 +70,8 @@ def test_a_call_that_fails(faulty: Faulty, operation: str, role: str, numbers: A
 KILLS = [
     ("create", "supervisor", (8,)),
     ("start", "supervisor", (26, 47)),
-    ("start", "stage", (80,)),
+    ("start", "stage", (80, 150)),
+    ("exec", "stage", (8, 29)),
     ("start", "keeper", (1,)),
     ("stop", "supervisor", (10,)),
     ("remove", "supervisor", (5,)),
