@@ -220,22 +220,21 @@ def _moved(before: Reading, now: Reading, planned: Planned) -> list[Any]:
         fingerprints.Moved(name, "the file has changed") for name in before.sources
         if name in now.sources and now.sources[name] != before.sources[name]
     ]  # fmt: skip
+    declared = fingerprints.desired_values(planned.desired, planned.project.secrets.get)
+    actual = fingerprints.actual_values(planned.observation)
     if before.check != now.check:
-        # the key was made of all that was read then: what of it has changed cannot be told
-        text = "what its stack file declares, what that reads or what runs has changed"
-        return changed or [fingerprints.Moved(planned.plan.stack, text)]
-    found = fingerprints.moved(
-        before.declared,
-        now.declared,
-        fingerprints.desired_values(planned.desired, planned.project.secrets.get),
-        declared=True,
-    )
-    if found:
+        # the key was made of all that was read then: no value can be compared, but what there is can
+        bare = fingerprints.without_values
+        found = [
+            *fingerprints.moved(bare(before.declared), bare(now.declared), declared, declared=True),
+            *fingerprints.moved(bare(before.actual), bare(now.actual), actual, declared=False),
+        ]
+        text = "a value that the stack file sets or reads has changed"
+        return [*changed, *found] or [fingerprints.Moved(planned.plan.stack, text)]
+    if found := fingerprints.moved(before.declared, now.declared, declared, declared=True):
         return [*changed, *found]
     # a comment in the stack file changes nothing
-    return fingerprints.moved(
-        before.actual, now.actual, fingerprints.actual_values(planned.observation), declared=False
-    )
+    return fingerprints.moved(before.actual, now.actual, actual, declared=False)
 
 
 def _sources(project: Loaded) -> dict[str, str]:

@@ -105,6 +105,14 @@ def derived_key(declared: Values, actual: Values, salt: bytes) -> bytes:
     return hashlib.scrypt(_canonical([declared, actual]), salt=salt, n=1 << 14, r=8, p=1, dklen=32)
 
 
+def without_values(marks: Marks) -> dict[str, dict[str, str]]:
+    """What can be compared though the keys differ: what there is, and which fields of it, but not their values."""
+    return {
+        address: {name: value if name.rpartition("/")[2] in _PLAIN else "" for name, value in fields.items()}
+        for address, fields in marks.items()
+    }
+
+
 def moved(before: Marks, now: Marks, values: Values, *, declared: bool) -> list[Moved]:
     """What differs between two sets of fingerprints, by address.
 

@@ -174,6 +174,26 @@ def test_what_the_stack_file_says_otherwise_is_named() -> None:
     ]
 
 
+def test_what_there_is_can_be_compared_where_the_key_is_another_one() -> None:
+    """The first plan on an engine has a key that is made of all that was read."""
+
+    def marks(case: dict[str, Any], key: bytes) -> dict[str, dict[str, str]]:
+        values = fingerprints.desired_values(case_files.desired(case), SECRETS.get)
+        return fingerprints.without_values(fingerprints.marks(values, key))
+
+    web = {**CASE["desired"]["container.web"], "mem_limit": 1 << 30, "cpus": 2.0}
+    del web["replicas"]
+    now = changed(desired={"image.web": {}, "container.web": web, "network.back": {}, "volume.data": {}})
+    values = fingerprints.desired_values(case_files.desired(now), SECRETS.get)
+    found = fingerprints.moved(marks(CASE, KEY), marks(now, b"x" * 32), values, declared=True)
+    assert [tuple(one) for one in found] == [
+        ("container.web", "the stack file's `replicas` is not set any more, the stack file's `cpus` is 2 now"),
+        ("secret.key", "the stack file declares it no more"),
+        ("network.back", "the stack file declares it now"),
+    ]
+    assert marks(CASE, KEY) == marks(CASE, b"x" * 32)
+
+
 def test_no_value_is_found_again_in_fingerprints() -> None:
     desired = fingerprints.desired_values(case_files.desired(CASE), SECRETS.get)
     salt = b"s" * 16
