@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("container", "job", "network", "volume")
 _WHY_NOT = {
     "image": "an image is found by what it is made of: its name needs no move",
-    "secret": "a secret is read from its source again: its name needs no move",
+    "secret": "containers find it by its name, at /run/secrets/NAME: what uses it changes in any case",
 }
 
 
