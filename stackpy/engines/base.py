@@ -96,6 +96,9 @@ class StackEngine(GenerationEngine, Protocol):
         `started`: running; `healthy`: health check passes, or running where there is none; `completed`: exited with 0.
         """
 
+    def held_by(self, stack: str) -> str:
+        """Which command changes the stack now: `stackpy apply` (pid 12, since 10:31:07); "" where none does."""
+
     def lock(self, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]) -> Any:
         """A context manager that holds the stack. `waiting` is told once for whom (pid, command, since).
 

@@ -340,6 +340,12 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
 
         rollout.wait(self._facade, stack, spec, condition, timeout, report)
 
+    def held_by(self, stack: str) -> str:
+        """See StackEngine."""
+        from stackpy.engines import stacklock
+
+        return stacklock.holder(self.root, stack)
+
     def lock(self, stack: str, command: str, timeout: float | None, waiting: Callable[[str], None]) -> StackLock:
         """See StackEngine."""
         from stackpy.engines.border import require_rights

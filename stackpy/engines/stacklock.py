@@ -13,7 +13,7 @@ import fcntl
 import os
 import time
 
-from stackpy.engines.generations import ensure_folder
+from stackpy.engines.generations import ensure_folder, folder
 from stackpy.errors import LockTimeout
 from stackpy_runtime import json_text
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 POLL = 0.05  # seconds: flock has no timeout, and a signal would need the main thread
+PATIENCE = 0.5  # seconds in which whoever has just taken it writes down who it is
 
 
 class StackLock:
@@ -30,8 +31,12 @@ class StackLock:
 
     command: what holders are shown as, e.g. `stackpy apply`
     timeout: seconds; None waits for ever
+<<<<<<< HEAD
     waiting: told once, when another command holds the stack, by whom it is held
     held: told the descriptors of locks that are held from now on
+=======
+    waiting: told by whom the stack is held, when another command holds it, and when that is another one by then
+>>>>>>> 30b7733 (Say in plan and drift which command changes the stack meanwhile, and of each next holder whom one waits for)
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class StackLock:
         self._close()
 
     def _acquire(self) -> None:
-        began, told = time.monotonic(), False
+        began, told = time.monotonic(), ""
         while True:
             if self._descriptor < 0:
                 path = os.path.join(ensure_folder(self.root, self.stack), "lock")
@@ -84,9 +89,13 @@ class StackLock:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise
             waited = time.monotonic() - began
-            if not told and (self.timeout is None or self.timeout > 0):
-                told = True
-                self.waiting(self.holder())
+            if self.timeout is None or self.timeout > 0:
+                holder = self._noted()
+                if not holder and not told and (waited >= PATIENCE or waited >= (self.timeout or PATIENCE)):
+                    holder = self.holder()
+                if holder and holder != told:
+                    told = holder
+                    self.waiting(holder)
             if self.timeout is not None and waited >= self.timeout:
                 raise LockTimeout(
                     f"stack `{self.stack}` is held by {self.holder()}",
@@ -96,6 +105,7 @@ class StackLock:
 
     def holder(self) -> str:
         """Who holds the stack: `stackpy apply` (pid 12, since 10:31:07)."""
+<<<<<<< HEAD
         try:
             document = json_text.loads(os.pread(self._descriptor, 4096, 0))
             since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
@@ -105,6 +115,12 @@ class StackLock:
             return f"the engine, which finishes what {holder} had asked for before it was killed"
         except (ValueError, KeyError, TypeError):
             return "another command"  # it has the lock, but has not yet written who it is
+=======
+        return self._noted() or "another command"  # it has the lock, but has not yet written who it is
+
+    def _noted(self) -> str:
+        return _described(os.pread(self._descriptor, 4096, 0))
+>>>>>>> 30b7733 (Say in plan and drift which command changes the stack meanwhile, and of each next holder whom one waits for)
 
     def _has_name(self, path: str) -> bool:
         try:
@@ -117,3 +133,33 @@ class StackLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)  # and with it the lock
             self._descriptor = -1
+
+
+def holder(root: str, stack: str) -> str:
+    """Who holds a stack now, as StackLock.holder; "" for nobody. Touches nothing, so that nobody is kept from it.
+
+    The kernel's list of locks is asked and not the process: another may have the number by now of one that was killed.
+    """
+    path = os.path.join(folder(root, stack), "lock")
+    try:
+        with open(path, "rb") as file:
+            described = _described(file.read(4096))
+            if not described:
+                return ""
+            inode = f":{os.fstat(file.fileno()).st_ino}"
+        with open("/proc/locks", encoding="ascii") as locks:
+            # 1: FLOCK  ADVISORY  WRITE 4711 fe:00:16195592 0 EOF
+            held = any(" FLOCK " in line and line.split()[-3].endswith(inode) for line in locks)
+    except OSError:
+        return ""  # nobody has ever held it, or it is not ours to read
+    return described if held else ""
+
+
+def _described(text: bytes) -> str:
+    """What a holder has written, in words; "" for nothing yet."""
+    try:
+        document = json_text.loads(text)
+        since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
+        return f"`{document['command']}` (pid {document['pid']}, since {since})"
+    except (ValueError, KeyError, TypeError):
+        return ""

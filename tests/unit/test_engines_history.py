@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpy.engines import generations
+from stackpy.engines import generations, stacklock
 from stackpy.engines.stacklock import StackLock
 from stackpy.errors import LockTimeout, StackpyError
 
@@ -82,6 +82,34 @@ def test_the_second_command_is_told_once_for_whom_it_waits(tmp_path: Path) -> No
         holder.kill()  # and the lock goes with it
         with StackLock(str(tmp_path), "shop", "stackpy destroy", None, told.append) as lock:
             assert lock.holder().startswith(f"`stackpy destroy` (pid {os.getpid()}, since ")
+
+
+def test_who_waits_is_told_of_the_next_holder_too(tmp_path: Path) -> None:
+    told: list[str] = []
+    heard = threading.Semaphore(0)
+
+    def waiting(holder: str) -> None:
+        told.append(holder)
+        heard.release()
+
+    def second() -> None:
+        with StackLock(str(tmp_path), "shop", "second", None, waiting):
+            pass
+
+    with StackLock(str(tmp_path), "shop", "first", 0, print):
+        assert stacklock.holder(str(tmp_path), "shop").startswith(f"`first` (pid {os.getpid()}, since ")
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert heard.acquire(timeout=60)
+        # as whoever has it next writes it
+        (tmp_path / "stacks" / "shop" / "lock").write_text('{"pid": 7, "command": "next", "since": 0}')
+        assert heard.acquire(timeout=60)
+    thread.join(60)
+    assert [line.partition(",")[0] for line in told] == [f"`first` (pid {os.getpid()}", "`next` (pid 7"]
+    # what one that was killed has written says nothing, whoever has its number by now
+    (tmp_path / "stacks" / "shop" / "lock").write_text(f'{{"pid": {os.getpid()}, "command": "first", "since": 0}}')
+    assert stacklock.holder(str(tmp_path), "shop") == ""
+    assert stacklock.holder(str(tmp_path), "nothing") == ""
 
 
 def test_stacks_do_not_wait_for_each_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.cli import stacks
 from stackpy.cli.commands.plan import CHANGES
 from stackpy.cli.grammar import Command, Option
 
@@ -18,7 +19,9 @@ def run(context: Context, arguments: Any) -> int:
 
     context.read_only = True
 
-    plan = context.refreshed().plan
+    planned = context.refreshed()
+    plan = planned.plan
+    stacks.say_who_changes(context, planned.stack.name)
     if context.json:
         import json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stackpy.cli import terminal
+from stackpy.cli import stacks, terminal
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import UsageError
 
@@ -42,6 +42,7 @@ def run(context: Context, arguments: Any) -> int:
         planned = context.destruction(chosen) if arguments.destroy else context.plan(chosen)
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
+    stacks.say_who_changes(context, planned.stack.name)
     with context.times("render"):
         show(planned.plan, arguments.format or context.globals.format)
     if context.globals.verbose:
@@ -53,7 +54,7 @@ def run(context: Context, arguments: Any) -> int:
     if planned.plan.refusals:
         return 1
     if arguments.out:
-        from stackpy.cli import saved_plans, stacks
+        from stackpy.cli import saved_plans
 
         digest = saved_plans.write(context, arguments.out, planned, chosen, destroy=arguments.destroy)
         stacks.say(context, f"saved as {arguments.out} ({digest[:19]}): `stackpy apply {arguments.out}` does just this")
