@@ -31,7 +31,7 @@ def locked(context: Context, stack: str, command: str, timeout: float | None) ->
 def say_who_changes(context: Context, stack: str) -> None:
     """Whoever only looks waits for nobody; but what is seen while somebody changes it is a moment's."""
     if holder := context.engine().held_by(stack):
-        say(context, f"{holder} is changing this stack: this is how it stands at this moment")
+        say(context, f"this stack is being changed by {holder}: this is how it stands at this moment")
 
 
 def say(context: Context, text: str) -> None:

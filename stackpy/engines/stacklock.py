@@ -31,12 +31,8 @@ class StackLock:
 
     command: what holders are shown as, e.g. `stackpy apply`
     timeout: seconds; None waits for ever
-<<<<<<< HEAD
-    waiting: told once, when another command holds the stack, by whom it is held
-    held: told the descriptors of locks that are held from now on
-=======
     waiting: told by whom the stack is held, when another command holds it, and when that is another one by then
->>>>>>> 30b7733 (Say in plan and drift which command changes the stack meanwhile, and of each next holder whom one waits for)
+    held: told the descriptors of locks that are held from now on
     """
 
     def __init__(
@@ -105,22 +101,10 @@ class StackLock:
 
     def holder(self) -> str:
         """Who holds the stack: `stackpy apply` (pid 12, since 10:31:07)."""
-<<<<<<< HEAD
-        try:
-            document = json_text.loads(os.pread(self._descriptor, 4096, 0))
-            since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
-            holder = f"`{document['command']}` (pid {document['pid']}, since {since})"
-            if os.path.exists(f"/proc/{int(document['pid'])}"):
-                return holder
-            return f"the engine, which finishes what {holder} had asked for before it was killed"
-        except (ValueError, KeyError, TypeError):
-            return "another command"  # it has the lock, but has not yet written who it is
-=======
         return self._noted() or "another command"  # it has the lock, but has not yet written who it is
 
     def _noted(self) -> str:
         return _described(os.pread(self._descriptor, 4096, 0))
->>>>>>> 30b7733 (Say in plan and drift which command changes the stack meanwhile, and of each next holder whom one waits for)
 
     def _has_name(self, path: str) -> bool:
         try:
@@ -160,6 +144,9 @@ def _described(text: bytes) -> str:
     try:
         document = json_text.loads(text)
         since = time.strftime("%H:%M:%S", time.localtime(float(document["since"])))
-        return f"`{document['command']}` (pid {document['pid']}, since {since})"
+        holder = f"`{document['command']}` (pid {document['pid']}, since {since})"
+        if os.path.exists(f"/proc/{int(document['pid'])}"):
+            return holder
+        return f"the engine, which finishes what {holder} had asked for before it was killed"
     except (ValueError, KeyError, TypeError):
         return ""

@@ -74,9 +74,9 @@ def test_commands_on_one_stack_take_turns_and_say_for_whom_they_wait(shop: Folde
     waits = rf"waiting for `stackpy apply` \(pid {first.pid}, since [\d:]+\)\n"
     # who only looks waits for nobody, and says that it is a moment's look
     for words in (["plan"], ["drift"]):
-        looked = shop(*words)
+        said = shop(*words).stderr
         assert re.fullmatch(
-            waits.replace("waiting for ", "").replace(r"\n", "") + " is changing this stack: .*\n", looked.stderr
+            rf"this stack is being changed by `stackpy apply` \(pid {first.pid}, since [\d:]+\): this is how .*\n", said
         )
     late = shop("destroy", "--yes", "--lock-timeout", "0.1", code=1)
     assert re.match(waits + "error: stack `shop` is held by `stackpy apply`", late.stderr), late.stderr
@@ -145,7 +145,7 @@ def test_nobody_waits_for_one_that_was_killed_nor_for_another_with_its_number(sh
     left = json.loads(note.read_text())
     assert left["pid"] == killed.pid
     note.write_text(json.dumps({**left, "pid": os.getpid()}))
-    assert "changing this stack" not in shop("plan").stderr
+    assert "being changed" not in shop("plan").stderr
     shop.let_go()
     done = shop("apply", "--yes", "--lock-timeout", "0")
     assert "waiting for `" not in done.stderr
