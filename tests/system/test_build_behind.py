@@ -89,3 +89,21 @@ def test_a_layer_is_the_same_behind_the_view_and_through_it(
     # With --link there is no view but the folder itself; and what several sources may meet in is made through it.
     assert all(behind >= 0 for behind in used) or case == "linked"
     assert bool(used) == (case not in ("two into one", "with a file"))
+
+
+def test_what_stands_behind_a_folder_is_not_guessed(tmp_path: Path) -> None:
+    lower, staged = tmp_path / "lower", tmp_path / "staged"
+    for folder in (lower, staged / "upper", staged / "work"):
+        folder.mkdir(parents=True)
+    with Merged([str(lower)], str(staged)) as view:
+        os.mkdir("new", dir_fd=view.root)
+        made = os.open("new", os.O_RDONLY, dir_fd=view.root)
+        behind = view.behind(made)
+        os.mkdir("inside", dir_fd=behind)
+        assert (staged / "upper/new/inside").is_dir()
+        # A folder of another mount at the same path, such as a kernel might name that tells paths otherwise.
+        other = os.open(tmp_path, os.O_RDONLY)
+        (staged / "upper" / str(tmp_path).lstrip("/")).mkdir(parents=True)
+        assert view.behind(other) == -1
+        for descriptor in (made, behind, other):
+            os.close(descriptor)

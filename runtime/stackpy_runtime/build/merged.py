@@ -71,9 +71,19 @@ class Merged:
             return -1
         try:
             path = os.readlink(f"/proc/self/fd/{folder}")
-            return open_beneath(self._upper, path.lstrip("/"), os.O_RDONLY | os.O_DIRECTORY)
+            found = open_beneath(self._upper, path.lstrip("/"), os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return -1
+        # Numbers of inodes are the overlay's own where its layers are several file systems; times are the upper's.
+        if _times(found) == _times(folder):
+            return found
+        os.close(found)
+        return -1
+
+
+def _times(folder: int) -> tuple[int, int]:
+    status = os.fstat(folder)
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _mount(layers: list[str], staged: str) -> int:
