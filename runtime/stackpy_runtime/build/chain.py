@@ -60,6 +60,8 @@ class Chain:
         self._store = build_.store
         self._rest = ""
         self._like = recipe["steps"][0]["id"]  # what the last step that made a layer is like
+        # What the next one hangs on, as far as that is known here: what is like itself need not be hashed again.
+        self._last = self._like
 
     def run(self) -> Made:
         """Carries out what is not cached."""
@@ -85,6 +87,7 @@ class Chain:
                 like = self._build.results.like_of(resolved["id"])
                 alone = hangs_on_nothing(step, resolved["inputs"])
                 self._like = linked_to(self._like, like) if alone else like
+                self._last = linked_to(self._last, resolved["id"]) if alone else resolved["id"]
             else:
                 self._say(resolved, index, cached=resolved["id"] in known)
                 if resolved["id"] not in known:
@@ -108,7 +111,7 @@ class Chain:
         base, first = self._source["base"], self._recipe["steps"][0]
         if base["kind"] == "stage":
             stage = self._build.stage(base["stage"]).result()
-            self._like = stage.like
+            self._like, self._last = stage.like, ""
             self._say(first, 0, cached=True)
             return stage.ground()
         found = bases.existing(self._store, base, first)
@@ -152,7 +155,7 @@ class Chain:
                 lambda staged: make_layer(place, step, resolved, staged),
                 lambda: needs_layer(place, step),
                 before=lambda: build_.await_stages(step),
-                like=Likeness(step, resolved, before, build_.like_of, build_.tree_of),
+                like=Likeness(step, resolved, before, build_.like_of, build_.tree_of, same=self._like == self._last),
             )
 
     def _subject(self, index: int, step: RecipeStep) -> _Subject:

@@ -41,7 +41,7 @@ _BY_CONTENT = ("from", "sources", "--exclude")
 class Likeness:
     """What one step is like.
 
-    before: what the step that it hangs on is like
+    before: what the step that it hangs on is like; same: that is the step itself
     like_of: what the end of a stage is like, once it is built
     tree_of: the files of a stage
     """
@@ -53,13 +53,19 @@ class Likeness:
         before: str,
         like_of: Callable[[str], str],
         tree_of: Callable[[RunMount | Step], Tree],
+        *,
+        same: bool,
     ) -> None:
-        self._step, self._resolved, self._before = step, resolved, before
+        self._step, self._resolved, self._before, self._same = step, resolved, before, same
         self._like_of, self._tree_of = like_of, tree_of
         self._id, self._key = "", ""
 
     def find(self, results: Results) -> str | None:
         """The layer of what the step is like, noted as its own; None where there is none. Its stages are built."""
+        places = [self._step, *self._step.get("mounts", [])]
+        if self._same and not any("from_stage" in place for place in places):
+            self._id = self._resolved["id"]  # of ten thousand files it takes 10 ms to find that out
+            return None
         inputs = self._inputs()
         self._id = recipe.step_id(self._step["instruction"], self._before, inputs)
         found = results.known(self._id) if self._id != self._resolved["id"] else None
