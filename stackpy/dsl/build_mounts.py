@@ -14,7 +14,7 @@ from stackpy.patterns import pattern
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from stackpy.dsl.images import Image
 
@@ -45,7 +45,7 @@ class BuildMount(Frozen):
         target: str,
         *,
         id: str | None = None,  # noqa: A002 — the option's name
-        sharing: str = "shared",
+        sharing: Literal["shared", "locked", "private"] = "shared",
         from_: Image | str | None = None,
         source: str | None = None,
         readonly: bool = False,

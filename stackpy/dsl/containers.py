@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         annotations: Pairs | None
         cgroup_parent: str | None
         runtime: str | None
-        cgroup: str | None
+        cgroup: Literal["host", "private"] | None
         storage_opt: Mapping[str, str | int] | None
         networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None
         network_mode: str | Resource | None
@@ -86,10 +86,10 @@ if TYPE_CHECKING:
         security_opt: Sequence[str] | None
         devices: Sequence[str | Mapping[str, str]] | None
         device_cgroup_rules: Sequence[str] | None
-        userns: str | None
+        userns: Literal["auto", "host"] | None
         pid: str | Resource | None
         ipc: str | Resource | None
-        uts: str | None
+        uts: Literal["host"] | None
         learn: bool | None
         logging: Mapping[str, Any] | None
         pull_policy: str | None
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
         replicas: int | None
         healthcheck: HealthCheck | Mapping[str, Any] | None
         update: Update | Mapping[str, Any] | None
-        on_unhealthy: str | None
+        on_unhealthy: Literal["none", "restart", "stop"] | None
 
 
 class Container(Resource):

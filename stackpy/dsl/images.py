@@ -15,7 +15,7 @@ from stackpy.dsl.values import one_of, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from stackpy.dsl.build_mounts import BuildMount
     from stackpy.dsl.calls import Call
@@ -114,7 +114,7 @@ class Image(Files, Settings, Frozen):
         file: str | None = None,
         target: str | None = None,
         args: Mapping[str, Scalar] | None = None,
-        allow: Sequence[str] | None = None,
+        allow: Sequence[Literal["security.insecure", "network.host"]] | None = None,
     ) -> Image:
         """An image that a Dockerfile describes.
 
@@ -157,8 +157,8 @@ class Image(Files, Settings, Frozen):
         *,
         cache: str | Sequence[str] = (),
         mounts: BuildMount | Sequence[BuildMount] = (),
-        network: str = "default",
-        security: str = "sandbox",
+        network: Literal["default", "none", "host"] = "default",
+        security: Literal["sandbox", "insecure"] = "sandbox",
     ) -> Self:
         """Runs a command in the image: a line for the shell, or a list.
 

@@ -13,7 +13,7 @@ from stackpy.dsl.values import meant, one_of, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
 Duration = str | int | float
 
@@ -28,12 +28,12 @@ class Update(Frozen):
     def __init__(
         self,
         *,
-        order: str | None = None,
+        order: Literal["start-first", "stop-first"] | None = None,
         parallelism: int | None = None,
         delay: Duration | None = None,
         monitor: Duration | None = None,
         max_failure_ratio: float | None = None,
-        failure_action: str | None = None,
+        failure_action: Literal["pause", "continue", "rollback"] | None = None,
     ) -> None:
         """Each argument as in Compose's `deploy.update_config`; times are seconds or durations such as "1.5s".
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from stackpy import (
+    BuildMount,
     Component,
     Container,
+    File,
     HealthCheck,
     Image,
     Job,
@@ -12,8 +14,13 @@ from stackpy import (
     Output,
     Secret,
     Stack,
+    StackRef,
+    Update,
     Volume,
     component,
+    moved,
+    policy,
+    template,
     var,
 )
 from stackpy.testing import load_stack
@@ -37,6 +44,22 @@ Stack("a", policies=["no_privileged"])  # type: ignore[list-item]
 HealthCheck(["true"], intervall=1)  # type: ignore[call-arg]
 Image("a").copy(7)  # type: ignore[arg-type]
 Image("a").workdirectory("/app")  # type: ignore[attr-defined]
+Image("a").run("make", network="hots")  # type: ignore[arg-type]
+Update(order="start-frist")  # type: ignore[arg-type]
+Update(failure_action="stop")  # type: ignore[arg-type]
+Container("a", image=image, update=Update(parallelism="2"))  # type: ignore[arg-type]
+Container("a", image=image, on_unhealthy="kill")  # type: ignore[arg-type]
+Container("a", image=image, userns="hots")  # type: ignore[arg-type]
+Container("a", image=image, depends_on=[image])  # type: ignore[list-item]
+Volume("a", snapshot="yes")  # type: ignore[arg-type]
+File("a", mod=0o600)  # type: ignore[call-arg]
+BuildMount.cache("/cache", sharing="lock")  # type: ignore[arg-type]
+moved(old="container.a")  # type: ignore[call-arg]
+moved(old="container.a", new=image)  # type: ignore[arg-type]
+StackRef("db").outputs("url")  # type: ignore[attr-defined]
+template("a.j2").render()  # type: ignore[attr-defined]
+
+policy(level="forbid")  # type: ignore[call-overload]
 count: str = var("count", default=2)  # type: ignore[assignment]
 web.port("80")  # type: ignore[arg-type]
 web.ready  # type: ignore[attr-defined]  # noqa: B018 - the attribute is what is asked for

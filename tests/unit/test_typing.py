@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
 
 import stackpy
 from stackpy.dsl import container_fields
+from tests.unit.typed_calls import typed_calls
 
 TOP = Path(__file__).parents[2]
 
@@ -43,6 +45,19 @@ def test_every_field_has_a_type_and_no_other() -> None:
 
 def test_every_field_stands_among_what_is_right() -> None:
     assert set(container_fields.CONTAINER_FIELDS) - given("tests/typing/right.py", "Container") == set()
+
+
+@pytest.mark.parametrize(("call", "parameters"), typed_calls().items())
+def test_every_argument_stands_among_what_is_wrong(call: str, parameters: list[inspect.Parameter]) -> None:
+    """So that none of them has a type that takes everything."""
+    tree = ast.parse((TOP / "tests/typing/wrong_fields.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == call]
+    named = {keyword.arg for node in calls for keyword in node.keywords if ast.unparse(keyword.value) == "NOTHING"}
+    unnamed = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    assert {one.name for one in parameters if one not in unnamed} - named == set()
+    others = [node for node in calls if any(ast.unparse(one) == "NOTHING" for one in node.args)]
+    keywords = [node for node in calls if {keyword.arg for keyword in node.keywords} - {one.name for one in parameters}]
+    assert len(others) + len(keywords) >= len(unnamed)
 
 
 @pytest.mark.parametrize("name", stackpy.__all__)
