@@ -44,11 +44,18 @@ _RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
 
 def takes(number: int, status: str, syscall: str, waiting: int | None) -> bool:
     """Whether a thread with this status and syscall file does something with the signal."""
-    for line in status.splitlines():
-        key, _, value = line.partition(":")
-        if key in ("SigCgt", "SigBlk") and int(value, 16) >> (number - 1) & 1:
-            return True
-    return waiting is not None and syscall.split(" ", 1)[0] == str(waiting)
+    return bool(_taken(status) >> (number - 1) & 1) or (
+        waiting is not None and syscall.split(" ", 1)[0] == str(waiting)
+    )
+
+
+def _taken(status: str) -> int:
+    """The signals that a thread catches or blocks, a bit each, as its status file has them."""
+    mask = 0
+    for key in ("\nSigBlk:", "\nSigCgt:"):
+        _, found, rest = f"\n{status}".partition(key)
+        mask |= int(rest.split("\n", 1)[0], 16) if found else 0
+    return mask
 
 
 def handled(pid: int) -> list[int]:
@@ -56,10 +63,10 @@ def handled(pid: int) -> list[int]:
     usual = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            status = file.read()
+            mask = _taken(file.read())
     except OSError:
         return []
-    return [number for number in usual if takes(number, status, "", None)]
+    return [number for number in usual if mask >> (number - 1) & 1]
 
 
 def remedy(pid: int, number: int) -> str:

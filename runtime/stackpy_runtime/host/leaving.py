@@ -21,11 +21,15 @@ LINGER = 1.0  # seconds that a network namespace may outlive its container while
 
 
 class _Network:
-    """gone: whether it is; begun: whether its bridge is about to; lost: the containers of which nothing runs on"""
+    """gone: whether it is; begun: whether its bridge is about to; lost: the containers of which nothing runs on
+
+    holders: the containers that had addresses on it when the first of them was lost. Others come only after `stay`.
+    """
 
     def __init__(self) -> None:
         self.gone = threading.Event()
         self.lost: set[str] = set()
+        self.holders: set[str] | None = None
         self.begun = False
 
 
@@ -79,13 +83,15 @@ class Leaving:
             if network is None:
                 return None
             network.lost.add(container)
-            lost = set(network.lost)
+            if network.begun or not network.lost.issuperset(network.holders or ()):
+                return None
         try:
-            holders = self.store.addresses(self.store.network(name)["id"]).values()
+            holders = set(self.store.addresses(self.store.network(name)["id"]).values())
         except EngineError:
             return None  # its removal says what is wrong
         with self.lock:
-            if network.begun or not lost.issuperset(holders):
+            network.holders = holders
+            if network.begun or not network.lost.issuperset(holders):
                 return None
             network.begun = True
             return network

@@ -72,6 +72,7 @@ class Lifecycle:
         # a large volume must not keep them waiting.
         self.turns = threading.Semaphore(TURNS)
         self.ends = threading.Semaphore(TURNS)
+        self.signals: dict[str, int] = {}  # stop signals of images, whose IDs are those of what they say
         self.flusher: queue.SimpleQueue[int] = queue.SimpleQueue()
         threading.Thread(target=self._flush, daemon=True).start()
 
@@ -460,11 +461,14 @@ class Lifecycle:
         """The container's stop signal: its own, the image's, or SIGTERM."""
         if name := live.config.get("stop_signal"):
             return signal_number(name)
-        try:
-            return signal_number(self.store.image(live.container["image_id"])["config"].get("StopSignal", "TERM"))
-        except InvalidConfig:
-            # An image's mistake must not make a container that cannot be stopped.
-            return signal.SIGTERM
+        image = live.container["image_id"]
+        if image not in self.signals:
+            try:
+                self.signals[image] = signal_number(self.store.image(image)["config"].get("StopSignal", "TERM"))
+            except InvalidConfig:
+                # An image's mistake must not make a container that cannot be stopped.
+                self.signals[image] = signal.SIGTERM
+        return self.signals[image]
 
     def resize(self, live: Live, rows: int, columns: int) -> None:
         """Sets the size of a container's terminal."""

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 import threading
 
 from stackpy_runtime.errors import Denied, EngineError, KernelError
@@ -244,7 +245,10 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """All links of the namespace."""
-        return [_link(body) for body in self._dump(RTM_GETLINK, link_header())]
+        return [
+            _link(body)
+            for body in self._dump(RTM_GETLINK, link_header() + word(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+        ]
 
     def routes(self) -> list[Route]:
         """All IPv4 routes of all tables, those of type local among them."""
@@ -300,24 +304,39 @@ def _failure(what: str, code: int, reason: str) -> EngineError:
     return KernelError(message, errno=code, hint=hint)
 
 
+_ATTRIBUTE = struct.Struct("=HH").unpack_from
+_OF_LINK = {IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS, IFLA_LINKINFO}
+
+
 def _link(body: bytes) -> Link:
     index, flags = struct.unpack_from("=iI", body, 4)
-    values = dict(attributes(body[16:]))
-    kind = ""
-    if IFLA_LINKINFO in values:
-        kind = dict(attributes(values[IFLA_LINKINFO])).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-
-    def number(name: int) -> int:
-        return int(struct.unpack("=I", values[name])[0]) if name in values else 0
-
+    # Some fifty attributes, of which seven matter: nothing is made of the others.
+    values: dict[int, bytes] = {}
+    offset, end = 16, len(body)
+    while offset + 4 <= end:
+        length, kind = _ATTRIBUTE(body, offset)
+        if length < 4:
+            break
+        if kind & 0x3FFF in _OF_LINK:
+            values[kind & 0x3FFF] = body[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    described = dict(attributes(values[IFLA_LINKINFO])) if IFLA_LINKINFO in values else {}
     return Link(
         number=index,
-        name=values.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
-        kind=kind,
-        mtu=number(IFLA_MTU),
-        master=number(IFLA_MASTER),
-        group=number(IFLA_GROUP),
-        alias=values.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
+        name=_text(values.get(IFLA_IFNAME, b"")),
+        kind=_text(described.get(IFLA_INFO_KIND, b"")),
+        mtu=_number(values.get(IFLA_MTU, b"")),
+        master=_number(values.get(IFLA_MASTER, b"")),
+        group=_number(values.get(IFLA_GROUP, b"")),
+        alias=_text(values.get(IFLA_IFALIAS, b"")),
         address=values.get(IFLA_ADDRESS, b"").hex(":"),
         up=bool(flags & IFF_UP),
     )
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value[:4], sys.byteorder)
