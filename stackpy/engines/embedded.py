@@ -49,7 +49,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
         super().__init__(root)
         self._read_only = read_only
         self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
-        self._seen: dict[str, dict[str, list[str]]] = {}  # stack → address → IDs of its containers, as last observed
+        # stack → address → its containers as last observed, name by ID
+        self._seen: dict[str, dict[str, dict[str, str]]] = {}
         self._image_ids: dict[str, str] = {}  # recipe ID → image ID, for images built or found by this command
         self._connected: Border | None = None
         self.on_failure = ""
@@ -183,7 +184,7 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
             now=time.time(),
         )
         self._seen[stack] = {
-            address: [replica.id for replica in found.replicas]
+            address: {replica.id: replica.name for replica in found.replicas}
             for address, found in resources.items()
             if found.replicas
         }
@@ -260,7 +261,6 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
     def perform(self, change: Change, desired: Desired, secrets: SecretValues, generation: int, report: Report) -> None:
         """See StackEngine."""
         from stackpy.engines import provisioning
-        from stackpy.engines.rollout import Rollout
         from stackpy.planning.plan import Action
 
         kind, engine = change.address.partition(".")[0], self._facade
@@ -269,8 +269,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
 
             moving.move(engine, change, desired, generation)
             seen_before = self._seen.get(desired.stack.name, {})
-            moved = seen_before.pop(change.reasons[0].old, [])
-            seen_before[change.address] = [*seen_before.get(change.address, []), *moved]
+            moved = seen_before.pop(change.reasons[0].old, {})
+            seen_before[change.address] = {**seen_before.get(change.address, {}), **moved}
         elif kind == "image":
             if change.action is Action.DELETE:
                 raise StackpyError("images are removed by `destroy --images` and `image rm` alone")
@@ -299,7 +299,15 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
             provisioning.secret(engine, change, desired, secrets, generation)
         else:
             stack = self._seen.get(desired.stack.name)
-            seen = None if stack is None else stack.get(change.address, [])
+            seen = None if stack is None else stack.get(change.address, {})
+            gone = change.action is Action.DELETE and change.address not in desired.stack.resources
+            if gone and seen and not change.replicas:
+                from stackpy.engines import removal
+
+                removal.remove(engine, change.address, seen, report)
+                return
+            from stackpy.engines.rollout import Rollout
+
             Rollout(
                 engine,
                 change,

@@ -10,6 +10,7 @@ from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
+from stackpy.engines.removal import remover
 from stackpy.engines.replacing import ALIVE, GRACE, Replacing, patience, policy
 from stackpy.engines.translation import config_keys, container_config, container_fields, in_place, with_chosen
 from stackpy.errors import StackpyError
@@ -20,7 +21,7 @@ from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from stackpy.dsl.specs import Condition, Kind, Spec
@@ -45,7 +46,7 @@ class Rollout:
         generation: int,
         report: Report,
         image_id: Callable[[str], str],
-        seen: Sequence[str] | None = None,
+        seen: Iterable[str] | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.engine, self.change, self.desired, self.generation = engine, change, desired, generation
@@ -76,7 +77,7 @@ class Rollout:
         else:
             at_once([self._creator(index) for index in self._indexes()])
 
-    def _find(self, seen: Sequence[str] | None) -> dict[int, Document]:
+    def _find(self, seen: Iterable[str] | None) -> dict[int, Document]:
         """The existing containers of the resource by replica number.
 
         With a thousand containers, listing them all for each change would take a thousand times as long as asking for
@@ -184,16 +185,16 @@ class Rollout:
         return restart
 
     def _remover(self, document: Document, *, drained: bool = False) -> Callable[[], None]:
-        def remove() -> None:
+        remove = remover(self.engine, self.change.address, document["id"], document["name"], self._report)
+
+        def drain_and_remove() -> None:
             try:
-                if drained and _alive(document):
-                    self.engine.drain(document["id"], float(document["config"].get("stop_grace_period", GRACE)))
-                self.engine.down(document["id"])
+                self.engine.drain(document["id"], float(document["config"].get("stop_grace_period", GRACE)))
             except Missing:
                 return  # somebody else removed it, which is what was wanted
-            self._say("output", f"{document['name']} removed")
+            remove()
 
-        return remove
+        return drain_and_remove if drained and _alive(document) else remove
 
     def _restart(self) -> None:
         """At once for the sake of something else; one after the other where that changes them."""
