@@ -83,8 +83,10 @@ def create(store: Store, name: str, labels: Mapping[str, str]) -> Volume:
 
 
 def restore(store: Store, name: str) -> None:
-    """Makes the folder of a volume that somebody has deleted; raises NotFound."""
-    prepare(store, store.volume(name)["name"], {})
+    """Makes the folder of a volume that somebody has deleted; one that is there stays as it is. Raises NotFound."""
+    known = store.volume(name)
+    if not os.path.isdir(known["mountpoint"]):
+        prepare(store, known["name"], {})
 
 
 def rename(store: Store, name: str, new: str) -> None:

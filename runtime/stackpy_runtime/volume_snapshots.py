@@ -15,6 +15,7 @@ import json
 import os
 import time
 
+from stackpy_runtime import volume
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.linux.files import exchange, sync_file_system
 from stackpy_runtime.store import garbage, layers, tree_copying, usage
@@ -97,11 +98,12 @@ def restore(
     Killed before the step, the volume is as it was, and what was copied goes the next time; killed after it, the
     content of before becomes the snapshot then. Raises as `take`, and NotFound for the snapshot too.
     """
-    root, volume = store.root, store.volume(name)
+    root, known = store.root, store.volume(name)
     source = f"{_place(root, name)}/{_checked(identity)}/data"
     if not os.path.isdir(source):
         raise NotFound(f"no such snapshot of volume `{name}`: {identity}", hint=f"`stackpy volume inspect {name}`")
-    path = volume["mountpoint"]
+    path = known["mountpoint"]
+    volume.restore(store, name)  # somebody may have deleted it, which is a reason to ask for the snapshot
     finish(root, name)
     with _staged(root, name) as staged:
         _copy(source, staged, go_on)
@@ -110,7 +112,11 @@ def restore(
     pending = f"{_place(root, name)}/.{about['id']}"
     try:
         ready()
+        was, becomes = os.stat(path), os.stat(f"{pending}/data")
         exchange(path, f"{pending}/data")
+        # XFS takes a folder for written when it gets another parent.
+        for place, status in ((path, becomes), (f"{pending}/data", was)):
+            os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
         _sync(os.path.dirname(path))
     except OSError as error:
         finish(root, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -207,6 +208,16 @@ def test_what_does_not_stop_leaves_the_volume_as_it_is(store: Store, data: Path)
     for identity in ("0" * 16, "../x", ".", ""):
         with pytest.raises(NotFound):
             volume_snapshots.restore(store, "data", identity, {}, refuse)
+
+
+def test_a_volume_whose_folder_was_deleted_comes_back(store: Store, data: Path) -> None:
+    fill(data)
+    before = entries(data)
+    taken = volume_snapshots.take(store, "data", {}, AT_REST)
+    shutil.rmtree(data)
+    volume_snapshots.restore(store, "data", taken["id"], {}, lambda: None)
+    volume.restore(store, "data")  # as the plan goes on: what is there stays
+    assert entries(data) == before
 
 
 # A process that kills itself at its N-th call that changes something; without N it counts them.

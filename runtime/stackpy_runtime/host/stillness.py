@@ -37,6 +37,14 @@ class still:
             if kind is None:
                 self._connection.send({})
                 self._client.result(self._connection)
+        except (BrokenPipeError, ConnectionResetError):
+            from stackpy_runtime.errors import EngineLost
+
+            raise EngineLost(
+                f"the supervisor ended while container {self._container['name']} stood still: what was read is not "
+                "of one moment",
+                hint="try again: the next supervisor is there",
+            ) from None
         finally:
             self._connection.close()
 
