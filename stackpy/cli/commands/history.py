@@ -20,6 +20,7 @@ GENERATION = Argument("GENERATION", help="its number", optional=True)
 
 def run(context: Context, arguments: Any) -> int:
     """Lists the generations that are kept, or shows one."""
+    context.read_only = True
     name, engine = stack(context, arguments), context.engine()
     documents, held = engine.history(name), engine.snapshots(name)
     if arguments.generation is not None:

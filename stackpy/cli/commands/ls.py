@@ -23,6 +23,7 @@ _COLUMNS = (
 
 def run(context: Context, arguments: Any) -> int:
     """Lists the stacks of this engine."""
+    context.read_only = True
     return print_rows(context, context.engine().stacks(), _COLUMNS, quiet=arguments.quiet)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Any) -> int:
     """Prints what the last apply put out."""
+    context.read_only = True
     name = arguments.stack or context.stack_name()
     if not name:
         raise UsageError("there is no stack file here", hint="change to the stack's folder, or give it with -f")

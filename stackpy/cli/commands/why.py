@@ -24,6 +24,7 @@ _TELLING = ("start", "die", "oom", "kill", "stop", "restart", "pause", "unpause"
 
 def run(context: Context, arguments: Any) -> int:
     """Prints one answer."""
+    context.read_only = True
     words = list(arguments.subject)
     if words[0] in ("port", "blob", "layer"):
         if len(words) != 2:
