@@ -34,7 +34,7 @@ def diff(desired: Desired, observation: Observation, selection: Selection | None
 
         observation, moves, notes = moved(observation, desired.stack.moved)
     specs, existing = desired.stack.resources, observation.resources
-    chosen_ones = targeting.Selection() if selection is None else selection.split()
+    chosen_ones = targeting.Selection() if selection is None else selection.split([*specs, *existing])
     chosen_ones.check(specs, existing)
     targets, excludes = chosen_ones.targets, chosen_ones.excludes
     anew = frozenset(chosen_ones.replaces)

@@ -23,7 +23,7 @@ def destroy_plan(
     selection: only the targets and what depends on them; all but the excluded and what they use
     Raises UsageError when the selection names what does not exist.
     """
-    chosen_ones = Selection() if selection is None else selection.split()
+    chosen_ones = Selection() if selection is None else selection.split(observation.resources)
     targets, excludes = chosen_ones.targets, chosen_ones.excludes
     targeting.check((*targets, *excludes), observation.resources)
     drafts = []

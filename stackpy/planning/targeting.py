@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Selection(NamedTuple):
-    """What of a plan is wanted: addresses, or several with commas between.
+    """What of a plan is wanted: addresses or names, or several with commas between.
 
     targets: these and what they depend on alone; (): everything
     excludes: all but these and what waits for them
@@ -29,10 +29,15 @@ class Selection(NamedTuple):
     excludes: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
 
-    def split(self) -> Selection:
-        """With each address by itself."""
+    def split(self, known: Collection[str]) -> Selection:
+        """With each address by itself, and those of `known` that are meant for plain names."""
+        if not any(self):
+            return self
         return Selection(
-            *(tuple(dict.fromkeys(address for one in several for address in one.split(","))) for several in self)
+            *(
+                tuple(dict.fromkeys(meant(word, known) or word for one in several for word in one.split(",")))
+                for several in self
+            )
         )
 
     def check(self, declared: Iterable[str], existing: Iterable[str]) -> None:
@@ -43,6 +48,16 @@ class Selection(NamedTuple):
         for address in self.replaces:
             if reason := _UNREPLACED.get(address.partition(".")[0]):
                 raise UsageError(f"`--replace {address}`: {reason[0]}", hint=reason[1])
+
+
+# What people mean by a name that several resources have: what runs, then what it needs.
+_KINDS = ("container", "job", "volume", "network", "secret", "image")
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The address that a word means: itself, or that of a resource with this name; "" where there is none."""
+    named = [address for address in known if word in (address, address.partition(".")[2])]
+    return min(named, key=lambda address: (address != word, _KINDS.index(address.partition(".")[0])), default="")
 
 
 _UNREPLACED = {
@@ -66,8 +81,10 @@ def check(targets: Collection[str], known: Iterable[str]) -> None:
             # only on the way to an error
             from difflib import get_close_matches
 
-            near = [address for address in addresses if address.partition(".")[2] == target]
-            near = near or get_close_matches(target, addresses, 1)
+            near = get_close_matches(target, addresses, 1)
+            if not near:
+                names = {address.partition(".")[2]: address for address in addresses}
+                near = [names[name] for name in get_close_matches(target, names, 1)]
             hint = f"did you mean `{near[0]}`?" if near else f"the stack has {', '.join(addresses) or 'no resources'}"
             raise UsageError(f"no resource `{target}` in this stack", hint=hint)
 

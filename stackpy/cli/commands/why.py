@@ -77,19 +77,12 @@ def _resource(context: Context, word: str) -> list[Point]:
 def _address(word: str, stack: str, known: list[str]) -> str:
     """The address that is meant: itself, a resource's name, or a container's on the engine."""
     from stackpy.dsl.values import meant
+    from stackpy.planning import targeting
 
-    if word in known:
-        return word
     plain = word.removeprefix(f"{stack}-").rpartition("-")
     for name in (word, word.partition(".")[0], plain[0] if plain[2].isdigit() else ""):
-        found = sorted(
-            (address for address in set(known) if name and address.partition(".")[2] == name),
-            key=lambda address: ("container", "job", "volume", "network", "secret", "image").index(
-                address.partition(".")[0]
-            ),
-        )
-        if found:
-            return found[0]
+        if name and (found := targeting.meant(name, known)):
+            return found
     names = [*known, *(address.partition(".")[2] for address in known)]
     otherwise = f"it has {', '.join(dict.fromkeys(known))}"
     raise StackpyError(f"no resource `{word}` in stack `{stack}`", hint=meant(word, names, otherwise))

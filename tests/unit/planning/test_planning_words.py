@@ -16,7 +16,7 @@ from stackpy.errors import UsageError
 from stackpy.planning import destroy_plan, diff, graph
 from stackpy.planning.plan import Desired, Observation, Observed, Recipe, RecipeStep, Replica
 from stackpy.planning.quantities import ago, human, printable, size
-from stackpy.planning.targeting import Selection
+from stackpy.planning.targeting import Selection, meant
 from stackpy.problems import Location
 from stackpy.render.plan_text import plan_text
 
@@ -159,7 +159,7 @@ def test_planning_imports_nothing_heavy() -> None:
     ("target", "hint"),
     [
         ("container.c11", "did you mean `container.c1`?"),
-        ("default", "did you mean `network.default`?"),
+        ("defualt", "did you mean `network.default`?"),
         ("zzz", "the stack has container.c0, container.c1, image.a, network.default"),
     ],
 )
@@ -175,7 +175,15 @@ def test_targets_may_stand_together() -> None:
     observation = observation._replace(resources={})
     both = diff(desired, observation, Selection(("container.c0,container.c2",)))
     assert both == diff(desired, observation, Selection(("container.c0", "container.c2")))
+    assert both == diff(desired, observation, Selection(("c0,c2",)))
     assert [change.address for change in both.changes] == ["network.default", "container.c0", "container.c2"]
+
+
+def test_a_name_means_what_runs_before_what_it_needs() -> None:
+    known = ["image.db", "secret.db", "network.back", "job.db", "container.db", "volume.data"]
+    assert [meant(word, known) for word in ("db", "image.db", "back", "data", "container.back", "d")] == [
+        "container.db", "image.db", "network.back", "volume.data", "", ""
+    ]  # fmt: skip
 
 
 def test_destroy_says_what_it_keeps() -> None:
