@@ -23,6 +23,7 @@ def _options(arguments: Any) -> Any:
     return creating_options(
         console_socket=arguments.console_socket,
         pid_file=arguments.pid_file,
+        pidfd_socket=arguments.pidfd_socket,
         descriptors=arguments.preserve_fds,
         no_pivot=arguments.no_pivot,
         no_session=arguments.no_new_keyring,
@@ -77,6 +78,7 @@ def execute(runtime: Any, arguments: Any) -> int:
     options = executing_options(
         console_socket=arguments.console_socket,
         pid_file=arguments.pid_file,
+        pidfd_socket=arguments.pidfd_socket,
         descriptors=arguments.preserve_fds,
         paused=arguments.ignore_paused,
         group=arguments.cgroup,

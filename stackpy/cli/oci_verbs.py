@@ -10,6 +10,7 @@ IDENTITY = Argument("ID", help="the container's ID")
 BUNDLE = Option("-b", "--bundle", metavar="DIR", default=".", help="the folder of config.json (default: here)")
 CONSOLE = Option("--console-socket", metavar="SOCKET", default="", help="where the terminal is sent to")
 PID_FILE = Option("--pid-file", metavar="FILE", default="", help="where the process's PID is written")
+PIDFD = Option("--pidfd-socket", metavar="SOCKET", default="", help="where a pidfd of the process is sent to")
 DESCRIPTORS = Option(
     "--preserve-fds", metavar="N", convert=int, default=0, help="so many descriptors from 3 on are the program's"
 )
@@ -18,6 +19,7 @@ CREATING = (
     BUNDLE,
     CONSOLE,
     PID_FILE,
+    PIDFD,
     Option("--no-pivot", help="cover the root instead of exchanging it, for hosts that run from a ramdisk"),
     Option("--no-new-keyring", help="keep the caller's session keyring"),
     DESCRIPTORS,
@@ -101,6 +103,7 @@ _ALL = (
             Option("--ignore-paused", help="also in a container that is paused; it waits with it"),
             CONSOLE,
             PID_FILE,
+            PIDFD,
             DESCRIPTORS,
             DETACH,
         ],

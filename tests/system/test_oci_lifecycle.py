@@ -267,6 +267,31 @@ def test_a_terminal_is_sent_to_the_console_socket(oci: Oci, tmp_path: Path) -> N
     assert node.startswith("crw") and "136," in node
 
 
+def test_a_pidfd_is_sent_to_the_socket(oci: Oci, tmp_path: Path) -> None:
+    import signal
+    import socket
+
+    path = oci.bundle("sleep", "1000")
+    nowhere = oci("create", "-b", str(path), "--pidfd-socket", "/nowhere", "held", code=1)
+    assert "--pidfd-socket `/nowhere`: no such file" in nowhere.stderr
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "pidfd.sock"))
+        listener.listen(2)
+        oci.detached("run", "-d", "-b", str(path), "--pidfd-socket", str(tmp_path / "pidfd.sock"), "held")
+        oci.detached("exec", "-d", "--pidfd-socket", str(tmp_path / "pidfd.sock"), "held", "sleep", "1000")
+        found = {}
+        for _ in range(2):
+            line, _ = listener.accept()
+            with line:
+                name, [pidfd], _, _ = socket.recv_fds(line, 100, 1)
+            found[name] = pidfd
+    assert list(found) == [b"standard", b"setns"]
+    signal.pidfd_send_signal(found[b"standard"], signal.SIGKILL)
+    for pidfd in found.values():
+        os.close(pidfd)
+    wait_for(lambda: oci.state("held")["status"] == "stopped", "it is killed by its pidfd")
+
+
 def test_a_terminal_in_the_foreground(oci: Oci) -> None:
     def change(document: dict[str, Any]) -> None:
         document["process"]["terminal"] = True

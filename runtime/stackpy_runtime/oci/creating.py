@@ -37,15 +37,17 @@ class Options(NamedTuple):
 
     console_socket: str = ""
     pid_file: str = ""
+    pidfd_socket: str = ""
     descriptors: int = 0  # --preserve-fds
     no_pivot: bool = False
     no_session: bool = False  # --no-new-keyring
 
     def absolute(self) -> Options:
         """The same with paths that a change of the working folder does not change."""
-        pid_file = os.path.abspath(self.pid_file) if self.pid_file else ""
-        console = os.path.abspath(self.console_socket) if self.console_socket else ""
-        return self._replace(pid_file=pid_file, console_socket=console)
+        pid_file, console, pidfd = (
+            os.path.abspath(path) if path else "" for path in (self.pid_file, self.console_socket, self.pidfd_socket)
+        )
+        return self._replace(pid_file=pid_file, console_socket=console, pidfd_socket=pidfd)
 
 
 def create(
@@ -150,21 +152,32 @@ class Talk:
             self.terminal.append(console)
             return
         try:
-            send_terminal(self.console_socket, console)
+            _send("--console-socket", self.console_socket, b"/dev/ptmx", console)
         finally:
             os.close(console)
 
 
-def send_terminal(path: str, console: int) -> None:
-    """Sends the controlling side of a terminal to whoever listens at a socket, as runc does."""
+def send_pidfd(path: str, pid: int, name: str) -> None:
+    """Sends a pidfd of the process to whoever listens at `path`, if that is given. name: as runc calls what it is of"""
+    if not path:
+        return
+    pidfd = os.pidfd_open(pid)
+    try:
+        _send("--pidfd-socket", path, name.encode(), pidfd)
+    finally:
+        os.close(pidfd)
+
+
+def _send(option: str, path: str, name: bytes, descriptor: int) -> None:
+    """Sends a descriptor to whoever listens at a socket, as runc does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as line:
         try:
             with _near(os.path.dirname(path)) as near:
                 line.connect(f"{near}/{os.path.basename(path)}")
-            socket.send_fds(line, [b"/dev/ptmx"], [console])
+            socket.send_fds(line, [name], [descriptor])
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise KernelError(f"--console-socket `{path}`: {reason}", errno=error.errno or 0) from None
+            raise KernelError(f"{option} `{path}`: {reason}", errno=error.errno or 0) from None
 
 
 def connect_agent(filter_: Filter | None) -> int:
@@ -278,6 +291,7 @@ class _Creation:
         if self.plan["program"]:
             set_priorities(self.talk.pid, self.plan["program"])
         write_pid(self.options.pid_file, self.talk.pid)
+        send_pidfd(self.options.pidfd_socket, self.talk.pid, "standard")
         self.folder.write(self.record)
         return {
             "state": json.dumps(state.shown(self.record, "created")),

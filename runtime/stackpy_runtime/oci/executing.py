@@ -30,6 +30,7 @@ class Options(NamedTuple):
 
     console_socket: str = ""
     pid_file: str = ""
+    pidfd_socket: str = ""
     descriptors: int = 0
     paused: bool = False  # --ignore-paused
     group: str = ""  # --cgroup: a group below the container's
@@ -232,6 +233,7 @@ def _start(record: Record, plan: BundlePlan, joining_: JoinPlan, options: Option
     def ready() -> dict[str, Any]:
         creating.set_priorities(talk.pid, program)
         creating.write_pid(options.pid_file, talk.pid)
+        creating.send_pidfd(options.pidfd_socket, talk.pid, "setns")
         return {"state": "", "process": creating.agent_state(record, plan["filter"], talk.pid)}
 
     with ours:
