@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stackpy.watching.places import Places
 
 COMMAND = "stackpy watch"
-GRACE = 0.5  # seconds in which a missing stack file may come back before anyone is told
+GRACE = 0.5  # seconds in which a missing or empty stack file may come back before anyone is told
 CLOCK = 0.02  # seconds by which a file's time may lie behind the clock: the kernel takes the time of its last tick
 
 
@@ -99,6 +99,17 @@ class _Loop:
         import time
 
         began = time.time() - CLOCK
+        if _is_empty(self.files[0]):
+            # Some editors empty a file before they write it. As a stack it would mean: remove everything.
+            self._follow(began)
+            if not self._reappears():
+                name = os.path.basename(self.files[0])
+                self.view.failed(
+                    StackpyError(
+                        f"`{name}` is empty, and what runs is left running", hint="`stackpy destroy` removes it"
+                    )
+                )
+            return
         try:
             loaded = self.load()
         except StackpyError as error:
@@ -132,8 +143,8 @@ class _Loop:
         self.folders = tuple(dict.fromkeys((*self.folders, *folders)))
 
     def _reappears(self) -> bool:
-        """Whether a stack file that is missing comes back at once."""
-        if os.path.exists(self.files[0]):
+        """Whether a stack file that is missing or empty comes back at once."""
+        if os.path.exists(self.files[0]) and not _is_empty(self.files[0]):
             return False
         try:
             self.changes.put(self.changes.get(timeout=GRACE))
@@ -176,3 +187,10 @@ class _Loop:
                 changed |= self.changes.get_nowait()
             except Empty:
                 return changed
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except OSError:
+        return False  # loading it says what is wrong

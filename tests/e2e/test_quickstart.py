@@ -182,7 +182,8 @@ def test_a_second_apply_waits_and_says_for_whom(cli: Cli, example: Callable[[str
     hold_back(here["cwd"])
     first = cli.start("apply", "--yes", "--set", f"port={free_port}", cwd=here["cwd"])
     wait_for(
-        lambda: any(row["resource"] == "container.counter" for row in cli.json("ps")), "the first apply's container"
+        lambda: ("container.counter", "running") in [(row["resource"], row["state"]) for row in cli.json("ps")],
+        "the first apply's container",
     )
     late = cli("apply", "--yes", "--lock-timeout", "0.1", code=1, **here)
     assert re.fullmatch(
