@@ -54,7 +54,7 @@ def test_secrets_are_in_nothing_that_is_shown_or_kept(box: Cli, tmp_path: Path) 
         (folder / "b.txt").write_text(f"mk-b{number}")
         (folder / "c.txt").write_text(f"mk-c{number}")
         chosen = ("--set", f"n={number}")
-        if number != "1":
+        if number == "3":
             for form in ("text", "json", "markdown", "html", "dot", "mermaid"):
                 (out / f"plan.{form}").write_text(box("plan", *chosen, "--format", form, cwd=folder).stdout)
             box("plan", *chosen, "--out", str(out / "saved"), cwd=folder)
@@ -74,7 +74,7 @@ def test_secrets_are_in_nothing_that_is_shown_or_kept(box: Cli, tmp_path: Path) 
         assert found(out, MARK) == []
         assert found(box.root / "stacks", MARK) == []
         # that it would have been found
-        assert {"plan.text", "plan.html", "saved", "history.json", "apply2"} <= set(found(out, OPEN))
+        assert {"plan.text", "plan.html", "saved", "history.json", "apply3"} <= set(found(out, OPEN))
         assert len(found(box.root / "stacks", OPEN)) == 4
         # values of secrets are in nothing on the disk at all, but for the tmpfs of their own
         for value in (b"mk-a3", b"mk-b3", b"mk-c3"):

@@ -130,7 +130,7 @@ def test_a_snapshot_is_like_the_volume_in_everything(store: Store, data: Path) -
 
 
 def test_a_tree_that_is_deeper_than_a_path_is_long(store: Store, data: Path) -> None:
-    levels, name = 1500, "level"
+    levels, name = 300, "level" * 10
     here = os.open(data, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir(name, dir_fd=here)
