@@ -58,7 +58,8 @@ def run(path: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[Resul
         sys.modules[module.__name__] = module
         try:
             with open(path, "rb") as file:
-                exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's
+                tree = _Keeping().visit(ast.parse(file.read(), path))
+            exec(compile(tree, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the user's
         except Exception as error:  # whatever it may raise
             yield Result(label, _told(error, path), 0.0)
             return
@@ -71,6 +72,43 @@ def run(path: str, folder: str, wanted: Callable[[str], bool]) -> Iterator[Resul
             file_of = getattr(sys.modules[name], "__file__", None) or ""
             if file_of.startswith(f"{folder}/"):
                 del sys.modules[name]
+
+
+class _Keeping(ast.NodeTransformer):
+    """Has each `assert` keep what the calls in it have given, so that a failure can tell without calling them again."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.Assert:
+        """Gives each operand with a call a name."""
+        if isinstance(node.test, ast.Compare):
+            node.test.left, *node.test.comparators = map(_kept, _operands(node.test))
+        elif isinstance(node.test, ast.UnaryOp):
+            node.test.operand = _kept(node.test.operand)
+        else:
+            node.test = _kept(node.test)
+        return node
+
+
+def _operands(test: ast.expr) -> list[ast.expr]:
+    if isinstance(test, ast.Compare):
+        return [test.left, *test.comparators]
+    return [test.operand if isinstance(test, ast.UnaryOp) else test]
+
+
+def _kept(operand: ast.expr) -> ast.expr:
+    if not _is_kept(operand):
+        return operand
+    target = ast.copy_location(ast.Name(_name_of(operand), ast.Store()), operand)
+    return ast.copy_location(ast.NamedExpr(target, operand), operand)
+
+
+def _is_kept(operand: ast.expr) -> bool:
+    """Whether it calls something; comparisons and such that are joined say more by their parts."""
+    kinds = (ast.Call, ast.Attribute, ast.Subscript)
+    return isinstance(operand, kinds) and any(isinstance(each, ast.Call) for each in ast.walk(operand))
+
+
+def _name_of(operand: ast.expr) -> str:
+    return f"_operand_{operand.lineno}_{operand.col_offset}"
 
 
 def _tests(module: Any) -> list[Test]:
@@ -123,10 +161,11 @@ def _told(error: BaseException, path: str) -> str:
     lines = [f"{os.path.basename(path)}:{last.tb_lineno}: {what}"]
     statement = _statement(path, last.tb_lineno)
     if statement is not None:
-        source, names = statement
+        source, names, operands = statement
         lines += [f"    {line}" for line in source.splitlines()]
         if isinstance(error, AssertionError):
             held = {**last.tb_frame.f_globals, **last.tb_frame.f_locals}
+            lines += [f"    {text} = {_shortened(repr(held[name]))}" for name, text in operands.items() if name in held]
             lines += [f"    {name} = {_shortened(text)}" for name, text in _held(names, held)]
     return "\n".join(lines)
 
@@ -147,8 +186,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
-def _statement(path: str, line: int) -> tuple[str, list[str]] | None:
-    """The smallest statement around a line, and the names in it."""
+def _statement(path: str, line: int) -> tuple[str, list[str], dict[str, str]] | None:
+    """The smallest statement around a line, the names in it, and what was kept of it: its name → what it is of."""
     try:
         with open(path, encoding="utf-8") as file:
             source = file.read()
@@ -162,9 +201,12 @@ def _statement(path: str, line: int) -> tuple[str, list[str]] | None:
     ]
     if not found:
         return None
-    node = min(found, key=lambda one: (one.end_lineno or one.lineno) - one.lineno)
+    node = min(found, key=lambda one: ((one.end_lineno or one.lineno) - one.lineno, -one.col_offset))
     names = dict.fromkeys(ast.unparse(each) for each in ast.walk(node) if _is_plain(each))
-    return ast.get_source_segment(source, node) or "", list(names)
+    operands: dict[str, str] = {}
+    if isinstance(node, ast.Assert):
+        operands = {_name_of(each): ast.unparse(each) for each in _operands(node.test) if _is_kept(each)}
+    return ast.get_source_segment(source, node) or "", list(names), operands
 
 
 def _is_plain(node: ast.AST) -> bool:

@@ -78,7 +78,10 @@ class PlanOutcome:
     @property
     def denied(self) -> list[str]:
         """What policies deny, a line each."""
-        return [f"{verdict.policy}: {verdict.address} {verdict.text}" for verdict in self._plan.denials]
+        return [
+            f"{verdict.policy}: {f'{verdict.address} ' if verdict.address else ''}{verdict.text}"
+            for verdict in self._plan.denials
+        ]
 
     @property
     def text(self) -> str:

@@ -112,3 +112,29 @@ def test_a_folder_s_tests_are_found_and_run(folder: Path) -> None:
     assert "    found = 2" in lines
     assert any(line.startswith("    stack.name = ") for line in lines)
     assert results[3].failure.splitlines()[0] == "test_stack.py:18: ValueError: no"
+
+
+CALLS = """\
+calls = []
+def count(by=1):
+    calls.append(by)
+    return len(calls)
+
+def test_compared(): assert count() == 2
+def test_truth(): assert count() is None or not count(2)
+def test_negated(): assert not count()
+def test_chained(): assert 9 < count() < 8, "no"
+def test_last(): assert count().real == len(calls) + 1
+"""
+
+
+def test_what_calls_in_a_failed_assert_gave_is_told_and_they_are_made_once(tmp_path: Path) -> None:
+    (tmp_path / "test_calls.py").write_text(CALLS)
+    results = list(running.run(str(tmp_path / "test_calls.py"), str(tmp_path), lambda name: True))
+    assert [one.failure.splitlines()[2:] for one in results] == [
+        ["    count() = 1"],
+        [],  # what is joined by `or` is not taken apart
+        ["    count() = 4"],
+        ["    count() = 5"],
+        ["    count().real = 6", "    calls = [1, 1, 2, 1, 1, 1]"],
+    ]
