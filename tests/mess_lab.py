@@ -128,6 +128,14 @@ class Mess(Lab):
         assert done.code == 0, f"plan: {done}"
         return {change["address"]: change["action"] for change in json.loads(done.out)["changes"]}
 
+    def history(self) -> list[str]:
+        """The outcomes of the generations, oldest first."""
+        rows = json.loads(self.run("history", "--format", "json").out)
+        assert [row["generation"] for row in rows] == list(
+            range(rows[0]["generation"], rows[0]["generation"] - len(rows), -1)
+        )
+        return [row["outcome"] for row in reversed(rows)]
+
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def present(self) -> set[str]:
@@ -157,7 +165,7 @@ class Mess(Lab):
         mark = self.network_mark()
         found["bridges"] = sum(name.startswith(f"sp-{mark}") for name in os.listdir("/sys/class/net"))
         found["links"] = sum(name.startswith(f"sv{mark}") for name in os.listdir("/sys/class/net"))
-        found["rules"] = self.rules(mark)
+        found["rules"] = len(self.rules(mark))
         found["processes"] = Counter(self.titles())
         return found
 
@@ -167,16 +175,16 @@ class Mess(Lab):
 
         return parent_name(self.root).removeprefix("stackpy-")[:5]
 
-    def rules(self, mark: str) -> int:
-        """How many lines this root has in the packet filter."""
+    def rules(self, mark: str) -> list[str]:
+        """The lines that this root has in the packet filter."""
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-        count = 0
+        lines = []
         for line in tables.splitlines():
             if mark in line:
                 words = line.split()[1:]
                 listed = subprocess.run(["nft", "list", "table", *words], capture_output=True, text=True, check=False)
-                count += len(listed.stdout.replace(", ", "\n").splitlines())
-        return count
+                lines += listed.stdout.replace(", ", "\n").splitlines()
+        return lines
 
     def titles(self) -> Iterator[str]:
         """Our processes: keeper and supervisor by name, a container's as such."""

@@ -11,7 +11,7 @@ import time
 from _queue import Empty, SimpleQueue
 
 from stackpy.applying.interrupts import Interrupts
-from stackpy.applying.outcome import Failure, Outcome, document
+from stackpy.applying.outcome import Failure, Outcome, document, unknown
 from stackpy.applying.schedule import Schedule
 from stackpy.applying.wording import begun, ended, failed_text
 from stackpy.applying.workers import Workers
@@ -152,6 +152,8 @@ class _Run:
             outcome = Outcome(self.plan, (), {}, {}, False, 0.0)
             self._keep_outputs(outputs)
             return outcome
+        begun = document(unknown(self.plan), {}, self.desired, started, "killed", self.rolled_back_to)
+        self.engine.begin(self.plan.stack, begun)
         self.engine.expect(self.plan)
         self.engine.stopping = lambda: self.interrupts.count > 0
         self.interrupts.watch(lambda: self.messages.put(_Message("interrupt", None, None)))

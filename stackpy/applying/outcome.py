@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from stackpy.planning.plan import Change, Desired, Plan
 
-    Result = Literal["done", "failed", "skipped", "pending"]
+    Result = Literal["done", "failed", "skipped", "pending", "unknown"]
 
 
 class Failure(NamedTuple):
@@ -25,7 +25,8 @@ class Failure(NamedTuple):
 class Outcome(NamedTuple):
     """What came of a plan.
 
-    results: by change, in the order of the plan; pending: not begun when the apply was interrupted
+    results: by change, in the order of the plan; pending: not begun when the apply was interrupted;
+        unknown: of an apply that was killed
     failures: by address; also of a resource that had no change, but did not come to the state others waited for
     blocked: address of a skipped change → the address that failed before it
     seconds: how long it took
@@ -50,6 +51,12 @@ class Outcome(NamedTuple):
         return [change for change, found in zip(self.plan.changes, self.results, strict=True) if found == result]
 
 
+def unknown(plan: Plan) -> Outcome:
+    """What is known of an apply that has begun: it may have done anything when it is killed."""
+    each: Result = "unknown"
+    return Outcome(plan, (each,) * len(plan.changes), {}, {}, False, 0.0)
+
+
 def document(
     outcome: Outcome,
     outputs: Mapping[str, Any],
@@ -60,7 +67,7 @@ def document(
 ) -> dict[str, Any]:
     """The generation's document.
 
-    started: seconds since the epoch; word: what a success is called ("applied", "destroyed")
+    started: seconds since the epoch; word: what a success is called ("applied", "destroyed", "killed" before its end)
     rolled_back_to: the number of the generation that was brought back
     """
     import time

@@ -16,6 +16,9 @@ class GenerationEngine(Protocol):
 
     generations_keep: int  # how many generations of each stack are kept
 
+    def begin(self, stack: str, document: Mapping[str, Any]) -> None:
+        """Notes what an apply is about to do. Should it be killed, whoever holds the stack next keeps it in history."""
+
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         """Keeps a generation (stack, outcome, changes, outputs, time) for history."""
 

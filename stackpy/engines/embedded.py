@@ -360,7 +360,13 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
         from stackpy.engines.stacklock import StackLock
 
         require_rights()
-        return StackLock(self.root, stack, command, timeout, waiting, self._engine.hold)
+
+        def held(*locks: int) -> None:
+            self._engine.hold(*locks)
+            if locks:
+                self._keep_killed(stack)
+
+        return StackLock(self.root, stack, command, timeout, waiting, held)
 
     def found(self, stack: str, wanted: Wanted) -> Any:
         """See StackEngine."""

@@ -43,6 +43,29 @@ class EmbeddedGenerations:
         def _trim(self) -> None:
             """Keeps the build cache to its size, after a build."""
 
+    def begin(self, stack: str, document: Mapping[str, Any]) -> None:
+        """See GenerationEngine."""
+        from stackpy.engines import generations
+
+        generations.begin(self.root, stack, document)
+
+    def _keep_killed(self, stack: str) -> None:
+        """Keeps an apply that did not come to its end as a generation: whoever holds the stack now is not it."""
+        from stackpy.engines import generations
+
+        document = generations.begun(self.root, stack)
+        if document is None:
+            return
+        number = int(document["generation"])
+        if number in generations.numbers(self.root, stack):
+            generations.forget_begun(self.root, stack)  # it was killed when it had all but ended
+            return
+        outputs = (self.recorded(stack) or {}).get("outputs", {})
+        try:
+            self.record(stack, number, {**document, "outputs": outputs})
+        except StackpyError:
+            pass  # a full disk keeps nobody from applying what may free it
+
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         """See GenerationEngine."""
         from stackpy.engines import generations, labels, plan_keys
@@ -94,7 +117,15 @@ class EmbeddedGenerations:
         """See GenerationEngine."""
         from stackpy.engines import generations
 
-        found = [generations.read(self.root, stack, number) for number in generations.numbers(self.root, stack)]
+        numbers = generations.numbers(self.root, stack)
+        found = [generations.read(self.root, stack, number) for number in numbers]
+        begun = generations.begun(self.root, stack)
+        if begun is not None and begun["generation"] not in numbers:
+            from stackpy.engines.stacklock import holder
+
+            # Else it is the engine that holds it for one that was killed, or nobody.
+            runs = holder(self.root, stack).startswith("`")
+            found.append({**begun, "outcome": "running"} if runs else begun)
         return [document for document in found if document is not None]
 
     def took(self, stack: str) -> Callable[[str, str], float | None]:

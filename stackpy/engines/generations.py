@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+BEGUN = "begun.json"  # what the apply that goes on is about to do, or one that was killed was
+
+
 def folder(root: str, stack: str) -> str:
     """Where the history of a stack lies."""
     return os.path.join(root, "stacks", stack)
@@ -64,6 +67,56 @@ def last(root: str, stack: str) -> dict[str, Any] | None:
     return None
 
 
+def begin(root: str, stack: str, document: Mapping[str, Any]) -> None:
+    """Notes an apply that begins; `write` takes the note away. A power cut may lose it: nobody waits for the disk."""
+    path = ensure_folder(root, stack)
+    aside = os.path.join(path, ".begun.new")
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(json_text.dumps(document))
+        os.rename(aside, os.path.join(path, BEGUN))
+    except OSError:
+        pass  # a full disk keeps nobody from applying what may free it
+
+
+def begun(root: str, stack: str) -> dict[str, Any] | None:
+    """The document of an apply that has begun and not ended; None where there is none.
+
+    Of one that cannot be read, since the power was cut, it is told that there was one.
+    """
+    path = os.path.join(folder(root, stack), BEGUN)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text, when = file.read(), os.fstat(file.fileno()).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        document = json_text.loads(text)
+        if isinstance(document, dict) and isinstance(document.get("generation"), int):
+            return document
+    except ValueError:
+        pass
+    import time
+
+    known = numbers(root, stack)
+    return {
+        "format": 1,
+        "stack": stack,
+        "generation": known[-1] + 1 if known else 1,
+        "outcome": "killed",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)),
+        "seconds": 0.0,
+        "changes": [],
+        "failures": {},
+    }
+
+
+def forget_begun(root: str, stack: str) -> None:
+    """Takes the note of an apply away."""
+    _discard(os.path.join(folder(root, stack), BEGUN))
+
+
 def write(root: str, stack: str, number: int, document: Mapping[str, Any], keep: int) -> None:
     """Keeps a document, whole or not at all, and the last `keep` ones."""
     path = ensure_folder(root, stack)
@@ -83,6 +136,7 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any], keep:
     except BaseException:
         _discard(aside)
         raise
+    forget_begun(root, stack)
     for old in numbers(root, stack)[:-keep]:
         _discard(os.path.join(path, f"{old}.json"))
     for name in os.listdir(path):

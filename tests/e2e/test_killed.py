@@ -35,8 +35,10 @@ def test_an_apply_waits_for_what_a_killed_one_had_asked_for(lab: Mess, operation
     killed = lab.begin("apply", "--yes", state=state, armed=True, out="killed")
     wait_for(lambda: lab.faults.fired(), "a supervisor that stands still")
     (supervisor,) = lab.processes("supervisor")
+    assert lab.history()[-1] == "running"
     os.kill(killed, signal.SIGKILL)
     lab.end(killed, "killed")
+    assert lab.history()[-2:] == ["applied", "killed"], "nobody has taken the stack since"
     following = lab.begin("apply", "--yes", state=state)
     said = Path(lab.folder.parent / "out.err")
     wait_for(lambda: "waiting for" in said.read_text(), "whom it waits for")
@@ -45,4 +47,5 @@ def test_an_apply_waits_for_what_a_killed_one_had_asked_for(lab: Mess, operation
     assert done.code == 0, done
     assert "waiting for the engine, which finishes what `stackpy apply` (pid" in done.err
     assert f"(pid {killed}, since" in done.err
+    assert lab.history()[-3:] == ["applied", "killed", "applied"]
     lab.converged(state, f"killed while the engine does {operation}")

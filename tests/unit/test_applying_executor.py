@@ -59,6 +59,9 @@ class Engine:
         resources = {a: Observed("container", a.partition(".")[2], {}, {}, found) for a, found in replicas.items()}
         return Observation(stack, self.name, 4, resources, {}, frozenset(), {})
 
+    def begin(self, stack: str, document: Mapping[str, Any]) -> None:
+        self.begun = document
+
     def record(self, stack: str, generation: int, document: Mapping[str, Any]) -> None:
         self.records.append((stack, generation, document))
 
@@ -199,6 +202,8 @@ def test_a_failure_skips_dependents_and_lets_the_rest_finish() -> None:
     ]
     [(stack, generation, document)] = engine.records
     assert (stack, generation, document["outcome"]) == ("shop", 5, "failed")
+    assert (engine.begun["generation"], engine.begun["outcome"]) == (5, "killed"), "what it is, should it be"
+    assert {each["result"] for each in engine.begun["changes"]} == {"unknown"}
     assert document["failures"] == {"image.a": "step 2/2 RUN make: exited with 2"}
     assert [each["result"] for each in document["changes"]] == ["failed", "done", "skipped", "skipped", "done"]
 

@@ -134,3 +134,17 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path: Path) -
         order.append("first")
     thread.join(60)
     assert order == ["first", "second"]
+
+
+def test_what_an_apply_was_about_to_do_is_noted_until_it_has_ended(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    generations.write(root, "shop", 1, {"generation": 1, "outcome": "applied"}, 10)
+    assert generations.begun(root, "shop") is None
+    generations.begin(root, "shop", {"generation": 2, "outcome": "killed"})
+    assert generations.begun(root, "shop") == {"generation": 2, "outcome": "killed"}
+    assert generations.numbers(root, "shop") == [1]
+    (tmp_path / "stacks" / "shop" / generations.BEGUN).write_text("")  # the power was cut
+    told = generations.begun(root, "shop")
+    assert told is not None and (told["generation"], told["outcome"], told["changes"]) == (2, "killed", [])
+    generations.write(root, "shop", 2, {"generation": 2, "outcome": "applied"}, 10)
+    assert generations.begun(root, "shop") is None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stackpy.planning.snapshots import Snapshot
 
 STACK = Option("--stack", metavar="NAME", help="a stack by name; no stack file is needed", words="stack")
+_OPEN = ("running", "killed")  # nobody has told what was done
 GENERATION = Argument("GENERATION", help="its number", optional=True)
 
 
@@ -40,8 +41,8 @@ def run(context: Context, arguments: Any) -> int:
         column("GENERATION", "generation"),
         ("WHEN (UTC)", lambda row: str(row["time"]).replace("T", " ").removesuffix("Z")),
         column("OUTCOME", "outcome"),
-        ("CHANGES", lambda row: _summary(row["changes"])),
-        ("TOOK", lambda row: f"{row['seconds']:.1f} s"),
+        ("CHANGES", lambda row: "unknown" if row["outcome"] in _OPEN else _summary(row["changes"])),
+        ("TOOK", lambda row: "" if row["outcome"] in _OPEN else f"{row['seconds']:.1f} s"),
         column("BY", "by"),
         ("REVISION", lambda row: str(row["revision"])[:12]),
     )
@@ -93,7 +94,8 @@ def _show(document: Mapping[str, Any], held: Iterable[Snapshot]) -> None:
     from stackpy.planning.data_loss import amount
 
     row = _row(document, held)
-    print(f"generation {row['generation']} of {row['stack']}: {row['outcome']} in {row['seconds']:.1f} s")
+    took = "" if row["outcome"] in _OPEN else f" in {row['seconds']:.1f} s"
+    print(f"generation {row['generation']} of {row['stack']}: {row['outcome']}{took}")
     print(f"{row['time']} by {row['by'] or 'nobody known'}" + (f", {row['revision']}" if row["revision"] else ""))
     if "rolled_back_to" in row and document["outcome"] != "applied":
         print(f"on the way back to generation {row['rolled_back_to']}")
