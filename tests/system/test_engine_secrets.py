@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from stackpy_runtime.host import secret_values
 from stackpy_runtime.linux import mounts
 from stackpy_runtime.store.store import Store
+from tests.engine_lab import Lab
 
 pytestmark = pytest.mark.root
 
@@ -43,3 +45,16 @@ def test_secrets_put_at_once_are_all_held(tmp_path: Path) -> None:
         while store.root.secrets in Path("/proc/self/mountinfo").read_text():
             mounts.umount(store.root.secrets)
         store.close()
+
+
+def test_a_value_that_a_killed_supervisor_has_left_is_forgotten(lab: Lab) -> None:
+    """Killed before it had noted that there is one, or when it had forgotten it; nobody would ever remove it."""
+    lab.engine.put_secret("known", b"known", {})
+    secrets = Path(lab.root) / "secrets"
+    for name in (".known.4711", "unknown"):
+        (secrets / name).write_bytes(b"left")
+    lab.kill("supervisor")
+    lab.back()
+    assert os.listdir(secrets) == ["known"]
+    lab.engine.remove_secret("known")
+    assert not os.path.ismount(secrets)

@@ -90,3 +90,17 @@ def remove(store: Store, name: str) -> None:
             pass
         if not store.secrets() and _is_mounted(root):
             mounts.umount(root.secrets)
+
+
+def sweep(store: Store) -> None:
+    """Removes values that nobody knows of: of a supervisor that was killed before it had noted one, or forgotten it."""
+    root = store.root
+    with _turn:
+        if not _is_mounted(root):
+            return
+        known = {secret["name"] for secret in store.secrets()}
+        for name in os.listdir(root.secrets):
+            if name not in known:
+                os.unlink(f"{root.secrets}/{name}")
+        if not known:
+            mounts.umount(root.secrets)

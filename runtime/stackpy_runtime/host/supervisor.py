@@ -18,7 +18,7 @@ import time
 from stackpy_runtime.container import cgroups, confinement, ranges, restart, state
 from stackpy_runtime.container.timestamps import unix
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host import checks, execs, launch, pausing
+from stackpy_runtime.host import checks, execs, launch, pausing, secret_values
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink, hung_up
 from stackpy_runtime.host.lifecycle import Lifecycle
@@ -360,6 +360,7 @@ class Supervisor:
         """Until there is nothing left to do."""
         asyncio.set_event_loop(self.loop)
         self.adopt()
+        secret_values.sweep(self.store)
         self.containers.finish_removals()
         collect(self.store, alone=True)
         os.set_blocking(LISTENER, False)
