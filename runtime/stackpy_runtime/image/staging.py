@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from stackpy_runtime.errors import EngineError, InvalidConfig, Unsupported
 from stackpy_runtime.image import erofs, mountable
+from stackpy_runtime.image.beside import Beside
 from stackpy_runtime.image.blobs import Blob, Raw
 from stackpy_runtime.image.entries import BLOCK, FILE, Entry, Source
 from stackpy_runtime.image.indexing import grow
@@ -210,11 +212,13 @@ class TarLayer:
             os.close(self._tar)
             raise
         self._content = erofs.Content(self._index)
+        self._writing = Beside(partial(_write, self._tar))
 
     def close(self) -> None:
         """Closes both files; once more does nothing."""
         if self._open:
             self._open = False
+            self._writing.close()  # before another file gets the number of the descriptor
             os.close(self._tar)
             os.close(self._index)
 
@@ -225,7 +229,7 @@ class TarLayer:
 
     def keep(self, source: Source) -> None:
         """Writes the tar, unseen."""
-        kept = _Kept(source, self._tar)
+        kept = _Kept(source, self._writing)
         while kept.read():
             pass
 
@@ -235,7 +239,7 @@ class TarLayer:
 
     def entries(self, source: Source, limits: Limits = DEFAULT) -> Iterator[tuple[Entry, int]]:
         """Writes the tar, all of it, and yields its entries, each with the place of its content."""
-        return self._entries(_Kept(source, self._tar), limits)
+        return self._entries(_Kept(source, self._writing), limits)
 
     def again(self, limits: Limits = DEFAULT) -> Iterator[tuple[Entry, int]]:
         """The same entries of the tar that was written."""
@@ -252,6 +256,7 @@ class TarLayer:
                 offset = reader.offset
                 for _ in reader.content(entry):
                     pass
+                self._written()
                 place = self._content.sparse(self._tar, offset, entry.regions, entry.size)
                 entry.regions = None
             elif entry.kind != FILE:
@@ -285,26 +290,40 @@ class TarLayer:
             raise _failure(error) from None
         layers.mark_size(self._path + layers.INDEX, size)
 
+    def _written(self) -> None:
+        """Waits until all is in the file that was read so far."""
+        try:
+            self._writing.wait()
+        except OSError as error:
+            raise _failure(error) from None
+
     def mount(self) -> int:
         """A detached mount of the layer."""
         return mounted.mount(self._index, self._tar)
 
 
 class _Kept:
-    """A source whose pieces are written to a file as they are read."""
+    """A source whose pieces are written down as they are read; at its end all of them are."""
 
-    def __init__(self, source: Source, descriptor: int) -> None:
-        self._source, self._descriptor = source, descriptor
+    def __init__(self, source: Source, writing: Beside) -> None:
+        self._source, self._writing = source, writing
 
     def read(self) -> bytes:
         piece = self._source.read()
         try:
-            written = os.write(self._descriptor, piece)
-            while written < len(piece):
-                written += os.write(self._descriptor, memoryview(piece)[written:])
+            if piece:
+                self._writing.give(piece)
+            else:
+                self._writing.finish()
         except OSError as error:
             raise _failure(error) from None
         return piece
+
+
+def _write(descriptor: int, piece: bytes) -> None:
+    written = os.write(descriptor, piece)
+    while written < len(piece):
+        written += os.write(descriptor, memoryview(piece)[written:])
 
 
 def _failure(error: OSError) -> EngineError:
