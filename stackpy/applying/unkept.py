@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What stands for a value: no field has a mapping of this form.
 HIDDEN: dict[str, Any] = {"hidden": True}
-_MAPPINGS = ("environment", "labels")
+_MAPPINGS = ("environment", "labels", "files")
 
 
 def kept(spec: Spec, hidden: tuple[str, ...], paths: Sequence[str] = ()) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def kept(spec: Spec, hidden: tuple[str, ...], paths: Sequence[str] = ()) -> dict
         return {**spec.fields, "source": _source(spec.fields["source"])}
 
     def lost(path: str, value: Any) -> bool:
-        return is_sensitive(path, value) or holds(value, hidden) or path in paths
+        shown = _content(value) if path.startswith("files.") else value
+        return is_sensitive(path, value) or holds(shown, hidden) or path in paths
 
     found: dict[str, Any] = {}
     for name, value in spec.fields.items():
@@ -36,6 +37,13 @@ def kept(spec: Spec, hidden: tuple[str, ...], paths: Sequence[str] = ()) -> dict
         else:
             found[name] = HIDDEN if lost(name, value) else value
     return found
+
+
+def _content(file: Mapping[str, Any]) -> str:
+    """What is in a file, which specs have in base64."""
+    import base64  # few containers have any
+
+    return base64.b64decode(file.get("content", "")).decode(errors="replace")
 
 
 def _source(source: Mapping[str, Any]) -> dict[str, Any]:

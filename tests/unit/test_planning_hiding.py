@@ -70,6 +70,7 @@ FIELDS: dict[str, Any] = {
     "labels": {"a": "b", "api.token": "t"},
     "command": ["serve", "pg://u:p@db"],
     "healthcheck": {"test": ["CMD", "hidden"]},
+    "files": {"/a": {"content": "YSBoaWRkZW4gb25l"}, "/b": {"content": "YW4gb3BlbiBvbmU="}},
     "mem_limit": 5,
 }
 
@@ -83,11 +84,14 @@ def test_what_is_kept_of_a_container_and_comes_back_with_the_values_of_now() -> 
         "labels": {"a": "b", "api.token": hidden},
         "command": hidden,
         "healthcheck": hidden,
+        "files": {"/a": hidden, "/b": {"content": "YW4gb3BlbiBvbmU="}},
         "mem_limit": 5,
     }
     wanted = Desired(StackSpec("shop", {"container.web": spec(**kept)}, {}, "/"), {}, {})
     now = {**FIELDS, "environment": {**FIELDS["environment"], "MODE": "y", "DB_PASSWORD": "new"}}
-    observed = Observed("container", "web", {}, {key: now[key] for key in ("environment", "labels", "healthcheck")})
+    observed = Observed(
+        "container", "web", {}, {key: now[key] for key in ("environment", "labels", "healthcheck", "files")}
+    )
     found = Observation("shop", "e", 1, {"container.web": observed}, {}, frozenset(), {})
     file = StackSpec("shop", {"container.web": spec(command=["of the file"])}, {}, "/")
     back, notes = reviving.completed(wanted, found, lambda: file, 3)
@@ -97,9 +101,12 @@ def test_what_is_kept_of_a_container_and_comes_back_with_the_values_of_now() -> 
         "labels": FIELDS["labels"],
         "command": ["of the file"],
         "healthcheck": FIELDS["healthcheck"],
+        "files": FIELDS["files"],
         "mem_limit": 5,
     }
-    paths = "environment.DB_PASSWORD, environment.DSN, environment.PLAIN, labels.api.token, command, healthcheck"
+    paths = (
+        "environment.DB_PASSWORD, environment.DSN, environment.PLAIN, labels.api.token, command, healthcheck, files./a"
+    )
     assert notes == [f"container.web: {paths} keep their values of now: what may be a secret is in no generation"]
     # the generation that this makes keeps no more of it, though nothing says any more that these are secrets
     (again,) = reviving.kept(back)["resources"]
