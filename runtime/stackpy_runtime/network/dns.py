@@ -125,7 +125,14 @@ class DnsServer:
             return
         client.streams += 1
         connection.setblocking(False)
-        self._start(client, self._converse(client, connection))
+        task = self._start(client, self._converse(client, connection))
+
+        # Not by the conversation itself: one that is stopped before its first step never comes to its end.
+        def close(_: object) -> None:
+            client.streams -= 1
+            connection.close()
+
+        task.add_done_callback(close)
 
     async def _converse(self, client: _Client, connection: socket.socket) -> None:
         """Questions on one connection, one after the other (RFC 7766), until the client or patience ends it."""
@@ -148,9 +155,6 @@ class DnsServer:
         except (OSError, TimeoutError, EOFError):
             # Hung up, or silent for too long.
             pass
-        finally:
-            client.streams -= 1
-            connection.close()
 
     @staticmethod
     async def _exactly(connection: socket.socket, count: int) -> bytes:
@@ -186,7 +190,8 @@ class DnsServer:
         return answer
 
     @staticmethod
-    def _start(client: _Client, work: Coroutine[Any, Any, None]) -> None:
+    def _start(client: _Client, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         client.tasks.add(task)
         task.add_done_callback(client.tasks.discard)
+        return task
