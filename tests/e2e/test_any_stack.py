@@ -37,6 +37,7 @@ T = TypeVar("T")
 WALKS, STEPS = int(os.environ.get("STACKPY_WALKS", "2")), int(os.environ.get("STACKPY_STEPS", "12"))
 FAULTS = os.environ.get("STACKPY_FAULTS", "yes") != "no"
 CHANCE = st.integers(0, 1 << 40)  # drawn as a seed: what there is to choose from depends on the host
+NOT_THERE = '["/not/there"]'
 NO_WAY_BACK = ("nothing to go back to", "is not in the store any more")
 EVERYTHING = ("--volumes", "--images", "--allow-data-loss", "*")
 
@@ -201,6 +202,25 @@ class Walk(RuleBasedStateMachine):
             self._data_is_there()
 
     # --- what happens to it ------------------------------------------------------------------------------------------
+
+    @rule(chance=CHANCE, command=st.sampled_from([NOT_THERE, '["false"]', '["sh", "-c", "exit 3"]']))
+    def apply_what_does_not_run(self, chance: int, command: str) -> None:
+        running = self.stack.of("container")
+        if self._keepers() or not running:
+            return
+        with self.noted():
+            item = Random(chance).choice(running)
+            before = item.fields.get("command")
+            item.fields["command"] = command
+            done = self.run("apply", "--yes", code=None)
+            # What ends a moment after it was seen to run is the next plan's matter.
+            assert done.returncode == 1 or command != NOT_THERE, done.stdout + done.stderr
+            assert done.returncode == 0 or item.address in done.stderr, done.stderr
+            del item.fields["command"]
+            if before is not None:
+                item.fields["command"] = before
+            self._data_is_there()
+            self._apply()
 
     @rule(chance=CHANCE)
     def drift(self, chance: int) -> None:
