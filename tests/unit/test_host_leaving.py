@@ -10,14 +10,9 @@ import pytest
 
 from stackpy_runtime.errors import EngineError, NotFound
 from stackpy_runtime.host.leaving import Leaving
+from tests.waiting import wait_for
 
 WITHIN = 60  # seconds
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a removal that does not come."""
-    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", 0.01)
 
 
 class Host:
@@ -51,6 +46,10 @@ def leaving(host: Host) -> Leaving:
     return Leaving(cast(Any, host), cast(Any, host))
 
 
+def ended() -> None:
+    """Nothing follows."""
+
+
 def test_the_bridge_goes_with_the_last_that_was_killed_though_none_has_ended() -> None:
     host = Host("a", "b")
     networks = leaving(host)
@@ -59,22 +58,40 @@ def test_the_bridge_goes_with_the_last_that_was_killed_though_none_has_ended() -
     assert host.asked == []
     networks.lose("b", ["net"])
     assert host.removed.wait(WITHIN)
-    networks.wait("a", ["net"])
+    networks.end("a", ["net"], ended)
     assert host.asked == [{"a", "b"}]
 
 
-def test_who_has_ended_waits_until_the_network_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", WITHIN)
-    host = Host("a")
+def test_who_has_ended_waits_until_all_its_networks_are_removed() -> None:
+    host, done = Host("a"), list[str]()
+    networks = leaving(host)
+    networks.expect(["net", "other"])
+    networks.end("a", ["net", "other"], lambda: done.append("a"))
+    assert host.removed.wait(WITHIN)
+    networks.stay("net")
+    assert done == []
+    networks.stay("other")
+    networks.sweep()
+    assert done == ["a"]
+
+
+def test_nobody_waits_for_long_for_a_removal_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, done = Host("a"), list[str]()
     networks = leaving(host)
     networks.expect(["net"])
-    waiting = threading.Thread(target=networks.wait, args=("a", ["net"]))
-    waiting.start()
-    assert host.removed.wait(WITHIN)
-    assert waiting.is_alive()
-    networks.stay("net")
-    waiting.join(WITHIN)
-    assert not waiting.is_alive()
+    networks.end("a", ["net"], lambda: done.append("a"))
+    networks.sweep()
+    assert done == []
+    monkeypatch.setattr("stackpy_runtime.host.leaving.LINGER", 0.0)
+    networks.end("b", ["net"], lambda: done.append("b"))
+    networks.sweep()
+    assert done == ["b"]
+
+
+def test_who_was_on_no_network_that_leaves_does_not_wait() -> None:
+    done = list[str]()
+    leaving(Host()).end("a", [], lambda: done.append("a"))
+    assert done == ["a"]
 
 
 def test_one_that_ends_by_itself_is_waited_for() -> None:
@@ -84,8 +101,8 @@ def test_one_that_ends_by_itself_is_waited_for() -> None:
     networks.lose("a", ["net"])
     assert not host.removed.is_set()
     host.holders = []
-    networks.wait("b", ["net"])
-    assert host.removed.is_set()
+    networks.end("b", ["net"], ended)
+    assert host.removed.wait(WITHIN)
 
 
 def test_a_network_that_stays_is_left_alone() -> None:
@@ -93,11 +110,11 @@ def test_a_network_that_stays_is_left_alone() -> None:
     networks = leaving(host)
     assert networks.among(["net"]) == []
     networks.lose("a", ["net"])
-    networks.wait("a", ["net"])
+    networks.end("a", ["net"], ended)
     networks.expect(["net"])
     networks.stay("net")  # another container has come to it
     networks.lose("a", ["net"])
-    networks.wait("a", ["net"])
+    networks.end("a", ["net"], ended)
     assert host.asked == []
 
 
@@ -112,11 +129,12 @@ def test_who_comes_in_that_moment_keeps_the_bridge_until_it_is_gone_too(monkeypa
         return empty(network, lost)
 
     monkeypatch.setattr(host, "empty", and_one_comes)
-    networks.wait("a", ["net"])
+    networks.end("a", ["net"], ended)
+    wait_for(lambda: host.asked and not networks.networks["net"].begun, "the first look")
     assert not host.removed.is_set()
     monkeypatch.setattr(host, "empty", empty)
-    networks.wait("new", ["net"])
-    assert host.removed.is_set()
+    networks.end("new", ["net"], ended)
+    assert host.removed.wait(WITHIN)
 
 
 def test_what_fails_is_left_to_the_removal_and_holds_nobody_up() -> None:
@@ -124,5 +142,6 @@ def test_what_fails_is_left_to_the_removal_and_holds_nobody_up() -> None:
     host.error = EngineError("no")
     networks = leaving(host)
     networks.expect(["net", "none"])
-    networks.wait("a", ["net", "none"])
+    networks.end("a", ["net", "none"], ended)
+    wait_for(lambda: host.asked, "the removal that fails")
     assert host.asked == [{"a"}]

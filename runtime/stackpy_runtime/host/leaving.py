@@ -7,12 +7,13 @@ a bridge goes as soon as nothing runs on it any more, which is when the last con
 from __future__ import annotations
 
 import threading
+import time
 
 from stackpy_runtime.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from stackpy_runtime.network.manager import NetworkManager
     from stackpy_runtime.store.store import Store
@@ -21,16 +22,22 @@ LINGER = 1.0  # seconds that a network namespace may outlive its container while
 
 
 class _Network:
-    """gone: whether it is; begun: whether its bridge is about to; lost: the containers of which nothing runs on
+    """begun: whether its bridge is about to go; lost: the containers of which nothing runs on
 
     holders: the containers that had addresses on it when the first of them was lost. Others come only after `stay`.
     """
 
     def __init__(self) -> None:
-        self.gone = threading.Event()
         self.lost: set[str] = set()
         self.holders: set[str] | None = None
         self.begun = False
+
+
+class _Waiting:
+    """What is done when networks are removed, and when it is at the latest."""
+
+    def __init__(self, networks: set[str], then: Callable[[], None]) -> None:
+        self.networks, self.then, self.until = networks, then, time.monotonic() + LINGER
 
 
 class Leaving:
@@ -40,6 +47,7 @@ class Leaving:
         self.store, self.manager = store, manager
         self.lock = threading.Lock()
         self.networks: dict[str, _Network] = {}
+        self.waiting: list[_Waiting] = []
 
     def expect(self, names: Iterable[str]) -> None:
         """Announces that these networks will be removed."""
@@ -49,10 +57,16 @@ class Leaving:
 
     def stay(self, name: str) -> None:
         """A network that was removed, or that a container has come to since."""
+        due = []
         with self.lock:
-            network = self.networks.pop(name, None)
-        if network is not None:
-            network.gone.set()
+            self.networks.pop(name, None)
+            for waiting in [each for each in self.waiting if name in each.networks]:
+                waiting.networks.discard(name)
+                if not waiting.networks:
+                    self.waiting.remove(waiting)
+                    due.append(waiting.then)
+        for then in due:
+            then()
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Those of these networks that will be removed."""
@@ -65,16 +79,24 @@ class Leaving:
             if network := self._last(container, name):
                 threading.Thread(target=self._take_away, args=(name, network), daemon=True).start()
 
-    def wait(self, container: str, names: Iterable[str]) -> None:
-        """The same for a container that has ended; returns when the networks are removed, or after a while."""
-        for name in names:
-            if network := self._last(container, name):
-                self._take_away(name, network)
-        for name in names:
-            with self.lock:
-                known = self.networks.get(name)
-            if known is not None:
-                known.gone.wait(LINGER)
+    def end(self, container: str, names: Iterable[str], then: Callable[[], None]) -> None:
+        """The same for a container that has ended; `then` is called when the networks are removed, or after a while."""
+        self.lose(container, names)
+        with self.lock:
+            waiting = _Waiting({name for name in names if name in self.networks}, then)
+            if waiting.networks:
+                self.waiting.append(waiting)
+                return
+        then()
+
+    def sweep(self) -> None:
+        """Lets those go on who have waited for long enough; to be called now and then."""
+        with self.lock:
+            now = time.monotonic()
+            due = [waiting for waiting in self.waiting if waiting.until <= now]
+            self.waiting = [waiting for waiting in self.waiting if waiting.until > now]
+        for waiting in due:
+            waiting.then()
 
     def _last(self, container: str, name: str) -> _Network | None:
         """The network if this container was the last that ran on it: its bridge is then the caller's to take away."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from functools import partial
 
 from stackpy_runtime import labels
 from stackpy_runtime.errors import NotFound
@@ -201,27 +202,14 @@ class Networking:
         if had_names:
             self.names.remove(live.id)
         self.manager.detach(live.id)
-        leaving = self.leaving.among(attached)
-        if leaving:
-            threading.Thread(target=self._leave, args=(live.id, leaving, had_names), daemon=True).start()
-        elif had_names:
-            self._stop_dns(live.id)
+        # The resolver's sockets keep the network namespace alive until its networks are removed: the kernel would else
+        # be busy with its links, and with the lock that the removal needs, for as long again.
+        self.leaving.end(live.id, self.leaving.among(attached), partial(self._stop_dns, live.id, had_names))
 
-    def _stop_dns(self, container: str) -> None:
-        self.stop_dns(container)
-        self.keeper.release(f"dns/{container}")
-
-    def _leave(self, container: str, networks: list[str], had_names: bool) -> None:
-        """Waits for networks that go, and takes their bridges away where this was the last container on them.
-
-        The resolver's sockets keep the network namespace alive so long: the kernel would else be busy with its links,
-        and with the lock that the removal needs, for as long again.
-        """
-        try:
-            self.leaving.wait(container, networks)
-        finally:
-            if had_names:
-                self._stop_dns(container)
+    def _stop_dns(self, container: str, had_names: bool) -> None:
+        if had_names:
+            self.stop_dns(container)
+            self.keeper.release(f"dns/{container}")
 
     def remove(self, network: Network) -> None:
         """Removes a network that no container is on."""

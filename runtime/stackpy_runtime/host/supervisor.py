@@ -316,6 +316,7 @@ class Supervisor:
     def _tick(self) -> None:
         """Leaves when there is nothing to keep."""
         self._guard_rules()
+        self.networking.leaving.sweep()
         if time.monotonic() - self.collected > COLLECTION:
             self.collected = time.monotonic()
             threading.Thread(target=self._collect, daemon=True).start()
