@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from stackpy.planning import foreign
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +13,14 @@ if TYPE_CHECKING:
 
 def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Plan:
     """The plan with refusals for names that others have, and with what its deletions take along. Changes nothing."""
-    names = foreign.wanted_names(plan, specs)
-    if names and (found := engine.foreign(plan.stack, list(names))):
-        plan = foreign.refused(plan, found, names)
     from stackpy.planning import data_loss
+
+    if specs:
+        from stackpy.planning import foreign
+
+        names = foreign.wanted_names(plan, specs)
+        if names and (found := engine.foreign(plan.stack, list(names))):
+            plan = foreign.refused(plan, found, names)
 
     if losing := data_loss.losing(plan):
         plan = data_loss.measured(plan, engine.data(plan.stack, losing))

@@ -82,7 +82,8 @@ class EmbeddedGenerations:
         document = {**document, "images": images, "image_ids": image_ids, "resources": resources}
         generations.write(self.root, stack, generation, document, self.generations_keep)
         plan_keys.ensure(self.root)
-        self._prune_snapshots(stack, generations.numbers(self.root, stack))
+        if any(address.startswith("volume.") for address in resources):
+            self._prune_snapshots(stack, generations.numbers(self.root, stack))
         if self._built:
             self._built = False
             self._trim()

@@ -10,14 +10,15 @@ from __future__ import annotations
 from stackpy.dsl.specs import engine_name
 from stackpy.planning import containers, dependencies, exposure, images, objects, ordering, reasons, refusals, targeting
 from stackpy.planning.draft import Draft
-from stackpy.planning.plan import Action, Change, Plan
+from stackpy.planning.finishing import finish
+from stackpy.planning.plan import Action, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stackpy.dsl.specs import StackSpec
-    from stackpy.planning.plan import Desired, Observation, Refusal
+    from stackpy.planning.plan import Desired, Observation
     from stackpy.planning.targeting import Selection
 
 
@@ -98,47 +99,6 @@ def _replaces(draft: Draft, text: str) -> bool:
     """Whether a change makes anew what has crashed, without saying so itself."""
     return draft.action in (Action.CREATE, Action.REPLACE, Action.RUN) and not any(
         reason.text and text.endswith(reason.text.partition(": ")[2] or "\0") for reason in draft.reasons
-    )
-
-
-def finish(
-    drafts: list[Draft],
-    observation: Observation,
-    chosen: set[int],
-    notes: Iterable[str],
-    refused: Iterable[Refusal] = (),
-) -> Plan:
-    """The plan of the chosen ones of linked drafts."""
-    changes: list[Change] = []
-    places: dict[int, int] = {}
-    for number in ordering.order(drafts):
-        if number not in chosen:
-            continue
-        draft = drafts[number]
-        before = sorted(places[n] for n in draft.needs | draft.prefers if n in places)
-        places[number] = len(changes)
-        depends_on = dict.fromkeys(changes[place].address for place in before)
-        depends_on.pop(draft.address, None)  # changes of one address are made as they stand anyway
-        changes.append(
-            Change(
-                draft.address,
-                draft.action,
-                draft.reasons,
-                depends_on=tuple(depends_on),
-                order=draft.order if draft.action is Action.REPLACE else "",
-                replicas=draft.replicas,
-                note=draft.note,
-                steps=draft.steps,
-            )
-        )
-    generation = observation.generation + 1 if changes else observation.generation
-    return Plan(
-        observation.stack,
-        observation.engine,
-        generation,
-        tuple(changes),
-        tuple(dict.fromkeys(notes)),
-        tuple(refused),
     )
 
 

@@ -15,6 +15,7 @@ from stackpy.planning import contents, dependencies, fields, ignoring, reasons, 
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import SENSITIVE, printable
+from stackpy.planning.uses import uses
 from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
@@ -190,17 +191,6 @@ def _secrets(spec: Spec, replica: Replica, around: Surroundings) -> Iterable[Rea
             path = f"secrets.{name}"
             why = reasons.of_value(path, f"{path} {SENSITIVE}: {reasons.VALUE_CHANGES}")
             yield why._replace(policy=contents.policy(spec.fields, path))
-
-
-def uses(values: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The networks and volumes that a container's fields name: (path of the field, address)."""
-    found: list[tuple[str, str]] = []
-    networks, volumes = values.get("networks"), values.get("volumes")
-    if isinstance(networks, Mapping):
-        found += [(f"networks.{name}", f"network.{name}") for name in networks]
-    if isinstance(volumes, (list, tuple)):
-        found += [(f"volumes.{v['target']}", f"volume.{v['source']}") for v in volumes if v["type"] == "volume"]
-    return found
 
 
 def _still_set(spec: Spec, path: str) -> bool:

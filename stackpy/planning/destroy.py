@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stackpy.planning import graph, ordering, refusals, targeting
-from stackpy.planning.comparison import finish
 from stackpy.planning.draft import Draft
+from stackpy.planning.finishing import finish
 from stackpy.planning.plan import Action, Reason
 from stackpy.planning.quantities import plural
 from stackpy.planning.targeting import Selection

@@ -16,9 +16,9 @@ Five rules, all but the last of them hard:
 from __future__ import annotations
 
 from stackpy.planning import claims, graph
-from stackpy.planning.containers import uses
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
+from stackpy.planning.uses import uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import stacks
-from stackpy.cli.commands.apply import LOCK_TIMEOUT
+from stackpy.cli.changing_options import LOCK_TIMEOUT
 from stackpy.cli.grammar import Argument, Command
 from stackpy.errors import StackpyError, UsageError
 

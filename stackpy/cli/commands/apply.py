@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import locking, stacks
+from stackpy.cli.changing_options import ALLOW_DATA_LOSS, LOCK_TIMEOUT, YES
 from stackpy.cli.commands.plan import SELECTING, selection, show
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
@@ -13,21 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.cli.context import Context, Planned
-
-YES = Option("-y", "--yes", help="do not ask")
-ALLOW_DATA_LOSS = Option(
-    "--allow-data-loss",
-    metavar="ADDRESS",
-    many=True,
-    help="delete the data of this volume without asking for its name (volume.*: of all)",
-    words="resource",
-)
-LOCK_TIMEOUT = Option(
-    "--lock-timeout",
-    metavar="SECONDS",
-    convert=seconds,
-    help="how long to wait for another command on this stack (default: until it is done)",
-)
 
 
 def run(context: Context, arguments: Any) -> int:

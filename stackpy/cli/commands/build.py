@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stackpy.cli import build_results, build_runs, stacks, terminal
-from stackpy.cli.commands.apply import LOCK_TIMEOUT
+from stackpy.cli.changing_options import LOCK_TIMEOUT
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.errors import UsageError
 

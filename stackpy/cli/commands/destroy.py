@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stackpy.cli import stacks
-from stackpy.cli.commands.apply import ALLOW_DATA_LOSS, LOCK_TIMEOUT, YES
+from stackpy.cli.changing_options import ALLOW_DATA_LOSS, LOCK_TIMEOUT, YES
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from stackpy.cli import stacks, terminal
-from stackpy.cli.commands.apply import LOCK_TIMEOUT, YES
+from stackpy.cli.changing_options import LOCK_TIMEOUT, YES
 from stackpy.cli.commands.history import GENERATION, STACK, number, stack
 from stackpy.cli.grammar import Command, Option
 from stackpy.errors import StackpyError
