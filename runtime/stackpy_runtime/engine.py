@@ -222,12 +222,15 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
         """What every key that begins so was last built from: `shop/` for a stack's."""
         return self.store.recipes(beginning)
 
-    def forget_recipes(self, beginning: str) -> None:
-        """Forgets them, and the build cache that no other key has; images with a name, or in use, stay."""
+    def forget_recipes(self, beginning: str, images: Iterable[str] = ()) -> None:
+        """Forgets them, and the build cache that no other key has; images with a name, or in use, stay.
+
+        images: IDs of earlier builds, which go with their build cache where they have no name
+        """
         from stackpy_runtime.store import pruning
 
         if self.store.root.exists():
-            pruning.forget(self.store, beginning)
+            pruning.forget(self.store, beginning, images)
 
     def build(
         self,

@@ -183,8 +183,11 @@ class EmbeddedGenerations:
         ]
         for reference in gone:
             engine.remove_image(reference)
-        engine.forget_recipes(beginning)
+        earlier = generations.images(self.history(stack))
+        # First, so that it keeps none of them.
         generations.forget(self.root, stack)
+        ids = [image["id"] for image in engine.images() if earlier.intersection((image["id"], image["recipe"]))]
+        engine.forget_recipes(beginning, ids)
         self._prune_snapshots(stack, [])
         engine.forget_crashes(stack)
         return gone

@@ -156,6 +156,14 @@ def image_ids(document: Mapping[str, Any], containers: Iterable[Mapping[str, Any
     return found
 
 
+def images(documents: Iterable[Mapping[str, Any]]) -> set[str]:
+    """IDs of the images and of the recipes that generations ran or wanted."""
+    found: set[str] = set()
+    for document in documents:
+        found.update(document.get("images", ()), document.get("desired", {}).get("recipes", {}).values())
+    return found
+
+
 def forget(root: str, stack: str) -> None:
     """Removes the whole history of a stack."""
     # 8 ms to import, and only for this

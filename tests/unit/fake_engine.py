@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from stackpy.engines.facade import Missing
@@ -282,7 +282,7 @@ class FakeEngine:
         self._do("label volume", name)
         self.vols[name]["labels"] = labels
 
-    def forget_recipes(self, beginning: str) -> None:
+    def forget_recipes(self, beginning: str, images: Iterable[str] = ()) -> None:
         self._do("forget", beginning)
 
     def remove_network(self, name: str) -> None:

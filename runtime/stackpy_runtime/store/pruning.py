@@ -10,7 +10,7 @@ from stackpy_runtime.store.steps import LIKE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from stackpy_runtime.model import Image, Recipe
     from stackpy_runtime.store.build_cache import Entry
@@ -79,11 +79,13 @@ def cache(store: Store, *, keep: int = 0, matches: Callable[[Entry], bool] = lam
     return build_cache.remove(store, going)
 
 
-def forget(store: Store, beginning: str) -> int:
+def forget(store: Store, beginning: str, images: Iterable[str] = ()) -> int:
     """Forgets what the keys that begin so were built from, and the build cache of that, as far as no other key has it.
 
-    An archive that such an image stands on is an image without a name: it goes too, unless a container or a tag has
-    it. Returns the bytes freed.
+    images: IDs of earlier builds, which go as well
+
+    An archive that such an image stands on is an image without a name: it goes too. What a container, a tag or a kept
+    generation has stays. Returns the bytes freed.
     """
     going, staying = [], set()
     for key, recipe in store.recipes().items():
@@ -96,18 +98,32 @@ def forget(store: Store, beginning: str) -> int:
     bases = [str(found["config"]["image"]) for found in results if "image" in found["config"]]
     for key, _ in going:
         store.delete_recipe(key)
-    if not steps:
-        return 0
     gone = store.delete_images(bases, lambda image: not image["references"]) if bases else []
+    earlier = _without_a_name(store, images)
+    if not steps and not earlier:
+        return 0
     made = {found["layer"] for found in results if found["layer"]}
     # The same layers by what went into them, where no other step has them.
-    named = store.step_layers()
+    layers = store.step_layers()
     for layer in made:
-        others = set(named.get(layer, ())) - steps
+        others = set(layers.get(layer, ())) - steps
         if all(name.startswith(LIKE) for name in others):
             steps |= others
+    for layer in {layer for image in earlier for layer in image["layers"]} - store.layers_of_images():
+        if not staying.intersection(layers.get(layer, ())):
+            steps.update(layers.get(layer, ()))
+            made.add(layer)
     store.delete_steps(steps)
     return collect(store, made.union(*(image["layers"] for image in gone)))
+
+
+def _without_a_name(store: Store, ids: Iterable[str]) -> list[Image]:
+    """Removes those of these images that nothing names; returns them."""
+    ids = list(ids)
+    if not ids:
+        return []
+    named = lasting.of_generations(store.root)
+    return store.delete_images(ids, lambda image: not image["references"] and not lasting.kept_by_history(image, named))
 
 
 def _step_ids(recipe: Recipe) -> set[str]:
