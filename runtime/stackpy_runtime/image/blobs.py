@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from stackpy_runtime.image.entries import Source
 
 _CHUNK = 256 << 10
+# What is decompressed at a time: of larger pieces malloc gives the memory back to the kernel, and takes it anew.
+_OUTPUT = 512 << 10
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # zstd's own default; a frame may ask for far more memory.
 _ZSTD_WINDOW = 1 << 27
@@ -216,7 +218,7 @@ class _Gzip:
                 continue
             try:
                 # Bounded, so that a bomb is seen before it has filled the memory.
-                output = self._member.decompress(self._input, 4 * _CHUNK)
+                output = self._member.decompress(self._input, _OUTPUT)
             except self._error as error:
                 bad(f"its gzip stream is damaged: {error}")
             if self._member.eof:
@@ -247,7 +249,7 @@ class _Zstd:
 
     def read(self) -> bytes:
         try:
-            piece: bytes = self._stream.read(4 * _CHUNK)
+            piece: bytes = self._stream.read(_OUTPUT)
         except self._error as error:
             bad(f"its zstd stream is damaged: {error}")
         return piece
