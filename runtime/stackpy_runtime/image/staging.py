@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +22,7 @@ from stackpy_runtime.image.layer_tree import TreeFull
 from stackpy_runtime.image.limits import DEFAULT, Limits, bad, size_text
 from stackpy_runtime.image.tar import Reader
 from stackpy_runtime.image.unpack import unpack
+from stackpy_runtime.image.written import Written
 from stackpy_runtime.store import layers, mounted
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class TarLayer:
             os.close(self._tar)
             raise
         self._content = erofs.Content(self._index)
-        self._writing = Beside(partial(_write, self._tar))
+        self._writing = Beside(Written(self._tar))
 
     def close(self) -> None:
         """Closes both files; once more does nothing."""
@@ -318,12 +318,6 @@ class _Kept:
         except OSError as error:
             raise _failure(error) from None
         return piece
-
-
-def _write(descriptor: int, piece: bytes) -> None:
-    written = os.write(descriptor, piece)
-    while written < len(piece):
-        written += os.write(descriptor, memoryview(piece)[written:])
 
 
 def _failure(error: OSError) -> EngineError:

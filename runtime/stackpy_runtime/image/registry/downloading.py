@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import threading
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from stackpy_runtime.image.limits import bad
 from stackpy_runtime.image.registry import backoff
 from stackpy_runtime.image.registry.client import Unavailable, too_long
 from stackpy_runtime.image.registry.transport import Broken
+from stackpy_runtime.image.written import Written
 
 if TYPE_CHECKING:
     from stackpy_runtime.image.manifests import Descriptor
@@ -47,7 +47,7 @@ class Download:
         stop: threading.Event,
     ) -> None:
         self._clients, self._repository, self._descriptor = list(clients), repository, descriptor
-        self._keep, self._stop = keep, stop
+        self._keep, self._stop = Written(keep) if keep >= 0 else None, stop
         self._hash = hashlib.sha256()
         self._response: Response | None = None
         self._received, self._failures, self._since = 0, 0, 0
@@ -73,8 +73,8 @@ class Download:
                 continue
             self._received += len(piece)
             self._hash.update(piece)
-            if self._keep >= 0:
-                self._write(piece)
+            if self._keep is not None:
+                self._write(self._keep, piece)
             return piece
 
     @property
@@ -148,11 +148,9 @@ class Download:
         if digest != self._descriptor.digest:
             bad(f"its digest is {digest}, and the manifest says {self._descriptor.digest}")
 
-    def _write(self, piece: bytes) -> None:
-        view = memoryview(piece)
+    def _write(self, keep: Written, piece: bytes) -> None:
         try:
-            while view:
-                view = view[os.write(self._keep, view) :]
+            keep(piece)
         except OSError as error:
             hint = "free some space and try again" if error.errno in (28, 122) else ""  # ENOSPC, EDQUOT
             raise EngineError(f"cannot write the layer: {(error.strerror or str(error)).lower()}", hint=hint) from None
