@@ -27,7 +27,7 @@ from stackpy_runtime.host.networking import Networking
 from stackpy_runtime.host.outputs import Outputs
 from stackpy_runtime.host.service import Service, note_failure
 from stackpy_runtime.host.wire import Connection, close_all
-from stackpy_runtime.linux import processes
+from stackpy_runtime.linux import nftables, processes
 from stackpy_runtime.linux.title import set_title
 from stackpy_runtime.network.dns import DnsServer
 from stackpy_runtime.store import mounted
@@ -410,6 +410,7 @@ def main(root: str) -> None:
     set_title(f"stackpy supervisor --root {root}")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    nftables.reserve()  # before the keeper gives back what it has held: ten descriptors of each container
     try:
         Supervisor(root).run()
     except BaseException as error:

@@ -15,6 +15,17 @@ from stackpy_runtime.errors import Conflict, Denied, EngineError, KernelError, U
 from stackpy_runtime.linux import nfnetlink
 
 SONAME = "libnftables.so.1"
+# The library waits for answers with select(2), which ends a process that gives it a descriptor from 1,024 on.
+_MOST = 1024
+_TRIES = 4  # another thread may take a number that has just become free
+
+_reserved: list[int] = []
+
+
+def reserve() -> None:
+    """Keeps low descriptors for the library's socket; called before a process opens, or is given, a thousand others."""
+    while len(_reserved) < _TRIES:
+        _reserved.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
 
 class Nftables:
@@ -40,20 +51,35 @@ class Nftables:
             getattr(library, name).argtypes = [ctypes.c_void_p]
         library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self._lock = threading.Lock()
+        library.nft_ctx_free.restype = None
+        self._handle: int | None = None
+        for _ in range(_TRIES):
+            found = self._open()
+            if all(descriptor < _MOST for descriptor in found):
+                break
+            library.nft_ctx_free(self._handle)
+        else:
+            self._handle = None
+            raise EngineError(f"libnftables needs a descriptor below {_MOST}, and all are in use")
+        self._channel = self._own_socket(found)
+
+    def _open(self) -> set[int]:
+        """Makes a handle; returns the descriptors of netfilter sockets that there are now and were not before."""
         before = _netfilter_sockets()
-        self._handle: int | None = library.nft_ctx_new(0)
+        if _reserved:
+            os.close(_reserved.pop())
+        self._handle = self._library.nft_ctx_new(0)
         if not self._handle:
             raise EngineError("libnftables gives no handle: out of memory or descriptors")
-        library.nft_ctx_buffer_error(self._handle)
-        self._channel = self._own_socket(before)
+        self._library.nft_ctx_buffer_error(self._handle)
+        return _netfilter_sockets() - before
 
     @staticmethod
-    def _own_socket(before: set[int]) -> socket.socket | None:
+    def _own_socket(found: set[int]) -> socket.socket | None:
         """The library's socket, which its interface does not show; ownership of a table hangs on it."""
-        found = _netfilter_sockets() - before
         if len(found) != 1:
             return None
-        descriptor = found.pop()
+        descriptor = next(iter(found))
         os.set_inheritable(descriptor, False)
         return socket.socket(fileno=os.dup(descriptor))
 
@@ -65,6 +91,8 @@ class Nftables:
             if self._handle:
                 self._library.nft_ctx_free(self._handle)
                 self._handle = None
+                if _reserved:
+                    reserve()  # its own, for the next one
 
     def run(self, commands: str) -> None:
         """Carries commands out as one transaction: all or nothing. Raises KernelError with the library's words."""
