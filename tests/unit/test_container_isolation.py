@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackpy_runtime.container import confinement, device_rules, seccomp, seccomp_profile, security, security_options
+from stackpy_runtime.container import (
+    confinement,
+    device_rules,
+    execution,
+    seccomp,
+    seccomp_profile,
+    security,
+    security_options,
+)
 from stackpy_runtime.container.device_rules import Device
 from stackpy_runtime.errors import InvalidConfig, Unsupported
 from stackpy_runtime.linux import bpf
@@ -325,3 +334,14 @@ def test_capabilities_of_the_privileged(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_which_system_calls_are_filtered(fields: dict[str, Any], expected: tuple[bool, str]) -> None:
     assert confinement.filtered(_config(**fields)) == expected
+
+
+def test_what_forbids_an_execution() -> None:
+    labelled: Any = {"label": "system_u:system_r:own_t:s0"}
+    assert execution.what_forbids(errno.EACCES, {}) == ""  # type: ignore[typeddict-item]
+    assert "--platform" in execution.what_forbids(errno.ENOEXEC, labelled)
+    told = "SELinux: the policy must allow the transition to `system_u:system_r:own_t:s0`"
+    assert execution.what_forbids(errno.EPERM, labelled) == (
+        f"{told}, and nnp_transition, or give `no-new-privileges:false` too"
+    )
+    assert execution.what_forbids(errno.EPERM, {**labelled, "new_privileges": True}) == told

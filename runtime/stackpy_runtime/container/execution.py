@@ -381,6 +381,15 @@ def execute(ready: Ready, channel: Channel, last: Callable[[], None] | None = No
     except OSError as error:
         text = os.strerror(error.errno or 0).lower()
         code = NOT_FOUND if error.errno == errno.ENOTDIR else CANNOT_EXECUTE
-        foreign = error.errno == errno.ENOEXEC
-        hint = "it is for another kind of machine (--platform), or a script without `#!`" if foreign else ""
-        channel.fail(ExecFailed(f"cannot execute `{vector[0]}`: {text}", code, hint))
+        channel.fail(ExecFailed(f"cannot execute `{vector[0]}`: {text}", code, what_forbids(error.errno or 0, process)))
+
+
+def what_forbids(error: int, process: ProcessPlan) -> str:
+    """What to do where execve fails with an errno; "" where the message says it all."""
+    if error == errno.ENOEXEC:
+        return "it is for another kind of machine (--platform), or a script without `#!`"
+    if error in (errno.EPERM, errno.EACCES) and "label" in process:
+        # security/selinux/hooks.c, check_nnp_nosuid
+        nnp = "" if process.get("new_privileges") else ", and nnp_transition, or give `no-new-privileges:false` too"
+        return f"SELinux: the policy must allow the transition to `{process['label']}`{nnp}"
+    return ""
