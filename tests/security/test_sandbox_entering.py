@@ -236,8 +236,9 @@ def test_2019_14271_nothing_of_the_image_is_loaded_by_the_engine(lab: Lab) -> No
     }
     name = lab.up(["sh", "-c", "while :; do sleep 1; done"], image=image, healthcheck=probe, hostname="näme-ünïcode")
     wait_for(lambda: lab.state(name)["health"] == "healthy", "health")
-    _exec(lab, name, ["true"], user="someone", working_dir="/not/there")
+    _exec(lab, name, ["true"], user="someone")
     for wrong in (
+        {"argv": ["true"], "working_dir": "/not/there"},
         {"argv": ["nothing"]},
         {"argv": ["/etc"]},
         {"argv": ["true"], "user": "nobody-here"},
