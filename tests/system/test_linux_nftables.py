@@ -1,4 +1,4 @@
-"""libnftables beside a thousand descriptors: it waits with select(2), which ends a process that gives it a higher one."""
+"""libnftables beside a thousand descriptors: it waits with select(2), which ends a process with a higher one."""
 
 from __future__ import annotations
 
