@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from stackpy_runtime.host.client import Client
     from stackpy_runtime.model import Consumption, Container, ContainerConfig, Crash, Event, HealthLog, Learned, LogLine
-    from stackpy_runtime.model.containers import FileContent
+    from stackpy_runtime.model.containers import ContainerState, FileContent
     from stackpy_runtime.model.resources import Surroundings
     from stackpy_runtime.store.store import Store
 
@@ -400,8 +400,19 @@ class ContainerVerbs:
 
     def await_state(self, reference: str, condition: Condition, timeout: float | None = None) -> Container:
         """Returns when a container is started, healthy or completed; raises ProcessFailed when that cannot come."""
-        self.client.call("await", {"container": reference, "condition": condition, "timeout": timeout})
-        return self.container(reference)
+        stored = self.store.container(reference)
+        if not self._is_up(stored["state"], condition):
+            self.client.call("await", {"container": reference, "condition": condition, "timeout": timeout})
+        return self.container(stored["id"])
+
+    @staticmethod
+    def _is_up(state: ContainerState, condition: Condition) -> bool:
+        """Whether a condition is met as everybody can see: what just runs need not be asked for, ten times an apply."""
+        if condition == "completed" or state["status"] != "running" or (condition == "healthy" and state["health"]):
+            return False
+        from stackpy_runtime.linux.proc import start_time
+
+        return start_time(state["pid"]) == state.get("pid_start", -1)
 
     def run(self, config: ContainerConfig, *, detach: bool, remove: bool, **attaching: Any) -> int | None:
         """Makes and starts a container, attached to the caller's standard streams unless `detach`.

@@ -11,7 +11,7 @@ import time
 from _queue import Empty, SimpleQueue
 
 from stackpy.applying.interrupts import Interrupts
-from stackpy.applying.outcome import Failure, Outcome, document, unknown
+from stackpy.applying.outcome import Failure, Outcome, circumstances_of, document, unknown
 from stackpy.applying.schedule import Schedule
 from stackpy.applying.wording import begun, ended, failed_text
 from stackpy.applying.workers import Workers
@@ -152,22 +152,22 @@ class _Run:
             outcome = Outcome(self.plan, (), {}, {}, False, 0.0)
             self._keep_outputs(outputs)
             return outcome
-        begun = document(unknown(self.plan), {}, self.desired, started, "killed", self.rolled_back_to)
-        self.engine.begin(self.plan.stack, begun)
+        self.circumstances = circumstances_of(self.desired, started, self.rolled_back_to)
+        self.engine.begin(self.plan.stack, document(unknown(self.plan), {}, self.circumstances, "killed"))
         self.engine.expect(self.plan)
         self.engine.stopping = lambda: self.interrupts.count > 0
         self.interrupts.watch(lambda: self.messages.put(_Message("interrupt", None, None)))
         try:
             self._walk()
         except KeyboardInterrupt:
-            self._record(self._outcome(clock, interrupted=True), started, word)
+            self._record(self._outcome(clock, interrupted=True), word)
             raise
         finally:
             self.interrupts.watch(None)
             for workers in (self.actors, self.waiters, self.watchers):
                 workers.close()
         outcome = self._outcome(clock, interrupted=self.interrupts.count > 0)
-        self._record(outcome, started, word)
+        self._record(outcome, word)
         if self.unexpected is not None:
             raise self.unexpected
         if outcome.failures and not outcome.interrupted:
@@ -362,9 +362,9 @@ class _Run:
         seconds = time.monotonic() - clock
         return Outcome(self.plan, results, self.failures, self.schedule.blocked, interrupted, seconds, self.took)
 
-    def _record(self, outcome: Outcome, started: float, word: str) -> None:
+    def _record(self, outcome: Outcome, word: str) -> None:
         known = self._known(self.desired.stack.outputs) if word == "applied" else {}
-        kept = document(outcome, known, self.desired, started, word, self.rolled_back_to)
+        kept = document(outcome, known, self.circumstances, word)
         self.engine.record(self.plan.stack, self.plan.generation, kept)
 
     def _known(self, outputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,34 +57,40 @@ def unknown(plan: Plan) -> Outcome:
     return Outcome(plan, (each,) * len(plan.changes), {}, {}, False, 0.0)
 
 
-def document(
-    outcome: Outcome,
-    outputs: Mapping[str, Any],
-    desired: Desired,
-    started: float,
-    word: str,
-    rolled_back_to: int | None = None,
-) -> dict[str, Any]:
-    """The generation's document.
+def circumstances_of(desired: Desired, started: float, rolled_back_to: int | None = None) -> dict[str, Any]:
+    """The part of a generation's document that is known when an apply begins: who makes what true, and from where.
 
-    started: seconds since the epoch; word: what a success is called ("applied", "destroyed", "killed" before its end)
-    rolled_back_to: the number of the generation that was brought back
+    started: seconds since the epoch; rolled_back_to: the number of the generation that is brought back
     """
     import time
 
     from stackpy.applying import circumstances, reviving
 
-    saved = outcome.plan.saved
     return {
         "format": 1,
-        "stack": outcome.plan.stack,
-        "generation": outcome.plan.generation,
-        "outcome": "interrupted" if outcome.interrupted else "failed" if outcome.failures else word,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(outcome.seconds, 3),
         "by": circumstances.user(),
         "revision": circumstances.revision(desired.stack.folder) if desired.stack.folder else "",
         **({} if rolled_back_to is None else {"rolled_back_to": rolled_back_to}),
+        "desired": reviving.kept(desired),
+    }
+
+
+def document(
+    outcome: Outcome, outputs: Mapping[str, Any], circumstances: Mapping[str, Any], word: str
+) -> dict[str, Any]:
+    """The generation's document.
+
+    circumstances: as `circumstances_of` gave them
+    word: what a success is called ("applied", "destroyed", "killed" before its end)
+    """
+    saved = outcome.plan.saved
+    return {
+        **circumstances,
+        "stack": outcome.plan.stack,
+        "generation": outcome.plan.generation,
+        "outcome": "interrupted" if outcome.interrupted else "failed" if outcome.failures else word,
+        "seconds": round(outcome.seconds, 3),
         "changes": [
             {
                 **change_document(change),
@@ -98,5 +104,4 @@ def document(
         "outputs": dict(outputs),
         # of the file that the plan was applied from, which is then used up
         **({"saved": saved} if saved else {}),
-        "desired": reviving.kept(desired),
     }
