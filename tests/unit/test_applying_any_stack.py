@@ -23,7 +23,7 @@ from stackpy.project import load
 from tests.random_stacks import RandomStack
 from tests.unit.strict_engine import Adapter, StrictEngine
 
-WALKS = int(os.environ.get("STACKPY_WALKS", "40"))
+WALKS = int(os.environ.get("STACKPY_WALKS", "25"))
 STEPS = 8
 
 
