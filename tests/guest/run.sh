@@ -6,10 +6,13 @@
 # qemu-system-x86. Prints what inside.sh prints; ends with its exit code.
 #
 #     tests/guest/run.sh [bookworm|trixie [CHECK...]]
+#
+# A kernel has one of AppArmor and SELinux: the check `selinux` boots the other one, and is not among those that always run.
 set -euo pipefail
 release=${1:-bookworm}
 shift || true
 chosen=${*:-quickstart isolation apparmor limits life images devices oci}
+case $chosen in *selinux*) module=selinux ;; *) module=apparmor ;; esac
 case $release in bookworm) python=3.11 ;; trixie) python=3.13 ;; *) echo "error: no release $release" >&2; exit 1 ;; esac
 here=$(cd "$(dirname "$0")/../.." && pwd)
 kept=/var/tmp/stackpy-guest
@@ -21,7 +24,7 @@ work=$(mktemp -d /var/tmp/stackpy-guest-run-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 
 # The system: a disk, a kernel and an initrd, named for what they are made of.
-include=linux-image-cloud-amd64,apparmor,initramfs-tools,python3,nftables,iproute2,libseccomp2,procps,kmod,busybox-static
+include=linux-image-cloud-amd64,apparmor,checkpolicy,initramfs-tools,python3,nftables,iproute2,libseccomp2,procps,kmod,busybox-static
 depends=$("$here/.venv/bin/python" -c 'import sys, tomllib
 print("\n".join(tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]))' "$here/pyproject.toml")
 system=$kept/$release-$(printf '%s\n' "$include" "$depends" "$(sed -n '/^make_system/,/^}/p' "$0")" | sha256sum | cut -c1-12)
@@ -92,7 +95,7 @@ mke2fs -q -t ext4 -d "$work/payload" "$work/payload.img"
 # The disks stay as they are: what the guest writes goes into files of QEMU's that have no name.
 TMPDIR=$work timeout --foreground 1200 qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 2G -nographic -no-reboot -nic none -snapshot \
   -kernel "$system/vmlinuz" -initrd "$system/initrd" \
-  -append "root=/dev/vda rw console=ttyS0 loglevel=3 panic=1 init=/guest-init" \
+  -append "root=/dev/vda rw console=ttyS0 loglevel=3 panic=1 security=$module init=/guest-init" \
   -drive "file=$system/disk,if=virtio,format=raw" -drive "file=$work/payload.img,if=virtio,format=raw" \
   </dev/null | stdbuf -oL tr -d '\r' | tee "$work/said"
 grep -q '^guest ended with 0$' "$work/said"
