@@ -56,6 +56,7 @@ class Beginnings:
         self.store, self.keeper, self.networking = store, keeper, networking
         self.started: dict[str, tuple[int, int, int]] = {}  # reference → PID, start, pidfd, as the keeper announced
         self.current: dict[str, int] = {}  # reference → PID of the process that its start now goes on with
+        self.attempts: dict[str, str] = {}  # reference → token of the process that stood by, with which it goes on
         self.announced = threading.Condition()
         self.executions: dict[str, int | None] = {}  # exec reference → exit code once it has ended
         self.adopted: dict[str, str] = {}  # what clients of an earlier supervisor know an execution by → its reference
@@ -69,9 +70,14 @@ class Beginnings:
             self.current[reference] = pid
             self.announced.notify_all()
 
-    def heard_failed(self, reference: str) -> None:
-        """A first stage has ended without a second."""
+    def heard_failed(self, reference: str, token: str = "") -> None:
+        """A first stage has ended without a second. token: of the one that stood by; "" for one that did not
+
+        What is said late of one in whose place another is, or of a start before, is not the end of this one.
+        """
         with self.announced:
+            if token and self.attempts.get(reference, token) != token:
+                return
             if reference in self.executions:
                 self.executions[reference] = NEVER_BEGAN
             self.current[reference] = NEVER_BEGAN
@@ -85,10 +91,17 @@ class Beginnings:
                 self.executions[reference] = code
                 self.announced.notify_all()
 
+    def attempt(self, reference: str, token: str) -> None:
+        """From now on a start goes on with this process that stood by."""
+        with self.announced:
+            self.attempts[reference] = token
+            self.current.pop(reference, None)
+
     def take_started(self, reference: str, timeout: float = 30.0) -> tuple[int, int, int]:
         """What the keeper announced for a reference."""
         with self.announced:
             self._await(reference, timeout)
+            self.attempts.pop(reference, None)
             return self.started.pop(reference)
 
     def _await(self, reference: str, timeout: float) -> None:
@@ -111,6 +124,7 @@ class Beginnings:
         """Kills a process that was announced and that nobody has taken up, if there is one."""
         with self.announced:
             self.current.pop(reference, None)
+            self.attempts.pop(reference, None)
             pidfd = self.started.pop(reference, (0, 0, -1))[2]
         if pidfd >= 0:
             _kill(pidfd)
@@ -274,6 +288,7 @@ class Beginnings:
             sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
             if not confinement.is_plain(live.config):
                 self._confine(live, sandbox)
+            self.attempt(live.id, spare.token)
             self.keeper.assign(spare.token, live.id)
             if hand_over(
                 spare.channel, {"plan": sandbox, "stdin": stdin >= 0}, [*([stdin] if stdin >= 0 else []), *streams]

@@ -240,7 +240,7 @@ class Keeper:
         """Gives a process that stands by the name of the container that it will be, or of the execution in one."""
         for known, _ in self.announcing.values():
             if known["ref"] == token:
-                known["ref"], known["of"] = reference, of
+                known["ref"], known["of"], known["token"] = reference, of, token
 
     def forget_all(self, keep: set[int]) -> None:
         """In a fork: closes every descriptor of the keeper but these."""

@@ -95,7 +95,7 @@ class Supervisor:
             return
         close_all(descriptors)
         if event == "failed":
-            self.lifecycle.beginnings.heard_failed(message["ref"])
+            self.lifecycle.beginnings.heard_failed(message["ref"], message.get("token", ""))
         elif event == "exited":
             ended = Ended(message["code"], message["time"], message["signal"])
             self.lifecycle.heard_exit(message["kind"], message["ref"], message["pid"], ended)
