@@ -31,7 +31,7 @@ def of_container(store: Store, container: Container) -> Probe | None:
     if asked is not None and asks(asked):
         return effective(container["config"], {})
     try:
-        return effective(container["config"], store.image(container["image_id"])["config"])
+        return effective(container["config"], store.image_config(container["image_id"]))
     except NotFound:
         return None  # an image that was removed by force
 

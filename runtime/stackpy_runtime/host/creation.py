@@ -132,7 +132,7 @@ def create(store: Store, config: ContainerConfig, identity: str = "") -> Contain
         store.insert_container(container, volumes)
         try:
             # A prune may have taken it since it was looked up; from now on it is in use.
-            store.image(image["id"])
+            store.image_config(image["id"])
         except NotFound:
             store.delete_container(identity)
             raise

@@ -464,7 +464,7 @@ class Lifecycle:
         image = live.container["image_id"]
         if image not in self.signals:
             try:
-                self.signals[image] = signal_number(self.store.image(image)["config"].get("StopSignal", "TERM"))
+                self.signals[image] = signal_number(self.store.image_config(image).get("StopSignal", "TERM"))
             except InvalidConfig:
                 # An image's mistake must not make a container that cannot be stopped.
                 self.signals[image] = signal.SIGTERM

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from functools import lru_cache
 
 from stackpy_runtime.errors import EngineError, KernelError
 from stackpy_runtime.linux.netlink import attribute, attributes
@@ -69,6 +70,7 @@ def batch(*requests: bytes) -> bytes:
 
 
 # --- expressions ----------------------------------------------------------------------------------------------------
+# Each container gets the same few rules, but for two ports: what they are made of is kept.
 
 
 def expression(name: str, *values: bytes) -> bytes:
@@ -80,12 +82,14 @@ def _data(kind: int, value: bytes) -> bytes:
     return nest(kind, attribute(1, value))
 
 
+@lru_cache(maxsize=64)
 def match_protocol(protocol: int) -> bytes:
     """`meta l4proto PROTOCOL`."""
     load = expression("meta", number(1, NFT_REG_1), number(2, NFT_META_L4PROTO))
     return load + _equals(bytes([protocol]))
 
 
+@lru_cache(maxsize=64)
 def match_payload(base: int, offset: int, value: bytes) -> bytes:
     """Bytes of a header at `offset` equal `value`."""
     load = expression("payload", number(1, NFT_REG_1), number(2, base), number(3, offset), number(4, len(value)))
@@ -95,16 +99,20 @@ def match_payload(base: int, offset: int, value: bytes) -> bytes:
 def write_payload(base: int, offset: int, value: bytes, checksum_offset: int) -> bytes:
     """Writes `value` into a header and mends the Internet checksum at `checksum_offset` of the same header."""
     load = expression("immediate", number(1, NFT_REG_1), _data(2, value))
-    store = expression(
+    return load + _store_payload(base, offset, len(value), checksum_offset)
+
+
+@lru_cache(maxsize=64)
+def _store_payload(base: int, offset: int, length: int, checksum_offset: int) -> bytes:
+    return expression(
         "payload",
         number(2, base),
         number(3, offset),
-        number(4, len(value)),
+        number(4, length),
         number(5, NFT_REG_1),  # NFTA_PAYLOAD_SREG
         number(6, 1),  # NFT_PAYLOAD_CSUM_INET
         number(7, checksum_offset),
     )
-    return load + store
 
 
 def _equals(value: bytes) -> bytes:

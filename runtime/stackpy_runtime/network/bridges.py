@@ -9,6 +9,7 @@ from stackpy_runtime.errors import EngineError, KernelError
 from stackpy_runtime.linux import links, sysctl
 from stackpy_runtime.linux.netlink import Netlink
 from stackpy_runtime.network import names, subnets
+from stackpy_runtime.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +21,23 @@ DEFAULT_MTU = 1500
 _EEXIST, _ENODEV = 17, 19
 
 
-def taken(channel: Netlink) -> list[Occupied]:
+class Host(NamedTuple):
+    """What a host has of links and routes at one moment."""
+
+    links: list[Link]
+    routes: list[Route]
+
+
+def look(channel: Netlink) -> Host:
+    """The links and routes that there are."""
+    return Host(channel.links(), channel.routes())
+
+
+def taken(channel: Netlink, host: Host) -> list[Occupied]:
     """The address ranges that this host knows: its routes in all tables, its addresses, its name servers."""
-    labels = {link.number: link.name for link in channel.links()}
+    labels = {link.number: link.name for link in host.links}
     found = []
-    for route in channel.routes():
+    for route in host.routes:
         by = f"a route of this host ({_cidr(route.destination, route.prefix_length)} on {labels.get(route.link, '?')})"
         found.append(subnets.occupied(route.destination, route.prefix_length, by))
     for entry in channel.addresses():
@@ -49,8 +62,11 @@ def name_servers() -> list[int]:
     return found
 
 
-def ensure(channel: Netlink, network: Network) -> bool:
-    """Makes the bridge of a network where it is missing; True when it was. Raises KernelError."""
+def ensure(channel: Netlink, network: Network, host: Host | None = None) -> bool:
+    """Makes the bridge of a network where it is missing; True when it was. Raises KernelError.
+
+    host: as it is, where it has been looked at already
+    """
     bridge = network["bridge"]
     index = channel.index(bridge)
     made = not index
@@ -58,7 +74,7 @@ def ensure(channel: Netlink, network: Network) -> bool:
         group = names.group(bridge)
         channel.send(links.bridge(bridge, names.mac(network["gateway"]), group), ignore=(_EEXIST,))
         index = channel.index(bridge)
-        channel.send(links.set_mtu(index, bridge, path_mtu(channel.links(), channel.routes())))
+        channel.send(links.set_mtu(index, bridge, path_mtu(*(host or look(channel)))))
     # Before it is up: else it would take an IPv6 address, though networks have IPv4 only.
     sysctl.write(f"net/ipv6/conf/{bridge}/disable_ipv6", "1", optional=True)
     # Published ports of 127.0.0.1 lead over the bridge with a loopback source; the filter keeps neighbours out.

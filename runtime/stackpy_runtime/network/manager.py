@@ -77,7 +77,8 @@ class NetworkManager:
         """
         identity = os.urandom(32).hex()
         with forwarding.host_lock():
-            taken = bridges.taken(self._channel) + self._own_subnets()
+            host = bridges.look(self._channel)
+            taken = bridges.taken(self._channel, host) + self._own_subnets()
             subnet = subnets.accept(config["subnet"], taken) if config.get("subnet") else subnets.choose(taken)
             network: Network = {
                 "id": identity,
@@ -93,7 +94,7 @@ class NetworkManager:
             # The row first: a bridge without a row would be nobody's, a row without a bridge is mended by `ensure`.
             self._store.insert_network(network)
             try:
-                bridges.ensure(self._channel, network)
+                bridges.ensure(self._channel, network, host)
             except BaseException:
                 # It may be half made; where it cannot be removed the row stays, so that somebody can.
                 with contextlib.suppress(EngineError, OSError):
@@ -101,7 +102,7 @@ class NetworkManager:
                     self._store.delete_network(identity)
                 raise
         try:
-            self._settle()
+            self._settle(host.links)
             self._beside_others(network)
         except BaseException:
             self.remove(network)

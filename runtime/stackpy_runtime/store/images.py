@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
-    from stackpy_runtime.model import Image
+    from stackpy_runtime.model import Image, ImageConfig
 
 _PREFIX = "sha256:"
 _IMAGE_NAMED = "SELECT images.id, document FROM images JOIN tags ON tags.image = images.id WHERE reference IN "
@@ -79,6 +79,14 @@ class ImageTable(Database):
             self._no_image(reference)
         tags = self.rows("SELECT reference FROM tags WHERE image = ? ORDER BY reference", (row[0],))
         return _image(row[1], [tag for (tag,) in tags])
+
+    def image_config(self, image_id: str) -> ImageConfig:
+        """The configuration of the image with this whole ID; raises NotFound."""
+        row = self.row("SELECT document FROM images WHERE id = ?", (image_id,))
+        if row is None:
+            self._no_image(image_id)
+        config: ImageConfig = decode(row[0])["config"]
+        return config
 
     def of_platform(self, reference: str, platform: str) -> Image:
         """The image that a reference names for a platform; raises NotFound.
