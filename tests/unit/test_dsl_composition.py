@@ -80,9 +80,11 @@ def test_components_name_what_is_inside_after_themselves(tmp_path: Path) -> None
         "Postgres", "A database on a volume of its own.", ("volume.one-data", "container.one-server"),
     )  # fmt: skip
     assert stack.components["shop"].children[-1] == "container.shop-web"
-    groups = of_stack(stack).groups
-    assert groups["shop-db (Postgres)"] == ("volume.shop-db-data", "container.shop-db-server")
-    assert groups["shop (service)"] == ("container.shop-web",)
+    [shop] = (group for group in of_stack(stack).groups if group.label == "shop (service)")
+    assert shop.members == ("container.shop-web",)
+    assert [(inner.label, inner.members) for inner in shop.inside] == [
+        ("shop-db (Postgres)", ("volume.shop-db-data", "container.shop-db-server"))
+    ]
 
 
 def test_a_component_that_raises_is_left_behind(tmp_path: Path) -> None:

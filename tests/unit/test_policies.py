@@ -106,7 +106,7 @@ def test_stackpy_toml_names_policies_and_decides_their_level(tmp_path: Path) -> 
     )
     assert verdicts(tmp_path, "", toml) == [("warn", "two", "", "second")]
     plan = load_stack(str(tmp_path), environment="prod").plan()
-    assert plan.denied == ["one:  first", "two:  second"]
+    assert plan.denied == ["one: first", "two: second"]
     # What a stack file imports holds only where it is named.
     assert verdicts(tmp_path, "from house import one\n") == []
 
