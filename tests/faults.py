@@ -131,6 +131,7 @@ def arm_process(path: str, role: str) -> None:
         return
     libc.libc = _Library(libc.libc)  # type: ignore[assignment]
     if role == "supervisor":
+        _arm_launches(path)
         _steps_of_requests()
         from stackpy_runtime.linux import netlink, nfnetlink
 
@@ -147,6 +148,18 @@ def arm_process(path: str, role: str) -> None:
     builtins.open = io.open = open_  # type: ignore[assignment]
     for name in _CALLS:
         setattr(os, name, _wrapped(name, getattr(os, name)))
+
+
+def _arm_launches(path: str) -> None:
+    """Keepers and supervisors that this process starts are armed; a supervisor starts both when its keeper dies."""
+    from stackpy_runtime.host import launch
+
+    def armed(code: str, role: str) -> str:
+        importing = f"sys.path.insert(0, {str(HERE.parent)!r}); from tests import faults; "
+        *before, rest = code.split("; ", 2)
+        return "; ".join(before) + f"; {importing}faults.arm_process({path!r}, {role!r}); {rest}"
+
+    launch.KEEPER, launch.SUPERVISOR = armed(launch.KEEPER, "keeper"), armed(launch.SUPERVISOR, "supervisor")
 
 
 def _arm_index() -> None:
@@ -278,14 +291,7 @@ class Faults:
         from stackpy_runtime.host import launch
 
         before = launch.KEEPER, launch.SUPERVISOR
-        top = HERE.parent
-
-        def armed(code: str, role: str) -> str:
-            importing = f"sys.path.insert(0, {str(top)!r}); from tests import faults; "
-            path, rest = code.split("; ", 2)[:2], code.split("; ", 2)[2]
-            return "; ".join(path) + f"; {importing}faults.arm_process({str(self.path)!r}, {role!r}); {rest}"
-
-        launch.KEEPER, launch.SUPERVISOR = armed(before[0], "keeper"), armed(before[1], "supervisor")
+        _arm_launches(str(self.path))
         try:
             yield
         finally:

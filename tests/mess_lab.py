@@ -122,7 +122,7 @@ class Mess(Lab):
     def apply(self, state: str) -> Done:
         """An apply of this state; fails where it does."""
         done = self.run("apply", "--yes", state=state)
-        assert done.code == 0, f"apply: {done}"
+        assert done.code == 0, f"apply: {done.err}"
         return done
 
     def plan(self, state: str) -> dict[str, str]:
@@ -322,9 +322,13 @@ def mess(folder: Path, port: int = 0) -> Iterator[Mess]:
             shutil.rmtree(lab.root)
 
 
-def killed_at(lab: Mess, role: str, name: str, number: int) -> str:
-    """An apply to the other state, with `role` killed at the `number`-th step of this name; what was hit, or ""."""
-    state, lab.turn = OTHER[lab.state_wanted], lab.turn + 1
+def killed_at(lab: Mess, role: str, name: str, number: int = 1, *, then_right: bool = True) -> str:
+    """An apply of the other state, with `role` killed at the `number`-th step of this name; what was hit, or "".
+
+    then_right: and another apply, after which all is as it should be; without, the next kill meets what this one left
+    """
+    state = OTHER[lab.state_wanted]
+    lab.turn += then_right
     what = f"{role} killed at {name} ({number}), to {state}"
     lab.faults.arm(number, -signal.SIGKILL, role, name)
     done = lab.run("apply", "--yes", state=state, armed=True)
@@ -332,7 +336,11 @@ def killed_at(lab: Mess, role: str, name: str, number: int) -> str:
     judge(done, what)
     if done.code == 0:
         assert lab.plan(state) == {}, f"{what}: it is said to be done"
-    lab.converged(state, what)
+    if then_right:
+        lab.converged(state, what)
+    else:
+        lab.settled()
+        lab.told(state)
     return fired
 
 

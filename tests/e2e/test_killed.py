@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults import STOP
-from tests.mess_lab import OTHER, Mess, mess
+from tests.faults import KILL, STOP
+from tests.mess_lab import OTHER, Mess, judge, killed_after, killed_at, mess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -49,3 +50,84 @@ def test_an_apply_waits_for_what_a_killed_one_had_asked_for(lab: Mess, operation
     assert f"(pid {killed}, since" in done.err
     assert lab.history()[-3:] == ["applied", "killed", "applied"]
     lab.converged(state, f"killed while the engine does {operation}")
+
+
+EVERY = os.environ.get("STACKPY_FAULTS") == "all"  # each step, at its first, middle and last time: an hour
+OPERATIONS = (
+    "expect rename_volume rename update create_network put_secret remove_network remove_secret down stop up start wait "
+    "await drain"
+).split()
+# What an apply writes itself: the lock, what it is about to do, a layer and the rest of a build, labels, generation.
+WRITTEN = (
+    "open of lock", "ftruncate of ", "open of .begun.new", "rename of .begun.new begun.json", "mkdir of ID",
+    "mkdir of upper", "open of turn", "rename of upper ID", "utime of ID", "sqlite commit", "open of events",
+    "open of .#.new", "fsync of ", "rename of .#.new #.json", "unlink of begun.json",
+)  # fmt: skip
+DONE_BY_SUPERVISOR = (
+    "mkdir", "rename", "sqlite commit", "netlink", "nftables", "unlink", "mkfifo", "libc.setns", "splice"
+)  # fmt: skip
+DONE_BY_KEEPER = ("pipe2", "fork", "open", "rename", "pidfd_open")
+TOGETHER = 6  # kills one after the other, until all is looked at
+
+
+def steps(role: str) -> list[tuple[str, str]]:
+    """The steps at which a process is killed: of each operation all, or in turn the first, the second, …"""
+    of_operations = {"apply": ("ask", "begun", "done"), "supervisor": ("begin", "end")}.get(role, ())
+    found = [
+        (role, f"{moment} of {operation}")
+        for number, operation in enumerate(OPERATIONS)
+        for place, moment in enumerate(of_operations)
+        if EVERY or number % len(of_operations) == place
+    ]
+    written = {"apply": WRITTEN, "supervisor": DONE_BY_SUPERVISOR, "keeper": DONE_BY_KEEPER}[role]
+    return found + [(role, name) for name in written]
+
+
+@pytest.mark.parametrize("role", ["apply", "supervisor", "keeper"])
+def test_killed_at_each_step_the_next_apply_is_enough(lab: Mess, role: str) -> None:
+    """A few kills in a row, each of the apply that follows the one before; then all is as if nothing had happened."""
+    missed = []
+    since = 0
+    for _, name in steps(role):
+        if not killed_at(lab, role, name, then_right=EVERY):
+            # It is done already, so that there are no such steps: once more from the beginning, to the other state.
+            lab.converged(OTHER[lab.state_wanted], f"all done without {name}")
+            lab.turn, since = lab.turn + 1, 0
+            if not killed_at(lab, role, name, then_right=EVERY):
+                missed.append(name)
+        since += 1
+        if since == TOGETHER:
+            lab.converged(OTHER[lab.state_wanted], f"after the {role} was killed at {name}")
+            lab.turn, since = lab.turn + 1, 0
+    lab.converged(OTHER[lab.state_wanted], f"after all kills of the {role}")
+    assert missed == [], "an apply has no such steps any more"
+
+
+VICTIMS = (("apply",), ("supervisor",), ("keeper",), ("supervisor", "keeper"), ("apply", "supervisor"),
+           ("apply", "supervisor", "keeper"))  # fmt: skip
+
+
+def test_killed_at_random_moments(lab: Mess) -> None:
+    """STACKPY_FAULTS=all: at two hundred."""
+    chance = random.Random(20261129)
+    for number in range(200 if EVERY else 8):
+        killed_after(lab, VICTIMS[number % len(VICTIMS)], chance.uniform(0.0, 0.7))
+
+
+def test_a_destroy_killed_at_each_step_is_finished_by_the_next(lab: Mess) -> None:
+    """And the data of volumes stays."""
+    lab.apply(lab.state_wanted)
+    for name in ("ask of down", "begun of down", "done of down", "begun of remove_secret", "begun of remove_network",
+                 "done of remove_network", "rename of .#.new #.json"):  # fmt: skip
+        lab.faults.arm(1, KILL, "apply", name)
+        done = lab.run("destroy", "--yes", armed=True)
+        assert lab.faults.disarm() == name, done
+        judge(done, f"destroy killed at {name}")
+        lab.settled()
+        plan = lab.run("plan", "--destroy", "--format", "json")
+        assert plan.code == 0, plan
+    assert lab.run("destroy", "--yes").code == 0
+    assert lab.present() == {"volume.data", f"volume.was-{lab.state_wanted}"}
+    wait_for(lambda: not lab.container_processes(), "nothing runs")
+    lab.apply(lab.state_wanted)
+    lab.same(lab.state_wanted, "made anew with the volumes that stayed")
