@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.store.store import Store
 from tests.engine_lab import Lab
 from tests.waiting import wait_for
 
@@ -352,3 +353,21 @@ def test_descriptors_above_those_usual_are_not_passed_on_either(tmp_path: Path) 
         links = [os.readlink(f"/proc/{pid}/fd/{entry}") for entry in os.listdir(f"/proc/{pid}/fd")]
         assert "/etc/hostname" not in links
     lab.leave()
+
+
+def test_a_container_whose_folder_a_power_cut_has_taken_can_be_started(lab: Lab) -> None:
+    """The index is on the disk at once, the folder was not yet; nothing of the engine started any more."""
+    name = lab.up(["cat", "/etc/word"], files=[{"target": "/etc/word", "content": "d29yZA==", "mode": 0o644}])
+    other = lab.up(["sleep", "600"])
+    assert lab.engine.wait(name) == 0
+    lab.kill()
+    found = lab.engine.container(name)
+    store = Store(lab.root)
+    store.update_container(found["id"], state={**found["state"], "boot": "another"})
+    store.close()
+    shutil.rmtree(Path(lab.root) / "containers" / found["id"])
+    lab.back()
+    assert lab.state(other)["status"] == "running"
+    lab.engine.start(name)
+    assert lab.engine.wait(name) == 0
+    wait_for(lambda: lab.log(name) == "word", lambda: lab.log(name))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 # The network of containers that name none, made when the first needs it and removed after the last.
 BRIDGE = "bridge"
+_FOLDERS = ("upper", "work", "etc")  # of a container
 
 
 def random_name() -> str:
@@ -107,7 +108,7 @@ def create(store: Store, config: ContainerConfig, identity: str = "") -> Contain
     volumes: list[Volume] = []
     try:
         os.mkdir(folder, 0o755)
-        for name in ("upper", "work", "etc"):
+        for name in _FOLDERS:
             os.mkdir(f"{folder}/{name}", 0o755)
         if "storage_opt" in config:
             from stackpy_runtime.host import storage_size
@@ -144,6 +145,17 @@ def create(store: Store, config: ContainerConfig, identity: str = "") -> Contain
     for each in volumes:
         volume.created(store, each)
     return container
+
+
+def restore(store: Store, container: Container) -> None:
+    """Makes what a power cut has taken of a container's folder anew: the index is on the disk before any of it is.
+
+    What the container itself had written there is lost with it, as on any machine whose power is cut.
+    """
+    folder = f"{store.root.containers}/{container['id']}"
+    for name in _FOLDERS:
+        os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    stage_files(container["config"], folder)
 
 
 def stage_files(config: ContainerConfig, folder: str) -> None:

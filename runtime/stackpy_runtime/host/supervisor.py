@@ -18,7 +18,7 @@ import time
 from stackpy_runtime.container import cgroups, confinement, ranges, restart, state
 from stackpy_runtime.container.timestamps import unix
 from stackpy_runtime.errors import EngineError
-from stackpy_runtime.host import checks, execs, launch, pausing, secret_values
+from stackpy_runtime.host import checks, creation, execs, launch, pausing, secret_values
 from stackpy_runtime.host.containers import Containers
 from stackpy_runtime.host.keeper_link import KeeperLink, hung_up
 from stackpy_runtime.host.lifecycle import Lifecycle
@@ -145,6 +145,8 @@ class Supervisor:
         known = {}
         boot = self.lifecycle.beginnings.boot
         for container in self.store.containers():
+            if container["state"].get("boot") != boot:
+                creation.restore(self.store, container)  # the power may have been cut
             live = Live(self.store.root.path, container, checks.of_container(self.store, container))
             known[live.id] = live
             self.lifecycle.lives[live.id] = live
