@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from stackpy_runtime.errors import EngineError
+from stackpy_runtime.network import endpoints
+from stackpy_runtime.network.names import Names
 from stackpy_runtime.store.store import Store
 from tests.engine_lab import Lab
 from tests.waiting import wait_for
@@ -371,3 +373,24 @@ def test_a_container_whose_folder_a_power_cut_has_taken_can_be_started(lab: Lab)
     lab.engine.start(name)
     assert lab.engine.wait(name) == 0
     wait_for(lambda: lab.log(name) == "word", lambda: lab.log(name))
+
+
+def test_the_link_of_a_container_that_has_gone_is_let_through_by_nobody(lab: Lab) -> None:
+    """It outlives its container for a moment; a supervisor that came up then has named it in its filter ever after."""
+    lab.engine.create_network({"name": "net"})
+    name = lab.up(["sleep", "600"], networks={"net": {"aliases": []}})
+    names = Names(lab.root)
+    stays = f"{names.port_prefix}00000000"[:15]
+    subprocess.run(["ip", "link", "add", stays, "type", "veth", "peer", "name", f"{stays[:13]}p"], check=True)
+    try:
+        of = f"{endpoints._ALIAS}{'0' * 64} 10.1.2.3"
+        subprocess.run(["ip", "link", "set", stays, "alias", of], check=True)
+        lab.kill("supervisor")
+        lab.back()
+        listed = subprocess.run(
+            ["nft", "list", "set", "bridge", names.table, "ports"], capture_output=True, text=True, check=True
+        ).stdout
+        assert stays not in listed
+        assert listed.count(names.port_prefix) == 1, f"that of {name}"
+    finally:
+        subprocess.run(["ip", "link", "delete", stays], check=True)

@@ -15,7 +15,7 @@ from stackpy_runtime.linux.nftables import Nftables, tables
 from stackpy_runtime.network import endpoints, forwarding, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from stackpy_runtime.linux.netlink import Netlink
     from stackpy_runtime.network.names import Names
@@ -48,9 +48,15 @@ def targets(entries: Iterable[Publication]) -> list[Target]:
 
 
 class Firewall:
-    """The two nf_tables tables of a root. `lock` may be held around several calls by whoever checks before changing."""
+    """The two nf_tables tables of a root. `lock` may be held around several calls by whoever checks before changing.
 
-    def __init__(self, names: Names, channel: Netlink) -> None:
+    exists: whether there is a container; the link of one that has gone outlives it for a moment
+    """
+
+    def __init__(
+        self, names: Names, channel: Netlink, exists: Callable[[str], bool] = lambda container_id: True
+    ) -> None:
+        self._exists = exists
         self.lock = threading.RLock()
         self.published: dict[Key, list[Publication]] = {}
         self.protected = False  # others cannot delete or flush the tables
@@ -196,7 +202,9 @@ class Firewall:
         self._gone &= links.keys()
         for link in links.values():
             found = endpoints.owner(link)
-            if found is not None and link.name not in known and link.name not in self._gone:
+            if found is None or link.name in known or link.name in self._gone:
+                continue
+            if self._exists(found[0]):
                 self._ports.setdefault(found[0], []).append(found[1])
 
     def _delete(self) -> None:

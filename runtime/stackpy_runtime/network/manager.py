@@ -61,12 +61,19 @@ class NetworkManager:
         self._store = store
         self._names = names.Names(store.root.path)
         self._channel = Netlink()
-        self._firewall = Firewall(self._names, self._channel)
+        self._firewall = Firewall(self._names, self._channel, self._is_container)
         self._sockets = sockets = Sockets()
         self._publisher = Publisher(self._firewall, hold or sockets.hold, release or sockets.release, self._describe)
         # One lock for each network: nobody gets an address on it while it is being removed.
         self._locks: dict[str, threading.Lock] = {}
         self._before: dict[str, list[Link]] = {}  # network → the host's links before its bridge went
+
+    def _is_container(self, identity: str) -> bool:
+        try:
+            self._store.container(identity)
+        except NotFound:
+            return False
+        return True
 
     # --- networks ---------------------------------------------------------------------------------------------------
 
