@@ -20,7 +20,7 @@ _RUNS = ("running", "paused")
 class StrictEngine(FakeEngine):
     """See the module.
 
-    chance: says when a verb fails; failing: with which probability, half of them after they have done their work
+    chance: says when a verb fails, before it does its work; failing: with which probability
     frozen: nothing may be changed
     """
 
