@@ -264,7 +264,10 @@ class Supervisor:
         except EngineError as error:
             # A full disk is no reason to leave a container alone; the index says enough to find it again.
             print(error, file=sys.stderr)
-        self.networking.adopt(live, held.get(f"dns/{live.id}", []))
+        try:
+            self.networking.adopt(live, held.get(f"dns/{live.id}", []))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended in this moment, or nobody has collected its end: that is heard of next
         self.lifecycle.outputs.watch(live)
         if not is_child:
             self.loop.add_reader(pidfd, self._orphan_ended, live, pidfd, pid)
