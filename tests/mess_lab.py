@@ -267,6 +267,7 @@ class Mess(Lab):
     def same(self, state: str, what: str) -> None:
         """The host is as after an apply that nothing befell, and data is where it was."""
         wanted = self.clean[state]
+        self.back(EngineError)  # where all was done already, no command has started the engine again
 
         def is_same() -> bool:
             # What is left in staging goes with the next collection, at the latest when the engine next starts.
