@@ -375,7 +375,8 @@ def test_a_container_whose_folder_a_power_cut_has_taken_can_be_started(lab: Lab)
     wait_for(lambda: lab.log(name) == "word", lambda: lab.log(name))
 
 
-def test_the_link_of_a_container_that_has_gone_is_let_through_by_nobody(lab: Lab) -> None:
+@pytest.mark.parametrize("whose", ["one that has gone", "one that has ended"])
+def test_the_link_of_a_container_that_does_not_run_is_let_through_by_nobody(lab: Lab, whose: str) -> None:
     """It outlives its container for a moment; a supervisor that came up then has named it in its filter ever after."""
     lab.engine.create_network({"name": "net"})
     name = lab.up(["sleep", "600"], networks={"net": {"aliases": []}})
@@ -383,7 +384,11 @@ def test_the_link_of_a_container_that_has_gone_is_let_through_by_nobody(lab: Lab
     stays = f"{names.port_prefix}00000000"[:15]
     subprocess.run(["ip", "link", "add", stays, "type", "veth", "peer", "name", f"{stays[:13]}p"], check=True)
     try:
-        of = f"{endpoints._ALIAS}{'0' * 64} 10.1.2.3"
+        ended = lab.engine.container(lab.up(["true"]))["id"] if whose == "one that has ended" else "0" * 64
+        wait_for(
+            lambda: not any(each["id"] == ended and each["state"]["pid"] for each in lab.engine.containers()), whose
+        )
+        of = f"{endpoints._ALIAS}{ended} 10.1.2.3"
         subprocess.run(["ip", "link", "set", stays, "alias", of], check=True)
         lab.kill("supervisor")
         lab.back()

@@ -190,7 +190,7 @@ class Supervisor:
         published = [entry for live in runs if (entry := self.networking.publication(live))]
         ports = [name.removeprefix("port/") for name in held if name.startswith("port/")]
         # Even without a network: it finishes a removal that was cut short.
-        for problem in self.networking.manager.restore(published, ports):
+        for problem in self.networking.manager.restore(published, ports, {live.id for live in runs if live.pid}):
             print(problem, file=sys.stderr)
         self._sweep_fifos({*runs, *ended})
         for live in ended:

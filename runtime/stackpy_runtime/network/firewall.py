@@ -50,13 +50,11 @@ def targets(entries: Iterable[Publication]) -> list[Target]:
 class Firewall:
     """The two nf_tables tables of a root. `lock` may be held around several calls by whoever checks before changing.
 
-    exists: whether there is a container; the link of one that has gone outlives it for a moment
+    runs: whether a container does that another process has plugged; the link of one that has ended outlives it
     """
 
-    def __init__(
-        self, names: Names, channel: Netlink, exists: Callable[[str], bool] = lambda container_id: True
-    ) -> None:
-        self._exists = exists
+    def __init__(self, names: Names, channel: Netlink, runs: Callable[[str], bool] = lambda container_id: True) -> None:
+        self._runs = runs
         self.lock = threading.RLock()
         self.published: dict[Key, list[Publication]] = {}
         self.protected = False  # others cannot delete or flush the tables
@@ -204,7 +202,7 @@ class Firewall:
             found = endpoints.owner(link)
             if found is None or link.name in known or link.name in self._gone:
                 continue
-            if self._exists(found[0]):
+            if self._runs(found[0]):
                 self._ports.setdefault(found[0], []).append(found[1])
 
     def _delete(self) -> None:

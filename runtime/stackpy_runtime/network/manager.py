@@ -61,19 +61,16 @@ class NetworkManager:
         self._store = store
         self._names = names.Names(store.root.path)
         self._channel = Netlink()
-        self._firewall = Firewall(self._names, self._channel, self._is_container)
+        self._running: Collection[str] | None = None  # when we took over; None: nobody has said
+        self._firewall = Firewall(self._names, self._channel, self._ran_before)
         self._sockets = sockets = Sockets()
         self._publisher = Publisher(self._firewall, hold or sockets.hold, release or sockets.release, self._describe)
         # One lock for each network: nobody gets an address on it while it is being removed.
         self._locks: dict[str, threading.Lock] = {}
         self._before: dict[str, list[Link]] = {}  # network → the host's links before its bridge went
 
-    def _is_container(self, identity: str) -> bool:
-        try:
-            self._store.container(identity)
-        except NotFound:
-            return False
-        return True
+    def _ran_before(self, identity: str) -> bool:
+        return self._running is None or identity in self._running
 
     # --- networks ---------------------------------------------------------------------------------------------------
 
@@ -326,12 +323,16 @@ class NetworkManager:
         """Takes a container from behind all its published ports."""
         self._publisher.unpublish(container_id)
 
-    def restore(self, published: Iterable[Published], held: Iterable[str] = ()) -> list[EngineError]:
+    def restore(
+        self, published: Iterable[Published], held: Iterable[str] = (), running: Collection[str] | None = None
+    ) -> list[EngineError]:
         """Takes over after another process, or a flush of rules: exactly these ports are published, in one transaction.
 
-        A new process calls it before anything else. held: names of the sockets that are kept already. Returns what
-        went wrong without stopping the rest, e.g. a port that another program took meanwhile.
+        A new process calls it before anything else. held: names of the sockets that are kept already; running: IDs of
+        the containers whose links are let through, None for all that have one. Returns what went wrong without stopping
+        the rest, e.g. a port that another program took meanwhile.
         """
+        self._running = running
         problems: list[EngineError] = []
         wanted: dict[Key, list[Publication]] = {}
         for entry in published:
