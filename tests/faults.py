@@ -130,6 +130,11 @@ def arm_process(path: str, role: str) -> None:
         _arm_client()
         return
     libc.libc = _Library(libc.libc)  # type: ignore[assignment]
+    if role == "keeper":
+        from stackpy_runtime.host import keeper
+
+        # It would wait ever longer for the next supervisor, and with it each of many kills that follow one another.
+        keeper.RESTART_PAUSES = keeper.RESTART_PAUSES[:2]
     if role == "supervisor":
         _arm_launches(path)
         _steps_of_requests()
