@@ -255,7 +255,8 @@ class Faults:
     """The test's side."""
 
     def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(BLOCK.size))
+        if not path.exists():
+            path.write_bytes(bytes(BLOCK.size))
         self.path = path
         with open(path, "r+b") as file:
             self.memory = mmap.mmap(file.fileno(), BLOCK.size)

@@ -69,10 +69,10 @@ class Done(NamedTuple):
 class Mess(Lab):
     """The stack's engine root, whose processes fail on demand, and its folder."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        super().__init__(str(folder / "root"))
+    def __init__(self, folder: Path, port: int = 0, root: Path | None = None) -> None:
+        super().__init__(str(root or folder / "root"))
         self.folder = folder / "mess"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         (self.folder / "stack.py").write_text(STACK.replace("{port}", f"127.0.0.1:{port}"))
         self.faults = Faults(folder / "faults")
         self.state_wanted = "a"
