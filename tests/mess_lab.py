@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -83,17 +82,28 @@ class Mess(Lab):
 
     # --- commands as forks of the test, which has all imported ------------------------------------------------------
 
-    def begin(self, *words: str, state: str | None = None, armed: bool = False, out: str = "out") -> int:
-        """Begins a command; its PID. armed: its own steps may be what fails"""
+    def begin(
+        self,
+        *words: str,
+        state: str | None = None,
+        armed: bool = False,
+        out: str = "out",
+        terminal: tuple[int, int] | None = None,
+    ) -> int:
+        """Begins a command; its PID. armed: its own steps may be what fails; terminal: both ends of its own"""
         child = os.fork()
         if child:
             self.begun.add(child)
             return child
         try:
-            os.setsid()
+            if terminal is None:
+                os.setsid()
             for number, name in ((1, out), (2, f"{out}.err")):
                 os.dup2(os.open(self.folder.parent / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            if terminal is not None:
+                os.close(terminal[0])
+                os.login_tty(terminal[1])
             # pytest has put files of its own in their place
             sys.stdin, sys.stdout, sys.stderr = (open(n, "w" if n else "r", 1) for n in range(3))
             state = state or self.state_wanted
@@ -172,11 +182,6 @@ class Mess(Lab):
         found["processes"] = Counter(self.titles())
         return found
 
-    def attached(self) -> int:
-        """How many links what runs has to the networks that it is on."""
-        own = self.engine.containers("mess")
-        return sum(len(each["networks"]) for each in own if each["state"]["status"] == "running")
-
     def network_mark(self) -> str:
         """What the names of this root's links have in common."""
         from stackpy_runtime.container.cgroups import parent_name
@@ -235,8 +240,6 @@ class Mess(Lab):
         for state in ("b", "a"):
             self.apply(state)
             assert self.plan(state) == {}
-            # those of containers that have gone outlive them for a moment
-            wait_for(lambda: self.host()["links"] == self.attached(), "the links of what runs alone")
             self.clean[state] = self.host()
         self.state_wanted = "a"
 
@@ -321,13 +324,19 @@ def _otherwise(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 def mess(folder: Path, port: int = 0) -> Iterator[Mess]:
     """A mess to be made; the host is as before afterwards."""
     lab = Mess(folder, port)
+    # Small, so that it can be filled.
+    os.mkdir(lab.root)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=711", "tmpfs", lab.root], check=True)
     with lab.faults.installed():
         try:
             lab.ready()
             yield lab
         finally:
-            lab.leave()
-            shutil.rmtree(lab.root)
+            try:
+                lab.leave()
+            finally:
+                subprocess.run(["umount", "--lazy", lab.root], check=True)
+                os.rmdir(lab.root)
 
 
 def killed_at(lab: Mess, role: str, name: str, number: int = 1, *, then_right: bool = True) -> str:

@@ -167,13 +167,21 @@ class _Run:
             for workers in (self.actors, self.waiters, self.watchers):
                 workers.close()
         outcome = self._outcome(clock, interrupted=self.interrupts.count > 0)
-        self._record(outcome, word)
+        unkept: StackpyError | None = None
+        try:
+            self._record(outcome, word)
+        except StackpyError as error:
+            unkept = error  # a full disk: what had failed before is said with it
         if self.unexpected is not None:
             raise self.unexpected
         if outcome.failures and not outcome.interrupted:
             message, hint = failed_text(outcome)
+            if unkept is not None:
+                message, hint = f"{message}\n  {unkept.message}", unkept.hint or hint
             texts = {address: failure.message for address, failure in outcome.failures.items()}
             raise ApplyFailed(message, failures=texts, hint=hint)
+        if unkept is not None:
+            raise unkept
         return outcome
 
     def _walk(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from stackpy.engines import labels
@@ -121,8 +122,8 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any], keep:
     """Keeps a document, whole or not at all, and the last `keep` ones."""
     path = ensure_folder(root, stack)
     aside, target = os.path.join(path, f".{number}.new"), os.path.join(path, f"{number}.json")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(json_text.dumps(document))
             file.flush()
@@ -130,8 +131,10 @@ def write(root: str, stack: str, number: int, document: Mapping[str, Any], keep:
         os.rename(aside, target)
     except OSError as error:
         _discard(aside)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StackpyError(
-            f"generation {number} of `{stack}` cannot be kept: {(error.strerror or '').lower()}"
+            f"generation {number} of `{stack}` cannot be kept: {(error.strerror or '').lower()}",
+            hint=f"free some space on the disk of {root} and apply again: that does what is left" if full else "",
         ) from None
     except BaseException:
         _discard(aside)

@@ -92,7 +92,10 @@ class LiveProgress:
             text = describe(event) + _elapsed(event, self._began)
             if event.kind in _OVER:
                 self._running.pop(event.address, None)
-                self._print(event, text)
+                try:
+                    self._print(event, text)
+                except OSError:
+                    pass  # the terminal was closed in this moment: SIGHUP says so, and the change itself is done
             else:
                 before = self._running.get(event.address)
                 since = time.monotonic() if before is None else before.since

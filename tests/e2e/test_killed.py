@@ -1,4 +1,4 @@
-"""Whatever is killed during an apply, and at whatever step: the next plan is true, and the next apply is enough."""
+"""Whatever befalls an apply, and at whatever step: the next plan is true, and the next apply is enough."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from stackpy_runtime.host.client import PASSIVE
 from tests.faults import KILL, STOP
 from tests.mess_lab import OTHER, Mess, judge, killed_after, killed_at, mess
+from tests.terminal_lab import until
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -60,6 +62,64 @@ OPERATIONS = (
     "expect rename_volume rename update create_network put_secret remove_network remove_secret down stop up start wait "
     "await drain"
 ).split()
+
+
+@pytest.mark.parametrize("moment", ["at work", "asking"])
+def test_an_apply_whose_terminal_is_closed_ends_as_with_ctrl_c(lab: Mess, moment: str) -> None:
+    """What runs comes to an end, nothing new is begun, and history tells of it; one that still asks changes nothing."""
+    before, state = lab.history(), OTHER[lab.state_wanted]
+    lab.turn += 1
+    ours, theirs = os.openpty()
+    if moment == "at work":
+        lab.faults.arm(1, STOP, "supervisor", "begin of up")
+    apply = lab.begin("apply", *(["--yes"] if moment == "at work" else []), state=state, terminal=(ours, theirs))
+    os.close(theirs)
+    if moment == "at work":
+        wait_for(lambda: lab.faults.fired(), "a supervisor that stands still")
+    else:
+        until(ours, "[y/N]")
+    os.close(ours)  # the kernel sends SIGHUP
+    for supervisor in lab.processes("supervisor"):
+        os.kill(supervisor, signal.SIGCONT)
+    assert lab.end(apply).code == (130 if moment == "at work" else -signal.SIGHUP)
+    assert lab.history()[len(before) :] == (["interrupted"] if moment == "at work" else [])
+    lab.converged(state, f"the terminal was closed while it was {moment}")
+
+
+# Where the disk is full from: a layer, an index, a network, a container, a note, and the generation's document.
+FILLED = (
+    ("apply", "rename of upper ID"), ("supervisor", "begin of create_network"), ("supervisor", "begin of up"),
+    ("apply", "rename of .#.new #.json"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "name"), FILLED)
+def test_an_apply_during_which_the_disk_gets_full_says_so(lab: Mess, role: str, name: str) -> None:
+    """And what is to be done; plans can be made, and the next apply is enough once there is room."""
+    state = OTHER[lab.state_wanted]
+    lab.turn += 1
+    lab.faults.arm(1, STOP, role, name)
+    apply = lab.begin("apply", "--yes", state=state, armed=True)
+    wait_for(lambda: lab.faults.fired(), f"{role} at {name}")
+    filler = Path(lab.root) / "filler"
+    for size in (1 << 20, 4096, 1):
+        with suppress(OSError), filler.open("ab", 0) as file:
+            while True:
+                file.write(bytes(size))
+    for pid in (apply, *lab.processes("supervisor")):
+        os.kill(pid, signal.SIGCONT)
+    done = lab.end(apply)
+    try:
+        judge(done, f"disk full from {name} on")
+        assert done.code == 0 or "no space left on" in done.err.lower(), done
+        assert done.code == 0 or "hint:" in done.err, done
+        lab.settled()
+        lab.told(state)
+    finally:
+        filler.unlink()
+    lab.converged(state, f"the disk was full from {name} on")
+
+
 # What an apply writes itself: the lock, what it is about to do, a layer and the rest of a build, labels, generation.
 WRITTEN = (
     "open of lock", "ftruncate of ", "open of .begun.new", "rename of .begun.new begun.json", "mkdir of ID",

@@ -111,3 +111,14 @@ def test_a_long_apply_shows_what_runs_and_leaves_what_is_over() -> None:
     assert re.search(r"image\.a +step 2/2 RUN make +\d\.\d s", plain)
     assert re.search(r"✓ image\.a: built \(\d\.\d s\)", plain)
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor is visible again"
+
+
+def test_a_terminal_that_is_closed_in_the_moment_of_a_line_fails_no_change() -> None:
+    """Whatever the apply does for SIGHUP, it does: the error of a write must not come before."""
+    leader, follower = pty.openpty()
+    with open(follower, "w", closefd=False) as stream:
+        with LiveProgress(stream, colour=False) as report:
+            os.close(leader)
+            report(Event("image.a", "done", "built"))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), follower)  # what is buffered goes where SIGHUP leads it
+    os.close(follower)
