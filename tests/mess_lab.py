@@ -182,6 +182,11 @@ class Mess(Lab):
         found["processes"] = Counter(self.titles())
         return found
 
+    def attached(self) -> int:
+        """How many links what runs has to the networks that it is on."""
+        own = self.engine.containers("mess")
+        return sum(len(each["networks"]) for each in own if each["state"]["status"] == "running")
+
     def network_mark(self) -> str:
         """What the names of this root's links have in common."""
         from stackpy_runtime.container.cgroups import parent_name
@@ -240,6 +245,8 @@ class Mess(Lab):
         for state in ("b", "a"):
             self.apply(state)
             assert self.plan(state) == {}
+            # those of containers that have gone outlive them for a moment
+            wait_for(lambda: self.host()["links"] == self.attached(), "the links of what runs alone")
             self.clean[state] = self.host()
         self.state_wanted = "a"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_what_is_learned_is_enough_and_no_more(lab: Lab) -> None:
     status = lab.cli("run", *flags, IMAGE, "sh", "-c", "while read line; do echo $line; done < /proc/self/status")
     mask = next(line.split()[1] for line in status.out.splitlines() if line.startswith("CapEff:"))
     assert int(mask, 16) == (1 if _tells_capabilities() else 0xA80425FB)
+
+
+def test_capabilities_are_told_where_the_host_has_mounted_tracefs(lab: Lab) -> None:
+    """As systemd does on most hosts, and whatever has traced."""
+    mounted = subprocess.run(["mount", "-t", "tracefs", "none", "/sys/kernel/tracing"], check=False).returncode == 0
+    try:
+        done = lab.cli("run", "--rm", "--network", "none", "--learn", IMAGE, "sh", "-c", WORK)
+        assert done.code == 0, done
+        assert _fields(done.err).get("cap_add") == (["CHOWN"] if _tells_capabilities() else None)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "/sys/kernel/tracing"], check=True)
 
 
 def test_what_is_refused_anyway_is_not_learned(lab: Lab) -> None:

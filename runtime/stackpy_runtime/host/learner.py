@@ -9,11 +9,13 @@ A process, not a thread of the supervisor: it answers thousands of calls a secon
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
 import time
 
+from stackpy_runtime.errors import KernelError
 from stackpy_runtime.linux import mounts, namespaces, notifications, seccomp
 from stackpy_runtime.linux.processes import CAPABILITIES
 from stackpy_runtime.linux.title import set_title
@@ -39,7 +41,7 @@ class CapabilityTrace:
     def __init__(self, pid: int) -> None:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-        mounts.mount("tracefs", _TRACING, "tracefs")
+        _mount_tracing()
         _remove_stale()
         self._folder = f"{_TRACING}/instances/{_MARK}{pid}"
         os.mkdir(self._folder)
@@ -90,6 +92,15 @@ class CapabilityTrace:
         self._write(f"{_EVENT}/enable", "0")
         os.close(self._pipe)
         os.rmdir(self._folder)
+
+
+def _mount_tracing() -> None:
+    """Has the kernel's file system for traces where it is looked for: systemd mounts it there, others do not."""
+    try:
+        mounts.mount("tracefs", _TRACING, "tracefs")
+    except KernelError as error:
+        if error.errno != errno.EBUSY:
+            raise
 
 
 def _remove_stale() -> None:

@@ -85,6 +85,10 @@ class Lifecycle:
 
     def live(self, reference: str) -> Live:
         """The container that a name, ID or ID prefix means."""
+        with self.lock:
+            known = self.lives.get(reference)
+        if known is not None and known.container["image_id"]:
+            return known  # by its whole ID, as plans do
         container = self.store.container(reference)
         with self.lock:
             known = self.lives.get(container["id"])
@@ -373,7 +377,11 @@ class Lifecycle:
                     live.keep(self.store, stopped=True, status="exited" if status == "restarting" else status)
                     self._cancel_restart(live)
                     return "it was not running"
-                live.keep(self.store, stopped=True, asked=asked)
+                if live.removed and live.config.get("restart", "no") == "no":
+                    # Nothing would start it again, should we be killed before its row is gone.
+                    live.state = {**live.state, "stopped": True, "asked": asked}
+                else:
+                    live.keep(self.store, stopped=True, asked=asked)
             self.networking.serving.leave(live)
             return self._end(live, timeout, asked, number)
 

@@ -201,7 +201,8 @@ class Networking:
         had_names, live.container["networks"] = bool(live.container["networks"]), {}
         if had_names:
             self.names.remove(live.id)
-        self.manager.detach(live.id)
+        # The addresses of one that is removed go with its row.
+        self.manager.detach(live.id, addresses=not live.removed)
         # The resolver's sockets keep the network namespace alive until its networks are removed: the kernel would else
         # be busy with its links, and with the lock that the removal needs, for as long again.
         self.leaving.end(live.id, self.leaving.among(attached), partial(self._stop_dns, live.id, had_names))

@@ -25,7 +25,7 @@ STATE = "/run/stackpy"
 PATIENCE = 30.0  # seconds: what is done under the lock takes milliseconds
 _POLL = 0.005  # seconds
 _SETTING = "net/ipv4/ip_forward"
-_OURS = ("sp-", "sv")
+OURS = ("sp-", "sv")  # how the names of our links begin
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def acquire(names: Names, links: list[Link], close: Callable[[], None]) -> None:
         os.makedirs(f"{STATE}/forwarding", 0o700, exist_ok=True)
         switch = sysctl.read(_SETTING) == "0"
         if switch:
-            uplinks = [link.name for link in links if link.name != "lo" and not link.name.startswith(_OURS)]
+            uplinks = [link.name for link in links if link.name != "lo" and not link.name.startswith(OURS)]
             # A link's name may hold a quotation mark, which nft's language cannot.
             uplinks = [name for name in uplinks if '"' not in name]
             with open(f"{STATE}/uplinks", "w", encoding="utf-8") as file:
@@ -100,7 +100,7 @@ def release(names: Names, links: list[Link], tables: set[str]) -> None:
             return
         _unlink(f"{STATE}/uplinks")
         # Somebody who came later (Docker, libvirt) found it on and relies on it.
-        if not any(link.kind in ("bridge", "tun", "wireguard") and not link.name.startswith(_OURS) for link in links):
+        if not any(link.kind in ("bridge", "tun", "wireguard") and not link.name.startswith(OURS) for link in links):
             sysctl.write(_SETTING, "0")
 
 

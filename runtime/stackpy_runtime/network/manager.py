@@ -156,7 +156,7 @@ class NetworkManager:
         if network["id"] in self._before:
             return  # it has gone before its network
         # Read before: for 20 ms after a removal the kernel lets nobody read them.
-        known = self._channel.links()
+        known = self._channel.links(but=forwarding.OURS)
         bridges.remove(self._channel, network["bridge"])
         self._before[network["id"]] = known
 
@@ -182,7 +182,7 @@ class NetworkManager:
 
         known: the host's links, where they have been read already
         """
-        known = self._channel.links() if known is None else known
+        known = self._channel.links(but=forwarding.OURS) if known is None else known
         # Under the lock from the reading on: else an older list could be written over a newer one.
         with self._firewall.lock:
             networks = self._store.networks()
@@ -256,9 +256,10 @@ class NetworkManager:
             "aliases": attachment["aliases"],
         }
 
-    def detach(self, container_id: str, *, unplug: bool = False) -> None:
+    def detach(self, container_id: str, *, unplug: bool = False, addresses: bool = True) -> None:
         """Gives a container's addresses and ports back.
 
+        addresses: give them back; otherwise somebody else does
         unplug: delete its links too, for a container that goes on running (16 ms, the kernel waits for RCU). Without
         it they go with the container's namespace, or with the network.
         """
@@ -266,7 +267,8 @@ class NetworkManager:
         plugged = self._firewall.remove_ports(container_id)
         if unplug and plugged:
             self._channel.send(*(links.delete_link(link) for link in plugged), ignore=(_ENODEV,))
-        self._store.release_addresses(container_id)
+        if addresses:
+            self._store.release_addresses(container_id)
 
     def leave(self, container_id: str, netns_fd: int, network: Network, address: str, way_out: Endpoint | None) -> None:
         """Takes a container that goes on running off one network.
