@@ -11,7 +11,7 @@
 set -euo pipefail
 release=${1:-bookworm}
 shift || true
-chosen=${*:-quickstart isolation apparmor limits life images devices oci}
+chosen=${*:-quickstart isolation apparmor limits life clock images devices oci}
 case $chosen in *selinux*) module=selinux ;; *) module=apparmor ;; esac
 case $release in bookworm) python=3.11 ;; trixie) python=3.13 ;; *) echo "error: no release $release" >&2; exit 1 ;; esac
 here=$(cd "$(dirname "$0")/../.." && pwd)
