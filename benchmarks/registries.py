@@ -105,11 +105,16 @@ def write_files(archive: Path) -> None:
                 folders.sort()
                 for name in sorted(names):
                     path = f"{folder}/{name}"
-                    if os.path.islink(path) or not os.path.isfile(path) or os.stat(path).st_size > _LARGEST:
+                    if os.path.islink(path) or not os.path.isfile(path):
+                        continue
+                    own = os.stat(path).st_size
+                    # Large ones as far as the small ones leave room for: else programs alone would fill it.
+                    room = min(SIZE, 2 * SIZE * (count + 1) / FILES + _LARGEST)
+                    if own > _LARGEST or size + own > room:
                         continue
                     tar.add(path, path[1:])
-                    size, count = size + os.stat(path).st_size, count + 1
-                    if size > SIZE or count > FILES:
+                    size, count = size + own, count + 1
+                    if count == FILES:
                         return
 
 
