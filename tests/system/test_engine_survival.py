@@ -378,6 +378,22 @@ def test_a_container_whose_folder_a_power_cut_has_taken_can_be_started(lab: Lab)
     wait_for(lambda: lab.log(name) == "word", lambda: lab.log(name))
 
 
+def test_output_whose_fifos_have_lost_their_names_is_read_on(lab: Lab) -> None:
+    """As a supervisor leaves them that was killed in the midst of a start; the next one did not come up any more."""
+    name = lab.up(["sh", "-c", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.05; done"])
+    silent = lab.up(["sh", "-c", "exec > /dev/null 2>&1; sleep 600"])
+    lab.said(name, "line 2\n")
+    lab.kill()
+    for path in (Path(lab.root) / "run" / "io").iterdir():
+        path.unlink()
+    before = lab.log(name).count("line")
+    lab.back()
+    wait_for(lambda: lab.log(name).count("line") > before + 2, "what it writes since")
+    assert lab.state(silent)["status"] == "running"
+    numbers = [int(line.split()[1]) for line in lab.log(name).splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no line is lost"
+
+
 @pytest.mark.parametrize("whose", ["one that has gone", "one that has ended"])
 def test_the_link_of_a_container_that_does_not_run_is_let_through_by_nobody(lab: Lab, whose: str) -> None:
     """It outlives its container for a moment; a supervisor that came up then has named it in its filter ever after."""

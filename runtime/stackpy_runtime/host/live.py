@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
 import time
@@ -23,6 +24,26 @@ RESUMING = 10.0
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
 MOST_BEHIND = 32 << 20
+
+
+_OUTPUT = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _held_by(pid: int, number: int, path: str) -> int:
+    """Our end of the FIFO that a process has as its descriptor `number`; of a new one at `path` where it has none."""
+    try:
+        # Looked at before it is opened: the process may put anything else in its place meanwhile.
+        pinned = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        pinned = -1  # it has just ended, or closed it
+    try:
+        if pinned >= 0 and stat.S_ISFIFO(os.fstat(pinned).st_mode):
+            return os.open(f"/proc/self/fd/{pinned}", _OUTPUT)
+    finally:
+        if pinned >= 0:
+            os.close(pinned)
+    os.mkfifo(path, 0o600)
+    return os.open(path, _OUTPUT)
 
 
 class Ended(NamedTuple):
@@ -91,7 +112,21 @@ class Live:
     def reopen_output(self) -> None:
         """Opens our end of FIFOs that are there already."""
         with self.changed:
-            self.sources = [os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for path in self.fifos]
+            self.sources = [os.open(path, _OUTPUT) for path in self.fifos]
+
+    def recover_output(self) -> None:
+        """Opens our end of the output of a process that runs, also where a FIFO has lost its name.
+
+        The supervisor before us may have been killed in the midst of its start, and what it had made been swept: the
+        process has the FIFO all the same, and whoever may look at it can open it there (proc_pid_fd(5)).
+        """
+        with self.changed:
+            self.sources = []
+            for number, path in enumerate(self.fifos, 1):
+                try:
+                    self.sources.append(os.open(path, _OUTPUT))
+                except FileNotFoundError:
+                    self.sources.append(_held_by(self.pid, number, path))
 
     def open_stdin(self) -> int:
         """Makes the pipe of its standard input; returns the container's end, the caller's to close."""

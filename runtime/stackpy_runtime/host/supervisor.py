@@ -192,7 +192,7 @@ class Supervisor:
         # Even without a network: it finishes a removal that was cut short.
         for problem in self.networking.manager.restore(published, ports, {live.id for live in runs if live.pid}):
             print(problem, file=sys.stderr)
-        self._sweep_fifos({*runs, *ended})
+        self._sweep_fifos({live.id for live in (*runs, *ended)} | ours)
         for live in ended:
             self._adopt_ended(live)
         for live in sleeping:
@@ -204,9 +204,8 @@ class Supervisor:
             elif not (kind == "dns" and owner in known and known[owner] in runs):
                 close_all(descriptors)
 
-    def _sweep_fifos(self, used: set[Live]) -> None:
-        """Removes FIFOs that were made for a start that did not come to be."""
-        kept = {live.id for live in used}
+    def _sweep_fifos(self, kept: set[str]) -> None:
+        """Removes FIFOs that were made for a start that did not come to be; kept: whose are not."""
         folder = f"{self.store.root.path}/run/io"
         for name in os.listdir(folder):
             if name.partition(".")[0] not in kept:
@@ -223,7 +222,7 @@ class Supervisor:
                     live.terminal = os.dup(output[0])
                     os.set_blocking(live.terminal, False)
                 return
-            live.reopen_output()
+            live.recover_output()
             if stdin:
                 live.stdin = os.dup(stdin[0])
                 os.set_blocking(live.stdin, False)
