@@ -102,7 +102,8 @@ class Root:
             _make(self.path, _ROOT_MODE)
             for name in _FOLDERS:
                 _make(f"{self.path}/{name}", _FOLDER_MODE)
-            _spread(self.containers)
+            for path in (self.containers, self.staging):
+                _spread(path)
         except PermissionError as error:
             raise Denied(
                 f"cannot create `{error.filename}`: permission denied", hint="run it with sudo, or give --root DIR"
@@ -115,8 +116,9 @@ class Root:
 def _spread(path: str) -> None:
     """Lets ext4 put each folder in `path` into a block group of its own, as it does with the homes of users.
 
-    Else all containers' files come from one group, where each new one searches past those deleted in the last minutes:
-    a tenth of a start where containers come and go (find_inode_bit in fs/ext4/ialloc.c; `T` in chattr(1)).
+    Else all containers' and layers' files come from one group, where each new one searches past those deleted in the
+    last minutes: a tenth of a start where containers come and go, and most of unpacking a layer where others were
+    removed (find_inode_bit in fs/ext4/ialloc.c; `T` in chattr(1)).
     """
     import fcntl
     import struct
