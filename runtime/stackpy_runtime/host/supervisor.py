@@ -193,6 +193,11 @@ class Supervisor:
         for problem in self.networking.manager.restore(published, ports, {live.id for live in runs if live.pid}):
             print(problem, file=sys.stderr)
         self._sweep_fifos({live.id for live in (*runs, *ended)} | ours)
+        for name in held:
+            kind, _, owner = name.partition("/")
+            if kind == "dns" and not (owner in known and known[owner] in runs):
+                # Of a start that did not come to be: they alone would keep its network namespace, and the link.
+                self.keeper.release(name)
         for live in ended:
             self._adopt_ended(live)
         for live in sleeping:
