@@ -205,7 +205,7 @@ class Networking:
         self.manager.detach(live.id, addresses=not live.removed)
         # The resolver's sockets keep the network namespace alive until its networks are removed: the kernel would else
         # be busy with its links, and with the lock that the removal needs, for as long again.
-        self.leaving.end(live.id, self.leaving.among(attached), partial(self._stop_dns, live.id, had_names))
+        self.leaving.end(live.id, attached, partial(self._stop_dns, live.id, had_names))
 
     def _stop_dns(self, container: str, had_names: bool) -> None:
         if had_names:

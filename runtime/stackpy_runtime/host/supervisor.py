@@ -193,9 +193,9 @@ class Supervisor:
         for problem in self.networking.manager.restore(published, ports, {live.id for live in runs if live.pid}):
             print(problem, file=sys.stderr)
         self._sweep_fifos({live.id for live in (*runs, *ended)} | ours)
+        served = {f"dns/{live.id}" for live in runs}
         for name in held:
-            kind, _, owner = name.partition("/")
-            if kind == "dns" and not (owner in known and known[owner] in runs):
+            if name.startswith("dns/") and name not in served:
                 # Of a start that did not come to be: they alone would keep its network namespace, and the link.
                 self.keeper.release(name)
         for live in ended:
@@ -206,7 +206,7 @@ class Supervisor:
             kind, _, owner = name.partition("/")
             if kind == "exec":
                 execs.keep_terminal(self.keeper, owner, descriptors[0])
-            elif not (kind == "dns" and owner in known and known[owner] in runs):
+            elif name not in served:
                 close_all(descriptors)
 
     def _sweep_fifos(self, kept: set[str]) -> None:

@@ -104,14 +104,19 @@ def word(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The attributes in a message's tail."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
+_ATTRIBUTE = struct.Struct("=HH").unpack_from
+
+
+def attributes(data: bytes, offset: int = 0, only: frozenset[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    """The attributes in a message's tail, from `offset` on; only: of these kinds, where most of many do not matter."""
+    end = len(data)
+    while offset + 4 <= end:
+        length, kind = _ATTRIBUTE(data, offset)
         if length < 4:
             return
-        yield kind & 0x3FFF, data[offset + 4 : offset + length]
+        kind &= 0x3FFF
+        if only is None or kind in only:
+            yield kind, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -303,8 +308,7 @@ def _failure(what: str, code: int, reason: str) -> EngineError:
     return KernelError(message, errno=code, hint=hint)
 
 
-_ATTRIBUTE = struct.Struct("=HH").unpack_from
-_OF_LINK = {IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS, IFLA_LINKINFO}
+_OF_LINK = frozenset((IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS, IFLA_LINKINFO))
 
 
 def _first_name(body: bytes) -> bytes:
@@ -315,16 +319,7 @@ def _first_name(body: bytes) -> bytes:
 
 def _link(body: bytes) -> Link:
     index, flags = struct.unpack_from("=iI", body, 4)
-    # Some fifty attributes, of which seven matter: nothing is made of the others.
-    values: dict[int, bytes] = {}
-    offset, end = 16, len(body)
-    while offset + 4 <= end:
-        length, kind = _ATTRIBUTE(body, offset)
-        if length < 4:
-            break
-        if kind & 0x3FFF in _OF_LINK:
-            values[kind & 0x3FFF] = body[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
+    values = dict(attributes(body, 16, _OF_LINK))
     described = dict(attributes(values[IFLA_LINKINFO])) if IFLA_LINKINFO in values else {}
     return Link(
         number=index,
