@@ -42,10 +42,6 @@ def kept(desired: Desired) -> dict[str, Any]:
     }
 
 
-def _fields(spec: Spec, stack: StackSpec) -> dict[str, Any]:
-    return unkept.kept(spec, stack.hidden, stack.unkept.get(spec.address, ()))
-
-
 def revived(document: Mapping[str, Any]) -> Desired:
     """What a generation wanted; raises StackpyError for one that does not say it."""
     wanted, number = document.get("desired"), document["generation"]
