@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 Call = Callable[[], None]
@@ -71,6 +73,19 @@ def most_memory(*words: str, env: dict[str, str], cwd: str) -> float:
             output.seek(0)
             raise RuntimeError(f"`{' '.join(words)}` ended with {process.returncode}\n{output.read().decode()}")
     return usage.ru_maxrss / 1024
+
+
+def held(place: Path) -> float:
+    """Memory in MB of the processes that name `place` in their command line, with their part of what they share."""
+    found = 0
+    for entry in os.listdir("/proc"):
+        try:
+            line = Path(f"/proc/{entry}/cmdline").read_bytes() if entry.isdigit() else b""
+            if os.fsencode(place) in line:
+                found += int(re.search(r"Pss:\s+(\d+)", Path(f"/proc/{entry}/smaps_rollup").read_text())[1])  # type: ignore[index]
+        except OSError:
+            continue
+    return found / 1024
 
 
 def said(row: Row) -> Row:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.measure import Row, Side, command, compare, elapsed, most_memory, said, within
+from benchmarks.measure import Row, Side, command, compare, elapsed, held, most_memory, said, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,17 +128,8 @@ class Scale:
         return Costs(*medians, plan_mb=plan_mb, each_mb=each_mb)
 
     def _held(self) -> float:
-        """Memory of our keeper and supervisor in MB: what is theirs alone, and their part of what they share."""
-        root, found = self.environment["STACKPY_ROOT"].encode(), 0
-        for entry in os.listdir("/proc"):
-            try:
-                line = Path(f"/proc/{entry}/cmdline").read_bytes() if entry.isdigit() else b""
-                if line.startswith(b"stackpy ") and root in line:
-                    text = Path(f"/proc/{entry}/smaps_rollup").read_text()
-                    found += int(re.search(r"Pss:\s+(\d+)", text)[1])  # type: ignore[index]
-            except OSError:
-                continue
-        return found / 1024
+        """Memory of our keeper and supervisor in MB."""
+        return held(Path(self.environment["STACKPY_ROOT"]))
 
     # --- volumes: next to no work for the host, so that what grows is our own ----------------------------------------
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Call, Row, Side, command, compare
+from benchmarks.measure import Call, Row, Side, command, compare, held, said
 from benchmarks.peers import PEERS, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.peers import Docker, Podman, WithoutHybrid
 
@@ -128,6 +128,11 @@ class Stacks:
                 warm=1,
             ),
         ]
+        apply()
+        up()
+        ours_mb, theirs_mb = held(Path(self.environment["STACKPY_ROOT"])), held(docker.folder)
+        work, rival = f"memory of all processes with those {CONTAINERS} running", "dockerd, containerd, shims"
+        rows.append(said(Row(work, "stackpy", rival, ours_mb, theirs_mb, ours_mb / theirs_mb, 0.25, 1, "MB")))
         destroy()
         down()
         return rows
