@@ -50,7 +50,8 @@ class Podman:
 
     def __call__(self, *words: str) -> str:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
-        return _output(["podman", *self._options, *words], environment)
+        # There, since conmon leaves notes in its current folder.
+        return _output(["podman", *self._options, *words], environment, self.place)
 
     def build(self, tag: str, *words: str) -> None:
         """Builds an image as `podman build` does, without what it adds of its own."""
@@ -110,8 +111,8 @@ class Docker:
 Peer = Podman | Docker
 
 
-def _output(words: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+def _output(words: list[str], environment: dict[str, str], folder: Path | None = None) -> str:
+    done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(f"`{' '.join(words)}` ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done.stdout

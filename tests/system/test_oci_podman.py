@@ -30,6 +30,7 @@ class Podman:
         program += "from stackpy.cli.main import oci; oci()"
         runtime.write_text(f"#!{sys.executable}\n{program}\n")
         runtime.chmod(0o755)
+        self.folder = folder  # its current one too: conmon leaves notes there
         self.words = [
             "podman",
             f"--root={folder}/root",
@@ -42,7 +43,13 @@ class Podman:
 
     def __call__(self, *words: str, code: int = 0, given: str = "") -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
-            [*self.words, *words], input=given, capture_output=True, text=True, timeout=120, check=False
+            [*self.words, *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=self.folder,
         )
         assert result.returncode == code, f"{words}: {result.returncode}\n{result.stdout}{result.stderr}"
         return result
@@ -60,7 +67,9 @@ def podman_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]
     with tarfile.open(folder / "base.tar", "w") as archive:
         archive.add(folder / "rootfs", ".")
     podman("import", "--change", "ENV PATH=/bin", str(folder / "base.tar"), "base")
+    before = set(os.listdir())
     yield podman
+    assert set(os.listdir()) <= before
     podman("rm", "--force", "--all", "--time", "0")
     podman("rmi", "--all", "--force")
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
@@ -82,6 +91,7 @@ def test_run_its_output_and_exit_codes(podman: Podman) -> None:
 def test_a_terminal(podman: Podman) -> None:
     pid, terminal = pty.fork()
     if not pid:
+        os.chdir(podman.folder)
         os.execvp(
             "podman", [*podman.words, "run", "--rm", "-it", *QUIET, "base", "sh", "-c", "tty; read x; echo got $x"]
         )
