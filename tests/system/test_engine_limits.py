@@ -169,9 +169,7 @@ def _file(lab: Lab, name: str, controller: str, file: str) -> str:
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
-            layout = cgroups.layout()
-            mount = {**layout.mounts, **layout.rare}[controller]
-            return Path(f"{mount}{path}/{file}").read_text().strip()
+            return Path(f"{cgroups.layout().mounts[controller]}{path}/{file}").read_text().strip()
     raise AssertionError(controller)
 
 
@@ -222,7 +220,7 @@ def test_every_limit_is_set_changed_and_taken_away_while_it_runs(lab: Lab) -> No
     assert values() == now
     lab.engine.update(name, dict.fromkeys([*first, "cpus"]))
     lifted = values()
-    everywhere = Path(cgroups.layout().rare["cpuset"], "cpuset.cpus").read_text().strip()
+    everywhere = Path(cgroups.layout().mounts["cpuset"], "cpuset.cpus").read_text().strip()
     assert [int(value) > 1 << 60 for value in lifted[:3]] == [True] * 3
     assert lifted[5:] == ["100000", "-1", "1024", "0", everywhere, "100", ""]
     assert lab.state(name)["pid"] == pid
@@ -231,8 +229,7 @@ def test_every_limit_is_set_changed_and_taken_away_while_it_runs(lab: Lab) -> No
     lab.engine.update(name, {"cpuset": "0"})
     assert _file(lab, name, "cpuset", "cpuset.cpus") == "0"
     assert "Cpus_allowed_list:\t0\n" in lab.exec(name, "cat", "/proc/self/status").out
-    layout = cgroups.layout()
-    groups = [Path(mount, parent_name(lab.root)) for mount in {*layout.mounts.values(), *layout.rare.values()}]
+    groups = [Path(mount, parent_name(lab.root)) for mount in set(cgroups.layout().mounts.values())]
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     own = next(line.split("/")[-1] for line in lines if "/stackpy-" in line)
     assert all((group / own).is_dir() for group in groups)
@@ -297,7 +294,7 @@ def test_a_group_of_the_users_holds_its_containers_together(lab: Lab) -> None:
         lab.engine.remove(name, force=True)
         wait_for(lambda: not [one for one in folder.iterdir() if one.is_dir()], "the end of our group")
     finally:
-        for mount in {*cgroups.layout().mounts.values(), *cgroups.layout().rare.values()}:
+        for mount in set(cgroups.layout().mounts.values()):
             if os.path.isdir(f"{mount}/{top}"):
                 os.rmdir(f"{mount}/{top}")
 

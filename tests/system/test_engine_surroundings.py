@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from stackpy_runtime.container import cgroups
 from stackpy_runtime.errors import EngineError
-from tests.engine_lab import Lab
+from tests.engine_lab import REPOSITORY, Lab
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -226,6 +230,72 @@ def test_a_size_of_its_root_is_honoured_or_refused(lab: Lab) -> None:
 
 def test_init_is_for_a_pid_namespace_of_its_own(lab: Lab) -> None:
     assert "PID namespace" in lab.reason(["true"], init=True, pid="host")
+
+
+# As a JVM does (cgroupSubsystem_linux.cpp): a hierarchy is found by the options of its mount, whose root must be where
+# /proc/self/cgroup says that the process is. It goes by the host's figures where one of the four is missing.
+OWN_LIMITS = """
+import json
+own = {}
+for line in open("/proc/self/cgroup"):
+    _, controllers, path = line.strip().split(":", 2)
+    own.update(dict.fromkeys(controllers.split(","), path))
+found = {}
+for line in open("/proc/self/mountinfo"):
+    left, right = (part.split() for part in line.split(" - "))
+    for controller in right[2].split(",") if right[0] == "cgroup" else ():
+        if own.get(controller) == left[3]:
+            found[controller] = left[4]
+asked = {"memory": "limit_in_bytes", "cpu": "cfs_quota_us", "cpuset": "cpus", "cpuacct": "usage"}
+print(json.dumps([open(f"{found[key]}/{key}.{name}").read().strip() for key, name in asked.items()]))
+"""
+
+
+@pytest.mark.skipif(cgroups.layout().version == 2, reason="version 2 has one hierarchy")
+@pytest.mark.parametrize("mode", ["private", "host"])
+def test_programs_find_their_own_limits_in_every_hierarchy_of_version_1(lab: Lab, mode: str) -> None:
+    name = lab.up(["sleep", "600"], mem_limit=96 << 20, cpus=0.5, cgroup=mode)
+    processors = Path(cgroups.layout().mounts["cpuset"], "cpuset.cpus").read_text().strip()
+    for more in ({}, {"cpuset": "0"}):
+        lab.engine.update(name, more)
+        if mode == "host":
+            # A group below the root that is shown, which a JVM looks for as well.
+            code = OWN_LIMITS.replace("own.get(controller) == left[3]", "left[3] == '/' and controller in own")
+            code = code.replace("{found[key]}/{key}", "{found[key]}{own[key]}/{key}")
+        else:
+            code = OWN_LIMITS
+        said = lab.exec(name, "python3", "-c", code)
+        memory, quota, cpus, used = json.loads(said.out or said.err)
+        assert (memory, quota, cpus, used != "0") == (str(96 << 20), "50000", more.get("cpuset", processors), True)
+
+
+def test_a_hierarchy_of_several_controllers_is_found_by_the_name_of_each(tmp_path: Path) -> None:
+    """As on hosts that systemd has booted, where /sys/fs/cgroup/cpu is a link to `cpu,cpuacct`."""
+    code = """
+import os, sys
+from stackpy_runtime.container.procfs import _mount_cgroups
+from stackpy_runtime.linux import mounts, libc
+top = mounts.new_mount("tmpfs", {})
+mounts.move_mount(top, libc.AT_FDCWD, sys.argv[1])
+os.makedirs("/proc/self/fd/%d/fs/cgroup" % top)
+source = mounts.new_mount("tmpfs", {})
+open("/proc/self/fd/%d/cpu.shares" % source, "w").close()
+_mount_cgroups(top, [("cpu,cpuacct", source)], {"cpu,cpuacct": "/somewhere"}, mounts.MOUNT_ATTR_RDONLY)
+folder = "/proc/self/fd/%d/fs/cgroup" % top
+print(sorted(os.listdir(folder)), os.readlink(folder + "/cpuacct"), os.listdir(folder + "/cpu"))
+for path in (folder + "/new", folder + "/cpu/new"):
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        print(error.strerror)
+"""
+    command = ["unshare", "--mount", sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": f"{REPOSITORY}/runtime"}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == [
+        "['cpu', 'cpu,cpuacct', 'cpuacct'] cpu,cpuacct ['cpu.shares']", *["Read-only file system"] * 2
+    ], done.stderr  # fmt: skip
 
 
 def test_control_groups_of_the_host_are_seen(lab: Lab) -> None:

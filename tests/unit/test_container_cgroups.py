@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stackpy_runtime.container.cgroups import Group, Layout, parse_mountinfo
+from stackpy_runtime.container.cgroups import Group, Layout, parse_mountinfo, shown
 from stackpy_runtime.errors import Unsupported
 
 V2 = "30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -15,16 +15,21 @@ V1 = (
     "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
     "33 31 0:30 / /sys/fs/cgroup/memory rw shared:3 - cgroup cgroup rw,memory\n"
 )
+V1_MOUNTS = {
+    "cpu": "/sys/fs/cgroup/cpu,cpuacct",
+    "cpuacct": "/sys/fs/cgroup/cpu,cpuacct",
+    "memory": "/sys/fs/cgroup/memory",
+}
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         (V2, Layout(2, {"": "/sys/fs/cgroup"})),
-        (V1, Layout(1, {"cpu": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/memory"})),
+        (V1, Layout(1, V1_MOUNTS)),
         (
             V1 + "40 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
-            Layout(1, {"cpu": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/memory"}),
+            Layout(1, V1_MOUNTS),
         ),
         ("", Layout(2, {})),
     ],
@@ -33,10 +38,13 @@ def test_layouts(text: str, expected: Layout) -> None:
     assert parse_mountinfo(text) == expected
 
 
-def test_the_hierarchies_that_few_containers_are_in_stand_apart() -> None:
-    text = V1 + "35 31 0:31 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
-    assert parse_mountinfo(text).rare == {"cpuset": "/sys/fs/cgroup/cpuset"}
-    assert "cpuset" not in parse_mountinfo(text).mounts
+def test_a_container_sees_a_folder_for_each_hierarchy_of_version_1() -> None:
+    group = Group("stackpy-test", "g", parse_mountinfo(V1))
+    assert shown(group.paths()) == {
+        "memory": "/sys/fs/cgroup/memory/stackpy-test/g",
+        "cpu,cpuacct": "/sys/fs/cgroup/cpu,cpuacct/stackpy-test/g",
+    }
+    assert group.entrances() == [f"{folder}/cgroup.procs" for folder in shown(group.paths()).values()]
 
 
 def test_a_limit_whose_controller_is_missing_is_an_error_and_missing_swap_accounting_is_not(tmp_path: Path) -> None:
@@ -52,25 +60,21 @@ def test_a_limit_whose_controller_is_missing_is_an_error_and_missing_swap_accoun
         group.limit({"mem_limit": 1 << 20, "memswap_limit": 1 << 21})
 
 
-def test_version_1_joins_a_further_hierarchy_with_the_first_limit_of_it(tmp_path: Path) -> None:
-    """And takes all processes along; processors and memory come from the group above."""
-    for name in ("memory", "cpuset"):
-        (tmp_path / name / "stackpy-test/g").mkdir(parents=True)
-    group = Group("stackpy-test", "g", Layout(1, {"memory": f"{tmp_path}/memory"}, {"cpuset": f"{tmp_path}/cpuset"}))
-    (tmp_path / "memory/stackpy-test/g/cgroup.procs").write_text("7\n8\n")
-    (tmp_path / "cpuset/stackpy-test/g/cgroup.procs").touch()
-    (tmp_path / "cpuset/cpuset.cpus").write_text("0-3\n")
-    (tmp_path / "cpuset/cpuset.mems").write_text("0\n")
-    for folder in ("cpuset/stackpy-test", "cpuset/stackpy-test/g"):
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            (tmp_path / folder / name).touch()
-    assert group.paths() == {"memory": f"{tmp_path}/memory/{group.name}"}
+def test_version_1_has_processors_and_memory_of_the_group_above(tmp_path: Path) -> None:
+    own = tmp_path / "stackpy-test/g"
+    own.mkdir(parents=True)
+    for folder in (tmp_path, own.parent, own):
+        for name in ("cpuset.cpus", "cpuset.mems", "cgroup.clone_children"):
+            (folder / name).touch()
+    (tmp_path / "cpuset.cpus").write_text("0-3\n")
+    (tmp_path / "cpuset.mems").write_text("0\n")
+    group = Group("stackpy-test", "g", Layout(1, {"cpuset": str(tmp_path)}))
+    group.create()
+    assert ((own / "cpuset.cpus").read_text(), (own / "cpuset.mems").read_text()) == ("0-3", "0")
+    assert (own.parent / "cgroup.clone_children").read_text() == "1"
+    (own / "cpuset.cpus").write_text("\n")  # as if no limit had been set; a plain file keeps what is longer
     group.limit({"cpuset": "1"})
-    own = tmp_path / "cpuset/stackpy-test/g"
-    assert (own / "cpuset.mems").read_text() == "0"
     assert (own / "cpuset.cpus").read_text().startswith("1")
-    assert (own / "cgroup.procs").read_text() == "8"  # a plain file keeps the last
-    assert set(group.paths()) == {"memory", "cpuset"}
     group.limit({}, {"cpuset": "1"})
     assert (own / "cpuset.cpus").read_text().startswith("0-3")
 

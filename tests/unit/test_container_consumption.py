@@ -44,8 +44,8 @@ def test_version_2(tmp_path: Path) -> None:
 
 
 def test_version_1(tmp_path: Path) -> None:
-    mounts = {name: f"{tmp_path}/{name}" for name in ("memory", "cpu", "pids")}
-    group = Group("stackpy-x", "c", Layout(1, mounts, {"blkio": f"{tmp_path}/blkio"}))
+    mounts = {name: f"{tmp_path}/{name}" for name in ("memory", "cpu", "pids", "blkio")}
+    group = Group("stackpy-x", "c", Layout(1, mounts))
     tree(tmp_path / "memory/stackpy-x/c", {
         "memory.usage_in_bytes": "5000\n", "memory.limit_in_bytes": "9223372036854771712\n",
         "memory.stat": "cache 1\ntotal_inactive_file 2000\n",
@@ -54,7 +54,6 @@ def test_version_1(tmp_path: Path) -> None:
     tree(tmp_path / "blkio/stackpy-x/c", {
         "blkio.throttle.io_service_bytes_recursive": "8:0 Read 7\n8:0 Write 9\n8:0 Total 16\n8:16 Read 1\nTotal 17\n",
     })  # fmt: skip
-    group.look()
     used = consumption.read(group, 0, own_network=False)
     assert (used["memory"], used["pids"], used["block_read"], used["block_write"]) == (3000, 2, 8, 9)
     # Without a limit it is what the host has.

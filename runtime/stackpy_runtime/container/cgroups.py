@@ -28,27 +28,23 @@ if TYPE_CHECKING:
     from stackpy_runtime.linux.bpf import DeviceRule
     from stackpy_runtime.model import Limits
 
-CONTROLLERS = ("memory", "cpu", "pids", "freezer", "devices")
-# Those of version 1 that a container is in only when it has a limit of theirs: joining each takes an RCU grace period.
-RARE = ("cpuset", "blkio")
+# Those of version 1 that a container is in, whether it has a limit of theirs or not: programs that size themselves by
+# what they may use want to find all of the first four (a JVM takes the host's figures where one is missing). The first
+# that is joined waits for an RCU grace period; each further one costs 0.2 ms with its making and its end.
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "freezer", "devices", "blkio")
 _FREEZING = 10.0  # seconds that processes have to stand still: one in a system call of a dead disk never does
 
 
 class Layout(NamedTuple):
-    """Where this host's hierarchies are mounted: version 2 has one, under "".
-
-    rare: those of version 1 that few containers are in
-    """
+    """Where this host's hierarchies are mounted: version 2 has one, under "", version 1 one for each controller."""
 
     version: int
     mounts: dict[str, str]
-    rare: dict[str, str] = {}
 
 
 def parse_mountinfo(text: str) -> Layout:
     """The layout that a /proc/PID/mountinfo describes (proc_pid_mountinfo(5))."""
     first: dict[str, str] = {}
-    rare: dict[str, str] = {}
     unified = ""
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
@@ -61,10 +57,8 @@ def parse_mountinfo(text: str) -> Layout:
             for option in kind[2].split(","):
                 if option in CONTROLLERS:
                     first.setdefault(option, fields[4])
-                elif option in RARE:
-                    rare.setdefault(option, fields[4])
     if first:
-        return Layout(1, first, rare)
+        return Layout(1, {controller: first[controller] for controller in CONTROLLERS if controller in first})
     return Layout(2, {"": unified} if unified else {})
 
 
@@ -107,8 +101,19 @@ def parent_name(root: str, above: str = "") -> str:
     return f"{above.strip('/')}/{own}" if above.strip("/") else own
 
 
+def shown(folders: dict[str, str]) -> dict[str, str]:
+    """What a container sees in /sys/fs/cgroup on version 1: names like `cpu,cpuacct` and the host's folders.
+
+    folders: by controller; those that share a mount are the same
+    """
+    names: dict[str, list[str]] = {}
+    for controller, folder in folders.items():
+        names.setdefault(folder, []).append(controller)
+    return {",".join(controllers): folder for folder, controllers in names.items()}
+
+
 def _every_mount() -> list[str]:
-    return list(dict.fromkeys([*layout().mounts.values(), *layout().rare.values()]))
+    return list(dict.fromkeys(layout().mounts.values()))
 
 
 def remove_parent(name: str) -> None:
@@ -133,10 +138,7 @@ def of_process(root: str, pid: int) -> Group | None:
             found.update(dict.fromkeys(controllers.split(","), place))
     if not found:
         return None
-    above, name = next(iter(found.values()))
-    group = Group(above, name)
-    group.rare = {controller for controller in RARE if controller in found}
-    return group
+    return Group(*next(iter(found.values())))
 
 
 def sweep(root: str, kept: set[str], above: tuple[str, ...] = ()) -> None:
@@ -153,7 +155,6 @@ def sweep(root: str, kept: set[str], above: tuple[str, ...] = ()) -> None:
             for name in names:
                 group = Group(parent, name)
                 if group.name not in kept:
-                    group.look()
                     group.kill()
                     group.remove()
 
@@ -194,37 +195,25 @@ class Group:
             raise Unsupported("no cgroup file system is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
         self.parent = parent
         self.name = f"{self.parent}/{name}"
-        self.rare: set[str] = set()  # controllers of version 1 that it is in besides
-
-    def look(self) -> None:
-        """Finds out which of the rare controllers it is in."""
-        rare = self.layout.rare.items()
-        self.rare = {controller for controller, mount in rare if os.path.isdir(f"{mount}/{self.name}")}
 
     def paths(self) -> dict[str, str]:
-        """The group's folder by controller; the same folder stands once where controllers share a mount."""
-        paths = {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
-        return paths | {controller: f"{self.layout.rare[controller]}/{self.name}" for controller in sorted(self.rare)}
+        """The group's folder by controller; of those that share a mount it is the same."""
+        return {controller: f"{mount}/{self.name}" for controller, mount in self.layout.mounts.items()}
 
-    def entrances(self) -> tuple[list[str], list[str]]:
-        """The files into which a process writes itself, and those that there are only while it is in rare hierarchies.
-
-        Of the second whoever joins tries all: a limit that is set meanwhile may bring the group there.
-        """
-        mounts = dict.fromkeys(self.layout.mounts.values())
-        rare = [mount for mount in dict.fromkeys(self.layout.rare.values()) if mount not in mounts]
-        return [f"{mount}/{self.name}/cgroup.procs" for mount in mounts], [
-            f"{mount}/{self.name}/cgroup.procs" for mount in rare
-        ]
+    def entrances(self) -> list[str]:
+        """The files into which a process writes itself."""
+        return [f"{path}/cgroup.procs" for path in dict.fromkeys(self.paths().values())]
 
     def create(self) -> list[str]:
         """Makes the group, without limits; returns the files into which its processes write themselves."""
         paths = self.paths()
         for path in dict.fromkeys(paths.values()):
             self._make(path)
+        if "cpuset" in paths:
+            self._fill_cpuset(paths["cpuset"])
         if self.layout.version == 2 or "devices" in paths:
             self._permit_usual_devices()
-        return [f"{path}/cgroup.procs" for path in dict.fromkeys(paths.values())]
+        return self.entrances()
 
     def _make(self, path: str) -> None:
         try:
@@ -267,8 +256,6 @@ class Group:
             if not os.path.exists(f"{folder}/{first}") and not undo:
                 self._hand_down(first.split(".")[0])
         else:
-            if controller in self.layout.rare and controller not in self.rare:
-                self._join(controller)
             folder = self.paths().get(controller, "")
         if first.startswith("cpu.rt_") and not undo:
             self._grant_realtime(folder, setting)
@@ -307,29 +294,21 @@ class Group:
         except KernelError as error:
             raise explained(error, write, folder) from None
 
-    def _join(self, controller: str) -> None:
-        """Version 1: takes the group, with all its processes, into one more hierarchy."""
-        folder = f"{self.layout.rare[controller]}/{self.name}"
-        self._make(folder)
-        if controller == "cpuset":
-            # Without processors and memory nobody may join; a new group has neither (cgroup-v1/cpusets.rst).
-            above = self.layout.rare[controller]
-            for part in self.name.split("/"):
-                for file in ("cpuset.cpus", "cpuset.mems"):
-                    if not read_file(f"{above}/{part}/{file}").strip():
-                        write_file(f"{above}/{part}/{file}", read_file(f"{above}/{file}").strip())
-                above = f"{above}/{part}"
-        moved: set[int] = set()
-        # What is forked meanwhile is where its parent was at that moment.
-        while left := [pid for pid in self.processes() if pid not in moved]:
-            for pid in left:
-                moved.add(pid)
-                try:
-                    write_file(f"{folder}/cgroup.procs", str(pid))
-                except KernelError as error:
-                    if error.errno != errno.ESRCH:
-                        raise
-        self.rare.add(controller)
+    def _fill_cpuset(self, path: str) -> None:
+        """Version 1: without processors and memory nobody may join; a new group has none (cgroup-v1/cpusets.rst).
+
+        Once the group above has both it hands them down itself: a write of each for each container costs more than all
+        that its other hierarchies do.
+        """
+        if read_file(f"{path}/cgroup.clone_children").strip() == "1":
+            return
+        above = self.layout.mounts["cpuset"]
+        for part in self.name.split("/"):
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if not read_file(f"{above}/{part}/{file}").strip():
+                    write_file(f"{above}/{part}/{file}", read_file(f"{above}/{file}").strip())
+            above = f"{above}/{part}"
+        write_file(f"{self.layout.mounts['cpuset']}/{self.parent}/cgroup.clone_children", "1")
 
     def permit_devices(self, permitted: Sequence[DeviceRule]) -> None:
         """Allows these devices and no others; raises KernelError where that cannot be enforced."""

@@ -1,9 +1,8 @@
 """What a container uses of the host now: processor, memory, block devices, network, processes.
 
-From its control group where a controller counts, else from its processes. Version 1 has controllers that a container
-is in only for a limit (joining each takes an RCU grace period): cpuacct and blkio. What children used is added to
-their parents' when these collect them (proc_pid_stat(5), cutime; fs/proc/base.c, do_io_accounting), so the sum over
-the processes that are there misses only those that nobody has collected.
+From its control group where a controller counts, else from its processes: version 1 may lack cpuacct and blkio. What
+children used is added to their parents' when these collect them (proc_pid_stat(5), cutime; fs/proc/base.c,
+do_io_accounting), so the sum over the processes that are there misses only those that nobody has collected.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def read(group: Group, pid: int, *, own_network: bool) -> Consumption:
     """What is used at this moment. pid: of its first process; own_network: it has a network namespace of its own"""
     import time
 
-    places = _places(group, pid)
+    places = group.paths()
     everyone = processes(group)
     processor = _processor(places)
     blocks = _blocks(places)
@@ -69,20 +68,6 @@ def _stands_by(pid: int) -> bool:
             return file.read(16).startswith(b"stackpy-init ")
     except OSError:
         return False
-
-
-def _places(group: Group, pid: int) -> dict[str, str]:
-    """The group's folder by controller, with those of cpuacct and blkio where it has some."""
-    places = group.paths()
-    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        # A controller that shares its mount with one that we use has the group too: `cpu,cpuacct` on most hosts.
-        for controller in controllers.split(","):
-            if controller in ("cpuacct", "blkio") and controller not in places and path.startswith(f"/{group.name}"):
-                mounts = [places[other] for other in controllers.split(",") if other in places]
-                if mounts:
-                    places[controller] = mounts[0]
-    return places
 
 
 def _text(places: Mapping[str, str], controller: str, name: str) -> str:

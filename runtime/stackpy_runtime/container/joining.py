@@ -41,7 +41,6 @@ class JoinPlan(TypedDict):
     start: int
     own_network: bool
     cgroups: list[str]  # cgroup.procs files
-    rare: list[str]  # likewise, of hierarchies that the container need not be in
     process: ProcessPlan
     stands_by: NotRequired[bool]  # with `name` and `cgroups` alone: the rest comes through the channel
     handed_to: NotRequired[HandedTo]  # the external runtime that has the container
@@ -60,16 +59,6 @@ def join(plan: JoinPlan, channel: Channel, stdio: list[int], announce: int) -> N
     except BaseException as error:
         channel.fail(error, f"container {plan['name']}")
     os._exit(0)
-
-
-def _join_rare(path: str) -> None:
-    """After the others: who sets a limit at this moment makes the group first, and then takes along what is in them."""
-    try:
-        join_cgroups([path])
-    except OSError as error:
-        # ENOSPC: a cpuset that is being made has no processors yet.
-        if error.errno not in (errno.ENOENT, errno.ENOSPC):
-            raise
 
 
 def _has_ended(pidfd: int) -> bool:
@@ -98,8 +87,6 @@ def enter(plan: JoinPlan, announce: int) -> None:
     kinds = plan.get("kinds", _KINDS | (namespaces.CLONE_NEWNET if plan["own_network"] else 0))
     try:
         join_cgroups(plan["cgroups"])
-        for path in plan["rare"]:
-            _join_rare(path)
         prepare_limits(plan["process"], "self")
         if kinds:
             namespaces.setns(target, kinds)

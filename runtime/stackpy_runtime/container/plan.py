@@ -130,7 +130,7 @@ class SandboxPlan(TypedDict):
     files: list[FilePlan]
     secrets: list[SecretPlan]
     etc: dict[str, str]  # target under /etc → host file
-    cgroup_view: dict[str, str]  # controller → host folder to show read-only; {"": ""}: a cgroup2 of its own
+    cgroup_view: dict[str, str]  # controllers → host folder to show read-only; {"": ""}: a cgroup2 of its own
     masked: list[str]
     locked: list[str]  # read-only paths
     scratch: str  # a folder of the host to mount on while the root is put together

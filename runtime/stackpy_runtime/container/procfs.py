@@ -79,7 +79,7 @@ def mount_views(
     """Mounts /proc, /sys and /sys/fs/cgroup; returns descriptors of the first two, by path.
 
     host_sys: detached mount of the host's /sys where the network namespace is the host's, else -1
-    groups: host folders of version 1 controllers to show
+    groups: host folders of version 1 to show; `cpu,cpuacct` gets a link for each of the two, as on hosts
     writable: /sys/fs/cgroup is
     """
     proc = _cover(root, "proc", made.proc)
@@ -108,6 +108,8 @@ def _mount_cgroups(system: int, groups: list[tuple[str, int]], view: dict[str, s
         top = mounts.new_mount("tmpfs", {"mode": "755", "size": "16k"}, _GUARD)
         for name, _ in groups:
             os.mkdir(name, 0o755, dir_fd=top)
+            for controller in name.split(",") if "," in name else ():
+                os.symlink(name, controller, dir_fd=top)
         mounts.move_mount(top, target, "")
         for name, mount in groups:
             mounts.mount_setattr(mount, set_=_GUARD | lock)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 
-from stackpy_runtime.container import confinement, masks, plan, ranges, seccomp
+from stackpy_runtime.container import cgroups, confinement, masks, plan, ranges, seccomp
 from stackpy_runtime.container.execution import set_size
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
@@ -285,7 +285,7 @@ class Beginnings:
                 spare.release_network()
                 spare.channel.close()
                 raise
-            sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else live.group.paths()
+            sandbox["cgroup_view"] = {"": ""} if live.group.layout.version == 2 else cgroups.shown(live.group.paths())
             if not confinement.is_plain(live.config):
                 self._confine(live, sandbox)
             self.attempt(live.id, spare.token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from stackpy_runtime.container import confinement, device_rules, ranges
+from stackpy_runtime.container import cgroups, confinement, device_rules, ranges
 from stackpy_runtime.container.devices import SHM_SIZE
 from stackpy_runtime.errors import Conflict, EngineError, NotFound
 from stackpy_runtime.linux import libc, mounts, namespaces, proc
@@ -147,8 +147,7 @@ def permit(live: Live, sandbox: SandboxPlan) -> None:
         rules += [device_rules.rule(text) for text in config.get("device_cgroup_rules", [])]
         group.permit_devices([*device_rules.DEFAULT, *rules])
     if config.get("cgroup") == "host":
-        where = group.layout.mounts
-        sandbox["cgroup_view"] = dict(where)
+        sandbox["cgroup_view"] = cgroups.shown(group.layout.mounts)
     if config.get("ipc") == "shareable":
         _mount_shared_memory(sandbox["shared_memory"], sandbox.get("first_id", live.first_id), config)
 

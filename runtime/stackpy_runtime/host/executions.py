@@ -55,7 +55,6 @@ def join_plan(
 
         hostname = confining.hostname_of(lifecycle.store, config, live.id)
     group = live.group
-    cgroups, rare = group.entrances() if group else ([], [])
     capabilities = confinement.every_capability(config) if privileged else confinement.capabilities(config)
     filter_ = lifecycle.beginnings.filter_of(config, capabilities)
     process = plan.process({**config, "command": argv, "entrypoint": []}, image, hostname, filter_)
@@ -72,8 +71,7 @@ def join_plan(
         "pid": pid,
         "start": start,
         "own_network": own,
-        "cgroups": cgroups,
-        "rare": rare,
+        "cgroups": group.entrances() if group else [],
         "process": process,
     }
     if config.get("runtime"):

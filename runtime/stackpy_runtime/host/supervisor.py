@@ -183,7 +183,6 @@ class Supervisor:
             if name := live.state.get("group"):
                 parent = cgroups.parent_name(self.store.root.path, live.config.get("cgroup_parent", ""))
                 live.group = cgroups.Group(parent, name)
-                live.group.look()
         above = {live.config.get("cgroup_parent", "") for live in known.values()} - {""}
         kept = {live.group.name for live in (*runs, *ended) if live.group}
         cgroups.sweep(self.store.root.path, kept, tuple(above))

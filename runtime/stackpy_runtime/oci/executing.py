@@ -127,7 +127,6 @@ def execute(
         "start": record["start"],
         "own_network": False,
         "cgroups": _procs(group, options.group),
-        "rare": [],
         "process": program["plan"],
         "kinds": kinds,
     }
