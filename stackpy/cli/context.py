@@ -38,6 +38,13 @@ class Planned:
         """The stack that it is a plan of."""
         return self.desired.stack
 
+    def attributed(self) -> Plan:
+        """The plan with the user's lines and components, which only some forms show."""
+        from stackpy.planning.attribution import attributed
+        from stackpy.project.locating import Locator
+
+        return attributed(self.plan, self.desired, Locator({}).written)
+
 
 class Context:
     """The surroundings of one command."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, ClassVar, Literal
 
-    from stackpy.dsl.specs import Dependency, Fields, Kind, StackSpec
+    from stackpy.dsl.specs import ComponentSpec, Dependency, Fields, Kind, StackSpec
 
 
 class Action:
@@ -67,6 +67,7 @@ class Reason(NamedTuple):
     """Why a change is in the plan. `path` is a field (`mem_limit`, `environment.MODE`, `steps[3]`) or "state".
 
     policy: of a field: what its change does by itself ("in place", "restart", "replace"); "" for all else
+    place: FILE:LINE of the user's that says it; "" where nothing does, or where nobody has looked (attribution.py)
     """
 
     path: str
@@ -75,6 +76,7 @@ class Reason(NamedTuple):
     text: str
     sensitive: bool = False
     policy: str = ""
+    place: str = ""
 
 
 class Data(NamedTuple):
@@ -278,6 +280,7 @@ class Plan(NamedTuple):
     costs: of the changes that cost something; verdicts: of policies
     outputs: those that it would put out otherwise than the last apply did, by their names
     saved: digest of the file that it was saved in and is applied from; "" otherwise
+    components: those that its changes are part of, by name, with the addresses that it changes (attribution.py)
     refusals: why it will not be carried out; () where it may be
     """
 
@@ -291,6 +294,7 @@ class Plan(NamedTuple):
     verdicts: tuple[Verdict, ...] = ()
     saved: str = ""
     outputs: tuple[Reason, ...] = ()
+    components: Mapping[str, ComponentSpec] = {}
 
     @property
     def denials(self) -> tuple[Verdict, ...]:

@@ -6,6 +6,7 @@ Each line of an answer is a fact with its reason; what is wrong comes first, wha
 from __future__ import annotations
 
 from stackpy.dsl.specs import DEFAULT_PROBE
+from stackpy.planning.attribution import place, place_of
 from stackpy.planning.plan import Action
 from stackpy.planning.quantities import ago, plural, printable
 from stackpy.records import NamedTuple
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stackpy.dsl.specs import Dependency, Spec
+    from stackpy.planning.attribution import Written
     from stackpy.planning.plan import Desired, Observation, Plan, Replica
-    from stackpy.problems import Location
 
     Document = Mapping[str, Any]
-    Written = Callable[[Spec, str], Location]
+    Where = Callable[[str, str], str]  # address, path of a field → FILE:LINE
 
 _VERBS = {
     Action.CREATE: "created",
@@ -79,11 +80,8 @@ def of_resource(
     spec = desired.stack.resources.get(address)
     folder = desired.stack.folder
 
-    def where(path: str) -> str:
-        if spec is None:
-            return ""
-        found = written(spec, path)
-        return place(found.file, found.line, folder)
+    def where(of: str, path: str) -> str:
+        return place_of(of, path, desired, written)
 
     points = [_declared(address, spec, folder)]
     points += _planned(address, plan, desired, where)
@@ -96,11 +94,6 @@ def of_resource(
     return points
 
 
-def place(file: str, line: int, folder: str) -> str:
-    """FILE:LINE, relative to the stack's folder where the file is in it."""
-    return f"{file.removeprefix(f'{folder}/')}:{line}"
-
-
 def _declared(address: str, spec: Spec | None, folder: str) -> Point:
     if spec is None:
         return Point("declared", f"{address} is not declared any more; it exists on the engine")
@@ -110,7 +103,7 @@ def _declared(address: str, spec: Spec | None, folder: str) -> Point:
     return Point("declared", f"{address} is declared", place(spec.location.file, spec.location.line, folder))
 
 
-def _planned(address: str, plan: Plan, desired: Desired, where: Callable[[str], str]) -> Iterator[Point]:
+def _planned(address: str, plan: Plan, desired: Desired, where: Where) -> Iterator[Point]:
     changes = [change for change in plan.changes if change.address == address]
     if not changes:
         yield Point("plan", "an apply would leave it as it is: nothing differs from the stack file")
@@ -119,21 +112,12 @@ def _planned(address: str, plan: Plan, desired: Desired, where: Callable[[str], 
         done = " ".join(filter(None, (_VERBS[change.action], f"({change.order})" if change.order else "")))
         for reason in change.reasons:
             text = f"an apply would have it {done}: {printable(reason.text)}"
-            yield Point("plan", text, _step_place(address, reason.path, desired) or where(reason.path))
+            yield Point("plan", text, where(address, reason.path))
             if reason.path == "image":
                 for other in (images[one] for one in change.depends_on if one in images):
                     told = other.reasons[0]
-                    step = _step_place(other.address, told.path, desired)
-                    yield Point("plan", f"{other.address} would be built: {printable(told.text)}", step)
-
-
-def _step_place(address: str, path: str, desired: Desired) -> str:
-    """The line of the user's file that a step of an image stands in."""
-    recipe = desired.recipes.get(address)
-    number = path.removeprefix("steps[").removesuffix("]")
-    if recipe is None or not path.startswith("steps[") or not number.isdigit() or int(number) >= len(recipe.steps):
-        return ""
-    return recipe.steps[int(number)].line
+                    text = f"{other.address} would be built: {printable(told.text)}"
+                    yield Point("plan", text, where(other.address, told.path))
 
 
 def _states(address: str, observation: Observation, running: Mapping[str, Running]) -> Iterator[Point]:
@@ -181,7 +165,7 @@ _CODES = {
 }
 
 
-def _waits(spec: Spec, desired: Desired, observation: Observation, where: Callable[[str], str]) -> Iterator[Point]:
+def _waits(spec: Spec, desired: Desired, observation: Observation, where: Where) -> Iterator[Point]:
     for dependency in spec.dependencies:
         other = desired.stack.resources.get(dependency.address)
         if other is None or other.kind not in ("container", "job"):
@@ -189,7 +173,7 @@ def _waits(spec: Spec, desired: Desired, observation: Observation, where: Callab
         missing = _unmet(dependency, other, observation)
         if missing:
             text = f"it waits until {dependency.address} is {dependency.condition}: {missing}"
-            yield Point("waits", text, where("depends_on"))
+            yield Point("waits", text, where(spec.address, "depends_on"))
 
 
 def _unmet(dependency: Dependency, other: Spec, observation: Observation) -> str:
@@ -211,9 +195,7 @@ def _unmet(dependency: Dependency, other: Spec, observation: Observation) -> str
     return ""
 
 
-def _ports(
-    spec: Spec, observation: Observation, running: Mapping[str, Running], where: Callable[[str], str]
-) -> Iterator[Point]:
+def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running], where: Where) -> Iterator[Point]:
     observed = observation.resources.get(spec.address)
     for port in spec.fields.get("ports", ()) if observed is not None else ():
         if (port.get("protocol") or "tcp") != "tcp":
@@ -222,7 +204,9 @@ def _ports(
         for replica in observed.replicas if observed is not None else ():
             now = running.get(replica.name)
             if now is None:
-                yield Point("port", f"{shown} does not reach {replica.name}, which does not run", where("ports"))
+                yield Point(
+                    "port", f"{shown} does not reach {replica.name}, which does not run", where(spec.address, "ports")
+                )
                 continue
             if now.listening is None:
                 continue
@@ -231,11 +215,11 @@ def _ports(
                 ears = ", ".join(str(number) for _, number in sorted(now.listening, key=lambda one: one[1]))
                 instead = f"it listens on {ears}" if ears else "it listens on no port"
                 yield Point("port", f"{shown} is not answered: nothing in {replica.name} listens on "
-                                    f"{port['target']}; {instead}", where("ports"))  # fmt: skip
+                                    f"{port['target']}; {instead}", where(spec.address, "ports"))  # fmt: skip
             elif all(address.startswith("127.") or address == "::1" for address in addresses):
                 only = ", ".join(sorted(addresses))
                 text = f"in {replica.name}, port {port['target']} is open on {only} alone; let it listen on 0.0.0.0"
-                yield Point("port", f"{shown} is not answered: {text}", where("ports"))
+                yield Point("port", f"{shown} is not answered: {text}", where(spec.address, "ports"))
             else:
                 yield Point("port", f"{shown} reaches {replica.name}, which listens on {port['target']}")
 

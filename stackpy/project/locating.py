@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy.dsl.calls import Call
     from stackpy.dsl.session import Finding, Key
+    from stackpy.dsl.specs import Spec
 
     Span = tuple[int, int, int, int]  # line, column, end line, end column; columns in bytes
 
@@ -28,6 +29,7 @@ class Locator:
     def __init__(self, sources: dict[str, bytes]) -> None:
         self._sources = sources
         self._trees: dict[str, tuple[list[bytes], dict[tuple[int, int], ast.Call]]] = {}
+        self._beginning: dict[str, dict[int, list[ast.Call]]] = {}  # calls by the line on which they begin
 
     def problem(self, finding: Finding | Problem) -> Problem:
         """The finding with its place."""
@@ -52,10 +54,19 @@ class Locator:
         """
         name, _, inner = path.partition(".")
         lines, calls = self._parsed(call.file)
-        for node in calls.values():
-            if node.lineno == call.line and any(keyword.arg == name for keyword in node.keywords):
+        if call.file not in self._beginning:
+            found: dict[int, list[ast.Call]] = {}
+            for node in calls.values():
+                found.setdefault(node.lineno, []).append(node)
+            self._beginning[call.file] = found
+        for node in self._beginning[call.file].get(call.line, ()):
+            if any(keyword.arg == name for keyword in node.keywords):
                 return _span(call.file, lines, _of_field(node, name, inner))
         return None
+
+    def written(self, spec: Spec, path: str) -> Location:
+        """The place of a field of a resource, or of the resource's call where that does not say it."""
+        return self.field(spec.location, path) or spec.location
 
     def span(self, file: str, span: Span) -> Location:
         """A place by its positions, of which the first line is shown."""
@@ -142,19 +153,29 @@ def _of_field(call: ast.Call, name: str, inner: str) -> Span:
         first, _, rest = inner.partition(".")
         if any(one.arg == first for one in value.keywords):
             return _of_field(value, first, rest)
-    if inner and isinstance(value, ast.Dict) and (index := _entry(value, inner)) is not None:
-        found = value.keys[index]
-        if found is not None:
+    if inner and isinstance(value, ast.Dict):
+        index = _entry(value, inner)
+        if index is not None and (found := value.keys[index]) is not None:
             return _of(found)
+        for one in value.values:  # {volume: "/path"}
+            if isinstance(one, ast.Constant) and one.value == inner:
+                return _of(one)
     if inner and isinstance(value, ast.List | ast.Tuple):
         for one in value.elts:
-            if isinstance(one, ast.Constant) and _begins(one.value, inner):
+            if isinstance(one, ast.Constant) and (_begins(one.value, inner) or _aims(one.value, inner)):
                 return _of(one)
     return (keyword.lineno, keyword.col_offset, keyword.lineno, keyword.col_offset + len(name.encode()))
 
 
 def _begins(value: object, name: str) -> bool:
     return isinstance(value, str) and value.partition("=")[0] == name
+
+
+def _aims(value: object, inner: str) -> bool:
+    """Whether an entry in Compose's short form means `inner`: `8080:80` means 80/tcp, `./src:/app:ro` means /app."""
+    if not isinstance(value, str):
+        return False
+    return value.rpartition(":")[2] in (inner, inner.removesuffix("/tcp")) or f":{inner}:" in value
 
 
 def _entry(node: ast.Dict, part: Key) -> int | None:

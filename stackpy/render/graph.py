@@ -6,9 +6,9 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
-    from stackpy.dsl.specs import StackSpec
+    from stackpy.dsl.specs import ComponentSpec, StackSpec
     from stackpy.planning.plan import Plan
 
 
@@ -85,7 +85,8 @@ def of_plan(plan: Plan) -> Graph:
         edges += [Edge(identity, other) for other in ids.get(change.address, ())[-1:]]
         edges += [Edge(identity, other) for address in change.depends_on for other in ids.get(address, ())]
         ids.setdefault(change.address, []).append(identity)
-    return Graph(f"{plan.stack}: generation {plan.generation}", tuple(nodes), tuple(edges))
+    groups = _groups(plan.components, ids)
+    return Graph(f"{plan.stack}: generation {plan.generation}", tuple(nodes), tuple(edges), groups)
 
 
 def of_stack(stack: StackSpec) -> Graph:
@@ -103,21 +104,26 @@ def of_stack(stack: StackSpec) -> Graph:
     if stack.references:
         others = dict.fromkeys(name for name, _ in stack.references)
         nodes += [Node(f"stack.{name}", f"stack.{name}", "stack", _read(stack, name)) for name in others]
-    return Graph(stack.name, tuple(nodes), tuple(edges), _groups(stack))
+    return Graph(
+        stack.name, tuple(nodes), tuple(edges), _groups(stack.components, {each: [each] for each in stack.resources})
+    )
 
 
-def _groups(stack: StackSpec) -> tuple[Group, ...]:
-    """The components, those that stand in another one inside it."""
+def _groups(components: Mapping[str, ComponentSpec], boxes: Mapping[str, Sequence[str]]) -> tuple[Group, ...]:
+    """The components, those that stand in another one inside it.
+
+    boxes: the IDs of the nodes of each address that has some
+    """
     inner: dict[str, list[str]] = {"": []}
-    for name in stack.components:
+    for name in components:
         inner[name] = []
-    for name in stack.components:
+    for name in components:
         inner[_around(name, inner)].append(name)
 
     def group(name: str) -> Group | None:
-        one, inside = stack.components[name], tuple(filter(None, map(group, inner[name])))
-        deeper = {child for other in inner[name] for child in stack.components[other].children}
-        own = tuple(child for child in one.children if child in stack.resources and child not in deeper)
+        one, inside = components[name], tuple(filter(None, map(group, inner[name])))
+        deeper = {child for other in inner[name] for child in components[other].children}
+        own = tuple(box for child in one.children if child not in deeper for box in boxes.get(child, ()))
         return Group(f"{name} ({one.kind})", one.doc, own, inside) if own or inside else None
 
     return tuple(filter(None, map(group, inner[""])))

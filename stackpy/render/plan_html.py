@@ -27,10 +27,11 @@ code,td.v,summary{font-family:ui-monospace,monospace}
 details{border:1px solid #d0d7de;border-left-width:5px;border-radius:6px;margin:.4rem 0;padding:.3rem .8rem}
 summary{cursor:pointer}summary .why{font-family:system-ui,sans-serif;color:#57606a;margin-left:1rem}
 table{border-collapse:collapse;margin:.4rem 0;width:100%}td{padding:.15rem .8rem .15rem 0;vertical-align:top}
+td.p{color:#57606a;text-align:right;white-space:nowrap;padding-right:0}
 td.v{white-space:pre-wrap;overflow-wrap:anywhere}.old{background:#ffebe9}.new{background:#dafbe1}
 .deny{color:#cf222e;font-weight:600}.warn{color:#9a6700}.quiet{color:#57606a}
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}details,.graph{border-color:#30363d}
-.graph{background:#c9d1d9}.old{background:#67060c}.new{background:#033a16}.quiet,summary .why{color:#8b949e}}
+.graph{background:#c9d1d9}.old{background:#67060c}.new{background:#033a16}.quiet,td.p,summary .why{color:#8b949e}}
 @media print{.graph{max-height:none}}
 """
 
@@ -107,9 +108,10 @@ def escaped_lines(lines: Iterable[str]) -> str:
 
 def _row(reason: Reason) -> str:
     path = f"<td>{escaped(reason.path)}</td>"
+    place = f'<td class="p">{escaped(reason.place)}</td>' if reason.place else ""
     if reason.sensitive:
-        return f'<tr>{path}<td colspan="2" class="quiet">{SENSITIVE} {escaped(reason.text)}</td></tr>'
+        return f'<tr>{path}<td colspan="2" class="quiet">{SENSITIVE} {escaped(reason.text)}</td>{place}</tr>'
     if (reason.old, reason.new) == (None, None) or reason.path in ("state", "image"):
-        return f'<tr>{path}<td colspan="2">{escaped(reason.text)}</td></tr>'
+        return f'<tr>{path}<td colspan="2">{escaped(reason.text)}</td>{place}</tr>'
     old, new = (escaped(human(reason.path, value)) for value in (reason.old, reason.new))
-    return f'<tr>{path}<td class="v old">{old}</td><td class="v new">{new}</td></tr>'
+    return f'<tr>{path}<td class="v old">{old}</td><td class="v new">{new}</td>{place}</tr>'

@@ -36,7 +36,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """The document as plain values; `notes`, `costs`, `policies` and `outputs` stand in it where there are any."""
+    """The document as plain values; `notes`, `costs` and the like stand in it where there are any."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "stack": plan.stack,
@@ -46,6 +46,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "summary": summary(plan),
         **({"refusals": [refusal._asdict() for refusal in plan.refusals]} if plan.refusals else {}),
     }
+    if plan.components:
+        document["components"] = {name: one._asdict() for name, one in plan.components.items()}
     if plan.notes:
         document["notes"] = list(plan.notes)
     if plan.costs:
@@ -96,6 +98,8 @@ def _reason(reason: Reason) -> dict[str, Any]:
     }
     if reason.policy:
         document["policy"] = reason.policy
+    if reason.place:
+        document["place"] = reason.place
     return document
 
 

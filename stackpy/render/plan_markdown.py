@@ -48,10 +48,15 @@ def _outputs(plan: Plan) -> list[str]:
 
 
 def _row(change: Change) -> str:
-    why = change.reasons[0].text if change.reasons else ""
+    first = change.reasons[0] if change.reasons else None
+    why = f"{literal(first.text)}{_place(first)}" if first else literal("")
     more = f" *and {len(change.reasons) - 1} more*" if len(change.reasons) > 1 else ""
     verb = " ".join(filter(None, (change.action.word, change.note, change.order)))
-    return f"| `{change.action.symbol}` | {literal(change.address)} | {words(verb)} | {literal(why)}{more} |"
+    return f"| `{change.action.symbol}` | {literal(change.address)} | {words(verb)} | {why}{more} |"
+
+
+def _place(reason: Reason) -> str:
+    return f" ({words(reason.place)})" if reason.place else ""
 
 
 def _has_details(change: Change) -> bool:
@@ -64,7 +69,11 @@ def _is_value(reason: Reason) -> bool:
 
 def _details(change: Change) -> str:
     lines: list[str] = []
+    place = ""
     for reason in change.reasons:
+        if reason.place not in ("", place):
+            place = reason.place
+            lines.append(f"@@ {human('', place)} @@")  # as a diff says where it is
         if reason.sensitive:
             lines.append(f"! {reason.path} {SENSITIVE}")
         elif _is_value(reason) and not reason.path.startswith(("steps[", "files.")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import ComponentSpec
 from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ def plan_from(document: Mapping[str, Any]) -> Plan:
         verdicts=tuple(Verdict(**verdict) for verdict in document.get("policies", ())),
         outputs=tuple(_output(output) for output in document.get("outputs", ())),
         refusals=tuple(Refusal(**refusal) for refusal in document.get("refusals", ())),
+        components={name: _component(one) for name, one in document.get("components", {}).items()},
     )
 
 
@@ -52,6 +54,10 @@ def _data(document: Mapping[str, Any]) -> Data:
 def _output(document: Mapping[str, Any]) -> Reason:
     values = dict(document)
     return Reason(path=str(values.pop("name")), **values)
+
+
+def _component(document: Mapping[str, Any]) -> ComponentSpec:
+    return ComponentSpec(str(document["kind"]), str(document["doc"]), tuple(map(str, document["children"])))
 
 
 def _cost(document: Mapping[str, Any]) -> Cost:

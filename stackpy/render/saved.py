@@ -157,6 +157,7 @@ def _essence(change: Change) -> str:
         document["deletes_data"] = True  # a service goes on writing while its plan is read
     for reason in document["reasons"]:
         del reason["text"]
+        reason.pop("place", None)  # what does the same may stand on another line by now
     return _compact({**document, "note": change.note})
 
 

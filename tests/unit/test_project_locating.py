@@ -31,6 +31,10 @@ Container(
         tcp=80,
         interval=5,
     ),
+    ports=[
+        "8080:80",
+        "53:53/udp",
+    ],
     **common,
 )
 """
@@ -46,7 +50,10 @@ Container(
         ("environment.a.b", 11, '"a.b"'),
         ("environment.GONE", 9, "environment"),
         ("labels.two", 15, '"two=2"'),
-        ("volumes./data", 17, "volumes"),
+        ("volumes./data", 17, '"/data"'),
+        ("ports.80/tcp", 23, '"8080:80"'),
+        ("ports.53/udp", 24, '"53:53/udp"'),
+        ("ports.99/tcp", 22, "ports"),
         ("healthcheck.interval", 20, "interval"),
         ("healthcheck.retries", 18, "healthcheck"),
     ],

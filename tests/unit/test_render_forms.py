@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stackpy.planning.plan import Action, Change, Cost, Data, Plan, Reason, Refusal, Verdict
+from stackpy.dsl.specs import ComponentSpec
+from stackpy.planning.attribution import attributed
+from stackpy.planning.plan import Action, Change, Cost, Data, Desired, Plan, Reason, Refusal, Verdict
+from stackpy.project.locating import Locator
 from stackpy.render.costs import cost_text
 from stackpy.render.graph import COLOURS, Edge, Graph, Group, Node, of_plan, of_stack
 from stackpy.render.plan_forms import FORMS, graph_as, plan_as
@@ -25,7 +28,7 @@ PLAN = Plan(
         Change(
             "image.web",
             Action.BUILD,
-            (Reason("steps[1]", "a", "b", "step 2/2 RUN make: src/app.py differs"),),
+            (Reason("steps[1]", "a", "b", "step 2/2 RUN make: src/app.py differs", place="stack.py:5"),),
             note="1 of 2 steps",
             steps=("cached 1/2 FROM debian", f"ran    2/2 RUN {HOSTILE}"),
         ),
@@ -34,8 +37,10 @@ PLAN = Plan(
             Action.REPLACE,
             (
                 Reason("image", "a", "b", "its image changes"),
-                Reason("environment.MODE", HOSTILE, "live", "environment.MODE: x → live"),
-                Reason("environment.TOKEN", None, None, "environment.TOKEN (sensitive): its value changes", True),
+                Reason("environment.MODE", HOSTILE, "live", "environment.MODE: x → live", place=f"{HOSTILE}.py:8"),
+                Reason(
+                    "environment.TOKEN", None, None, "environment.TOKEN (sensitive): its value changes", True, "", "x:9"
+                ),
             ),
             depends_on=("image.web",),
             order="stop-first",
@@ -50,6 +55,7 @@ PLAN = Plan(
         Reason("note", "a", HOSTILE, f"note a → {HOSTILE}"),
         Reason("db_token", None, None, "db_token (sensitive): its value changes", True),
     ),
+    components={"web": ComponentSpec("Web", HOSTILE, ("container.web",))},
 )
 
 
@@ -95,6 +101,9 @@ def test_markdown_folds_the_details_and_escapes() -> None:
     assert not any(line.startswith("<script") for line in lines)
     assert "! environment.TOKEN (sensitive)" in lines
     assert "+ environment.MODE: live" in lines
+    assert "`step 2/2 RUN make: src/app.py differs` (stack.py:5) |" in plan_as("markdown", PLAN)
+    token = lines.index("! environment.TOKEN (sensitive)")
+    assert lines[token - 1] == "@@ x:9 @@"
     # A mention or the number of an issue is parted from its sign outside code.
     assert "@\u200bteam" in plan_as("markdown", PLAN)
 
@@ -208,6 +217,32 @@ def test_graphs_quote_what_a_label_holds() -> None:
     graph = Graph(HOSTILE, (Node("a", HOSTILE, "create", HOSTILE),), ())
     assert graph_as("dot", graph).count('\\"q\\"') == 3
     assert '"q"' not in graph_as("mermaid", graph).replace('["', "").replace('"]', "")
+
+
+def test_what_a_plan_changes_of_components_is_drawn_in_their_frames(tmp_path: Path) -> None:
+    stack = load_text(tmp_path, COMPONENTS).stack
+    addresses = ["container.db-server", "container.db-spare-server", "container.db-spare-server", "container.web"]
+    plan = Plan("shop", "embedded", 2, tuple(Change(address, Action.UPDATE, ()) for address in addresses))
+    desired = Desired(stack, {}, {})
+    graph = of_plan(attributed(plan, desired, Locator({}).written))
+    spare = Group("db-spare (cache)", "A <cache> that forgets.", ("c1", "c2"))
+    assert graph.groups == (Group("db (Postgres)", "A database.", ("c0",), (spare,)),)
+
+
+def test_reasons_have_the_user_s_line(tmp_path: Path) -> None:
+    text = 'Container("web", image=Image.host("sh"),\n          mem_limit="1m",\n          ports=["80:80"])\n'
+    stack = load_text(tmp_path, text).stack
+    reasons = [Reason(path, 1, 2, "") for path in ("mem_limit", "ports.80/tcp", "state", "init")]
+    plan = Plan(
+        "shop",
+        "embedded",
+        2,
+        tuple(Change(f"container.{name}", Action.UPDATE, tuple(reasons)) for name in ("web", "gone")),
+    )
+    first, second = attributed(plan, Desired(stack, {}, {}), Locator({}).written).changes
+    line = stack.resources["container.web"].location.line
+    assert [reason.place for reason in first.reasons] == [f"stack.py:{line + n}" for n in (1, 2, 0, 0)]
+    assert [reason.place for reason in second.reasons] == [""] * 4
 
 
 def test_changes_of_one_address_follow_each_other_in_the_graph() -> None:

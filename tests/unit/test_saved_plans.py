@@ -103,6 +103,8 @@ def test_plans_differ_by_what_they_do_and_not_by_how_long_ago_something_was() ->
     (change,) = PLAN.changes
     later = PLAN._replace(changes=(change._replace(reasons=(Reason("mem_limit", 1, 2, "a minute later"),)),))
     assert saved.difference(PLAN, later) == ""
+    below = PLAN._replace(changes=(change._replace(reasons=(change.reasons[0]._replace(place="stack.py:9"),)),))
+    assert saved.difference(PLAN, below) == ""
     (gone,) = (change._replace(data=Data(10, 3.0)),)
     assert saved.difference(PLAN, PLAN._replace(changes=(gone,))) != ""
     written = PLAN._replace(changes=(gone._replace(data=Data(99, 0.0)),))

@@ -42,6 +42,8 @@ def run(context: Context, arguments: Any) -> int:
             planned = saved_plans.verified(context, saved, arguments.file)
         else:
             planned = context.destruction(chosen) if arguments.destroy else context.plan(chosen)
+        if context.json:
+            planned.plan = planned.attributed()
         destroys = arguments.destroy or (saved is not None and saved.options.destroy)
         stacks.show_before(planned.plan, context, yes=arguments.yes)
         code = 0

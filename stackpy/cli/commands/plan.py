@@ -43,8 +43,11 @@ def run(context: Context, arguments: Any) -> int:
     if arguments.check_updates:
         planned.plan = _with_news(context, planned)
     stacks.say_who_changes(context, planned.stack.name)
+    form = arguments.format or context.globals.format
     with context.times("render"):
-        show(planned.plan, arguments.format or context.globals.format)
+        if form != "text" or arguments.out:
+            planned.plan = planned.attributed()
+        show(planned.plan, form)
     if context.globals.verbose:
         terminal.note(context.times.text())
     if planned.plan.denials:

@@ -52,7 +52,6 @@ def _resource(context: Context, word: str) -> list[Point]:
     from stackpy.planning.why import of_resource
     from stackpy.project.locating import Locator
 
-    locator = Locator({})
     planned = context.plan()
     address = _address(word, planned.desired.stack.name, [*planned.stack.resources, *planned.observation.resources])
     observed = planned.observation.resources.get(address)
@@ -64,7 +63,7 @@ def _resource(context: Context, word: str) -> list[Point]:
         planned.observation,
         dict(_running(context, planned.observation, address)),
         _generations(context, planned.observation),
-        lambda spec, path: locator.field(spec.location, path) or spec.location,
+        Locator({}).written,
     )
     ailing = [
         replica.name
@@ -162,7 +161,9 @@ def _events(context: Context, names: list[str]) -> Iterator[Point]:
 
 def _port(context: Context, word: str) -> list[Point]:
     from stackpy.cli import sockets
-    from stackpy.planning.why import of_port, place
+    from stackpy.planning.attribution import place
+    from stackpy.planning.why import of_port
+    from stackpy.project.locating import Locator
 
     number, _, protocol = word.partition("/")
     protocol = protocol or "tcp"
@@ -178,11 +179,12 @@ def _port(context: Context, word: str) -> list[Point]:
     ]
     wanting = []
     if context.stack_name():
-        stack = context.load().stack
+        stack, locator = context.load().stack, Locator({})
         for spec in stack.resources.values():
             for binding in spec.fields.get("ports", ()):
                 if (binding["published"], binding["protocol"]) == (port, protocol):
-                    where = place(spec.location.file, spec.location.line, stack.folder)
+                    found = locator.written(spec, f"ports.{binding['target']}/{protocol}")
+                    where = place(found.file, found.line, stack.folder)
                     wanting.append((spec.address, binding["host_ip"], where))
     held = any(row["state"] in ("running", "paused", "restarting") for row in rows)
     return of_port(port, protocol, rows, [] if held else sockets.holders(port, protocol), wanting)
