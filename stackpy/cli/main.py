@@ -45,8 +45,8 @@ def _end(code: int, last: Callable[[], None] | None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
-            pass  # `run` has seen it, and the exit code says so
+        except OSError:
+            pass  # `run` has seen it, and the exit code says so (EPIPE; EIO of a terminal that was closed)
     if last is not None:
         last()
     os._exit(code)

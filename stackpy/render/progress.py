@@ -49,8 +49,11 @@ class LineProgress:
         with self._lock:
             line = f"{event.address}: {describe(event)}{_elapsed(event, self._began)}"
             # whole lines, whatever other threads write
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except OSError:
+                pass  # nobody reads on (EPIPE, EIO), or the disk is full: that is no reason to leave a change half done
 
 
 class _Running(NamedTuple):

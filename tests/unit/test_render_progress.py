@@ -57,6 +57,18 @@ def test_lines_of_several_threads_stay_whole() -> None:
     assert {re.sub(r"^c\d", "", line) for line in stream.getvalue().splitlines()} == {": " + "x" * 50}
 
 
+def test_lines_that_nobody_reads_any_more_fail_no_change() -> None:
+    """`apply 2>&1 | head`: an error of the write would end the apply in the midst of its changes."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", closefd=False) as stream:
+        with progress(stream, live=False) as report:
+            for event in EVENTS:
+                report(event)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # where the interpreter's last flush may go
+    os.close(writing)
+
+
 def test_a_short_apply_needs_no_live_view() -> None:
     stream = io.StringIO()
     with progress(stream, live=True) as report:
