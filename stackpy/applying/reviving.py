@@ -7,6 +7,7 @@ is history: what runs is always read from the engine.
 from __future__ import annotations
 
 from stackpy.applying import unkept
+from stackpy.dsl.secrecy import holds
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.errors import StackpyError
 from stackpy.planning.plan import Action, Change, Desired, Reason, Recipe
@@ -39,6 +40,11 @@ def kept(desired: Desired) -> dict[str, Any]:
             for spec in stack.resources.values()
         ],
         "recipes": {address: recipe.id for address, recipe in desired.recipes.items()},
+        # as they were declared: a port that the engine chose is another one when it is brought back
+        "outputs": dict(stack.outputs),
+        "hidden_outputs": [
+            name for name, value in stack.outputs.items() if name in stack.hidden_outputs or holds(value, stack.hidden)
+        ],
     }
 
 
@@ -61,8 +67,13 @@ def revived(document: Mapping[str, Any]) -> Desired:
         Spec(kind, name, fields, tuple(Dependency(*each) for each in dependencies), where)
         for kind, name, fields, dependencies in wanted["resources"]
     ]
+    outputs = wanted.get("outputs", document.get("outputs", {}))
     stack = StackSpec(
-        document["stack"], {spec.address: spec for spec in specs}, document.get("outputs", {}), wanted["folder"]
+        document["stack"],
+        {spec.address: spec for spec in specs},
+        outputs,
+        wanted["folder"],
+        hidden_outputs=tuple(wanted.get("hidden_outputs", ())),
     )
     recipes = {address: Recipe(identity, ()) for address, identity in wanted["recipes"].items()}
     return Desired(stack, recipes, {})

@@ -143,6 +143,7 @@ class StackSpec(NamedTuple):
     components: name → kind, documentation, addresses
     hidden: values that are not to be shown, nor kept
     unkept: address → paths of values that are not to be kept either, since the generation that comes back lacked them
+    hidden_outputs: names of those that held hidden values in the generation that comes back
     """
 
     name: str
@@ -159,6 +160,7 @@ class StackSpec(NamedTuple):
     components: Mapping[str, ComponentSpec] = {}
     hidden: tuple[str, ...] = ()
     unkept: Mapping[str, Sequence[str]] = {}
+    hidden_outputs: tuple[str, ...] = ()
 
 
 def engine_name(stack: str, spec_kind: str, name: str, replica: int = 1) -> str:

@@ -46,6 +46,8 @@ def with_outputs(plan: Plan, stack: StackSpec, engine: StackEngine, generation: 
 
     from stackpy.planning import outputs
 
+    then = (recorded.get("desired") or {}).get("hidden_outputs", ())
+    secret = {*stack.hidden_outputs, *then}
     touched = {change.address for change in plan.changes}
     found = partial(engine.found, stack.name)
-    return plan._replace(outputs=outputs.changed(before, stack.outputs, touched, found, stack.hidden))
+    return plan._replace(outputs=outputs.changed(before, stack.outputs, touched, found, stack.hidden, secret))

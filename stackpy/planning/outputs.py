@@ -22,11 +22,13 @@ def changed(
     touched: Collection[str],
     found: Callable[[Wanted], Any],
     hidden: tuple[str, ...] = (),
+    secret: Collection[str] = (),
 ) -> tuple[Reason, ...]:
     """A reason for each output that differs; its path is the output's name.
 
     before: as the last apply put them out; touched: addresses that the plan changes, of which nothing can be said
     before the apply; found: what is known now of the others; hidden: values that are not to be seen
+    secret: names of outputs whose values are not to be seen
     """
     differing = []
     for name in dict.fromkeys([*now, *before]):
@@ -35,14 +37,15 @@ def changed(
         old, new = before.get(name), filled(now.get(name), found)
         if old == new and (name in before) == (name in now):
             continue
+        if name in secret or may_be_secret(name, old, new):
+            differing.append(Reason(name, None, None, f"{name} {SENSITIVE}: {VALUE_CHANGES}", sensitive=True))
+            continue
         reason = _reason(name, old, new, added=name not in before, removed=name not in now)
         differing.append(of_reason(reason, hidden))
     return tuple(differing)
 
 
 def _reason(name: str, old: Any, new: Any, *, added: bool, removed: bool) -> Reason:
-    if may_be_secret(name, old, new):
-        return Reason(name, None, None, f"{name} {SENSITIVE}: {VALUE_CHANGES}", sensitive=True)
     if removed:
         return Reason(name, old, None, f"{name}: removed")
     if added:

@@ -49,10 +49,12 @@ signal.signal(signal.SIGTERM, leave)
 server.serve_forever(poll_interval=0.02)
 """
 STACK = """
-from stackpy import Container, HealthCheck, Image, Stack, Update, var
+from stackpy import Container, HealthCheck, Image, Output, Stack, Update, var
 
 Stack("rolled")
-image = Image("box").env(VERSION=var("version", default="one")).cmd(["python3", "/server.py"])
+version = var("version", default="one")
+Output("version", version)
+image = Image("box").env(VERSION=version).cmd(["python3", "/server.py"])
 check = var("check", default=8000)
 Container(
     "web", image=image, replicas=var("replicas", default=4), ports=["{port}:8000"], files={"/server.py": SERVER},
@@ -121,9 +123,11 @@ def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folde
         box("apply", "--yes", *few, "--set", "version=two", cwd=folder)
         assert serving(free_port) == "two"
         refused = box("rollback", cwd=folder, code=1)
+        assert "output.version          two → one" in refused.stdout
         assert "replace, start-first" in refused.stdout and "there is no terminal to ask on" in refused.stderr
         box("rollback", "--yes", cwd=folder)
         assert serving(free_port) == "one"
+        assert box("output", "version", cwd=folder).stdout == "one\n"
         again = box("rollback", "--yes", cwd=folder, code=1)
         assert "there is nothing to go back to" in again.stderr
         box("destroy", "--yes", cwd=folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stackpy.applying import circumstances, reviving
+from stackpy.dsl.deferred import Deferred, Wanted
 from stackpy.dsl.specs import Dependency, Spec, StackSpec
 from stackpy.errors import StackpyError
 from stackpy.planning.comparison import diff
@@ -39,6 +40,21 @@ def test_what_is_kept_comes_back_the_same() -> None:
     for old in ({"stack": "shop", "generation": 2}, {**document, "desired": {"format": 99}}):
         with pytest.raises(StackpyError, match="was kept by another version"):
             reviving.revived(old)
+
+
+def test_outputs_come_back_as_they_were_declared() -> None:
+    """A port that the engine chose is another one when the generation is brought back."""
+    port = str(Deferred(Wanted("container.web", "port", "80/tcp", 1)))
+    declared = {"port": port, "line": "with s3cr3t", "plain": 1}
+    before = wanted()
+    before = before._replace(stack=before.stack._replace(outputs=declared, hidden=("s3cr3t",)))
+    document = {"stack": "shop", "generation": 3, "outputs": {"port": 4711}, "desired": reviving.kept(before)}
+    document = json.loads(json.dumps(document))
+    revived = reviving.revived(document)
+    assert revived.stack.outputs == declared
+    assert reviving.kept(revived)["hidden_outputs"] == ["line"], "a rollback to a rollback hides it too"
+    del document["desired"]["outputs"]  # as it was kept before
+    assert reviving.revived(document).stack.outputs == {"port": 4711}
 
 
 def test_images_of_a_generation_are_neither_built_nor_renamed() -> None:

@@ -39,6 +39,11 @@ def test_the_value_of_a_secret_variable_is_not_shown_whatever_holds_it() -> None
     assert (reason.old, reason.new, reason.text) == (None, None, "line (sensitive): its value changes")
 
 
+def test_an_output_that_is_known_to_be_secret_is_not_shown() -> None:
+    [reason] = changed({"line": "a"}, {}, (), lambda wanted: None, secret=["line"])
+    assert (reason.old, reason.new, reason.text) == (None, None, "line (sensitive): its value changes")
+
+
 def test_what_is_known_after_the_apply_is_compared_where_the_plan_leaves_it() -> None:
     before = {"url": "http://localhost:4711/"}
     assert said(before, {"url": f"http://localhost:{PORT}/"}) == []

@@ -55,14 +55,15 @@ def run(context: Context, arguments: Any) -> int:
         observation = reviving.as_built(found, desired)
         plan = weighed(plan, judging, observation, engine.took)
         stacks.show_before(plan, context, yes=arguments.yes)
-        if arguments.dry_run or not plan.changes:
+        if arguments.dry_run or not (plan.changes or plan.outputs):
             return 0
         refusals.check(plan)
         if plan.denials:
             from stackpy.planning.judging import refuse_denied
 
             refuse_denied(plan)
-        stacks.agree("apply this plan?", arguments.yes)
+        if plan.changes:  # of outputs alone nothing on the host becomes otherwise
+            stacks.agree("apply this plan?", arguments.yes)
         # What is asked of a project here are values of secrets.
         planned = Planned(plan, desired, _Sources(desired), observation)  # type: ignore[arg-type]
         code = stacks.execute(context, planned, rolled_back_to=int(document["generation"]))
@@ -95,14 +96,15 @@ def _plan(
     restored: list[Snapshot],
 ) -> Plan:
     from stackpy.applying import reviving
-    from stackpy.engines.completing import completed
+    from stackpy.engines.completing import completed, with_outputs
     from stackpy.planning import snapshots
     from stackpy.planning.comparison import diff
 
     plan = diff(desired, reviving.as_built(found, desired))
     plan = reviving.renamed(plan, desired, found, document.get("image_ids", {}))
     plan = snapshots.with_restores(plan, restored, found.resources)
-    return completed(plan, desired.stack.resources, engine) if plan.changes else plan
+    plan = completed(plan, desired.stack.resources, engine) if plan.changes else plan
+    return with_outputs(plan, desired.stack, engine, found.generation)
 
 
 def chosen(kept: Mapping[str, Snapshot], named: Iterable[str], generation: int, *, asks: bool) -> list[Snapshot]:
