@@ -44,10 +44,13 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
 
     root: folder with everything that the engine stores
     read_only: nothing can be changed through it, not even what it remembers of files that it has read
+    waiting: told in words when the engine's processes do not come up
     """
 
-    def __init__(self, root: str, *, read_only: bool = False) -> None:
-        super().__init__(root)
+    def __init__(
+        self, root: str, *, read_only: bool = False, waiting: Callable[[str], None] = lambda text: None
+    ) -> None:
+        super().__init__(root, waiting=waiting)
         self.read_only = read_only
         self._store: Store | None = None
         self._walks: dict[str, Walks] = {}  # recipe ID → what it copies from contexts, until it is built

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.host.client import Client
 
 
 class ExecutionVerbs:
-    """Of the engine root at `root`; a part of Engine, and whole by itself."""
+    """Of the engine root at `root`; a part of Engine, and whole by itself.
 
-    def __init__(self, root: str) -> None:
+    waiting: told in words when the engine's processes do not come up
+    """
+
+    def __init__(self, root: str, *, waiting: Callable[[str], None] = lambda text: None) -> None:
         import os
 
         self.root = os.path.abspath(root)
+        self._waiting = waiting
         self._client: Client | None = None
         self._locks: list[int] = []  # see Engine.hold
 
@@ -23,7 +29,7 @@ class ExecutionVerbs:
         if self._client is None:
             from stackpy_runtime.host.client import Client
 
-            self._client = Client(self.root, self._locks)
+            self._client = Client(self.root, self._locks, self._waiting)
         return self._client
 
     def exec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from stackpy.cli.terminal import note
 from stackpy.cli.timing import Times
 from stackpy.errors import StackpyError, UsageError
 
@@ -111,7 +112,7 @@ class Context:
         if self._engine is None:
             from stackpy.engines import connect
 
-            self._engine = connect(self._url(), self.globals.root or None, read_only=self.read_only)
+            self._engine = connect(self._url(), self.globals.root or None, read_only=self.read_only, waiting=note)
             if self._project is not None and self._project.settings.cache_keep is not None:
                 self._engine.cache_keep = self._project.settings.cache_keep
             if self._project is not None and self._project.settings.generations_keep is not None:
@@ -122,7 +123,7 @@ class Context:
         """The same engine, for a process in a container: the least of it to load."""
         from stackpy.engines import connect_to_execute
 
-        return connect_to_execute(self._url(), self.globals.root or None)
+        return connect_to_execute(self._url(), self.globals.root or None, waiting=note)
 
     def _url(self) -> str | None:
         return self.globals.engine or (self._project.settings.engine if self._project else None)

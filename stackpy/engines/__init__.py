@@ -6,6 +6,8 @@ from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy.engines.embedded import EmbeddedEngine
     from stackpy.engines.embedded_executions import EmbeddedExecutions
 
@@ -13,26 +15,35 @@ EMBEDDED = "embedded"
 SYSTEM_ROOT = "/var/lib/stackpy"
 
 
-def connect(url: str | None = None, root: str | None = None, *, read_only: bool = False) -> EmbeddedEngine:
+def connect(
+    url: str | None = None,
+    root: str | None = None,
+    *,
+    read_only: bool = False,
+    waiting: Callable[[str], None] = lambda text: None,
+) -> EmbeddedEngine:
     """The engine that `url` names; nothing is started or created by this.
 
     url: `embedded`, which is also what None means
     root: the embedded engine's root; None: STACKPY_ROOT, else the default of this user
     read_only: nothing can be changed through it
+    waiting: told in words when the engine's processes do not come up
     Raises StackpyError for an engine that does not exist.
     """
     _check(url)
     from stackpy.engines.embedded import EmbeddedEngine
 
-    return EmbeddedEngine(root or default_root(), read_only=read_only)
+    return EmbeddedEngine(root or default_root(), read_only=read_only, waiting=waiting)
 
 
-def connect_to_execute(url: str | None = None, root: str | None = None) -> EmbeddedExecutions:
+def connect_to_execute(
+    url: str | None = None, root: str | None = None, *, waiting: Callable[[str], None] = lambda text: None
+) -> EmbeddedExecutions:
     """The same for processes in containers alone, which is quicker to load."""
     _check(url)
     from stackpy.engines.embedded_executions import EmbeddedExecutions
 
-    return EmbeddedExecutions(root or default_root())
+    return EmbeddedExecutions(root or default_root(), waiting=waiting)
 
 
 def _check(url: str | None) -> None:

@@ -40,13 +40,16 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
 
     root: the engine root's path
     read_only: nothing can be changed through it
+    waiting: told in words when the engine's processes do not come up
     """
 
     name = "embedded"
     keeps_volumes = True
 
-    def __init__(self, root: str, *, read_only: bool = False) -> None:
-        super().__init__(root)
+    def __init__(
+        self, root: str, *, read_only: bool = False, waiting: Callable[[str], None] = lambda text: None
+    ) -> None:
+        super().__init__(root, waiting=waiting)
         self._read_only = read_only
         self._resolved: dict[str, frozenset[str]] = {}  # stack → the IDs of the steps of its recipes
         # stack → address → its containers as last observed, name by ID
@@ -63,7 +66,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
             from stackpy_runtime.engine import Engine
             from stackpy_runtime.errors import EngineError, NotFound
 
-            self._connected = Border(Engine(self.root, read_only=self._read_only), EngineError, NotFound)
+            engine = Engine(self.root, read_only=self._read_only, waiting=self._waiting)
+            self._connected = Border(engine, EngineError, NotFound)
         return self._connected  # type: ignore[return-value]  # it has every method of the engine
 
     @property

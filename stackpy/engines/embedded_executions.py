@@ -8,14 +8,20 @@ from stackpy.engines.border import Border
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stackpy_runtime.execution_verbs import ExecutionVerbs
 
 
 class EmbeddedExecutions:
-    """Implements `exec` of ContainerEngine. root: the engine root's path"""
+    """Implements `exec` of ContainerEngine.
 
-    def __init__(self, root: str) -> None:
-        self.root = os.path.abspath(root)
+    root: the engine root's path
+    waiting: told in words when the engine's processes do not come up
+    """
+
+    def __init__(self, root: str, *, waiting: Callable[[str], None] = lambda text: None) -> None:
+        self.root, self._waiting = os.path.abspath(root), waiting
         self._line: Border | None = None
 
     @property
@@ -25,7 +31,7 @@ class EmbeddedExecutions:
             from stackpy_runtime.errors import EngineError, NotFound
             from stackpy_runtime.execution_verbs import ExecutionVerbs
 
-            self._line = Border(ExecutionVerbs(self.root), EngineError, NotFound)
+            self._line = Border(ExecutionVerbs(self.root, waiting=self._waiting), EngineError, NotFound)
         return self._line  # type: ignore[return-value]  # it has every method of it
 
     def exec(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
+import struct
 import time
 
 from stackpy_runtime.errors import Denied, EngineLost, EngineUnavailable, from_wire
@@ -11,10 +13,11 @@ from stackpy_runtime.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 TRIES = 5
+SILENCE = 5  # seconds until it is said that the engine does not answer: it greets before it begins anything
 # They change nothing, or nothing that is in the way of whoever comes next, and some go on for as long as a container.
 PASSIVE = frozenset(("ping", "expect", "wait", "await", "drain"))
 
@@ -33,10 +36,13 @@ class Client:
 
     locks: descriptors that travel with each call that changes something. The supervisor closes them before it answers;
     so a flock on them is held until all that was asked for under it is done, even if whoever has asked is killed.
+    waiting: told once, in words, when the supervisor does not come up: the keeper tries again and again
     """
 
-    def __init__(self, root: str, locks: Sequence[int] = ()) -> None:
-        self.root, self.locks = root, locks
+    def __init__(
+        self, root: str, locks: Sequence[int] = (), waiting: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.root, self.locks, self.waiting = root, locks, waiting
         self.path = f"{root}/run/supervisor.sock"
 
     def call(self, operation: str, arguments: dict[str, Any] | None = None) -> Any:
@@ -60,6 +66,7 @@ class Client:
                 connection = self._connect()
                 try:
                     connection.send({"op": operation, "args": arguments or {}, "version": VERSION}, descriptors)
+                    self._await(connection)
                     greeting, given = connection.receive()
                     if "error" in greeting:
                         raise from_wire(greeting["error"])
@@ -82,6 +89,18 @@ class Client:
                     raise EngineUnavailable(f"the engine does not answer: {error}", hint=self._hint()) from None
                 time.sleep(0.02 * attempt)
         raise AssertionError("unreachable")
+
+    def _await(self, connection: Connection) -> None:
+        """Returns when an answer begins; says once that there is none for long. Takes nothing of it."""
+        held = connection.socket
+        held.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("@ll", SILENCE, 0))
+        try:
+            held.recv(1, _socket.MSG_PEEK)
+        except BlockingIOError:  # EAGAIN: socket(7), SO_RCVTIMEO
+            say, self.waiting = self.waiting, lambda text: None
+            say(f"waiting for the engine, which does not come up; {self.root}/run/engine.log may tell why")
+        finally:
+            held.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))
 
     def result(self, connection: Connection) -> Any:
         """The answer to a request."""
