@@ -59,6 +59,8 @@ class Context:
         self._engine: Engine | None = None
         self._project: Loaded | None = None
         self._stack_name: str | None = None
+        self._guess = ""  # what that name was taken from though the stack file has mistakes: settings applied folder
+        self._mistakes: StackpyError | None = None
 
     @property
     def json(self) -> bool:
@@ -188,16 +190,32 @@ class Context:
         """The name of the stack in this folder, or "" where there is none.
 
         A stack file with mistakes must not stand between its user and the logs: then it is the name that the settings
-        or the folder give.
+        give, else the stack that was applied from this folder, else what the folder is called.
         """
         if self._stack_name is None:
             self._stack_name = self._find_name()
         return self._stack_name
 
-    @property
-    def guesses_name(self) -> bool:
-        """Whether that name is a guess, since the stack file has mistakes."""
-        return bool(self.stack_name()) and self._project is None
+    def known_name(self) -> str:
+        """The same for commands that remove; raises StackFileError where the name would be no more than a guess.
+
+        Somebody else's stack may be called as this folder is, and a slip in `-e` must not mean another stack.
+        """
+        name = self.stack_name()
+        if self._guess == "folder" and self._mistakes is not None:
+            note("the name of the stack is not known (`--stack NAME` needs no stack file):")
+            raise self._mistakes
+        return name
+
+    def guess_text(self) -> str:
+        """Which name is taken since the stack file has mistakes; "" where it has none."""
+        name = self.stack_name()
+        why = {
+            "settings": f"`{name}`, as the settings say,",
+            "applied": f"`{name}`, which was applied from this folder,",
+            "folder": f"`{name}`, as its folder is called,",
+        }.get(self._guess)
+        return f"the stack file has mistakes: {why} is taken for the stack's name" if why else ""
 
     def _find_name(self) -> str:
         from stackpy.errors import StackFileError
@@ -206,18 +224,34 @@ class Context:
             return ""
         try:
             return self.load().stack.name
-        except StackFileError:
-            from stackpy.dsl.values import normal_stack_name
-            from stackpy.project.settings import settings
-
-            folder = os.path.dirname(os.path.abspath(self.globals.file or "stack.py"))
-            try:
-                named = settings(folder, self.globals.environment or None).name
-            except StackFileError:
-                named = ""
-            return named or normal_stack_name(os.path.basename(folder))
+        except StackFileError as error:
+            self._mistakes = error
+            return self._guessed()
         except StackpyError:
             return ""  # stackpy.toml names a file that is not there
+
+    def _guessed(self) -> str:
+        from stackpy.dsl.values import normal_stack_name
+        from stackpy.errors import StackFileError
+        from stackpy.project.settings import settings
+
+        given = self.globals
+        folder = os.path.dirname(os.path.abspath(given.file or "stack.py"))
+        self._guess = "folder"
+        try:
+            named = settings(folder, given.environment or None).name
+        except StackFileError:
+            return normal_stack_name(os.path.basename(folder))
+        if named:
+            self._guess = "settings"
+            return named
+        # Another environment, value or file may mean another stack.
+        alike = not (given.environment or given.sets or given.file)
+        applied = self.engine().applied_from(folder) if alike else []
+        if len(applied) == 1:
+            self._guess = "applied"
+            return applied[0]
+        return normal_stack_name(os.path.basename(folder))
 
 
 def _pairs(sets: Iterable[str]) -> dict[str, str]:

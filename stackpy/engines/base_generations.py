@@ -49,5 +49,8 @@ class GenerationEngine(Protocol):
     def stacks(self) -> list[dict[str, Any]]:
         """The rows of `ls`: name, engine, generation, resources, running."""
 
+    def applied_from(self, folder: str) -> list[str]:
+        """The stacks whose stack file lay in this folder when they were applied last."""
+
     def remove_images(self, stack: str) -> list[str]:
         """Removes the stack's images and history; returns the references that went."""

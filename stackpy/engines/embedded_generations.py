@@ -165,6 +165,12 @@ class EmbeddedGenerations:
             {stack: found[-1] for stack, found in numbers.items() if found},
         )
 
+    def applied_from(self, folder: str) -> list[str]:
+        """See GenerationEngine."""
+        from stackpy.engines import generations
+
+        return generations.applied_from(self.root, folder)
+
     def remove_images(self, stack: str) -> list[str]:
         """See GenerationEngine."""
         from stackpy.engines import generations

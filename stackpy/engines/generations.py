@@ -183,6 +183,18 @@ def stacks(root: str) -> list[str]:
         return []
 
 
+def applied_from(root: str, place: str) -> list[str]:
+    """The stacks whose stack file lay in the folder `place` when they were applied last."""
+    found = []
+    for stack in stacks(root):
+        for number in reversed(numbers(root, stack)):
+            wanted = (read(root, stack, number) or {}).get("desired")
+            if isinstance(wanted, dict) and "folder" in wanted:
+                found += [stack] if wanted["folder"] == place else []
+                break
+    return found
+
+
 def _discard(path: str) -> None:
     try:
         os.unlink(path)

@@ -22,7 +22,8 @@ Output("port", web.port(80))
 """
 LOOKING = (
     "plan", "plan --destroy", "plan --refresh-only", "drift", "why web", "why port {port}", "show {plan}", "graph",
-    "history", "history 1", "validate", "output", "ls",
+    "history", "history 1", "validate", "output", "output port --format json", "ls", "rollback 1 --dry-run",
+    "plan --format html", "plan --target web --replace web", "drift --format json", "why blob {blob}",
 )  # fmt: skip
 # What changes a file system, a mount, a process, a filter or a network.
 CHANGING = (
@@ -69,10 +70,11 @@ def test_what_only_looks_asks_the_kernel_for_no_change(cli: Cli, tmp_path: Path,
     cli("update", "--memory", "48m", "looked-web-1")
     (folder / "file").write_text("another")
     plan, log = tmp_path / "plan", tmp_path / "trace"
+    blob = cli.json("image", "ls")[0]["id"]
     cli("plan", "--out", str(plan), cwd=folder)
     found = {}
     for line in LOOKING:
-        words = line.format(port=free_port, plan=plan).split()
+        words = line.format(port=free_port, plan=plan, blob=blob).split()
         trace = ["strace", "-f", "-y", "--seccomp-bpf", "-e", f"trace={','.join(LOOKED_AT)}", "-o", str(log)]
         done = subprocess.run(
             [*trace, *cli.program, *words], cwd=folder, env=cli.environment, capture_output=True, text=True, check=False

@@ -150,8 +150,13 @@ def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folde
             )
         (folder / "stack.py").write_text("oops(")
         told = box("history", cwd=folder).stderr
+        assert "`rolled`, which was applied from this folder, is taken for the stack's name" in told
+        told = box("history", "--set", "version=two", cwd=folder).stderr
         assert f"`{folder.name}`, as its folder is called, is taken for the stack's name" in told
-        assert f"stack `{folder.name}` has no history" in told
+        for command in ("destroy", "rollback"):
+            told = box(command, "--yes", "-e", "prodd", cwd=folder, code=1).stderr
+            assert "the name of the stack is not known" in told and "no environment `prodd`" in told
+        assert serving(free_port) == "two", "a slip has destroyed nothing"
     finally:
         box("destroy", "--stack", "rolled", "--images", "--yes")
 

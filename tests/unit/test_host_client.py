@@ -11,7 +11,7 @@ from stackpy_runtime.host import client, launch
 from stackpy_runtime.host.wire import Connection
 
 
-def test_it_says_once_that_the_engine_does_not_come_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_once_that_the_engine_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keeper holds the socket, so that a connection is made though nobody serves it yet."""
     monkeypatch.setattr(client, "SILENCE", 1)
     (tmp_path / "run").mkdir()
@@ -41,4 +41,4 @@ def test_it_says_once_that_the_engine_does_not_come_up(tmp_path: Path, monkeypat
     line = client.Client(str(tmp_path), waiting=waiting)
     assert [line.call("one"), line.call("two")] == ["one", "two"]
     server.join()
-    assert told == [f"waiting for the engine, which does not come up; {tmp_path}/run/engine.log may tell why"]
+    assert told == [f"waiting for the engine, which does not answer; {tmp_path}/run/engine.log may tell why"]

@@ -98,7 +98,7 @@ class Client:
             held.recv(1, _socket.MSG_PEEK)
         except BlockingIOError:  # EAGAIN: socket(7), SO_RCVTIMEO
             say, self.waiting = self.waiting, lambda text: None
-            say(f"waiting for the engine, which does not come up; {self.root}/run/engine.log may tell why")
+            say(f"waiting for the engine, which does not answer; {self.root}/run/engine.log may tell why")
         finally:
             held.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))
 

@@ -21,9 +21,11 @@ def run(context: Context, arguments: Any) -> int:
     from stackpy.engines.completing import completed
     from stackpy.planning import destroy_plan, refusals
 
-    name = arguments.stack or context.stack_name()
+    name = arguments.stack or context.known_name()
     if not name:
         raise UsageError("there is no stack file here", hint="name the stack: `stackpy destroy --stack NAME`")
+    if not arguments.stack and (guess := context.guess_text()):
+        stacks.say(context, guess)
     engine = context.engine()
     with stacks.locked(context, name, "destroy", arguments.lock_timeout):
         observation = engine.observe(name)

@@ -49,13 +49,16 @@ def run(context: Context, arguments: Any) -> int:
     return print_rows(context, rows, columns, quiet=arguments.quiet, name=lambda row: str(row["generation"]))
 
 
-def stack(context: Context, arguments: Any) -> str:
-    """The name of the stack that is meant; raises UsageError where there is none."""
-    name = arguments.stack or context.stack_name()
+def stack(context: Context, arguments: Any, *, changes: bool = False) -> str:
+    """The name of the stack that is meant; raises UsageError where there is none.
+
+    changes: the command changes it, so that the name must be more than a guess
+    """
+    name = arguments.stack or (context.known_name() if changes else context.stack_name())
     if not name:
         raise UsageError("there is no stack file here", hint="name the stack: --stack NAME")
-    if not arguments.stack and context.guesses_name:
-        terminal.note(f"the stack file has mistakes: `{name}`, as its folder is called, is taken for the stack's name")
+    if not arguments.stack and (guess := context.guess_text()):
+        terminal.note(guess)
     return str(name)
 
 

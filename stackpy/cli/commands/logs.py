@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import naming
+from stackpy.cli import naming, terminal
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import moment, tail
 from stackpy.errors import UsageError
@@ -51,6 +51,8 @@ def _names(context: Context, wanted: list[str]) -> list[str]:
         raise UsageError(
             "`stackpy logs` needs a CONTAINER outside of a stack's folder", hint="`stackpy ps` lists the containers"
         )
+    if guess := context.guess_text():
+        terminal.note(guess)
     return [row["name"] for row in context.engine().ps(stack, True)]
 
 

@@ -20,6 +20,8 @@ def run(context: Context, arguments: Any) -> int:
     name = arguments.stack or context.stack_name()
     if not name:
         raise UsageError("there is no stack file here", hint="change to the stack's folder, or give it with -f")
+    if not arguments.stack and (guess := context.guess_text()):
+        terminal.note(guess)
     recorded = context.engine().recorded(name)
     if recorded is None:
         raise StackpyError(f"the stack `{name}` has not been applied yet", hint="`stackpy apply` does it")

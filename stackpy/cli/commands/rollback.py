@@ -29,7 +29,7 @@ def run(context: Context, arguments: Any) -> int:
     from stackpy.planning.weighing import weighed
 
     wanted = None if arguments.generation is None else number(arguments.generation)
-    name, engine = stack(context, arguments), context.engine()
+    name, engine = stack(context, arguments, changes=True), context.engine()
     with stacks.locked(context, name, "rollback", arguments.lock_timeout):
         document = reviving.choose(engine.history(name), wanted)
         desired = reviving.revived(document)
