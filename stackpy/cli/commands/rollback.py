@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 from stackpy.cli import stacks, terminal
 from stackpy.cli.changing_options import LOCK_TIMEOUT, YES
@@ -29,8 +30,11 @@ def run(context: Context, arguments: Any) -> int:
     from stackpy.planning.weighing import weighed
 
     wanted = None if arguments.generation is None else number(arguments.generation)
+    context.read_only = arguments.dry_run
     name, engine = stack(context, arguments, changes=True), context.engine()
-    with stacks.locked(context, name, "rollback", arguments.lock_timeout):
+    if arguments.dry_run:
+        stacks.say_who_changes(context, name)
+    with nullcontext() if arguments.dry_run else stacks.locked(context, name, "rollback", arguments.lock_timeout):
         document = reviving.choose(engine.history(name), wanted)
         desired = reviving.revived(document)
         try:
