@@ -1,8 +1,8 @@
 """What a container uses of the host now: processor, memory, block devices, network, processes.
 
-From its control group where a controller counts, else from its processes: version 1 may lack cpuacct and blkio. What
-children used is added to their parents' when these collect them (proc_pid_stat(5), cutime; fs/proc/base.c,
-do_io_accounting), so the sum over the processes that are there misses only those that nobody has collected.
+From its control group where a controller counts, else from its processes: version 1 may lack cpuacct. What children
+used is added to their parents' when these collect them (proc_pid_stat(5), cutime; fs/proc/base.c, do_io_accounting), so
+the sum over the processes that are there misses only those that nobody has collected.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ def read(group: Group, pid: int, *, own_network: bool) -> Consumption:
     places = group.paths()
     everyone = processes(group)
     processor = _processor(places)
-    blocks = _blocks(places)
-    if blocks is None:
-        blocks = _sum_of_blocks(everyone)
+    blocks = _blocks(places, everyone)
     received, sent = _network(pid) if own_network else (0, 0)
     return {
         "time": time.time_ns(),
@@ -121,14 +119,19 @@ def _memory_limit(places: Mapping[str, str]) -> int:
     return min(_number(_text(places, "memory", name)) or host, host)
 
 
-def _blocks(places: Mapping[str, str]) -> tuple[int, int] | None:
-    """Bytes read and written; None where no controller counts them."""
+def _blocks(places: Mapping[str, str], everyone: list[int]) -> tuple[int, int]:
+    """Bytes read and written.
+
+    On version 1 the controller does not count what is written through the page cache (cgroup-v1/blkio-controller.rst),
+    and processes lack what others have done that nobody has collected: both are too little, the greater one less so.
+    """
     if "" in places:
         text = _text(places, "", "io.stat")
-        return parse_io_stat(text) if text or os.path.exists(f"{places['']}/io.stat") else None
-    if "blkio" not in places:
-        return None
-    return parse_io_service_bytes(_text(places, "blkio", "blkio.throttle.io_service_bytes_recursive"))
+        known = text or os.path.exists(f"{places['']}/io.stat")
+        return parse_io_stat(text) if known else _sum_of_blocks(everyone)
+    counted = parse_io_service_bytes(_text(places, "blkio", "blkio.throttle.io_service_bytes_recursive"))
+    summed = _sum_of_blocks(everyone)
+    return max(counted[0], summed[0]), max(counted[1], summed[1])
 
 
 def parse_io_stat(text: str) -> tuple[int, int]:
