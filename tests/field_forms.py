@@ -43,10 +43,25 @@ FORMS: dict[str, list[list[str]]] = {
         ],
         ['["/tmp:/bound:ro"]', '[{"type": "bind", "source": "/tmp", "target": "/bound", "read_only": True}]'],
         ['[{"type": "tmpfs", "target": "/scratch", "tmpfs": {"size": "1m"}}]'],
+        [
+            '["/tmp:/bound"]',
+            '["/tmp:/bound:rprivate"]',
+            '[{"type": "bind", "source": "/tmp", "target": "/bound", "bind": {"propagation": "rprivate"}}]',
+            '[{"type": "bind", "source": "/tmp", "target": "/bound", "bind": {"recursive": "enabled"}}]',
+        ],
+        ['["/tmp:/bound:private"]', '{"/tmp": "/bound:rw,private"}'],
+        [
+            '["data:/data:nocopy"]',
+            '[{"type": "volume", "source": data, "target": "/data", "volume": {"nocopy": True}}]',
+        ],
     ],
     "networks": [
         ['["back"]', "[back]", '{"back": None}', "{back: {}}"],
         ['{"back": {"aliases": ["w"]}, "default": None}', '{"default": {}, back: {"aliases": ["w"]}}'],
+        [
+            '{"back": {"interface_name": "lan", "gw_priority": 1, "priority": 0}, "default": {"priority": 5}}',
+            '{"default": {"gw_priority": 0}, back: {"aliases": [], "gw_priority": 1, "interface_name": "lan"}}',
+        ],
     ],
     "ports": [['["127.0.0.1:0:80"]', '[{"target": 80, "host_ip": "127.0.0.1"}]', "[80]", '["80/tcp"]']],
     "secrets": [['["key"]', "[key]", '[{"source": "key", "target": "key"}]', '[{"source": key}]']],

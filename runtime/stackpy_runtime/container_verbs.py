@@ -207,6 +207,10 @@ class ContainerVerbs:
                 given = {key: value for key, value in config.items() if value is not None}
                 whole: Any = {**given, "name": "", "image": ""}
                 confinement.check(whole)
+            if "mounts" in config:
+                from stackpy_runtime.container import propagation
+
+                propagation.check_all(config)
             if "storage_opt" in config:
                 from stackpy_runtime.host import storage_size
 

@@ -105,6 +105,10 @@ class Engine(ExecutionVerbs, ContainerVerbs, CopyVerbs, ImageVerbs, RegistryVerb
         """A network by name or ID; raises NotFound."""
         return self.store.network(name)
 
+    def addresses(self, network: str) -> dict[str, str]:
+        """The containers' IDs by their addresses on a network; raises NotFound."""
+        return self.store.addresses(self.store.network(network)["id"])
+
     def secrets(self) -> list[Secret]:
         """All secrets; `available` says whether the value is held now."""
         from stackpy_runtime.host import secret_fingerprints

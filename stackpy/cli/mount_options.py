@@ -17,25 +17,46 @@ OPTIONS = [
     Option(
         "-v",
         "--volume",
-        metavar="[SOURCE:]TARGET[:ro]",
+        metavar="[SOURCE:]TARGET[:OPTIONS]",
         many=True,
-        help="a volume by name, a folder of this host, or a volume of its own",
+        help="a volume by name, a folder of this host, or one of its own: ro, rslave, nocopy",
         words="file",
     ),
     Option(
         "--mount",
         metavar="type=TYPE,KEY=VALUE",
         many=True,
-        help="a bind, volume or tmpfs: source, target, readonly, tmpfs-size, tmpfs-mode",
+        help="a bind, volume or tmpfs: source, target, readonly, volume-subpath, tmpfs-size, …",
     ),
     Option("--tmpfs", metavar="TARGET[:OPTIONS]", many=True, help="a file system in memory: size=64m,mode=1777,exec"),
     Option(
         "--volumes-from", metavar="CONTAINER[:ro]", many=True, help="mounts of another container", words="container"
     ),
 ]
-# docker's names and ours; what stands for true where it is alone
-_NAMES = {"src": "source", "dst": "target", "destination": "target", "readonly": "read_only", "ro": "read_only"}
-_SWITCHES = ("read_only", "volume-nocopy")
+# docker's names and ours: the key, within the mapping of the long form that has it
+_NAMES = {
+    "src": ("source",),
+    "dst": ("target",),
+    "destination": ("target",),
+    "readonly": ("read_only",),
+    "ro": ("read_only",),
+    "bind-propagation": ("bind", "propagation"),
+    "bind-recursive": ("bind", "recursive"),
+    "bind-create-host-path": ("bind", "create_host_path"),
+    "volume-nocopy": ("volume", "nocopy"),
+    "volume-subpath": ("volume", "subpath"),
+    "tmpfs-size": ("tmpfs", "size"),
+    "tmpfs-mode": ("tmpfs", "mode"),
+}
+_SWITCHES = ("read_only", "nocopy", "create_host_path")  # what stands for true where it is alone
+_REFUSED = {
+    "volume-driver": "volumes are folders of this host: leave it out",
+    "volume-opt": "volumes are folders of this host: leave it out",
+    "volume-label": "`stackpy volume create --label` makes a volume with labels",
+    "consistency": "Docker Desktop has it: leave it out",
+    "bind-nonrecursive": "write bind-recursive=disabled",
+    "image-subpath": "image mounts are not offered: COPY --from takes files of another image",
+}
 
 
 def add(document: dict[str, Any], arguments: Any) -> None:
@@ -76,36 +97,30 @@ def _volume(text: str) -> dict[str, Any]:
 
 def _mount(text: str) -> dict[str, Any]:
     """`type=bind,source=/a,target=/b,readonly`: docker's form, with the keys of Compose's mapping too."""
+    from csv import reader
+
     from stackpy.cli.run_config import parsed
     from stackpy.dsl.mounts import long
 
     given: dict[str, Any] = {"type": "volume"}
-    memory: dict[str, str] = {}
-    nocopy = False
-    for part in text.split(","):
+    for part in next(reader([text]), []):
         word, equals, value = part.strip().partition("=")
-        key = _NAMES.get(word, word)
+        if word in _REFUSED and not (word == "volume-driver" and value == "local"):
+            raise UsageError(f"`--mount {text}`: there is no `{word}`", hint=_REFUSED[word])
+        if word == "volume-driver":
+            continue
+        *place, key = _NAMES.get(word, (word,))
+        content: Any = value
         if key in _SWITCHES:
             if value not in ("", "true", "1", "false", "0"):
                 raise UsageError(f"`--mount {text}`: `{word}` must be true or false, not `{value}`")
-            on = value not in ("false", "0")
-            if key == "read_only":
-                given[key] = on
-            else:
-                nocopy = on
+            content = value not in ("false", "0")
         elif not equals:
             raise UsageError(
                 f"`--mount {text}`: `{part}` must be KEY=VALUE", hint="type=bind,source=/data,target=/data"
             )
-        elif key in ("tmpfs-size", "tmpfs-mode"):
-            memory[key.removeprefix("tmpfs-")] = value
-        else:
-            given[key] = value
-    if memory:
-        given["tmpfs"] = memory
+        (given.setdefault(place[0], {}) if place else given)[key] = content
     mount: dict[str, Any] = parsed("--mount", lambda _: long(given), text)
-    if nocopy:
-        mount["nocopy"] = True
     return _located(mount, f"--mount {text}")
 
 

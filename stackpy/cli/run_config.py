@@ -46,7 +46,10 @@ def config(arguments: Any) -> dict[str, Any]:
     resource_options.add(document, arguments)
     isolation_options.add(document, arguments)
     _add_restart(document, arguments)
-    _add_networks(document, arguments)
+    if arguments.network or arguments.network_alias or arguments.ip:
+        from stackpy.cli import network_options
+
+        network_options.add(document, arguments)
     _add_health(document, arguments)
     if arguments.expose:
         exposed(arguments.expose)  # of use with --publish-all alone, and wrong without it too
@@ -129,35 +132,6 @@ def restart_policy(text: str) -> str:
     from stackpy.dsl import container_fields
 
     return str(parsed("--restart", container_fields.restart_policy, text))
-
-
-def _add_networks(document: dict[str, Any], arguments: Any) -> None:
-    networks: list[str] = arguments.network
-    mode = next((name for name in networks if name in ("none", "host") or name.startswith("container:")), "")
-    if mode:
-        if len(networks) > 1 or arguments.network_alias or arguments.ip or arguments.publish:
-            raise UsageError(
-                f"`--network {mode}` goes with no other network, alias, address or published port",
-                hint="leave one of them away",
-            )
-        if mode.startswith("container:"):
-            from stackpy.dsl.isolation_fields import network_mode
-
-            parsed("--network", network_mode, mode)
-            if arguments.hostname is not None:
-                raise UsageError(f"`--network {mode}` goes with no host name", hint="it has that of the container")
-        document["network_mode"] = mode
-        return
-    if (arguments.network_alias or arguments.ip) and not networks:
-        flag = "--network-alias" if arguments.network_alias else "--ip"
-        raise UsageError(f"`{flag}` needs a network", hint="add `--network NETWORK`")
-    if arguments.ip and len(networks) > 1:
-        raise UsageError("`--ip` goes with one network", hint="leave the others away")
-    if networks:
-        attachment: dict[str, Any] = {"aliases": arguments.network_alias}
-        if arguments.ip:
-            attachment["ipv4_address"] = arguments.ip
-        document["networks"] = {name: dict(attachment) for name in networks}
 
 
 def exposed(ports: list[str]) -> list[dict[str, Any]]:

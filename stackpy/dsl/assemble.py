@@ -81,6 +81,10 @@ class Assembly:
         if whole:
             report_cycles(self._edges)
             _report_overlaps(self._session.declarations)
+            if any(_asks_for_address(declaration) for declaration in self._declared.values()):
+                from stackpy.dsl import addresses  # few have any
+
+                addresses.report(self._declared)
         outputs = {key: value for key, (value, _) in self._session.outputs.items()}
         moves: dict[str, str] = {}
         if self._session.moves:
@@ -142,7 +146,7 @@ class Assembly:
             fields["labels"] = {**self._label_files(parsed["label_file"]), **fields.get("labels", {})}
         uses: list[Use] = parsed.get("networks") or []
         if uses:
-            fields["networks"] = {use.name: {"aliases": use.fields["aliases"]} for use in uses}
+            fields["networks"] = {use.name: use.fields["attachment"] for use in uses}
         elif "network_mode" not in parsed:
             fields["networks"] = {DEFAULT_NETWORK: {"aliases": []}}
         if DEFAULT_NETWORK in fields.get("networks", {}):
@@ -343,6 +347,11 @@ def _dependency(address: str, use: Use) -> Dependency:
 def _spec(kind: str, name: str, fields: dict[str, Any], dependencies: tuple[Dependency, ...], call: Call) -> Spec:
     known: Kind = kind  # type: ignore[assignment]
     return Spec(known, name, fields, dependencies, Location(call.file, call.line))
+
+
+def _asks_for_address(declaration: Declaration) -> bool:
+    uses: list[Use] = declaration.fields.get("networks") or [] if declaration.kind in _WORKLOADS else []
+    return any("ipv4_address" in use.fields["attachment"] for use in uses)
 
 
 def _report_overlaps(declarations: list[Declaration]) -> None:

@@ -75,32 +75,46 @@ def _networks(place: Place, value: object) -> list[Use]:
     result: list[Use] = []
     if not isinstance(value, Mapping):
         for inner, item in _items(place, value, "a list of networks, or a mapping of them"):
-            result += _use(inner, "network", item, aliases=[])
+            result += _use(inner, "network", item, attachment={"aliases": []})
     else:
         for index, (key, item) in enumerate(value.items()):
             inner = place.item(key if isinstance(key, str) else index)
-            result += _use(inner, "network", key, True, aliases=_aliases(inner, item))
+            result += _use(inner, "network", key, True, attachment=_attachment(inner, item))
+        # Compose's order of connecting: the highest first.
+        result.sort(key=lambda use: -use.fields["attachment"].pop("priority", 0))
     seen: set[str] = set()
     for use in result:
         if use.name in seen:
             use.place.report(f"{place.name} names network `{use.name}` twice")
         seen.add(use.name)
+    links = [name for use in result if (name := use.fields["attachment"].get("interface_name"))]
+    if twice := next((name for name in links if links.count(name) > 1), ""):
+        place.report(f"{place.name} has two links `{twice}`", "give each another name")
     return result
 
 
-def _aliases(place: Place, value: object) -> list[str]:
+def _attachment(place: Place, value: object) -> dict[str, Any]:
     if value is None:
-        return []
+        return {"aliases": []}
     if not isinstance(value, Mapping):
-        place.refuse(wrong("a mapping with `aliases`", value))
-        return []
+        place.refuse(wrong("a mapping with `aliases` and `ipv4_address`", value))
+        return {"aliases": []}
+    known = ("aliases", "ipv4_address", "interface_name", "gw_priority", "priority")
     for key in value:
-        if key != "aliases":
-            hint = field_hints.of_network(str(key)) or meant(str(key), ["aliases"])
+        if key not in known:
+            hint = field_hints.of_network(str(key)) or meant(str(key), known)
             place.item(str(key)).report(f"unknown key `{key}` of {place.name}", hint, key=True)
     aliases = place.item("aliases")
-    names = [inner.parse(values.hostname, item) for inner, item in _items(aliases, value.get("aliases", []), "a list")]
-    return list(dict.fromkeys(name for name in names if name is not None))
+    given = value.get("aliases")
+    names = [inner.parse(values.hostname, item) for inner, item in _items(aliases, given or [], "a list")]
+    attachment: dict[str, Any] = {"aliases": list(dict.fromkeys(name for name in names if name is not None))}
+    for key in known[1:]:
+        if value.get(key) is not None:
+            from stackpy.dsl import addresses  # few have any of these
+
+            found = place.item(key).parse(addresses.PARSERS[key], value[key])
+            attachment |= {key: found} if found else {}
+    return attachment
 
 
 def _volumes(place: Place, value: object) -> list[tuple[Place, mounts.Mount, bool]]:

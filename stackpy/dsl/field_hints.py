@@ -40,7 +40,6 @@ _ELSEWHERE = {
 # Of a container's attachment to a network.
 _OF_NETWORKS = {
     "driver_opts": "networks have one driver, bridge, which takes no options of a container",
-    "ipv4_address": "containers find each other by name; `stackpy run --ip` gives one container an address",
     "ipv6_address": "networks have IPv4 only",
     "link_local_ips": "networks have one address for each container",
     "mac_address": "it follows from the IPv4 address, so that no container can take another's",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _collections_abc import Mapping
 
-from stackpy.dsl import quantities
+from stackpy.dsl import mount_options, quantities
 from stackpy.dsl.resources import Resource
 from stackpy.dsl.values import Invalid, below_root, choices, flag, meant, one_of, resource_name, show, text, wrong
 
@@ -21,22 +21,9 @@ if TYPE_CHECKING:
 
 EXPECTED = 'a mount such as "./src:/app:ro", "data:/var/lib/data" or "/cache"'
 LONG_FIELDS = {
-    "bind": ("type", "source", "target", "read_only", "owner"),
-    "volume": ("type", "source", "target", "read_only"),
+    "bind": ("type", "source", "target", "read_only", "owner", "bind"),
+    "volume": ("type", "source", "target", "read_only", "volume"),
     "tmpfs": ("type", "target", "read_only", "tmpfs"),
-}
-
-# What Compose has besides, and what to do.
-_ELSEWHERE = {
-    "bind": "what is mounted there later stays private to each side, and the source must exist",
-    "consistency": "Docker Desktop has it; leave it out",
-    "volume": "a new volume gets what the image has there; `read_only` and `target` are said beside it",
-}
-_OPTIONS_ELSEWHERE = {
-    **dict.fromkeys(("cached", "delegated", "consistent"), "Docker Desktop has it; leave it out"),
-    **dict.fromkeys(("private", "rprivate"), "mounts are private; leave it out"),
-    **dict.fromkeys(("shared", "rshared", "slave", "rslave"), "what is mounted there later stays private to each side"),
-    "nocopy": "a new volume gets what the image has there",
 }
 
 
@@ -53,18 +40,8 @@ def short(value: str, source: object = None) -> Mount:
         name = parts.pop(0) if len(parts) > 1 else ""
     if not 1 <= len(parts) <= 2 or (name == "" and ":" in value):
         raise wrong(EXPECTED, value)
-    read_only = len(parts) == 2 and _mode(parts[1])
-    return _mount(name, parts[0], read_only)
-
-
-def _mode(options: str) -> bool:
-    for option in options.split(","):
-        if option in ("z", "Z"):
-            raise Invalid(f"has the option `{option}`, which relabels files for SELinux", "leave it out")
-        if option not in ("ro", "rw"):
-            hint = _OPTIONS_ELSEWHERE.get(option, "the options are `ro` and `rw`")
-            raise Invalid(f"has an unknown option `{option}`", hint)
-    return "ro" in options.split(",")
+    mount = _mount(name, parts[0], False)
+    return mount if len(parts) == 1 else mount | mount_options.short(mount["type"], parts[1])
 
 
 def _mount(source: object, target: object, read_only: bool) -> Mount:
@@ -101,7 +78,7 @@ def long(value: Mapping[Any, Any]) -> Mount:
         raise Invalid(f"has a `type` that {invalid.message}", invalid.hint) from None
     for key in value:
         if key not in LONG_FIELDS[kind]:
-            hint = _ELSEWHERE.get(str(key)) or meant(str(key), LONG_FIELDS[kind])
+            hint = mount_options.ELSEWHERE.get(str(key)) or meant(str(key), LONG_FIELDS[kind])
             raise Invalid(f"has an unknown key `{key}` for a {kind}", hint, (key,), True)
     source = value.get("source", "")
     if kind == "bind":
@@ -115,7 +92,15 @@ def long(value: Mapping[Any, Any]) -> Mount:
     if "owner" in value:
         mount["owner"] = _inside("owner", one_of("container", "plain"), value["owner"])
     if "tmpfs" in value:
-        mount |= _tmpfs_options(value["tmpfs"])
+        mount |= mount_options.mapping("tmpfs", value["tmpfs"], {**_TMPFS, "exec": flag})
+        if mount.pop("exec", False):
+            mount["executable"] = True
+    if "bind" in value:
+        mount |= mount_options.bind(value["bind"], read_only)
+    if "volume" in value:
+        mount |= mount_options.volume(value["volume"])
+        if "subpath" in mount and not mount["source"]:
+            raise Invalid("has a subpath of a volume without a name, which is empty", "name the volume")
     return mount
 
 
@@ -124,21 +109,6 @@ def _inside(key: str, parser: Any, value: object) -> Any:
         return parser(value)
     except Invalid as invalid:
         raise invalid.inside(key) from None
-
-
-def _tmpfs_options(options: object) -> Mount:
-    if not isinstance(options, Mapping):
-        raise Invalid(f"must be a mapping with `size`, `mode`, `uid` and `gid`, not {show(options)}", path=("tmpfs",))
-    parsers = _TMPFS
-    result: Mount = {}
-    for key, value in options.items():
-        if key not in parsers:
-            raise Invalid(f"has an unknown key `{key}`", meant(str(key), parsers), ("tmpfs", key), True)
-        try:
-            result[key] = parsers[key](value)
-        except Invalid as invalid:
-            raise invalid.inside("tmpfs", str(key)) from None
-    return result
 
 
 def owner(value: object) -> int:

@@ -9,12 +9,13 @@ image      source*: stackpy_runtime.model.ImageSource, tags: [reference], publis
 container  image*: address of an image resource ("image.web"); command, entrypoint: [str];
            environment, labels: {str: str} (env_file already merged in); working_dir, user, hostname, stop_signal,
            restart: str; the limits and surroundings of resource_fields.py;
-           networks: {network name: {"aliases": [str]}}; network_mode: "none" | "host" | "service:NAME" |
-           "container:NAME"; pid, ipc: likewise; uts, userns: str; privileged: bool; security_opt: [str], a profile for
-           seccomp as JSON; devices: ["HOST:CONTAINER:rwm"]; device_cgroup_rules: [str];
+           networks: {network name: {"aliases": [str], "ipv4_address"?, "interface_name"?, "gw_priority"?}};
+           network_mode: "none" | "host" | "service:NAME" | "container:NAME"; pid, ipc: likewise; uts, userns: str;
+           privileged: bool; security_opt: [str], a profile for seccomp as JSON; devices: ["HOST:CONTAINER:rwm"];
+           device_cgroup_rules: [str];
            ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
            volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "uid"?,
-           "gid"?, "executable"?, "owner"?}];
+           "gid"?, "executable"?, "owner"?, "propagation"?, "recursive"?, "nocopy"?, "subpath"?}];
            secrets: [{"secret", "target", "on_change"?}];
            files: {target: {"content": base64, "mode": int, "on_change"?: "restart" or a signal}};
            read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;

@@ -107,4 +107,7 @@ def contradiction(parsed: Mapping[str, Any]) -> str:
     mode = str(parsed.get("network_mode", ""))
     if mode == "host" or mode.startswith(("service:", "container:")):
         return f'network_mode="{mode}" has room for one server on each port'
+    for use in parsed.get("networks") or ():
+        if wanted := use.fields["attachment"].get("ipv4_address"):
+            return f"two containers cannot both have the address {wanted}"
     return ""

@@ -315,7 +315,12 @@ def _host_config(config: Document) -> dict[str, Any]:
         "RestartPolicy": {"Name": policy or "no", "MaximumRetryCount": int(retries or 0)},
         "AutoRemove": config.get("auto_remove", False),
         "PortBindings": _bindings(config),
-        "Binds": [_bind(mount) for mount in config.get("mounts", ()) if mount["type"] != "tmpfs" and mount["source"]],
+        "Binds": [
+            _bind(mount)
+            for mount in config.get("mounts", ())
+            if mount["type"] != "tmpfs" and mount["source"] and not _is_long(mount)
+        ],
+        **({"Mounts": long} if (long := [_long(each) for each in config.get("mounts", ()) if _is_long(each)]) else {}),
         "Tmpfs": {mount["target"]: _tmpfs(mount) for mount in config.get("mounts", ()) if mount["type"] == "tmpfs"},
         "ReadonlyRootfs": config.get("read_only", False),
         "NetworkMode": config.get("network_mode") or (networks[0] if networks else "default"),
@@ -339,7 +344,35 @@ def _capabilities(names: Iterable[str] | None) -> list[str] | None:
 
 
 def _bind(mount: Document) -> str:
-    return f"{mount['source']}:{mount['target']}" + (":ro" if mount.get("read_only") else "")
+    options = _mode(mount)
+    return f"{mount['source']}:{mount['target']}" + (f":{options}" if options else "")
+
+
+def _is_long(mount: Document) -> bool:
+    """Whether `-v` has no words for a mount, so that docker lists it among `Mounts`."""
+    return "subpath" in mount or "recursive" in mount
+
+
+def _long(mount: Document) -> dict[str, Any]:
+    """A mount as `--mount` has it."""
+    shown = {
+        "Type": mount["type"],
+        "Source": mount["source"],
+        "Target": mount["target"],
+        "ReadOnly": mount.get("read_only", False),
+    }
+    if mount["type"] == "volume":
+        return shown | {"VolumeOptions": {"NoCopy": mount.get("nocopy", False), "Subpath": mount["subpath"]}}
+    options = {"Propagation": mount["propagation"]} if "propagation" in mount else {}
+    word = {"disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive"}[mount["recursive"]]
+    return shown | {"BindOptions": options | {word: True}}
+
+
+def _mode(mount: Document) -> str:
+    """A mount's options as `-v` has them."""
+    options = ["ro"] if mount.get("read_only") else []
+    options += [mount["propagation"]] if "propagation" in mount else []
+    return ",".join([*options, *(["nocopy"] if mount.get("nocopy") else [])])
 
 
 def _tmpfs(mount: Document) -> str:
@@ -361,7 +394,7 @@ def _mount(mount: Document, volumes: Mapping[str, Document]) -> dict[str, Any]:
     return shown | {
         "Source": source,
         "Destination": mount["target"],
-        "Mode": "" if writable else "ro",
+        "Mode": _mode(mount),
         "RW": writable,
         "Propagation": mount.get("propagation", "rprivate") if kind == "bind" else "",
     }

@@ -116,6 +116,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
                     asked: Any = {
                         key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS, *ISOLATION) if key in spec.fields
                     }
+                    if spreading := [one for one in spec.fields.get("volumes", ()) if "propagation" in one]:
+                        asked["mounts"] = spreading
                     if asked:
                         for key in ("network_mode", "ipc", "pid", "uts", "hostname", "cap_add", "cap_drop"):
                             value = spec.fields.get(key)
@@ -339,12 +341,14 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, Emb
 
     def one_off(self, desired: Desired, address: str) -> Document:
         """See StackEngine."""
-        from stackpy.engines.translation import one_off_config
+        from stackpy.engines.translation import avoid, one_off_config
 
         spec = desired.stack.resources[address]
         image = str(spec.fields["image"])
         recipe = desired.recipes[image].id
-        return one_off_config(desired.stack.name, spec, image=self._image_id(desired, image), recipe=recipe)
+        config = one_off_config(desired.stack.name, spec, image=self._image_id(desired, image), recipe=recipe)
+        avoid(config, desired.stack.name, desired.stack.resources.values())
+        return config
 
     def wait(self, stack: str, spec: Spec, condition: Condition, timeout: float, report: Report) -> None:
         """See StackEngine."""

@@ -120,7 +120,7 @@ def _container(
     if joined:
         values["networks"] = {
             names.get(("network", name), DEFAULT_NETWORK if name == BRIDGE else name): (
-                {"aliases": list(attachment["aliases"])} if attachment.get("aliases") else None
+                {key: entry for key, entry in attachment.items() if entry and key != "avoid"} or None
             )
             for name, attachment in joined.items()
         }
@@ -162,19 +162,32 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def _mount(mount: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> Any:
-    mode = ":ro" if mount.get("read_only") else ""
+    if any(key in mount for key in ("subpath", "recursive")) or mount.get("owner") == "plain":
+        return _long(mount, names)
+    options = [word for key, word in (("read_only", "ro"), ("nocopy", "nocopy")) if mount.get(key)]
+    options += [mount["propagation"]] if "propagation" in mount else []
+    mode = f":{','.join(options)}" if options else ""
     if mount["type"] == "volume":
         if is_anonymous(mount):
             return None
         return f"{names.get(('volume', mount['source']), mount['source'])}:{mount['target']}{mode}"
     if mount["type"] == "bind":
-        if mount.get("owner") == "plain":
-            return {key: mount[key] for key in ("type", "source", "target", "read_only", "owner") if mount.get(key)}
         return f"{mount['source']}:{mount['target']}{mode}"
     tmpfs = {key: mount[key] for key in ("size", "mode", "uid", "gid") if key in mount}
     if mount.get("executable"):
         tmpfs["exec"] = True
     return {"type": "tmpfs", "target": mount["target"], **({"tmpfs": tmpfs} if tmpfs else {})}
+
+
+def _long(mount: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """A mount for which the short form has no words."""
+    kind = mount["type"]
+    given = {key: mount[key] for key in ("type", "source", "target", "read_only", "owner") if mount.get(key)}
+    if kind == "volume":
+        given["source"] = names.get(("volume", mount["source"]), mount["source"])
+    keys = ("propagation", "recursive") if kind == "bind" else ("nocopy", "subpath")
+    options = {key: mount[key] for key in keys if mount.get(key)}
+    return {**given, kind: options} if options else given
 
 
 def _labels(own: Mapping[str, str]) -> dict[str, Any]:

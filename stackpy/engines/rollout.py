@@ -12,7 +12,14 @@ from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once, explained, last_lines, with_output
 from stackpy.engines.removal import remover
 from stackpy.engines.replacing import ALIVE, GRACE, Replacing, patience, policy
-from stackpy.engines.translation import config_keys, container_config, container_fields, in_place, with_chosen
+from stackpy.engines.translation import (
+    avoid,
+    config_keys,
+    container_config,
+    container_fields,
+    in_place,
+    with_chosen,
+)
 from stackpy.errors import StackpyError
 from stackpy.planning.contents import signals
 from stackpy.planning.fields import IN_PLACE, RESTART, means_the_same, with_policy
@@ -118,7 +125,7 @@ class Rollout:
     def _config(self, index: int, spec: Spec | None = None) -> dict[str, Any]:
         spec = spec or self._spec()
         image = str(spec.fields["image"])
-        return container_config(
+        config = container_config(
             self.stack,
             spec,
             index,
@@ -127,6 +134,8 @@ class Rollout:
             generation=self.generation,
             fingerprints=self._fingerprints(spec),
         )
+        avoid(config, self.stack, self.desired.stack.resources.values())
+        return config
 
     def _fingerprints(self, spec: Spec) -> dict[str, str]:
         """Of the values that the engine holds, which are those that a container gets, by secret address."""

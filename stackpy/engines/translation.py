@@ -61,7 +61,10 @@ def container_config(
         config["healthcheck"] = {**DEFAULT_PROBE, **fields["healthcheck"]}
     if "network_mode" not in fields:
         config["networks"] = {
-            f"{stack}_{network}": {"aliases": [spec.name, name, *(attachment or {}).get("aliases", ())]}
+            f"{stack}_{network}": {
+                **(attachment or {}),
+                "aliases": [spec.name, name, *(attachment or {}).get("aliases", ())],
+            }
             for network, attachment in (fields.get("networks") or {DEFAULT_NETWORK: {}}).items()
         }
     if "ports" in fields:
@@ -86,6 +89,22 @@ def container_config(
     return config
 
 
+def avoid(config: Config, stack: str, specs: Iterable[Spec]) -> None:
+    """Has a container leave alone on its networks the addresses that others of the stack ask for.
+
+    Whichever of them starts first, each gets its own.
+    """
+    attachments: dict[str, dict[str, Any]] = config.get("networks", {})
+    asked: dict[str, set[str]] = {}
+    for spec in specs:
+        for network, attachment in spec.fields.get("networks", {}).items() if "networks" in spec.fields else ():
+            if address := (attachment or {}).get("ipv4_address"):
+                asked.setdefault(f"{stack}_{network}", set()).add(address)
+    for network, addresses in asked.items():
+        if network in attachments and "ipv4_address" not in attachments[network]:
+            attachments[network]["avoid"] = sorted(addresses)
+
+
 def one_off_config(stack: str, spec: Spec, *, image: str, recipe: str) -> Config:
     """The configuration of a container like a resource's that is none of its replicas: nobody finds it by its name."""
     config = container_config(stack, spec, 1, image=image, recipe=recipe, generation=0, fingerprints={})
@@ -93,6 +112,7 @@ def one_off_config(stack: str, spec: Spec, *, image: str, recipe: str) -> Config
         config.pop(key, None)
     for attachment in config.get("networks", {}).values():
         attachment["aliases"] = []
+        attachment.pop("ipv4_address", None)
     return {**config, "name": "", "labels": dict(spec.fields.get("labels", {}))}
 
 
@@ -132,7 +152,10 @@ def container_fields(stack: str, config: Mapping[str, Any]) -> Fields:
     fields: dict[str, Any] = {key: config[key] for key in SAME if key in config}
     if "networks" in config:
         fields["networks"] = {
-            _unprefixed(stack, network): {"aliases": list(attachment.get("aliases", ()))[OWN_ALIASES:]}
+            _unprefixed(stack, network): {
+                **{key: value for key, value in attachment.items() if key != "avoid"},
+                "aliases": list(attachment.get("aliases", ()))[OWN_ALIASES:],
+            }
             for network, attachment in config["networks"].items()
         }
     if "ports" in config:

@@ -1,4 +1,4 @@
-"""Things of the host that only one resource can hold at a time: ports, names, subnets. Who must let go for whom."""
+"""What only one resource can hold at a time: ports, names, subnets, addresses. Who must let go for whom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Observed
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
-# An update in place may take and give up ports.
+# An update in place may take and give up ports and addresses.
 _TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, Action.UPDATE, Action.MOVE)
 _GIVING = (Action.REPLACE, Action.DELETE, Action.UPDATE)
 
@@ -26,7 +26,9 @@ def conflicts(
     givers = [
         number
         for number, draft in enumerate(drafts)
-        if draft.action in _GIVING and draft.address in existing and (draft.action is not Action.UPDATE or ports(draft))
+        if draft.action in _GIVING
+        and draft.address in existing
+        and (draft.action is not Action.UPDATE or concerned(draft))
     ]
     if not givers:
         return []
@@ -39,7 +41,7 @@ def conflicts(
     for number, draft in enumerate(drafts):
         if draft.action not in _TAKING or draft.address not in specs:
             continue
-        if draft.action is Action.UPDATE and not ports(draft):
+        if draft.action is Action.UPDATE and not concerned(draft):
             continue
         for claim, detail in _wanted(specs[draft.address]):
             if draft.action is Action.MOVE and claim[0] != "name":
@@ -54,9 +56,12 @@ def conflicts(
     return found
 
 
-def ports(draft: Draft) -> bool:
-    """Whether an update changes what a container publishes."""
-    return any(reason.path.startswith("ports.") for reason in draft.reasons)
+def concerned(draft: Draft) -> bool:
+    """Whether an update changes what a container publishes, or the addresses that it asks for."""
+    return any(
+        reason.path.startswith("ports.") or (reason.path.startswith("networks.") and ".aliases." not in reason.path)
+        for reason in draft.reasons
+    )
 
 
 def _held(observed: Observed, draft: Draft) -> Iterator[tuple[tuple[str, Any], str]]:
@@ -66,6 +71,7 @@ def _held(observed: Observed, draft: Draft) -> Iterator[tuple[tuple[str, Any], s
         yield ("name", f"{observed.name}-{replica.index}"), ""
         if replica.status in ("running", "paused", "restarting"):
             yield from _ports(replica.live)
+            yield from _addresses(replica.live)
     if observed.kind == "network" and observed.live.get("subnet"):
         yield ("subnet", ""), observed.live["subnet"]
 
@@ -75,8 +81,15 @@ def _wanted(spec: Spec) -> Iterable[tuple[tuple[str, Any], str]]:
         for index in range(1, int(spec.fields.get("replicas", 1)) + 1):
             yield ("name", f"{spec.name}-{index}"), ""
         yield from _ports(spec.fields)
+        yield from _addresses(spec.fields)
     elif spec.kind == "network" and spec.fields.get("subnet"):
         yield ("subnet", ""), spec.fields["subnet"]
+
+
+def _addresses(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:
+    for network, attachment in (fields.get("networks") or {}).items():
+        if address := (attachment or {}).get("ipv4_address"):
+            yield ("address", f"{address} on {network}"), ""
 
 
 def _ports(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:

@@ -76,10 +76,13 @@ def capabilities(value: Any) -> Flat:
 
 
 def networks(value: Any) -> Flat:
-    """A key per network and per alias."""
+    """A key per network, per alias and per address that was asked for."""
     flat: Flat = {}
     for name, attachment in value.items():
         flat[name] = True
+        for key in ("ipv4_address", "interface_name", "gw_priority"):
+            if asked := (attachment or {}).get(key):
+                flat[f"{name}.{key}"] = asked
         for alias in (attachment or {}).get("aliases", ()):
             flat[f"{name}.aliases.{alias}"] = True
     return flat
@@ -104,7 +107,9 @@ def volumes(value: Any) -> Flat:
         entry["read_only"] = bool(mount.get("read_only"))
         if kind == "bind":
             entry["owner"] = mount.get("owner") or "container"
-        for key in ("size", "mode", "uid", "gid", "executable"):
+            if mount.get("propagation", "rprivate") != "rprivate":
+                entry["propagation"] = mount["propagation"]
+        for key in ("size", "mode", "uid", "gid", "executable", "recursive", "nocopy", "subpath"):
             if mount.get(key):
                 entry[key] = mount[key]
         flat[mount["target"]] = entry

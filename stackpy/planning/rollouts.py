@@ -22,7 +22,12 @@ def order(spec: Spec, replicas: Iterable[Replica], resources: Mapping[str, Spec]
     resources: all of the stack
     cleared: a network is made anew, and its containers are removed for it
     """
-    if cleared or _shares(spec.fields) or any(_clash(spec.fields, replica.live) for replica in replicas):
+    if (
+        cleared
+        or _shares(spec.fields)
+        or _has_address(spec.fields)
+        or any(_clash(spec.fields, replica.live) for replica in replicas)
+    ):
         return "stop-first"
     asked = spec.fields.get("update", {}).get("order")
     if asked:
@@ -33,6 +38,11 @@ def order(spec: Spec, replicas: Iterable[Replica], resources: Mapping[str, Spec]
 def _shares(fields: Fields) -> bool:
     """Whether it runs in the host's network, where a port is taken once."""
     return str(fields.get("network_mode", "none")) != "none" or bool(partners(fields))
+
+
+def _has_address(fields: Fields) -> bool:
+    """Whether it asks for an address, which one container has at a time."""
+    return any((attachment or {}).get("ipv4_address") for attachment in fields.get("networks", {}).values())
 
 
 def _is_shared(spec: Spec, resources: Mapping[str, Spec]) -> bool:

@@ -75,6 +75,50 @@ def test_a_fixed_address_and_one_that_is_taken(lab: Lab) -> None:
     assert "10.213.7.0/28" in lab.reason(["true"], networks={"net": {"aliases": []}})
 
 
+def test_an_address_moves_while_the_container_runs_and_others_keep_off_it(lab: Lab) -> None:
+    lab.engine.create_network({"name": "net", "subnet": "10.213.7.0/28"})
+    other = lab.up(["sleep", "600"], networks={"net": {"aliases": [], "avoid": ["10.213.7.2", "10.213.7.3"]}})
+    assert address(lab, other, "net") == "10.213.7.4"
+    name = lab.up(["sleep", "600"], networks={"net": {"aliases": ["x"], "ipv4_address": "10.213.7.2"}})
+    with pytest.raises(Conflict, match=f"10.213.7.4 is in use by container {other}"):
+        lab.engine.update(name, {"networks": {"net": {"aliases": ["x"], "ipv4_address": "10.213.7.4"}}})
+    assert resolved(lab, other, "x") == "['10.213.7.2']"
+    lab.engine.update(name, {"networks": {"net": {"aliases": ["x"], "ipv4_address": "10.213.7.9"}}})
+    assert resolved(lab, other, "x") == "['10.213.7.9']"
+    assert "10.213.7.9\t" in lab.exec(name, "cat", "/etc/hosts").out
+    assert way_out(lab, name) == "eth0"
+    lab.up(["sleep", "600"], networks={"net": {"aliases": [], "ipv4_address": "10.213.7.2"}})
+    assert lab.engine.addresses("net")["10.213.7.9"] == lab.engine.container(name)["id"]
+
+
+def test_which_network_leads_out_and_what_its_link_is_called(lab: Lab) -> None:
+    for name in ("one", "two"):
+        lab.engine.create_network({"name": name})
+    both: dict[str, Any] = {"one": {"aliases": []}, "two": {"aliases": [], "gw_priority": 1, "interface_name": "wan"}}
+    name = lab.up(["sleep", "600"], networks=both)
+    assert (way_out(lab, name), links_of(lab, name)) == ("wan", ["eth0", "lo", "wan"])
+    lab.engine.update(name, {"networks": {**both, "one": {"aliases": [], "gw_priority": 2}}})
+    assert way_out(lab, name) == "eth0"
+    lab.engine.update(name, {"networks": {"one": {"aliases": [], "interface_name": "lan"}, "two": both["two"]}})
+    assert (way_out(lab, name), links_of(lab, name)) == ("wan", ["lan", "lo", "wan"])
+    for wrong in ("lo", "a/b", "sixteen-letters-"):
+        assert "link" in lab.reason(["true"], networks={"one": {"aliases": [], "interface_name": wrong}})
+    twice = {name: {"aliases": [], "interface_name": "x"} for name in ("one", "two")}
+    assert "two networks with a link `x`" in lab.reason(["true"], networks=twice)
+
+
+def way_out(lab: Lab, name: str) -> str:
+    """The link that a container's default route leads through."""
+    rows = [line.split() for line in lab.exec(name, "cat", "/proc/net/route").out.splitlines()[1:]]
+    return next(row[0] for row in rows if row[1] == "00000000")
+
+
+def links_of(lab: Lab, name: str) -> list[str]:
+    return sorted(
+        line.partition(":")[0].strip() for line in lab.exec(name, "grep", ":", "/proc/net/dev").out.split("\n") if line
+    )
+
+
 def test_containers_reach_each_other_and_the_loopback_is_their_own(lab: Lab) -> None:
     lab.engine.create_network({"name": "net"})
     server = lab.up(["python3", "-c", SERVER], hostname="server", networks={"net": {"aliases": ["server"]}})

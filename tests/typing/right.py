@@ -101,7 +101,7 @@ web = Container(
     runtime="runc",
     cgroup="private",
     storage_opt={"size": "1g"},
-    networks={back: {"aliases": ["www"]}, "default": None},
+    networks={back: {"aliases": ["www"], "ipv4_address": "10.5.0.9", "gw_priority": 1}, "default": None},
     network_mode=None,
     volumes={data: "/data", "./src": "/src:ro"},
     tmpfs=["/tmp:size=64m"],

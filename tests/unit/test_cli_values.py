@@ -169,6 +169,24 @@ def run_config(line: str) -> dict[str, Any]:
         ("--network back --network front --network-alias db x", {"networks": {
             "back": {"aliases": ["db"]}, "front": {"aliases": ["db"]},
         }}),
+        ("--network name=back,alias=db,alias=sql,ip=10.0.0.9,gw-priority=-1 --network front --network-alias www x", {
+            "networks": {
+                "back": {"aliases": ["db", "sql", "www"], "ipv4_address": "10.0.0.9", "gw_priority": -1},
+                "front": {"aliases": ["www"]},
+            }
+        }),
+        ("--network name=none x", {"network_mode": "none"}),
+        ("-v /tmp:/x:ro,rslave -v data:/d:nocopy x", {"mounts": [
+            {"type": "bind", "source": "/tmp", "target": "/x", "read_only": True, "propagation": "rslave"},
+            {"type": "volume", "source": "data", "target": "/d", "read_only": False, "nocopy": True}]}),
+        ("--mount type=bind,src=/tmp,dst=/x,bind-propagation=shared,bind-recursive=disabled x", {"mounts": [
+            {"type": "bind", "source": "/tmp", "target": "/x", "read_only": False, "propagation": "shared",
+             "recursive": "disabled"}]}),
+        ("--mount src=data,dst=/d,volume-subpath=a/b,volume-nocopy=false,volume-driver=local x", {"mounts": [
+            {"type": "volume", "source": "data", "target": "/d", "read_only": False, "nocopy": False,
+             "subpath": "a/b"}]}),
+        ('--mount "src=a",dst=/d x', {"mounts": [
+            {"type": "volume", "source": "a", "target": "/d", "read_only": False}]}),
         ("--network back --ip 10.0.0.9 x", {"networks": {"back": {"aliases": [], "ipv4_address": "10.0.0.9"}}}),
         ("-w /app -u 1000:1000 -h box --entrypoint sh x -c ls", {
             "working_dir": "/app", "user": "1000:1000", "hostname": "box",
@@ -219,6 +237,20 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
          "`--network none` goes with no other network, alias, address or published port"),
         ("-p 1:1 --network host x", "`--network host` goes with no other network, alias, address or published port"),
         ("--ip 10.0.0.1 x", "`--ip` needs a network"),
+        ("--ip nonsense --network back x",
+         '`--ip nonsense`: must be an IPv4 address such as 10.5.0.10, not "nonsense"'),
+        ("--ip 10.0.0.1 --network name=back,ip=10.0.0.2 x",
+         "an address is given twice, by `--ip` and by `--network`"),
+        ("--network back --network name=back,alias=x x", "`--network back` is given twice"),
+        ("--network alias=x x", "`--network alias=x`: no network is named"),
+        ("--network name=a,mac-address=02:00:00:00:00:01 x",
+         "`--network name=a,mac-address=02:00:00:00:00:01`: there is no `mac-address`"),
+        ("--network name=a,gw-priority=high x",
+         '`--network name=a,gw-priority=high`: must be a whole number, not "high"'),
+        ("--mount src=a,dst=/d,volume-opt=type=nfs x",
+         "`--mount src=a,dst=/d,volume-opt=type=nfs`: there is no `volume-opt`"),
+        ("-v /tmp:/x:slow x",
+         "`--volume /tmp:/x:slow`: has an unknown option `slow`"),
         ("--cap-add NET-ADMIN x", '`--cap-add NET-ADMIN`: must be a capability such as "NET_ADMIN", not "NET-ADMIN"'),
         ("-l stackpy.stack=x x", None),
         ("-w app x", '`--workdir app`: must be an absolute path, not "app"'),

@@ -9,8 +9,8 @@ import pytest
 
 from stackpy.dsl.specs import Spec, StackSpec
 from stackpy.errors import StackpyError
-from stackpy.planning import Desired, Observation, Observed, Recipe, Replica, destroy_plan, diff
-from stackpy.planning.plan import Plan
+from stackpy.planning import Desired, Observation, Observed, Recipe, Replica, addresses, destroy_plan, diff
+from stackpy.planning.plan import Action, Change, Plan
 from stackpy.planning.refusals import check
 from stackpy.problems import Location
 from stackpy.render.plan_json import plan_document
@@ -216,3 +216,26 @@ def test_moves_are_followed_to_what_is_declared(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_at_its_place(tmp_path: Path, text: str, message: str, hint: str) -> None:
     told = complaints(tmp_path, f"from stackpy import moved\n{text}\n")
     assert message in told and hint in told and "^" in told
+
+
+# --- addresses that others have -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("holder", "text"),
+    [
+        ("container.web", ""),  # its own
+        ("container.old", ""),  # which goes
+        ("container.db", "10.5.0.2 on network `back` is in use by container.db"),
+        ("container `by-hand`", "10.5.0.2 on network `back` is in use by container `by-hand`"),
+    ],
+)
+def test_an_address_that_somebody_keeps_is_refused(holder: str, text: str) -> None:
+    plan = plan_of({"networks": {"back": {"aliases": [], "ipv4_address": "10.5.0.2"}}}, {}, applied={})
+    plan = plan._replace(changes=(*plan.changes, Change("container.old", Action.DELETE, ())))
+    fields = {"image": "image.a", "networks": {"back": {"ipv4_address": "10.5.0.2"}}}
+    specs = {"container.web": Spec("container", "web", fields, (), Location("/x/stack.py", 7))}
+    takers = addresses.wanted(plan, specs)
+    assert takers == {("address", "shop_back 10.5.0.2"): "container.web"}
+    found = addresses.refused(plan, dict.fromkeys(takers, holder), takers).refusals
+    assert [one.text for one in found] == ([text] if text else [])

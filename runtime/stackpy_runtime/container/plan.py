@@ -31,7 +31,9 @@ class MountPlan(TypedDict):
     options: dict[str, str]  # tmpfs
     fill: bool  # an empty volume is filled from the image
     file: NotRequired[bool]  # it is no folder
-    within: NotRequired[str]  # part, layers: what is shown of it, "." for all
+    within: NotRequired[str]  # part, layers, volume: what is shown of it, "." for all
+    propagation: NotRequired[str]  # bind: absent is rprivate
+    recursive: NotRequired[str]  # bind: disabled | writable
     lowers: NotRequired[list[str]]  # layers: bottom first
     content: NotRequired[str]  # memory: base64
     owner: NotRequired[list[int]]  # memory: user and group inside
@@ -190,6 +192,14 @@ def check_target(target: str) -> str:
     return path
 
 
+def check_subpath(path: str) -> str:
+    """A path in a volume in normal form; raises InvalidConfig for one that is not beneath its top."""
+    normal = posixpath.normpath(path)
+    if not path or path.startswith("/") or normal == "." or normal.split("/")[0] == "..":
+        raise InvalidConfig(f"subpath `{path}` is no path in a volume", hint="such as a/b")
+    return normal
+
+
 def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
     """One mount of the configuration as the sandbox makes it."""
     options: dict[str, str] = {}
@@ -214,6 +224,12 @@ def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
     }
     if mount["type"] == "tmpfs" and not mount.get("executable", False):
         plan["executable"] = False
+    if mount["type"] == "bind" and mount.get("propagation", "rprivate") != "rprivate":
+        plan["propagation"] = mount["propagation"]
+    if mount["type"] == "bind" and "recursive" in mount:
+        plan["recursive"] = mount["recursive"]
+    if mount["type"] == "volume" and "subpath" in mount:
+        plan["within"] = check_subpath(mount["subpath"])
     return plan
 
 

@@ -16,10 +16,11 @@ import os
 import socket
 import stat
 
-from stackpy_runtime.container import devices, init_process, parts, procfs, rootfs, ulimits, users
+from stackpy_runtime.container import devices, init_process, parts, procfs, propagation, rootfs, ulimits, users
 from stackpy_runtime.container.cgroups import Group
 from stackpy_runtime.container.execution import execute, prepare_process
 from stackpy_runtime.container.plan import bind_map
+from stackpy_runtime.container.sources import open_source
 from stackpy_runtime.container.standby import ROOT, Handed, Spaces, await_plan, fork_first, hand_over
 from stackpy_runtime.errors import Conflict, InvalidConfig, KernelError
 from stackpy_runtime.filling import fill, wants_filling
@@ -126,6 +127,10 @@ def _shared_spaces(plan: SandboxPlan, owners: int, channel: Channel, announce: i
 def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio: list[int]) -> Handed:
     """With the host's rights: opens all that the container shall see of the host, as detached mounts."""
     process = plan["process"]
+    # While the host's mounts are seen as they are: from here on nothing spreads to or from them.
+    spreading = {
+        number: propagation.opened(mount) for number, mount in enumerate(plan["mounts"]) if "propagation" in mount
+    }
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     root = rootfs.overlay(plan["lowers"], plan["writable"], owners, first, plan["scratch"], volatile=plan["volatile"])
@@ -138,8 +143,8 @@ def _outside(plan: SandboxPlan, first: int, owners: int, channel: Channel, stdio
     sources = [
         parts.opened(mount, owners, first, plan["scratch"])
         if mount["kind"] in parts.KINDS
-        else open_mount(mount, root, owners, first, identity, _guard(plan, mount))
-        for mount in plan["mounts"]
+        else open_mount(mount, root, owners, first, identity, _guard(plan, mount), spreading.get(number, -1))
+        for number, mount in enumerate(plan["mounts"])
     ]
     etc = [rootfs.idmapped_clone(source, owners) for source in plan["etc"].values()]
     secrets = [(secret["target"], read_file(secret["source"])) for secret in plan["secrets"]]
@@ -288,21 +293,22 @@ def _guard(plan: SandboxPlan, mount: MountPlan) -> int:
     return guard
 
 
-def open_mount(mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity, guard: int) -> int:
-    """The detached mount of a volume or bind; -1 for a tmpfs, which is made inside."""
+def open_mount(
+    mount: MountPlan, root: int, owners: int, first: int, identity: users.Identity, guard: int, spreading: int = -1
+) -> int:
+    """The detached mount of a volume or bind; -1 for a tmpfs, which is made inside.
+
+    spreading: the detached mount of a bind that was opened before; -1 for none
+    """
     if mount["kind"] == "tmpfs":
         return -1
-    source = mount["source"]
-    try:
-        # Opened once: what is mounted is what was looked at, whoever exchanges it meanwhile.
-        opened = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        status = os.fstat(opened)
-    except OSError as error:
-        text = (error.strerror or "").lower()
-        raise InvalidConfig(f"mount source {source}: {text}", hint="make it before, or use a named volume") from None
-    recursive = mounts.AT_RECURSIVE if mount["kind"] == "bind" else 0
-    descriptor = mounts.open_tree(opened, "", mounts.OPEN_TREE_CLONE | recursive)
-    os.close(opened)
+    recursive = mounts.AT_RECURSIVE if mount["kind"] == "bind" and mount.get("recursive") != "disabled" else 0
+    descriptor = spreading
+    if descriptor < 0:
+        opened = open_source(mount)
+        descriptor = mounts.open_tree(opened, "", mounts.OPEN_TREE_CLONE | recursive)
+        os.close(opened)
+    status = os.fstat(descriptor)
     if guard:
         mounts.mount_setattr(descriptor, set_=guard, recursive=bool(recursive))
     mapping = owners
@@ -320,7 +326,7 @@ def open_mount(mount: MountPlan, root: int, owners: int, first: int, identity: u
         # A file system below without idmapped mounts: the bind shows plain IDs, which inside are nobody's.
     if mapping not in (owners, -1):
         os.close(mapping)
-    if mount["fill"] and wants_filling(source):
+    if mount["fill"] and stat.S_ISDIR(status.st_mode) and wants_filling(f"/proc/self/fd/{descriptor}"):
         _fill(root, mount["target"], descriptor, first)
     return descriptor
 
@@ -386,7 +392,8 @@ def attach_mount(root: int, mount: MountPlan, source: int) -> None:
             options["mode"] = f"{mode:o}"
         source = mounts.new_mount("tmpfs", options, attributes | guard)
     elif attributes:
-        mounts.mount_setattr(source, set_=attributes, recursive=mount["kind"] == "bind")
+        recursive = mount["kind"] == "bind" and "recursive" not in mount
+        mounts.mount_setattr(source, set_=attributes, recursive=recursive)
     place(root, mount["target"], source)
 
 

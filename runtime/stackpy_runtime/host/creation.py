@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stackpy_runtime.store.store import Store
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+LINK = re.compile(r"[^/:\s\x00]{1,15}")
 # The network of containers that name none, made when the first needs it and removed after the last.
 BRIDGE = "bridge"
 _FOLDERS = ("upper", "work", "etc")  # of a container
@@ -93,6 +94,11 @@ def create(store: Store, config: ContainerConfig, identity: str = "") -> Contain
             raise InvalidConfig(
                 f"bind source {mount['source']} does not exist", hint="make it first, or use a named volume"
             )
+    if any("propagation" in mount for mount in config.get("mounts", [])):
+        from stackpy_runtime.container import propagation
+
+        propagation.check_all(config)
+    _check_links(config)
     for name in config.get("networks", {}):
         if name != BRIDGE:
             store.network(name)
@@ -156,6 +162,16 @@ def restore(store: Store, container: Container) -> None:
     for name in _FOLDERS:
         os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
     stage_files(container["config"], folder)
+
+
+def _check_links(config: ContainerConfig) -> None:
+    """Raises InvalidConfig for names of links that no two can have, or that none can have (dev_valid_name in Linux)."""
+    names = [name for each in config.get("networks", {}).values() if (name := each.get("interface_name"))]
+    for name in names:
+        if not LINK.fullmatch(name) or name in ("lo", ".", ".."):
+            raise InvalidConfig(f"`{name}` cannot be the name of a link", hint="at most 15 letters, such as eth7")
+        if names.count(name) > 1:
+            raise InvalidConfig(f"two networks with a link `{name}`", hint="give each another name")
 
 
 def stage_files(config: ContainerConfig, folder: str) -> None:

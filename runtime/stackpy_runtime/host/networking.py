@@ -66,7 +66,7 @@ class Networking:
                 network = self._make_bridge()
             result.append((network, attachment))
         # The way out leads through the first network that has one.
-        return sorted(result, key=lambda pair: pair[0]["internal"])
+        return sorted(result, key=lambda pair: (pair[0]["internal"], -pair[1].get("gw_priority", 0)))
 
     def _make_bridge(self) -> Network:
         with self.lock:
@@ -82,9 +82,10 @@ class Networking:
         if not pairs:
             self.manager.loopback(namespace)
             return
-        for index, (network, attachment) in enumerate(pairs):
+        links = link_names([attachment for _, attachment in pairs])
+        for (network, attachment), link in zip(pairs, links, strict=True):
             self.leaving.stay(network["name"])
-            network, info = self._attach_one(live, namespace, network, attachment, f"eth{index}")
+            network, info = self._attach_one(live, namespace, network, attachment, link)
             endpoints[network["name"]] = info
             live.attached = {**live.attached, network["name"]: network["id"]}
             self._register(live, network, attachment, info)
@@ -105,20 +106,29 @@ class Networking:
     def join(self, live: Live, config: ContainerConfig) -> None:
         """Connects a container that runs with the networks of another configuration, and disconnects it from others."""
         present = dict(live.container["networks"])
+        before: dict[str, Attachment] = live.config.get("networks", {})
+        old_ways = [network["name"] for network, _ in self.attachments(live) if not network["internal"]]
         wanted = {network["name"]: (network, attachment) for network, attachment in self.attachments(live, config)}
         namespace = os.open(f"/proc/{live.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for name, (network, attachment) in wanted.items():
                 if name not in present:
                     self.leaving.stay(name)
-                    link = self.manager.free_link(live.pid)
-                    _, info = self._attach_one(live, namespace, network, attachment, link)
+                    _, info = self._attach_one(live, namespace, network, attachment, self._link(live, attachment))
                     present[name] = info
                     live.attached = {**live.attached, name: network["id"]}
+                elif _is_another(attachment, before.get(name), present[name]):
+                    address = attachment.get("ipv4_address") or present[name]["ip_address"]
+                    self.manager.move(live.id, network, present[name]["ip_address"], address)
+                    link = self._link(live, attachment)
+                    _, present[name] = self._attach_one(live, namespace, network, attachment, link)
             left = [name for name in present if name not in wanted]
             # The way out leads through the first network that has one.
-            outward = next((present[name] for name, (network, _) in wanted.items() if not network["internal"]), None)
+            ways = [name for name, (network, _) in wanted.items() if not network["internal"]]
+            outward = present[ways[0]] if ways else None
             way_out = Endpoint(outward["mac_address"], outward["gateway"]) if outward else None
+            if way_out and ways[0] != next(iter(old_ways), ""):
+                self.manager.lead_out(namespace, way_out)
             for name in left:
                 network = self.store.network(name)
                 self.manager.leave(live.id, namespace, network, present[name]["ip_address"], way_out)
@@ -151,6 +161,10 @@ class Networking:
                 if info := endpoints.get(network["name"]):
                     self._register(live, network, attachment, info)
             self.names.set_aside(live.id, aside)
+
+    def _link(self, live: Live, attachment: Attachment) -> str:
+        """The name of one more link of a container that runs."""
+        return attachment.get("interface_name") or self.manager.free_link(live.pid)
 
     def _attach_one(
         self, live: Live, namespace: int, network: Network, attachment: Attachment, link: str
@@ -306,6 +320,20 @@ class Networking:
                 return
             if not network["labels"] and not self.store.addresses(network["id"]):
                 self.manager.remove(network)
+
+
+def link_names(attachments: list[Attachment]) -> list[str]:
+    """The names of a container's links inside: those that are asked for, and eth0, eth1, … for the others."""
+    asked = [attachment.get("interface_name", "") for attachment in attachments]
+    free = (name for number in range(len(asked) * 2) if (name := f"eth{number}") not in asked)
+    return [name or next(free) for name in asked]
+
+
+def _is_another(attachment: Attachment, before: Attachment | None, present: EndpointInfo) -> bool:
+    """Whether a place on a network is not the one that a container has there: its address, or the name of its link."""
+    if attachment.get("ipv4_address", present["ip_address"]) != present["ip_address"]:
+        return True
+    return before is not None and attachment.get("interface_name") != before.get("interface_name")
 
 
 def hosts(hostname: str, addresses: list[str], extra: list[str]) -> str:

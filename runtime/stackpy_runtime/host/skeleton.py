@@ -8,7 +8,9 @@ what the step did, and nothing is to be cleaned away afterwards (CVE-2024-23652)
 from __future__ import annotations
 
 import os
+import stat
 
+from stackpy_runtime.container.sources import open_source
 from stackpy_runtime.store import layers
 
 TYPE_CHECKING = False
@@ -42,7 +44,7 @@ def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
         target = path + mount["target"]
         if target.startswith(f"{path}/dev/"):
             continue  # /dev is made anew in each container
-        if not mount.get("file") and (mount["kind"] != "bind" or os.path.isdir(mount["source"])):
+        if not mount.get("file") and _is_folder(mount):
             os.makedirs(target, mode=0o755, exist_ok=True)
             if mount["kind"] == "tmpfs":
                 # What a tmpfs has where nobody says otherwise: it takes the mode of the folder that it covers.
@@ -52,6 +54,17 @@ def targets(folder: str, mounts: list[MountPlan]) -> list[str]:
             if not os.path.lexists(target):
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
     return [path]
+
+
+def _is_folder(mount: MountPlan) -> bool:
+    """Whether what is mounted is a folder, as it is now; InvalidConfig for a part of a volume that is not there."""
+    if "within" in mount and mount["kind"] == "volume":
+        opened = open_source(mount)
+        try:
+            return stat.S_ISDIR(os.fstat(opened).st_mode)
+        finally:
+            os.close(opened)
+    return mount["kind"] != "bind" or os.path.isdir(mount["source"])
 
 
 def lowers(root: Root, live: Live, image_layers: list[str], mounts: list[MountPlan]) -> list[str]:

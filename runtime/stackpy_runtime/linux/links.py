@@ -27,6 +27,7 @@ from stackpy_runtime.linux.netlink import (
     IN6_ADDR_GEN_MODE_NONE,
     NLM_F_CREATE,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     RTM_DELLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
@@ -137,12 +138,14 @@ def address(index: int, value: str, prefix_length: int) -> Message:
     return Message(f"add address {value}/{prefix_length}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def default_route(index: int, gateway: str) -> Message:
-    """Adds a default route; EEXIST when there is one already."""
+def default_route(index: int, gateway: str, *, anew: bool = False) -> Message:
+    """Adds a default route; EEXIST when there is one already, unless it is to take its place."""
     # table main, protocol static (RTPROT_STATIC), scope universe, type unicast
     body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 254, 4, 0, 1, 0)
     body += attribute(5, socket.inet_aton(gateway)) + word(4, index)  # RTA_GATEWAY, RTA_OIF
-    return Message(f"add default route via {gateway}", RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+    return Message(
+        f"add default route via {gateway}", RTM_NEWROUTE, NLM_F_CREATE | (NLM_F_REPLACE if anew else NLM_F_EXCL), body
+    )
 
 
 def mac_bytes(mac: str) -> bytes:

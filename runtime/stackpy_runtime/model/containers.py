@@ -33,7 +33,12 @@ class Mount(TypedDict):
     gid: NotRequired[int]  # tmpfs
     executable: NotRequired[bool]  # tmpfs: programs in it may be run
     owner: NotRequired[Literal["container", "plain"]]  # bind: whose files they are inside
+    # bind: how what is mounted in it later spreads (mount_namespaces(7)); absent: rprivate
+    propagation: NotRequired[Literal["private", "rprivate", "slave", "rslave", "shared", "rshared"]]
+    # bind: what is mounted beneath is left out, or can be written though the mount cannot; absent: it comes along
+    recursive: NotRequired[Literal["disabled", "writable"]]
     nocopy: NotRequired[bool]  # volume: do not fill an empty one from the image
+    subpath: NotRequired[str]  # volume: what of it is shown, relative to its top
 
 
 class SecretMount(TypedDict):
@@ -88,6 +93,9 @@ class Attachment(TypedDict):
 
     aliases: list[str]
     ipv4_address: NotRequired[str]
+    avoid: NotRequired[list[str]]  # addresses that are others' though nobody has them now
+    gw_priority: NotRequired[int]  # the default route leads through the network with the highest; absent: 0
+    interface_name: NotRequired[str]  # of its link inside; absent: eth0, eth1, …
 
 
 class Isolation(TypedDict):

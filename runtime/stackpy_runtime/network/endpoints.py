@@ -92,12 +92,12 @@ def free_name(pid: int) -> str:
     return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
 
 
-def lead_out(namespace: int, mac: str, gateway: str) -> None:
-    """Leads the default route of a namespace through the link with this MAC, unless there is one already."""
+def lead_out(namespace: int, mac: str, gateway: str, *, anew: bool = False) -> None:
+    """Leads the default route of a namespace through the link with this MAC; one that is there stays, unless anew."""
     with open_inside(namespace) as inside:
         link = next((link for link in inside.links() if link.address == mac), None)
         if link is not None:
-            inside.send(links.default_route(link.number, gateway), ignore=(_EEXIST,))
+            inside.send(links.default_route(link.number, gateway, anew=anew), ignore=(_EEXIST,))
 
 
 def nonce() -> bytes:

@@ -228,7 +228,9 @@ class NetworkManager:
         address is taken or none is left; after any failure `detach` gives back what was taken.
         """
         with self._lock(network):
-            address = self._store.allocate_address(network["id"], container_id, attachment.get("ipv4_address"))
+            address = self._store.allocate_address(
+                network["id"], container_id, attachment.get("ipv4_address"), attachment.get("avoid", ())
+            )
         mtu = self._channel.mtu(network["bridge"])
         if not mtu:
             self.ensure(network)
@@ -270,17 +272,33 @@ class NetworkManager:
         if addresses:
             self._store.release_addresses(container_id)
 
+    def move(self, container_id: str, network: Network, address: str, wanted: str) -> None:
+        """Gives a container another address on a network, and takes its link at the old one away; `attach` follows.
+
+        Raises as `attach`; then it has its old address and link.
+        """
+        with self._lock(network):
+            self._store.allocate_address(network["id"], container_id, wanted)
+        self._unplug(container_id, address)
+
+    def _unplug(self, container_id: str, address: str) -> None:
+        link = self._firewall.remove_port(container_id, address)
+        if link:
+            self._channel.send(links.delete_link(link), ignore=(_ENODEV,))
+
     def leave(self, container_id: str, netns_fd: int, network: Network, address: str, way_out: Endpoint | None) -> None:
         """Takes a container that goes on running off one network.
 
         way_out: its place on the network that its default route shall lead through now; None where there is none
         """
-        link = self._firewall.remove_port(container_id, address)
-        if link:
-            self._channel.send(links.delete_link(link), ignore=(_ENODEV,))
+        self._unplug(container_id, address)
         self._store.release_address(network["id"], container_id)
         if way_out is not None:
             endpoints.lead_out(netns_fd, way_out.mac, way_out.gateway)
+
+    def lead_out(self, netns_fd: int, way_out: Endpoint) -> None:
+        """Leads a container's default route through this place, wherever it has led before."""
+        endpoints.lead_out(netns_fd, way_out.mac, way_out.gateway, anew=True)
 
     def free_link(self, pid: int) -> str:
         """A name for one more link of a container, by its first process."""

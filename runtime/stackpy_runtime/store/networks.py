@@ -8,6 +8,7 @@ from stackpy_runtime.store.database import Database, decode, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from typing import Any
 
     from stackpy_runtime.model import Network
@@ -53,8 +54,12 @@ class NetworkTable(Database):
         """Removes a network and its addresses; nothing happens when it is gone already."""
         self.change("DELETE FROM networks WHERE id = ?", (network_id,))
 
-    def allocate_address(self, network_id: str, container_id: str, wanted: str | None = None) -> str:
+    def allocate_address(
+        self, network_id: str, container_id: str, wanted: str | None = None, avoid: Sequence[str] = ()
+    ) -> str:
         """An address of the network for the container: `wanted`, else the lowest free one.
+
+        avoid: addresses that are free and somebody else's all the same
 
         The network's own address, its gateway and its broadcast address are never given. A container that has an
         address there keeps it, unless another one is wanted. Raises NotFound, InvalidConfig for a wanted address that
@@ -78,7 +83,8 @@ class NetworkTable(Database):
             if wanted is None:
                 if own is not None:
                     return own
-                free = (number for number in range(first, last + 1) if number != gateway and number not in taken)
+                others = {gateway, *taken, *map(_number, avoid)}
+                free = (number for number in range(first, last + 1) if number not in others)
                 chosen = next(free, None)
                 if chosen is None:
                     raise Conflict(
@@ -95,8 +101,11 @@ class NetworkTable(Database):
                     )
                 holder = taken.get(chosen, container_id)
                 if holder != container_id:
+                    row = connection.execute("SELECT name FROM containers WHERE id = ?", (holder,)).fetchone()
                     raise Conflict(
-                        f"{wanted} is in use by container {holder[:12]}", subject=f"network {network['name']}"
+                        f"{wanted} is in use by container {row[0] if row else holder[:12]}",
+                        subject=f"network {network['name']}",
+                        hint="choose another address, or stop that container first",
                     )
                 if own is not None:
                     connection.execute(
