@@ -11,12 +11,13 @@ from pathlib import Path
 from benchmarks.builds import Builds
 from benchmarks.measure import Row, Side, command, compare
 from benchmarks.peers import Docker, Podman, WithoutHybrid, crun_bundle
+from benchmarks.ports import Ports
 from benchmarks.registries import Registries
 from benchmarks.scale import Scale
 from benchmarks.stacks import Stacks, write_stacks
 from benchmarks.terminals import Terminals
 
-IMAGE = "bench:latest"
+IMAGE, SERVING = "bench:latest", "serving:latest"
 
 
 class Bench:
@@ -28,7 +29,7 @@ class Bench:
         self.program = str(Path(sys.executable).parent / "stackpy")
         self.environment = {**os.environ, "STACKPY_ROOT": str(self.root)}
         self.stack = folder / "bench"
-        self.archive = folder / "image.tar"
+        self.archive, self.serving = folder / "image.tar", folder / "serving.tar"
 
     def ours(self, *words: str) -> list[str]:
         """A command line of ours."""
@@ -39,18 +40,21 @@ class Bench:
         command(*self.ours(*words), env=self.environment, cwd=str(self.stack))()
 
     def prepare(self) -> None:
-        """Builds the image, and writes its files into a tar for the others."""
+        """Builds the images, and writes their files into tars for the others."""
         write_stacks(self.stack, IMAGE)
         self.call("apply", "--yes")
         self.call("destroy", "--yes")
+        (self.folder / "serving.py").write_text(
+            f'from stackpy import Image\n\nImage.host("python3").tag("{SERVING}")\n'
+        )
+        self.call("-f", str(self.folder / "serving.py"), "build")
         from stackpy_runtime.engine import Engine
         from stackpy_runtime.store import layers
 
         engine = Engine(str(self.root))
-        [layer] = engine.image(IMAGE)["layers"]
-        subprocess.run(
-            ["tar", "-C", layers.folder(engine.store.root, layer), "-cf", str(self.archive), "."], check=True
-        )
+        for image, archive in ((IMAGE, self.archive), (SERVING, self.serving)):
+            [layer] = engine.image(image)["layers"]
+            subprocess.run(["tar", "-C", layers.folder(engine.store.root, layer), "-cf", str(archive), "."], check=True)
 
     def run(self) -> list[Row]:
         """All rows."""
@@ -59,11 +63,13 @@ class Bench:
         podman.import_image(self.archive, IMAGE)
         with Docker(self.folder / "docker") as docker, WithoutHybrid(self.folder / "hybrid") as hybrid:
             docker.import_image(self.archive, IMAGE)
+            docker.import_image(self.serving, SERVING)
             return [
                 self.run_true(docker),
                 self.run_without_network(podman, hybrid),
                 self.engine_alone(hybrid),
                 *Terminals(IMAGE, self.ours(), self.environment, docker).rows(self.rounds),
+                *Ports(SERVING, self.ours(), self.environment, docker).rows(max(3, self.rounds // 3)),
                 *Stacks(self.stack, self.ours, self.environment, self.rounds).rows(docker, podman, hybrid),
                 *Scale(self.folder / "scale", self.ours, self.environment).rows(self.rounds),
                 *Builds(self.folder / "contexts", IMAGE, self.ours, self.environment).rows(
