@@ -52,6 +52,16 @@ def add(document: dict[str, Any], arguments: Any) -> None:
         networks[name] = {"aliases": aliases, **attachment, **asked}
 
 
+def attachment(arguments: Any) -> dict[str, Any]:
+    """What `network connect` says of a place: --alias, --ip, --gw-priority."""
+    result: dict[str, Any] = {"aliases": list(dict.fromkeys(arguments.alias))}
+    for flag, key in (("--ip", "ipv4_address"), ("--gw-priority", "gw_priority")):
+        value = getattr(arguments, flag.lstrip("-").replace("-", "_"))
+        if value is not None:
+            result[key] = _parsed(flag, key, value, value)
+    return result
+
+
 def _network(text: str) -> tuple[str, dict[str, Any]]:
     """`NETWORK`, or docker's long form: `name=NETWORK,alias=NAME,ip=ADDRESS,gw-priority=NUMBER`."""
     if "=" not in text:
@@ -89,5 +99,5 @@ def _parsed(flag: str, key: str, value: str, text: str) -> Any:
     try:
         return PARSERS[key](given)
     except Invalid as invalid:
-        shown = f"{flag} {text}" if flag == "--ip" else flag
+        shown = flag if text in flag else f"{flag} {text}"
         raise UsageError(f"`{shown}`: {invalid.message}", hint=invalid.hint) from invalid

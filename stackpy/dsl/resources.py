@@ -115,7 +115,7 @@ class Network(Resource):
         call = caller(("name",))
         given = {
             "internal": (flag, internal),
-            "subnet": (_subnet, subnet),
+            "subnet": (cidr, subnet),
             "labels": (_labels, labels),
             "protect": (flag, protect),
             "ignore_changes": (ignored(("internal", "subnet", "labels")), ignore_changes),
@@ -274,7 +274,8 @@ def _where(call: Call) -> str:
     return f"line {call.line} of {call.file.rpartition('/')[2]}"
 
 
-def _subnet(value: object) -> str:
+def cidr(value: object) -> str:
+    """The addresses of a network: `10.5.0.0/24`; raises Invalid."""
     # ipaddress costs 5 ms to import; few networks name their subnet
     from ipaddress import IPv4Network
 

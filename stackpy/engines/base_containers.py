@@ -190,11 +190,35 @@ class ContainerEngine(Protocol):
     def network_inspect(self, name: str) -> dict[str, Any]:
         """Docker's network document."""
 
+    def network_create(self, config: dict[str, Any]) -> str:
+        """Makes a network of {name, labels, subnet?, internal?}; returns its ID."""
+
+    def network_remove(self, name: str, force: bool) -> None:
+        """Removes a network that no running container is on. force: no failure where there is none"""
+
+    def network_connect(self, network: str, container: str, attachment: dict[str, Any]) -> None:
+        """Puts a container on one more network. attachment: as in its configuration"""
+
+    def network_disconnect(self, network: str, container: str, force: bool) -> None:
+        """Takes a container off a network. force: no failure where one of the two is not there"""
+
+    def networks_prune(self, until: str, labels: list[tuple[str, str | None, bool]]) -> list[str]:
+        """Removes networks that no container and no stack has; returns their names. Filters as in system_prune"""
+
     def volumes(self) -> list[dict[str, Any]]:
         """Rows of `volume ls --format json`."""
 
     def volume_inspect(self, name: str) -> dict[str, Any]:
         """Docker's volume document."""
+
+    def volume_create(self, name: str, labels: dict[str, str]) -> str:
+        """Makes a volume; one that is there stays as it is. Returns its name, which is made up for ""."""
+
+    def volumes_prune(self, every: bool, labels: list[tuple[str, str | None, bool]]) -> dict[str, Any]:
+        """Removes volumes that no container and no stack has, with their data: {volumes: names, freed: bytes}.
+
+        every: those with a name too
+        """
 
     def volume_remove(self, name: str, force: bool) -> None:
         """Removes a volume that no container uses."""

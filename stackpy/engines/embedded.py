@@ -9,6 +9,7 @@ from stackpy.engines.embedded_containers import EmbeddedContainers
 from stackpy.engines.embedded_executions import EmbeddedExecutions
 from stackpy.engines.embedded_generations import EmbeddedGenerations
 from stackpy.engines.embedded_images import EmbeddedImages
+from stackpy.engines.embedded_networks import EmbeddedNetworks
 from stackpy.engines.facade import NoRights
 from stackpy.errors import StackFileError, StackpyError
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 LITTLE = 1 << 20  # bytes: what every container writes, into caches and for the mounts in it
 
 
-class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedImages, EmbeddedGenerations):
+class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedNetworks, EmbeddedImages, EmbeddedGenerations):
     """Implements StackEngine, ContainerEngine and ImageEngine over stackpy_runtime.engine.Engine.
 
     root: the engine root's path

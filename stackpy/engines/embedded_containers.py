@@ -1,4 +1,4 @@
-"""The container, network and volume verbs of our own engine behind the port; mixed into EmbeddedEngine.
+"""The container verbs of our own engine behind the port; mixed into EmbeddedEngine.
 
 On the way of every `run` and `exec`: what only listings need is imported where they need it.
 """
@@ -247,39 +247,3 @@ class EmbeddedContainers:
     def archive_into(self, name: str, source: Pieces, path: str) -> Document:
         """See ContainerEngine."""
         return self._engine.archive_into(name, source, path)._asdict()
-
-    # --- networks, volumes ----------------------------------------------------------------------------------------
-
-    def networks(self) -> list[Document]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        return listings.networks(self._engine.networks())
-
-    def network_inspect(self, name: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        return documents.network(self._engine.network(name), self._engine.containers())
-
-    def volumes(self) -> list[Document]:
-        """See ContainerEngine."""
-        from stackpy.engines import listings
-
-        volumes = self._engine.volumes()
-        counts = {volume["name"]: len(self._engine.volume_snapshots(volume["name"])) for volume in volumes}
-        return listings.volumes(volumes, counts)
-
-    def volume_inspect(self, name: str) -> Document:
-        """See ContainerEngine."""
-        from stackpy.engines import documents
-
-        return documents.volume(self._engine.volume(name), self._engine.volume_snapshots(name))
-
-    def volume_remove(self, name: str, force: bool) -> None:
-        """See ContainerEngine."""
-        try:
-            self._engine.remove_volume(name)
-        except Missing:
-            if not force:  # docker's meaning of --force here: no failure where there is nothing
-                raise

@@ -1,4 +1,4 @@
-"""What `system prune` takes of containers, networks and volumes: nothing that a stack owns, and nothing in use."""
+"""What prunes take of containers, networks and volumes: nothing that a stack owns, and nothing in use."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ def networks(engine: Any, until: str, asked: Sequence[Label]) -> list[str]:
     return _removed(rows, engine.remove_network)
 
 
-def volumes(engine: Any, asked: Sequence[Label]) -> list[str]:
-    """Removes anonymous volumes that no container mounts, with their data; returns their names."""
+def volumes(engine: Any, asked: Sequence[Label], *, named: bool = False) -> list[str]:
+    """Removes anonymous volumes that no container mounts, with their data; returns their names.
+
+    named: those that have a name too
+    """
     used = {
         mount["source"]
         for container in engine.containers()
@@ -64,7 +67,7 @@ def volumes(engine: Any, asked: Sequence[Label]) -> list[str]:
         volume["name"]
         for volume in engine.volumes()
         if volume["name"] not in used
-        and labels.ANONYMOUS in volume["labels"]
+        and (named or labels.ANONYMOUS in volume["labels"])
         and wanted(volume["labels"], volume["created"], "", asked)
     ]
     return _removed(rows, engine.remove_volume)

@@ -17,7 +17,7 @@ from stackpy_runtime.container.stopping import signal_name, signal_number
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import Conflict, EngineError, InvalidConfig, NotFound, ProcessFailed
 from stackpy_runtime.host import captured, changing, checks, creation, hooks, requests
-from stackpy_runtime.host.events import of_container
+from stackpy_runtime.host.events import of_changed_networks, of_container
 from stackpy_runtime.host.lifecycle import KILL_WAIT
 from stackpy_runtime.host.live import RESUMING, Live
 from stackpy_runtime.host.pausing import is_paused
@@ -232,6 +232,7 @@ class Containers:
                 # What stands by for the next `exec` is in its group too, and would count.
                 self.lifecycle.joiners.discard(live.id)
                 self._limit(live, live.group, config)
+            attached = live.attached
             try:
                 changing.before(self.lifecycle.networking, live, config)
                 self.store.update_container(live.id, config=config)
@@ -247,7 +248,7 @@ class Containers:
             changing.after(self.lifecycle.networking, live)
             if live.pid and live.probe != probe:
                 self._watch_anew(live)
-        event_log.record(self.store.root, of_container(live, "update"))
+        event_log.record(self.store.root, of_container(live, "update"), *of_changed_networks(live, attached))
 
     def _limit(self, live: Live, group: Group, config: ContainerConfig) -> None:
         """Sets the limits of a container that runs; where one is refused all are as they were."""

@@ -27,6 +27,13 @@ def of_networks(live: Live, action: str, networks: dict[str, str]) -> list[Event
     ]
 
 
+def of_changed_networks(live: Live, before: dict[str, str]) -> list[Event]:
+    """What of its networks has changed while a container runs. before: IDs by name"""
+    joined = {name: identity for name, identity in live.attached.items() if identity not in before.values()}
+    left = {name: identity for name, identity in before.items() if identity not in live.attached.values()}
+    return [*of_networks(live, "connect", joined), *of_networks(live, "disconnect", left)]
+
+
 def of_volumes(live: Live, action: str) -> list[Event]:
     """The mounting of a container's volumes, or its end."""
     return [

@@ -9,12 +9,14 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from stackpy_runtime import volume
 from stackpy_runtime.container.stopping import signal_number
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.model import ContainerConfig, Isolation, Limits, NetworkConfig
 
 _CONTAINER_FIELDS = tuple(get_type_hints(ContainerConfig))
 _NETWORK_FIELDS = tuple(get_type_hints(NetworkConfig))
+_PREDEFINED = ("bridge", "default", "host", "none")
 _one_at_a_time = threading.Lock()
 # What is set at each start: it can change while a container does not run.
 AT_START = (
@@ -154,6 +156,10 @@ def network(document: Any) -> NetworkConfig:
     """A network's configuration."""
     _known(document, _NETWORK_FIELDS, "network")
     config: NetworkConfig = _convert(document, NetworkConfig, "network")
+    if not volume.NAME.fullmatch(config["name"]):
+        raise InvalidConfig(f"`{config['name']}` is not a network name", hint="letters, digits, `_`, `.` and `-`")
+    if config["name"] in _PREDEFINED:
+        raise InvalidConfig(f"`{config['name']}` is what `--network` has a meaning for", hint="choose another name")
     return config
 
 

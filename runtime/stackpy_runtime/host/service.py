@@ -262,7 +262,11 @@ class Service:
         holders = set(self.store.addresses(network["id"]).values())
         if holders:
             names = sorted(c["name"] for c in self.store.containers() if c["id"] in holders)
-            raise Conflict(f"it is in use by {', '.join(names)}", subject=f"network {network['name']}")
+            raise Conflict(
+                f"it is in use by {', '.join(names)}",
+                subject=f"network {network['name']}",
+                hint="stop those first, or take them off it: `stackpy network disconnect`",
+            )
         self.networking.remove(network)
 
     def remove_volume(self, arguments: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""stackpy image prune, builder prune, system prune."""
+"""stackpy image prune, builder prune, network prune, volume prune, system prune."""
 
 from __future__ import annotations
 
@@ -77,6 +77,34 @@ def system(context: Context, arguments: Any) -> int:
     _print("Deleted Volumes", gone["volumes"])
     _print("Deleted Images", _image_lines(gone["images"]))
     _print("Deleted build cache objects", [row["id"] for row in gone["cache"]])
+    print(f"Total reclaimed space: {terminal.size(gone['freed'])}")
+    return 0
+
+
+def networks(context: Context, arguments: Any) -> int:
+    """Removes networks that no container and no stack uses."""
+    _confirm(arguments.force, ["all networks that no container and no stack uses"])
+    until, labels = _filters(arguments.filter)
+    gone = context.engine().networks_prune(until, labels)
+    if context.json:
+        terminal.print_json({"networks": gone})
+        return 0
+    _print("Deleted Networks", gone)
+    return 0
+
+
+def volumes(context: Context, arguments: Any) -> int:
+    """Removes volumes that no container and no stack uses: anonymous ones, or with -a all."""
+    which = "all" if arguments.all else "all anonymous"
+    _confirm(arguments.force, [f"{which} volumes that no container and no stack uses, with their data"])
+    until, labels = _filters(arguments.filter)
+    if until:
+        raise UsageError("`--filter until=…`: volumes go whatever their age", hint="`label=KEY` is a filter of them")
+    gone = context.engine().volumes_prune(arguments.all, labels)
+    if context.json:
+        terminal.print_json(gone)
+        return 0
+    _print("Deleted Volumes", gone["volumes"])
     print(f"Total reclaimed space: {terminal.size(gone['freed'])}")
     return 0
 
@@ -171,11 +199,32 @@ BUILDER = Command(
     ],
     examples=[("stackpy builder prune -f --keep-storage 5GB", "the oldest, until 5 GB are left")],
 )
+_STACKS = "What belongs to a stack stays: `stackpy destroy` removes it."
+NETWORKS = Command(
+    "network prune",
+    "Remove networks that no container uses",
+    networks,
+    details=_STACKS,
+    options=[_FILTER, _FORCE],
+    examples=[("stackpy network prune -f --filter until=24h", "only what is older than a day, without asking")],
+)
+VOLUMES = Command(
+    "volume prune",
+    "Remove volumes that no container uses, with their data",
+    volumes,
+    details=_STACKS,
+    options=[
+        Option("-a", "--all", help="also those that have a name"),
+        Option("--filter", metavar="FILTER", many=True, help="only what has a label (label=KEY[=VALUE])"),
+        _FORCE,
+    ],
+    examples=[("stackpy volume prune", "those that `run` has made for one container, and that it has left")],
+)
 SYSTEM = Command(
     "system prune",
     "Remove what no stack and no container needs",
     system,
-    details=f"{_KEPT}\nWhat belongs to a stack stays: `stackpy destroy` removes it.",
+    details=f"{_KEPT}\n{_STACKS}",
     options=[
         Option("-a", "--all", help="all images that no container uses, and all build cache"),
         Option("--volumes", help="also anonymous volumes that no container uses, with their data"),

@@ -1,4 +1,4 @@
-"""stackpy volume ls, inspect, rm."""
+"""stackpy volume ls, inspect, create, rm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from stackpy.cli import formats
 from stackpy.cli.failures import print_error
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import column, print_rows
-from stackpy.errors import StackpyError
+from stackpy.errors import StackpyError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,18 @@ def inspect(context: Context, arguments: Any) -> int:
     )
 
 
+def create(context: Context, arguments: Any) -> int:
+    """Makes a volume, and prints its name; one that is there stays as it is."""
+    from stackpy.cli.run_config import parsed
+    from stackpy.dsl import values
+
+    if arguments.driver not in (None, "local"):
+        raise UsageError(f"`--driver {arguments.driver}`: volumes are folders of this host", hint="leave it out")
+    name = arguments.volume and parsed("volume create", values.resource_name, arguments.volume)
+    print(context.engine().volume_create(name or "", parsed("--label", values.labels, arguments.label)))
+    return 0
+
+
 def remove(context: Context, arguments: Any) -> int:
     """Removes volumes with what is in them; goes on behind one that fails."""
     engine, failed = context.engine(), False
@@ -75,6 +87,22 @@ INSPECT = Command(
         ("stackpy volume inspect shop_data", "where its files lie, and its labels"),
         ("stackpy volume inspect -f '{{.Mountpoint}}' shop_data", "where its files lie"),
     ],
+)
+_REFUSED = (
+    "--availability --group --limit-bytes -o --opt --required-bytes --scope --secret --sharing --topology-preferred "
+    "--topology-required --type"
+).split()
+CREATE = Command(
+    "volume create",
+    "Make a volume",
+    create,
+    options=[
+        Option("--label", metavar="KEY=VALUE", many=True, help="a label"),
+        Option("-d", "--driver", metavar="DRIVER", help="local, which is the only one"),
+    ],
+    arguments=[Argument("VOLUME", help="its name (default: one made up)", optional=True)],
+    examples=[("stackpy volume create --label team=shop data", "`run -v data:/data` makes it too, without labels")],
+    refused=dict.fromkeys(_REFUSED, ("volumes are folders of this host", "leave it out")),
 )
 RM = Command(
     "volume rm",
