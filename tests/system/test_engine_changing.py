@@ -104,6 +104,17 @@ def test_another_health_check_is_asked_at_once(lab: Lab) -> None:
     assert lab.state(name)["health"] == ""
 
 
+def test_a_health_check_goes_on_when_something_else_changes(lab: Lab) -> None:
+    probe = {"interval": 0.2, "timeout": 30.0, "retries": 1, "start_period": 0.0, "start_interval": 0.2}
+    healthy_without = ["python3", "-c", "import os, sys; sys.exit(os.path.exists('/ill'))"]
+    name = lab.up(["sleep", "1000"], healthcheck={"test": healthy_without, **probe})
+    wait_for(lambda: lab.state(name)["health"] == "healthy", "health", 60)
+    lab.engine.update(name, {"mem_limit": 256 * 1024 * 1024})
+    assert lab.state(name)["health"] == "healthy"
+    lab.exec(name, "touch", "/ill")
+    wait_for(lambda: lab.state(name)["health"] == "unhealthy", "a verdict after the change", 60)
+
+
 def test_networks_and_volumes_get_other_names_in_use(lab: Lab) -> None:
     lab.engine.create_network({"name": "old", "labels": {}})
     lab.engine.create_volume("data", {})

@@ -242,11 +242,14 @@ class Containers:
                         live.group.limit(live.config, config)
                 raise
             with live.changed:
-                probe, live.probe = live.probe, checks.of_container(self.store, {**live.container, "config": config})
+                probe = checks.of_container(self.store, {**live.container, "config": config})
+                checked_anew = probe != live.probe
+                if checked_anew:
+                    live.probe = probe  # an equal one stays the same object: the watch goes by that
                 live.config = live.container["config"] = config
                 live.changed.notify_all()
             changing.after(self.lifecycle.networking, live)
-            if live.pid and live.probe != probe:
+            if live.pid and checked_anew:
                 self._watch_anew(live)
         event_log.record(self.store.root, of_container(live, "update"), *of_changed_networks(live, attached))
 
