@@ -20,7 +20,8 @@ READING = frozenset(
     "container_processes container_size resolve read_dockerfile built last_recipe recipes fingerprint check "
     "save_images save_layout image_history image_digests differences disk_usage keepings login logout look_up "
     "registry_digest registry_tags published_digest missing_bases bases configure info refuse "
-    "image_of cannot_run base_references volume_snapshots".split()
+    "image_of cannot_run base_references volume_snapshots containers_named crashes health_log last_crash learned "
+    "listening log_attributes written volume_data image_descriptors".split()
 )
 # Their exit codes are those of what ran in the container, 126 and 127 included.
 RUNNING = frozenset({"run", "exec", "attach", "start_attached"})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import Cli, checked_out, clean_host
 
 pytestmark = pytest.mark.root
 
@@ -84,3 +85,32 @@ def test_what_only_looks_asks_the_kernel_for_no_change(cli: Cli, tmp_path: Path,
         if wrong := offences(log.read_text()):
             found[line] = wrong
     assert found == {}
+
+
+def test_who_may_read_the_root_may_look() -> None:
+    # pytest's own folders are root's alone
+    with tempfile.TemporaryDirectory() as name, clean_host(checked_out(Path(name) / "root")) as cli:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "stack.py").write_text(
+            "from stackpy import Container, HealthCheck, Image, Stack\n"
+            'Stack("shown")\n'
+            'check = HealthCheck(["sleep", "0"])\n'
+            'Container("web", image=Image.host("sleep"), command=["sleep", "1000"], healthcheck=check)\n'
+        )
+        cli("apply", "--yes", cwd=folder)
+        cli("kill", "web", cwd=folder)
+        subprocess.run(["chmod", "-R", "a+rX", cli.root], check=True)
+        # the right over files is for this Python, which may lie in root's home
+        rights = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+        cli.program = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *rights, *cli.program]
+        try:
+            assert "! container.web" in cli("plan", cwd=folder).stdout
+            assert "killed by SIGKILL" in cli("why", "web", cwd=folder).stdout
+            assert cli("inspect", "--format", "{{len .State.Health.Log}}", "web", cwd=folder).stdout == "1\n"
+            for line in ("plan --destroy", "drift", "history 1", "logs --details web"):
+                cli(*line.split(), cwd=folder)
+            refused = cli("start", "web", cwd=folder, code=1).stderr
+        finally:
+            del cli.program[: len(rights) + 4]
+    assert refused == "error: containers are run by root, and this user is not root\nhint: run it again with sudo\n"
