@@ -55,12 +55,22 @@ def _end(code: int, last: Callable[[], None] | None) -> NoReturn:
 def run(words: list[str], context: Context) -> int:
     """Runs a command line (without the program's name) and returns its exit code."""
     try:
+        return _reported(words, context)
+    except BrokenPipeError:
+        # Nobody reads on. The interpreter flushes once more at exit, and must not complain then.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return BROKEN_PIPE
+
+
+def _reported(words: list[str], context: Context) -> int:
+    """Runs it and prints what went wrong; raises BrokenPipeError where nobody reads that."""
+    try:
         code = _dispatch(words, context)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on. The interpreter flushes once more at exit, and must not complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

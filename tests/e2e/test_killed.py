@@ -86,6 +86,26 @@ def test_an_apply_whose_terminal_is_closed_ends_as_with_ctrl_c(lab: Mess, moment
     lab.converged(state, f"the terminal was closed while it was {moment}")
 
 
+def test_an_apply_whose_output_nobody_reads_comes_to_its_end(lab: Mess) -> None:
+    """`stackpy apply --yes 2>&1 | head` is no wish to have the half of it."""
+    before, state = lab.history(), OTHER[lab.state_wanted]
+    lab.turn += 1
+    said = lab.folder.parent / "unread.err"
+    os.mkfifo(said)
+    lab.faults.arm(1, STOP, "supervisor", "begin of up")
+    apply = lab.begin("apply", "--yes", state=state, out="unread")
+    reader = os.open(said, os.O_RDONLY)  # now, since what is begun has all our descriptors
+    wait_for(lambda: lab.faults.fired(), "a supervisor that stands still")
+    os.close(reader)
+    said.unlink()
+    said.touch()
+    for supervisor in lab.processes("supervisor"):
+        os.kill(supervisor, signal.SIGCONT)
+    assert lab.end(apply, "unread").code == 141
+    assert lab.history()[len(before) :] == ["applied"]
+    lab.converged(state, "nobody read what it said")
+
+
 # Where the disk is full from: a layer, an index, a network, a container, a note, and the generation's document.
 FILLED = (
     ("apply", "rename of upper ID"), ("supervisor", "begin of create_network"), ("supervisor", "begin of up"),
