@@ -44,16 +44,16 @@ def heads() -> dict[str, Any]:
 
 def fields(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
     """The fields of one row. whole: nothing is cut off (`--no-trunc`)"""
-    from stackpy.cli.commands.image import age, short
+    from stackpy.cli.commands.image import age
+    from stackpy.cli.commands.ps import image_name
     from stackpy.cli.listing_rows import moment
     from stackpy.render.go_templates.values import Method
 
     labels = row["labels"]
-    image = row["image"]
     return {
         "ID": row["id"] if whole else row["id"][:SHORT_ID],
         "Names": row["name"],
-        "Image": image if whole or not image.startswith("sha256:") else short(image),
+        "Image": image_name(row["image"], whole=whole),
         "Command": command(row["command"], whole=whole),
         "CreatedAt": moment(row["created"]),
         "RunningFor": age(row["created"]),

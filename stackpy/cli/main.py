@@ -145,6 +145,10 @@ def _noun_help(noun: str) -> int:
 
 
 def _unknown_command(typed: str, known: Sequence[str], see: str) -> UsageError:
+    from stackpy.cli.docker_words import INSTEAD  # only for a mistake
+
+    if typed in INSTEAD:
+        return UsageError(f"unknown command `{typed}`", hint=INSTEAD[typed])
     close = parsing.nearest(typed, known)
     meant = f"did you mean `stackpy {close}`? " if close else ""
     return UsageError(f"unknown command `{typed}`", hint=f"{meant}`{see}` lists all commands")

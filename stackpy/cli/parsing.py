@@ -118,9 +118,11 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """The known word that `word` was probably meant to be, or ""."""
     from stackpy.dsl.values import nearest as closest  # only for a mistake
 
-    found = closest(word, known)
+    dashes = word[: len(word) - len(word.lstrip("-"))]
+    bare = {name.removeprefix(dashes): name for name in known if name.startswith(dashes)}
+    found = closest(word.removeprefix(dashes), bare)
     if found:
-        return found
+        return bare[found]
     starts = [name for name in known if len(word.lstrip("-")) >= 2 and name.startswith(word)]
     return starts[0] if len(starts) == 1 else ""
 
@@ -175,8 +177,8 @@ def _convert(option: Option, name: str, text: str) -> Any:
     try:
         return option.convert(text)
     except ValueError as error:
-        # the stack file's parsers say more than what they expected
-        hint = getattr(error, "hint", "") or f"expected {option.metavar}"
+        # the stack file's parsers say themselves what they expected
+        hint = getattr(error, "hint", "") or ("" if "must be" in str(error) else f"expected {option.metavar}")
         raise UsageError(f"`{name} {text}`: {error}", hint=hint) from error
 
 

@@ -16,13 +16,17 @@ def instant(text: str) -> float:
     import time
     from datetime import datetime  # 2 ms, for --since and --until only
 
+    from stackpy.dsl.values import Invalid
+
     try:
         ago = seconds(text)
     except ValueError:
         try:
             return datetime.fromisoformat(text).timestamp()  # without a zone it is local time, as docker takes it
         except ValueError:
-            raise ValueError("neither a date nor a duration") from None
+            raise Invalid(
+                "neither a date nor a duration", hint='as in "10m", "2026-01-31" or "2026-01-31T12:00:00Z"'
+            ) from None
     unix = ago > 1e8 and text[-1].isdigit()  # as docker takes it
     return ago if unix else time.time() - ago
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stackpy.dsl.calls import caller
 from stackpy.dsl.session import Place, current
-from stackpy.dsl.values import meant
+from stackpy.dsl.values import choices, meant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+
+_FEW = 8  # arguments that a hint lists
 
 
 def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -42,7 +44,9 @@ def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callab
             names = [name for name in named if name not in ("self", "cls")]
             for key in kwargs:
                 if key not in known:
-                    place.item(key).report(f"unknown argument `{key}` of {subject}", meant(key, names), key=True)
+                    place.item(key).report(
+                        f"unknown argument `{key}` of {subject}", meant(key, names, _known(names)), key=True
+                    )
             if len(known) != len(kwargs):
                 session = current()
                 if session is not None:
@@ -67,6 +71,10 @@ def checked(subject: str, otherwise: Callable[..., Any] | None = None) -> Callab
         return call
 
     return decorate
+
+
+def _known(names: list[str]) -> str:
+    return f"it takes {choices(names)}" if 0 < len(names) <= _FEW else ""
 
 
 def _explain(reason: str, most: int) -> str:

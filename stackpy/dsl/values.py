@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Parser = Callable[[Any], Any]
 
 
+KINDS = frozenset({"container", "job", "network", "volume", "secret", "image"})  # what addresses begin with
 _CONTROL = pattern(r"[\x00-\x1f\x7f]")
 _ADDRESS = pattern(r" at 0x[0-9a-f]+")
 _NAME = Alphabet(ALPHANUMERIC, ALPHANUMERIC + "_.-")
@@ -80,9 +81,16 @@ def nearest(word: str, names: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     choices = list(names)
-    lowered = {name.lower(): name for name in reversed(choices)}
-    found = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else ""
+    kind, dot, _ = word.partition(".")
+    if dot and kind in KINDS:
+        # what all addresses of a kind begin with makes none of them like the others
+        choices = [name for name in choices if name.startswith(f"{kind}.")] or choices
+        shown = {name.lower().removeprefix(f"{kind}."): name for name in reversed(choices)}
+        word = word.removeprefix(f"{kind}.")
+    else:
+        shown = {name.lower(): name for name in reversed(choices)}
+    found = get_close_matches(word.lower(), shown, n=1, cutoff=0.6)
+    return shown[found[0]] if found else ""
 
 
 def meant(word: str, names: Iterable[str], otherwise: str = "") -> str:

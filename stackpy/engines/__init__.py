@@ -28,9 +28,9 @@ def connect(
     root: the embedded engine's root; None: STACKPY_ROOT, else the default of this user
     read_only: nothing can be changed through it
     waiting: told in words when the engine's processes do not come up
-    Raises StackpyError for an engine that does not exist.
+    Raises StackpyError for an engine that does not exist, and for a root that is none.
     """
-    _check(url)
+    _check(url, root)
     from stackpy.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine(root or default_root(), read_only=read_only, waiting=waiting)
@@ -40,15 +40,19 @@ def connect_to_execute(
     url: str | None = None, root: str | None = None, *, waiting: Callable[[str], None] = lambda text: None
 ) -> EmbeddedExecutions:
     """The same for processes in containers alone, which is quicker to load."""
-    _check(url)
+    _check(url, root)
     from stackpy.engines.embedded_executions import EmbeddedExecutions
 
     return EmbeddedExecutions(root or default_root(), waiting=waiting)
 
 
-def _check(url: str | None) -> None:
+def _check(url: str | None, root: str | None) -> None:
+    import os
+
     if url not in (None, "", EMBEDDED):
         raise StackpyError(f"there is no engine `{url}`", hint=f"the engines are: {EMBEDDED}")
+    if root and os.path.isfile(root):
+        raise StackpyError(f"the engine root `{root}` is a file", hint="give --root, or STACKPY_ROOT, a folder")
 
 
 def default_root() -> str:

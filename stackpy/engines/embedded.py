@@ -110,9 +110,8 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedNetworks, E
                     if f"{stack.name}_{spec.name}" not in held:
                         from stackpy.engines.provisioning import missing_source
 
-                        problems.append(
-                            Problem(f"secret `{spec.name}` has no value: {missing_source(spec)}", spec.location)
-                        )
+                        why, remedy = missing_source(spec)
+                        problems.append(Problem(f"secret `{spec.name}` has no value: {why}", spec.location, remedy))
                 elif spec.kind in ("container", "job"):
                     asked: Any = {
                         key: spec.fields[key] for key in (*LIMITS, *SURROUNDINGS, *ISOLATION) if key in spec.fields

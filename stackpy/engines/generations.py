@@ -24,16 +24,25 @@ def folder(root: str, stack: str) -> str:
 
 
 def ensure_folder(root: str, stack: str) -> str:
-    """Makes that folder; only its owner may look inside, since documents hold environments."""
+    """Makes that folder; only its owner may look inside, since documents hold environments.
+
+    Raises StackpyError where it cannot be made.
+    """
     path = folder(root, stack)
     if not os.path.isdir(path):
-        # 0711 as the engine makes it: what containers mount below must be reachable for their users
-        os.makedirs(root, 0o711, exist_ok=True)
-        for level in (os.path.dirname(path), path):
-            try:
-                os.mkdir(level, 0o700)
-            except FileExistsError:
-                pass  # another command was quicker
+        try:
+            # 0711 as the engine makes it: what containers mount below must be reachable for their users
+            os.makedirs(root, 0o711, exist_ok=True)
+            for level in (os.path.dirname(path), path):
+                try:
+                    os.mkdir(level, 0o700)
+                except FileExistsError:
+                    pass  # another command was quicker
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise StackpyError(
+                f"cannot create `{error.filename}`: {reason}", hint="give --root DIR, or STACKPY_ROOT, another folder"
+            ) from None
     return path
 
 

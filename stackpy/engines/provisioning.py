@@ -227,18 +227,20 @@ def secret(engine: Facade, change: Change, desired: Desired, secrets: SecretValu
     if value is None:
         if present is not None and present["available"]:
             return  # held already
-        raise StackpyError(f"secret `{spec.name}` has no value: {missing_source(spec)}")
+        why, remedy = missing_source(spec)
+        raise StackpyError(f"secret `{spec.name}` has no value: {why}", hint=remedy)
     engine.put_secret(name, value, resource_labels(desired.stack.name, spec, generation))
 
 
-def missing_source(spec: Spec) -> str:
-    """Why a secret has no value now."""
+def missing_source(spec: Spec) -> tuple[str, str]:
+    """Why a secret has no value now, and what to do."""
     source = spec.fields["source"]
     if "env" in source:
-        return f"environment variable `{source['env']}` is not set"
+        remedy = f"set {source['env']}; under sudo: `sudo --preserve-env={source['env']} stackpy …`"
+        return f"environment variable `{source['env']}` is not set", remedy
     if "file" in source:
-        return f"`{source['file']}` cannot be read"
-    return f"`{' '.join(source['command'])}` gave none"
+        return f"`{source['file']}` cannot be read", "write the value into that file"
+    return f"`{' '.join(source['command'])}` gave none", "run it by hand to see why"
 
 
 def _named(find: Callable[[str], Document], change: Change, stack: str) -> tuple[str, Document | None]:

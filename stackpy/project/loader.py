@@ -103,8 +103,20 @@ def _find(file: str | None, folder: str, environment: str | None, recorder: Reco
     recorder.files.setdefault(os.path.join(os.path.dirname(path), pins.FILE))
     if not os.path.isfile(path):
         hint = "`stackpy init` writes one, `-f FILE` names another"
+        if not file and (above := _above(os.path.dirname(path), chosen.file)):
+            hint = f"there is one above: `-f {above}`"
         raise StackpyError(f"no stack file {path}", hint=hint)
     return path, chosen
+
+
+def _above(folder: str, name: str) -> str:
+    """The nearest stack file in a folder above, relative to `folder`; "" where there is none."""
+    parts = folder.split(os.sep)
+    for up in range(1, len(parts)):
+        path = os.path.join(*[os.pardir] * up, name)
+        if os.path.isfile(os.path.join(folder, path)):
+            return path
+    return ""
 
 
 def _load(path: str, chosen: Settings, session: Session, given: Given, recorder: Recorder, default: str) -> Loaded:

@@ -109,6 +109,7 @@ def test_stack_files_that_do_not_load(typed: Cli, tmp_path: Path, code: str, mes
 
 
 SEE = "shows what it takes"
+BUILD_HERE = "`stackpy build .` builds this folder's Dockerfile"
 NO_STACK_FILE = "`stackpy init` writes one, `-f FILE` names another"
 
 
@@ -151,7 +152,31 @@ NO_STACK_FILE = "`stackpy init` writes one, `-f FILE` names another"
             "`stackpy logs` needs a CONTAINER outside of a stack's folder",
             "`stackpy ps` lists the containers",
         ),
-        ("logs --since yesterday web", 64, "`--since yesterday`: neither a date nor a duration", "expected TIME"),
+        (
+            "logs --since yesterday web",
+            64,
+            "`--since yesterday`: neither a date nor a duration",
+            'as in "10m", "2026-01-31" or "2026-01-31T12:00:00Z"',
+        ),
+        (
+            "stop -t abc web",
+            64,
+            '`-t abc`: must be a duration such as "1.5s" or "1m30s", or a number of seconds, not "abc"',
+            "",
+        ),
+        ("up -d", 64, "unknown command `up`", "`stackpy apply` makes what runs what stack.py says"),
+        ("rmi x", 64, "unknown command `rmi`", "`stackpy image rm` removes images"),
+        (
+            "container ls",
+            64,
+            "unknown command `container`",
+            "containers need no noun: `stackpy ps`, `stackpy run`, `stackpy rm` …",
+        ),
+        ("image build .", 64, "unknown command `image build`", "`stackpy build` builds a Dockerfile"),
+        ("plan --foo", 64, "unknown option `--foo` for `stackpy plan`", f"`stackpy plan --help` {SEE}"),
+        ("build", 64, "there is no stack file here, and no folder is named", BUILD_HERE),
+        ("build nofolder", 64, "there is no stack file here, and `nofolder` is no folder", BUILD_HERE),
+        ("--root /etc/hosts ps", 1, "the engine root `/etc/hosts` is a file", "give --root, or STACKPY_ROOT, a folder"),
         ("stop", 64, "`stackpy stop` needs at least one CONTAINER", f"`stackpy stop --help` {SEE}"),
         (
             "kill -s HUPP x",
@@ -178,6 +203,24 @@ def test_messages(typed: Cli, tmp_path: Path, line: str, code: int, error: str, 
     expected = f"error: {error.format(here=tmp_path)}\n" + (f"hint: {hint}\n" if hint else "")
     assert (result.stdout, result.stderr) == ("", expected)
     assert not typed.root.exists()
+
+
+def test_a_stack_file_above_is_named(typed: Cli, tmp_path: Path) -> None:
+    (tmp_path / "stack.py").touch()
+    folder = tmp_path / "src" / "app"
+    folder.mkdir(parents=True)
+    expected = f"error: no stack file {folder}/stack.py\nhint: there is one above: `-f ../../stack.py`\n"
+    assert typed("plan", cwd=folder, code=1).stderr == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is told to use sudo")
+def test_a_root_that_cannot_be_made(typed: Cli, tmp_path: Path) -> None:
+    (tmp_path / "stack.py").write_text("from stackpy import Network\nNetwork('a')\n")
+    typed.environment["STACKPY_ROOT"] = "/proc/none/root"
+    assert typed("apply", "--yes", cwd=tmp_path, code=1).stderr == (
+        "error: cannot create `/proc/none`: no such file or directory\n"
+        "hint: give --root DIR, or STACKPY_ROOT, another folder\n"
+    )
 
 
 def test_reading_an_engine_that_does_not_exist(typed: Cli) -> None:

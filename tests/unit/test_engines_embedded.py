@@ -66,9 +66,13 @@ def test_resolving_reports_everything_at_once(engine: embedded.EmbeddedEngine) -
         engine.resolve(stack(spec("image", "web", IMAGE), broken, *secrets), Values(d=b"1"))
     assert caught.value.problems == [
         Problem("no such base image: `x`", HERE, "mend it"),
-        Problem("secret `a` has no value: environment variable `A` is not set", HERE),
-        Problem("secret `b` has no value: `/b` cannot be read", HERE),
-        Problem("secret `c` has no value: `pass c` gave none", HERE),
+        Problem(
+            "secret `a` has no value: environment variable `A` is not set",
+            HERE,
+            "set A; under sudo: `sudo --preserve-env=A stackpy …`",
+        ),
+        Problem("secret `b` has no value: `/b` cannot be read", HERE, "write the value into that file"),
+        Problem("secret `c` has no value: `pass c` gave none", HERE, "run it by hand to see why"),
     ]
 
 

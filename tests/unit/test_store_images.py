@@ -31,6 +31,10 @@ def test_an_image_is_found_by_reference_and_id(store: Store) -> None:
     with pytest.raises(NotFound) as missing:
         store.image("nope")
     assert message(missing) == ("no such image: `nope`", "`stackpy image ls` lists the images of this engine")
+    store.put_image(image("abc3", "shop/worker"))
+    with pytest.raises(NotFound, match="worker") as own:
+        store.image("worker")
+    assert message(own)[1].startswith("did you mean `shop/worker:latest`? ")
 
 
 def test_an_id_that_another_begins_with_is_found(store: Store) -> None:

@@ -377,7 +377,8 @@ def execute(ready: Ready, channel: Channel, last: Callable[[], None] | None = No
         os.execvpe(vector[0], vector, ready.environment)
     except FileNotFoundError:
         near = "" if "/" not in vector[0] else "; its interpreter or loader may be missing"
-        channel.fail(ExecFailed(f"`{vector[0]}` is not in the image{near}", NOT_FOUND, "check the command and PATH"))
+        remedy = "options stand before the image" if vector[0].startswith("-") else "check the command and PATH"
+        channel.fail(ExecFailed(f"`{vector[0]}` is not in the image{near}", NOT_FOUND, remedy))
     except OSError as error:
         text = os.strerror(error.errno or 0).lower()
         code = NOT_FOUND if error.errno == errno.ENOTDIR else CANNOT_EXECUTE

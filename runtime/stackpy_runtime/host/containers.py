@@ -113,7 +113,7 @@ class Containers:
             raise Conflict(
                 "it is paused" if is_paused(live) else "it is running",
                 subject=f"container {live.name}",
-                hint="stop it first, or remove it by force",
+                hint=f"`stackpy stop {live.name}` first, or `stackpy rm --force {live.name}`",
             )
         live.removed = True
         if live.launching or live.hook:

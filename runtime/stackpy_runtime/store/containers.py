@@ -130,16 +130,9 @@ class ContainerTable(Database):
         self.transaction(work)
 
     def _no_container(self, reference: str) -> NoReturn:
-        raise NotFound(f"no such container: `{reference}`", hint=self._nearest("containers", "name", reference))
-
-    def _nearest(self, table: str, column: str, wanted: str) -> str:
-        """The hint of a NotFound."""
-        # Only on the way to an error: difflib costs 5 ms.
-        import difflib
-
-        names = [name for (name,) in self.rows(f"SELECT {column} FROM {table}")]  # noqa: S608 - constants of this room
-        found = difflib.get_close_matches(wanted, names, n=1)
-        return f"did you mean `{found[0]}`?" if found else ""
+        raise NotFound(
+            f"no such container: `{reference}`", hint=self.meant(reference, "SELECT name FROM containers").strip()
+        )
 
 
 def _free(connection: sqlite3.Connection, name: str, own: str) -> None:

@@ -133,6 +133,17 @@ class Database:
             raise
         return connection
 
+    def meant(self, wanted: str, statement: str) -> str:
+        """The beginning of a hint: the name that was probably meant, among those that a query finds; "" for none."""
+        # Only on the way to an error: difflib costs 5 ms.
+        import difflib
+
+        names = [str(name) for (name,) in self.rows(statement)]
+        # what a stack calls `data` is `shop_data` here, and its image `web` is `shop/web:latest`
+        own = [name for name in names if name.partition(":")[0].endswith((f"_{wanted}", f"/{wanted}"))]
+        found = own or difflib.get_close_matches(wanted, names, n=1)
+        return f"did you mean `{found[0]}`? " if found else ""
+
     def rows(self, statement: str, arguments: Sequence[object] = ()) -> list[Row]:
         """All rows of a query; none where the root does not exist."""
         pool, connection = self._borrow()

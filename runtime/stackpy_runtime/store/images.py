@@ -239,7 +239,9 @@ class ImageTable(Database):
         return rows[0] if rows else None
 
     def _no_image(self, reference: str) -> NoReturn:
-        raise NotFound(f"no such image: `{reference}`", hint="`stackpy image ls` lists the images of this engine")
+        meant = self.meant(reference, "SELECT reference FROM tags")
+        hint = f"{meant}`stackpy image ls` lists the images of this engine"
+        raise NotFound(f"no such image: `{reference}`", hint=hint)
 
 
 def _marks(values: list[str]) -> str:

@@ -27,7 +27,8 @@ class NetworkTable(Database):
             "SELECT document FROM networks WHERE name = ?1 OR id = ?1 ORDER BY name = ?1 DESC LIMIT 1", (reference,)
         )
         if row is None:
-            raise NotFound(f"no such network: `{reference}`", hint="`stackpy network ls` lists them")
+            meant = self.meant(reference, "SELECT name FROM networks")
+            raise NotFound(f"no such network: `{reference}`", hint=f"{meant}`stackpy network ls` lists them")
         network: Network = decode(row[0])
         return network
 

@@ -37,7 +37,8 @@ class VolumeTable(Database):
         """The volume with this name; raises NotFound."""
         row = self.row("SELECT document FROM volumes WHERE name = ?", (name,))
         if row is None:
-            raise NotFound(f"no such volume: `{name}`", hint="`stackpy volume ls` lists them")
+            meant = self.meant(name, "SELECT name FROM volumes")
+            raise NotFound(f"no such volume: `{name}`", hint=f"{meant}`stackpy volume ls` lists them")
         volume: Volume = decode(row[0])
         return volume
 

@@ -40,6 +40,11 @@ def run(context: Context, arguments: Any) -> int:
         context.globals.file = arguments.file
     from stackpy.cli import stack_builds
 
+    if not context.globals.file and not context.stack_name():
+        raise UsageError(
+            f"there is no stack file here, and {_no_folder(arguments.image)}",
+            hint="`stackpy build .` builds this folder's Dockerfile",
+        )
     return stack_builds.build(context, arguments)
 
 

@@ -60,7 +60,7 @@ def _cells(row: dict[str, Any], arguments: Any) -> tuple[str, ...]:
     )
     return (
         row["name"],
-        row["image"],
+        image_name(row["image"], whole=arguments.no_trunc),
         # It may quote what a health check wrote, and that is nobody's terminal's business.
         printable(row["status"]),
         shown,
@@ -69,6 +69,12 @@ def _cells(row: dict[str, Any], arguments: Any) -> tuple[str, ...]:
         row["id"] if arguments.no_trunc else row["id"][:SHORT_ID],
         *([_size(row)] if arguments.size else []),
     )
+
+
+def image_name(reference: str, *, whole: bool) -> str:
+    """What a container's image is called; the ID of one without a name is cut short unless `whole`."""
+    digits = reference.removeprefix("sha256:")
+    return reference if whole or digits == reference else digits[:SHORT_ID]
 
 
 def _port(port: dict[str, Any]) -> str:

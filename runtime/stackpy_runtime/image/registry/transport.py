@@ -181,7 +181,8 @@ class Transport:
             ) from None
         except NameResolutionError:
             raise EngineError(
-                f"there is no host `{urlsplit(url).hostname}`", hint="check the name, and this host's DNS"
+                f"cannot reach the registry: there is no host `{urlsplit(url).hostname}`",
+                hint="check the image's name, and this host's DNS",
             ) from None
         except urllib3.exceptions.LocationValueError:
             raise EngineError(f"{self._endpoint.host} redirects to `{url[:100]}`, which is no URL") from None
