@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Observed
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*", ""})
-# An update in place may take and give up ports and addresses.
-_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, Action.UPDATE, Action.MOVE)
-_GIVING = (Action.REPLACE, Action.DELETE, Action.UPDATE)
+_IN_PLACE = (Action.UPDATE, Action.RESTART)  # may take and give up ports and addresses
+_TAKING = (Action.CREATE, Action.REPLACE, Action.START, Action.RUN, *_IN_PLACE, Action.MOVE)
+_GIVING = (Action.REPLACE, Action.DELETE, *_IN_PLACE)
 
 
 def conflicts(
@@ -28,7 +28,7 @@ def conflicts(
         for number, draft in enumerate(drafts)
         if draft.action in _GIVING
         and draft.address in existing
-        and (draft.action is not Action.UPDATE or concerned(draft))
+        and (draft.action not in _IN_PLACE or concerned(draft))
     ]
     if not givers:
         return []
@@ -41,7 +41,7 @@ def conflicts(
     for number, draft in enumerate(drafts):
         if draft.action not in _TAKING or draft.address not in specs:
             continue
-        if draft.action is Action.UPDATE and not concerned(draft):
+        if draft.action in _IN_PLACE and not concerned(draft):
             continue
         for claim, detail in _wanted(specs[draft.address]):
             if draft.action is Action.MOVE and claim[0] != "name":
@@ -57,7 +57,7 @@ def conflicts(
 
 
 def concerned(draft: Draft) -> bool:
-    """Whether an update changes what a container publishes, or the addresses that it asks for."""
+    """Whether an update or a restart changes what a container publishes, or the addresses that it asks for."""
     return any(
         reason.path.startswith("ports.") or (reason.path.startswith("networks.") and ".aliases." not in reason.path)
         for reason in draft.reasons

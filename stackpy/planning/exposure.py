@@ -28,7 +28,8 @@ _HOSTS = (
     ("security", "insecure", "security=insecure: root of the step is root of the host"),
     ("network", "host", "network=host: the step uses the host's network"),
 )
-_SHOWING = (Action.CREATE, Action.REPLACE, Action.RUN, Action.UPDATE)
+_CHANGING = (Action.REPLACE, Action.UPDATE, Action.RESTART)
+_SHOWING = (Action.CREATE, Action.RUN, *_CHANGING)
 _EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})
 
 
@@ -73,7 +74,7 @@ def of_steps(address: str, recipe: Recipe, built: frozenset[str]) -> Iterable[st
 
 
 def _is_new(draft: Draft, field: str) -> bool:
-    if draft.action not in (Action.REPLACE, Action.UPDATE):
+    if draft.action not in _CHANGING:
         return not any(reason.path == "replicas" for reason in draft.reasons)
     return any(reason.path.partition(".")[0] == field for reason in draft.reasons)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _PROCESSES = ("container", "job")
 _RELEASING = (Action.DELETE, Action.REPLACE, Action.RUN)  # what ends a container that exists
+_LEAVING = (Action.UPDATE, Action.RESTART)  # what may take it off a network
 
 
 def link(drafts: list[Draft], specs: Specs, existing: Existing) -> None:
@@ -143,7 +144,7 @@ def _after_users(drafts: list[Draft], specs: Specs, existing: Existing, numbers:
 
 def _releases(draft: Draft, address: str) -> bool:
     """Whether a container uses what is at an address no longer after this: it ends, or leaves the network."""
-    return draft.action in _RELEASING or (draft.action is Action.UPDATE and _is_joined(draft, address))
+    return draft.action in _RELEASING or (draft.action in _LEAVING and _is_joined(draft, address))
 
 
 def _used(observed: Observed) -> set[str]:
@@ -187,7 +188,7 @@ class _Splitter:
     def _part(self, number: int, why: str) -> None:
         """Makes a replacement a creation, preceded by a deletion that waits for nothing; a job's run likewise."""
         later = self._drafts[number]
-        if number in self._split or later.action not in (Action.REPLACE, Action.RUN, Action.UPDATE):
+        if number in self._split or later.action not in (Action.REPLACE, Action.RUN, *_LEAVING):
             return
         reason = Reason("state", "present", "absent", why)
         earlier = Draft(later.kind, later.name, Action.DELETE, [reason], replicas=later.replicas, note=later.note)
