@@ -22,6 +22,8 @@ from tests.waiting import wait_for
 # A shell has what it runs in the background ignore SIGINT, and what a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup does the same with SIGHUP.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No property is a matter of time, and where the run decides what lands, each tries the same examples.
 hypothesis.settings.register_profile(
