@@ -167,6 +167,35 @@ def test_what_is_mounted_in_a_volume_is_not_entered(store: Store, data: Path) ->
         subprocess.run(["umount", str(data / "in")], check=True)
 
 
+def test_files_are_cloned_where_the_file_system_can(tmp_path: Path) -> None:
+    """On btrfs: a snapshot takes no room until one of the two changes, and is like the volume all the same."""
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True)
+    mount("-o", "loop", str(image), str(disk))
+    try:
+        store = Store(str(disk / "root"), create=True)
+        data = Path(volume.create(store, "data", {})["mountpoint"])
+        fill(data)
+        (data / "large").write_bytes(os.urandom(64 << 20))
+        os.sync()
+        before, free = entries(data), shutil.disk_usage(disk).free
+        taken = volume_snapshots.take(store, "data", {}, AT_REST)
+        os.sync()
+        assert free - shutil.disk_usage(disk).free < 8 << 20
+        assert entries(content(store.root, taken["id"])) == before
+        with open(data / "large", "r+b") as file:
+            file.write(b"changed")
+        assert entries(content(store.root, taken["id"])) == before
+        volume_snapshots.restore(store, "data", taken["id"], {}, lambda: None)
+        assert entries(data) == before
+        store.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     mount("-t", "tmpfs", "-o", "size=6m", "tmpfs", str(tmp_path / "disk"))
