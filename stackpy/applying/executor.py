@@ -356,8 +356,26 @@ class _Run:
     def _perform(self, number: int) -> None:
         change = self.plan.changes[number]
         self.report(Event(change.address, "started", begun(change)))
-        self.engine.perform(change, self.desired, self.secrets, self.plan.generation, self.report)
+        report = self._told_within(number) if change.snapshots else self.report
+        self.engine.perform(change, self.desired, self.secrets, self.plan.generation, report)
         self.report(Event(change.address, "done", ended(change)))
+
+    def _told_within(self, number: int) -> Report:
+        """Hears of the changes that are made within another one."""
+        numbers = {self.plan.changes[n].address: n for n in self.schedule.within(number)}
+
+        def told(event: Event) -> None:
+            inner = numbers.get(event.address)
+            if inner is not None and event.kind == "started":
+                self.began[inner] = time.monotonic()
+                event = event._replace(text=begun(self.plan.changes[inner]))
+            elif inner is not None and event.kind == "done":
+                self.took[inner] = time.monotonic() - self.began[inner]
+                self.schedule.done_within(inner)
+                event = event._replace(text=ended(self.plan.changes[inner]))
+            self.report(event)
+
+        return told
 
     def _wait_for(self, wait: Wait) -> None:
         address, condition = wait

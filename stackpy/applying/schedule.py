@@ -34,7 +34,13 @@ class Schedule:
         self._waits: dict[int, set[Wait]] = {}
         self._optional: dict[int, set[Wait]] = {}  # what of that is only warned of when it does not come
         before: dict[str, list[int]] = {}
+        taking = {address: n for n, change in enumerate(plan.changes) for address in change.snapshots}
+        self._within: dict[int, list[int]] = {}  # number of a change → those that are made within it
         for number, change in enumerate(plan.changes):
+            if change.action is Action.SNAPSHOT and change.address in taking:
+                self._within.setdefault(taking[change.address], []).append(number)
+                self._left.append({taking[change.address]})
+                continue
             needs = {n for address in (*change.depends_on, change.address) for n in before.get(address, ())}
             self._left.append(needs)
             for other in needs:
@@ -55,6 +61,14 @@ class Schedule:
     def waits(self, number: int) -> set[Wait]:
         """The conditions that the change still waits for."""
         return self._waits.get(number, set())
+
+    def within(self, number: int) -> list[int]:
+        """The changes that are made within another one, and never begin by themselves."""
+        return self._within.get(number, [])
+
+    def done_within(self, number: int) -> None:
+        """Marks a change that is made within another one done, whatever becomes of the other."""
+        self.results[number] = "done"
 
     def done(self, number: int) -> list[int]:
         """Marks a change done; returns those that became free."""
@@ -79,7 +93,7 @@ class Schedule:
     def failed(self, number: int) -> list[int]:
         """Marks a change failed; returns those that are skipped for it."""
         self.results[number] = "failed"
-        return self._skip(self._followers.get(number, ()), self._addresses[number])
+        return self._skip([*self.within(number), *self._followers.get(number, ())], self._addresses[number])
 
     def unmet(self, wait: Wait) -> list[int]:
         """Marks a condition as one that cannot be met; returns the changes that are skipped for it."""
@@ -114,5 +128,5 @@ class Schedule:
                 self.results[number] = "skipped"
                 self.blocked[self._addresses[number]] = cause
                 skipped.append(number)
-                left += self._followers.get(number, ())
+                left += [*self.within(number), *self._followers.get(number, ())]
         return skipped

@@ -307,7 +307,7 @@ class EmbeddedEngine(EmbeddedExecutions, EmbeddedContainers, EmbeddedNetworks, E
             stack = self._seen.get(desired.stack.name)
             seen = None if stack is None else stack.get(change.address, {})
             gone = change.action is Action.DELETE and change.address not in desired.stack.resources
-            if gone and seen and not change.replicas:
+            if gone and seen and not change.replicas and not change.snapshots:
                 from stackpy.engines import removal
 
                 removal.remove(engine, change.address, seen, report)

@@ -60,6 +60,8 @@ class Replacing:
     highest: a number that no replica has exceeded
     say: told what was done
     stopping: whether nothing new is to be begun any more
+    keep_data: called once, before anything is replaced, with what of the first group runs: stops that, keeps what it
+        has written, and starts it again where it fails
     """
 
     def __init__(
@@ -74,9 +76,12 @@ class Replacing:
         highest: int,
         say: Callable[[str], None],
         stopping: Callable[[], bool],
+        keep_data: Callable[[Sequence[Document]], None] | None = None,
     ) -> None:
         self.engine, self.stack, self.address, self.policy = engine, stack, address, policy
         self.present, self.config, self.highest, self.say, self.stopping = present, config, highest, say, stopping
+        self.keep_data = keep_data
+        self.ended: set[str] = set()  # IDs of what `keep_data` has stopped
         self.replaced: dict[int, Document | None] = {}  # what stood there before
 
     def run(self, indexes: Sequence[int]) -> None:
@@ -88,6 +93,8 @@ class Replacing:
             if self.replaced and self.stopping():
                 raise self._stopped(len(indexes))
             last = not left
+            if self.keep_data is not None:
+                self._stop_first_of_all(group, self.keep_data)
             at_once([self._attempt(index, failures, last=last) for index in group])
             if any(isinstance(error, Interrupted) for error in failures.values()):
                 raise self._stopped(len(indexes))
@@ -100,6 +107,22 @@ class Replacing:
             self._give_up(failures, len(indexes))
         for index, error in failures.items():
             self.say(f"replica {index} failed, as one may: {error.message.partition(chr(10))[0]}")
+
+    def _stop_first_of_all(self, group: Sequence[int], keep_data: Callable[[Sequence[Document]], None]) -> None:
+        """Where others serve meanwhile, connections are drained as before any stop."""
+        self.keep_data = None
+        alive = {index: one for index, one in self.present.items() if one["state"]["status"] in ALIVE}
+        chosen = {index: one for index, one in alive.items() if index in group}
+        if len(alive) > len(chosen):
+            at_once([self._drainer(one) for one in chosen.values()])
+        keep_data(list(chosen.values()))
+        self.ended.update(one["id"] for one in chosen.values())
+
+    def _drainer(self, document: Document) -> Callable[[], None]:
+        def drain() -> None:
+            self.engine.drain(document["id"], float(document["config"].get("stop_grace_period", GRACE)))
+
+        return drain
 
     def _stopped(self, total: int) -> Interrupted:
         return Interrupted(f"stopped after {len(self.replaced)} of {total} replicas")
@@ -149,7 +172,7 @@ class Replacing:
     def _stop_first(self, before: Document | None, config: dict[str, Any], *, last: bool) -> None:
         if before is not None:
             others = [one for one in self.present.values() if one is not before and one["state"]["status"] in ALIVE]
-            if others and before["state"]["status"] in ALIVE:
+            if others and before["state"]["status"] in ALIVE and before["id"] not in self.ended:
                 self.engine.drain(before["id"], float(before["config"].get("stop_grace_period", GRACE)))
             self._remove(before["id"])
             self.say(f"{before['name']} removed")

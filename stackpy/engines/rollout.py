@@ -28,7 +28,7 @@ from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from stackpy.dsl.specs import Condition, Kind, Spec
@@ -69,7 +69,10 @@ class Rollout:
         if action is Action.DELETE:
             # Of a resource that goes as a whole nobody is left for its connections.
             drained = bool(self.change.replicas) and self.change.address in self.desired.stack.resources
-            at_once([self._remover(document, drained=drained) for document in self._chosen()])
+            chosen = self._chosen()
+            if self.change.snapshots:
+                self._keep_data([document for document in chosen if _alive(document)])
+            at_once([self._remover(document, drained=drained) for document in chosen])
         elif action is Action.START:
             at_once([self._starter(document) for document in self._chosen() if not _alive(document)])
         elif action is Action.RESTART:
@@ -282,7 +285,15 @@ class Rollout:
                 highest=max([*self.existing, *indexes, replicas(self._spec())]),
                 say=lambda text: self._say("output", text),
                 stopping=self._stopping,
+                keep_data=self._keep_data if self.change.snapshots else None,
             ).run(left)
+
+    def _keep_data(self, documents: Sequence[Document]) -> None:
+        from stackpy.engines import volume_snapshots  # few stacks ask for any
+
+        volume_snapshots.take_stopped(
+            self.engine, self.stack, self.change, self.generation, documents, self._report, self._stopping
+        )
 
     def _run_job(self) -> None:
         config = self._config(1)

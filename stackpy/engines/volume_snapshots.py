@@ -7,15 +7,15 @@ from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import at_once
 from stackpy.errors import Interrupted, StackpyError
+from stackpy.planning.plan import Action, Change
 from stackpy.planning.snapshots import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from stackpy.engines.events import Report
     from stackpy.engines.facade import Document, Facade
-    from stackpy.planning.plan import Change
 
 
 def held(engine: Facade, stack: str) -> list[Snapshot]:
@@ -35,6 +35,30 @@ def take(
     name = _name(stack, change)
     taken = engine.snapshot_volume(name, _labels(stack, change, generation), _going_on(stopping))
     report(Event(change.address, "output", f"snapshot {taken['id']} of {name}"))
+
+
+def take_stopped(
+    engine: Facade,
+    stack: str,
+    change: Change,
+    generation: int,
+    writers: Sequence[Document],
+    report: Report,
+    stopping: Callable[[], bool],
+) -> None:
+    """Stops the containers that a change ends, and keeps what the volumes that it names hold then, to the last write.
+
+    What was stopped is started again where that fails. A killed client leaves it stopped, and the change to be made.
+    """
+    at_once([_stopper(engine, document, change, report) for document in writers])
+    try:
+        for address in change.snapshots:
+            report(Event(address, "started", ""))
+            take(engine, stack, Change(address, Action.SNAPSHOT, ()), generation, report, stopping)
+            report(Event(address, "done", ""))
+    except BaseException:
+        at_once([_starter(engine, document, change, report) for document in writers])
+        raise
 
 
 def restore(
@@ -104,6 +128,14 @@ def _stopper(engine: Facade, document: Document, change: Change, report: Report)
         report(Event(change.address, "output", f"{document['name']} stopped"))
 
     return stop
+
+
+def _starter(engine: Facade, document: Document, change: Change, report: Report) -> Callable[[], None]:
+    def start() -> None:
+        engine.start(document["id"])
+        report(Event(change.address, "output", f"{document['name']} started again"))
+
+    return start
 
 
 def _uses(document: Document, volume: str) -> bool:

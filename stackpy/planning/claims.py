@@ -1,4 +1,8 @@
-"""What only one resource can hold at a time: ports, names, subnets, addresses. Who must let go for whom."""
+"""What only one resource can hold at a time: ports, names, subnets, addresses. Who must let go for whom.
+
+A volume may have several writers; but of a container that leaves while another comes and writes the same volume, the
+second is most often the first by another name, and two databases on one data folder destroy it.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,8 @@ def conflicts(
         if draft.action in _IN_PLACE and not concerned(draft):
             continue
         for claim, detail in _wanted(specs[draft.address]):
+            if claim[0] == "volume" and draft.action is not Action.CREATE:
+                continue  # it has written it before, beside the other
             if draft.action is Action.MOVE and claim[0] != "name":
                 continue  # what it publishes it goes on publishing
             for giver, other in held.get(claim, ()):
@@ -69,6 +75,8 @@ def _held(observed: Observed, draft: Draft) -> Iterator[tuple[tuple[str, Any], s
         if draft.replicas and replica.index not in draft.replicas:
             continue
         yield ("name", f"{observed.name}-{replica.index}"), ""
+        if draft.action is Action.DELETE and replica.status in ("running", "paused", "restarting"):
+            yield from _written(replica.live)
         if replica.status in ("running", "paused", "restarting"):
             yield from _ports(replica.live)
             yield from _addresses(replica.live)
@@ -82,6 +90,7 @@ def _wanted(spec: Spec) -> Iterable[tuple[tuple[str, Any], str]]:
             yield ("name", f"{spec.name}-{index}"), ""
         yield from _ports(spec.fields)
         yield from _addresses(spec.fields)
+        yield from _written(spec.fields)
     elif spec.kind == "network" and spec.fields.get("subnet"):
         yield ("subnet", ""), spec.fields["subnet"]
 
@@ -98,6 +107,12 @@ def _ports(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:
             protocol = port.get("protocol") or "tcp"
             suffix = "" if protocol == "tcp" else f"/{protocol}"
             yield ("port", f"{port['published']}{suffix}"), port.get("host_ip") or "127.0.0.1"
+
+
+def _written(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:
+    for mount in fields.get("volumes", ()):
+        if mount["type"] == "volume" and mount.get("source") and not mount.get("read_only"):
+            yield ("volume", mount["source"]), ""
 
 
 def _clash(claim: tuple[str, Any], one: str, other: str) -> bool:

@@ -99,6 +99,7 @@ class Change(NamedTuple):
     note: what follows the action in the printed plan ("3 of 6 steps", "1 of 3 replicas")
     steps: of an image: what becomes of each step, a line each
     data: what a deletion takes along; None where that is nothing
+    snapshots: volumes whose snapshots, changes of their own, are taken within this one, once what it ends has stopped
 
     One address may have several changes, for different replicas; they are made one after the other, as they stand.
     Replacing a network removes the containers of the stack that are on it first: each has a change that follows.
@@ -113,6 +114,7 @@ class Change(NamedTuple):
     note: str = ""
     steps: tuple[str, ...] = ()
     data: Data | None = None
+    snapshots: tuple[str, ...] = ()
 
 
 class RecipeStep(NamedTuple):

@@ -1,7 +1,9 @@
-"""Snapshots of volumes in a plan: taken before what writes them is replaced or runs, restored by a rollback. Pure.
+"""Snapshots of volumes in a plan: taken before anything new writes them, restored by a rollback. Pure.
 
-A snapshot stands before every change but those that touch nothing that runs (builds, pulls) and those that only rename:
-one that cannot be taken, on a full disk for example, leaves all as it was.
+Where what writes a volume is ended before anything new writes it, the snapshot is taken within the change that ends it,
+once it has stopped, so that nothing that it has written is missing. Else it stands before every change but those that
+touch nothing that runs (builds, pulls) and those that only rename. Either way one that cannot be taken, on a full disk
+for example, leaves what runs as it was.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from stackpy.dsl.specs import Fields, Spec
     from stackpy.planning.plan import Data, Observed, Plan
 
 _BEFORE = (Action.BUILD, Action.PULL, Action.MOVE)
 _RUNNING = ("running", "restarting", "paused")
+_WHILE, _COPIED = "still while it is copied", "copied once"  # in notes
 _STARTING = (Action.CREATE, Action.REPLACE, Action.START, Action.RESTART, Action.RUN, Action.DELETE)
 
 
@@ -44,20 +47,48 @@ def with_snapshots(plan: Plan, specs: Mapping[str, Spec], existing: Mapping[str,
     }
     if not asking:
         return plan
-    why: dict[str, list[tuple[str, str]]] = {}
-    for address, verb in _renewed(plan, specs, existing):
-        replicas = existing[address].replicas if address in existing else ()
-        written = {one for fields in (specs[address].fields, *(r.live for r in replicas)) for one in _written(fields)}
-        for volume in sorted(asking & written):
-            why.setdefault(volume, []).append((address, verb))
-    if not why:
+    deletions = [(n, change) for n, change in enumerate(plan.changes) if _ends_writers(change, specs)]
+    renewals = list(_renewals(plan, specs, existing))
+    cleared = {
+        f"networks.{change.address.partition('.')[2]}"
+        for change in plan.changes
+        if change.action is Action.REPLACE and change.address.startswith("network.")
+    }
+    front, within, notes = [], dict[int, list[str]](), list[str]()
+    later: dict[int, set[str]] = {}  # number of a change → addresses that it has to wait for besides
+    reasons: dict[str, str] = {}
+    for volume in sorted(asking):
+        writers = [(number, verb) for number, verb, written in renewals if volume in written]
+        if not writers:
+            continue
+        first = writers[0][0]
+        ending = [n for n, change in deletions if n < first and _write(existing.get(change.address), volume)]
+        if _stops_first(plan.changes[first], cleared) and _write(existing.get(plan.changes[first].address), volume):
+            ending.append(first)
+        reasons[volume] = _before([(plan.changes[number].address, verb) for number, verb in writers])
+        if not ending:
+            front.append(volume)
+            notes.append(_still(volume, existing))
+            continue
+        carrier = plan.changes[ending[-1]].address
+        within.setdefault(ending[-1], []).append(volume)
+        later.setdefault(ending[-1], set()).update(plan.changes[n].address for n in ending[:-1])
+        for number, _ in writers:
+            if number != ending[-1]:
+                later.setdefault(number, set()).add(carrier)
+        ended = {plan.changes[n].address for n in ending}
+        notes.append(_once_stopped(volume, carrier, _still(volume, existing, ended)))
+    if not reasons:
         return plan
-    changes = [
-        Change(volume, Action.SNAPSHOT, (Reason("state", None, None, _before(writers)),))
-        for volume, writers in why.items()
-    ]
-    standing = [_still(volume, existing) for volume in why]
-    return _put_first(plan, changes)._replace(notes=(*plan.notes, *filter(None, standing)))
+    made = {v: Change(v, Action.SNAPSHOT, (Reason("state", None, None, text),)) for v, text in reasons.items()}
+    changes: list[Change] = []
+    for number, change in enumerate(plan.changes):
+        if number in within:
+            changes += [made[volume] for volume in within[number]]
+            change = change._replace(snapshots=tuple(within[number]))
+        changes.append(_after(change, (*within.get(number, ()), *sorted(later.get(number, ())))))
+    plan = plan._replace(changes=tuple(changes), notes=(*plan.notes, *filter(None, notes)))
+    return _put_first(plan, [made[volume] for volume in front]) if front else plan
 
 
 def measured(plan: Plan, found: Mapping[str, Data]) -> Plan:
@@ -104,7 +135,9 @@ def with_restores(plan: Plan, restored: Sequence[Snapshot], existing: Mapping[st
         text = f"to what it held at {one.created}, before generation {one.generation}; what it holds becomes a snapshot"
         changes.append(Change(one.address, Action.RESTORE, (Reason("state", None, one.id, text),)))
     kept = tuple(
-        change for change in plan.changes if not (change.action is Action.SNAPSHOT and change.address in addresses)
+        change._replace(snapshots=tuple(each for each in change.snapshots if each not in addresses))
+        for change in plan.changes
+        if not (change.action is Action.SNAPSHOT and change.address in addresses)
     )
     last: list[Change] = []
     for observed in existing.values():
@@ -120,7 +153,7 @@ def with_restores(plan: Plan, restored: Sequence[Snapshot], existing: Mapping[st
             note = f"{len(left)} of {plural(len(observed.replicas), 'replica')}" if numbers else ""
             last.append(Change(observed.address, Action.RESTART, (reason,), replicas=numbers, note=note))
     generation = plan.generation if plan.changes else plan.generation + 1
-    notes = tuple(note for note in plan.notes if not any(note == _still(address, existing) for address in addresses))
+    notes = tuple(note for note in plan.notes if not _is_of_snapshot(note, addresses))
     return _put_first(plan._replace(changes=(*kept, *last), generation=generation, notes=notes), changes)
 
 
@@ -130,17 +163,57 @@ def _is_there(address: str, existing: Mapping[str, Observed]) -> bool:
     return observed is not None and not observed.live.get("lost")
 
 
-def _renewed(plan: Plan, specs: Mapping[str, Spec], existing: Mapping[str, Observed]) -> Iterator[tuple[str, str]]:
-    """The containers and jobs of which the plan makes others that go on with their volumes, and how it is called."""
+def _renewals(
+    plan: Plan, specs: Mapping[str, Spec], existing: Mapping[str, Observed]
+) -> Iterator[tuple[int, str, set[str]]]:
+    """The changes after which something new runs, as numbers; how it is called, and the volumes that it may write.
+
+    More replicas of what runs are nothing new. A job may write what the containers write that it depends on: it talks
+    to the database whose volume it does not mount.
+    """
     deleted = {change.address for change in plan.changes if change.action is Action.DELETE}
-    for change in plan.changes:
-        if change.address not in specs:
+    for number, change in enumerate(plan.changes):
+        address, action, verb = change.address, change.action, ""
+        if address not in specs or not address.startswith(("container.", "job.")):
             continue
-        made_anew = change.action is Action.CREATE and change.address in deleted
-        if (made_anew or change.action is Action.REPLACE) and change.address.startswith("container."):
-            yield change.address, "is replaced"
-        elif change.action is Action.RUN:
-            yield change.address, "runs"
+        if action is Action.REPLACE or (action is Action.CREATE and address in deleted):
+            verb = "is replaced"
+        elif action is Action.RUN:
+            verb = "runs"
+        elif action is Action.CREATE and not (address in existing and existing[address].replicas):
+            verb = "is created"
+        if not verb or (action is not Action.RUN and address.startswith("job.")):
+            continue
+        through = [each.address for each in specs[address].dependencies] if action is Action.RUN else []
+        written: set[str] = set()
+        for each in (address, *through):
+            if each in specs and each.startswith(("container.", "job.")):
+                written.update(_written(specs[each].fields))
+            for replica in existing[each].replicas if each in existing else ():
+                written.update(_written(replica.live))
+        yield number, verb, written
+
+
+def _ends_writers(change: Change, specs: Mapping[str, Spec]) -> bool:
+    """Whether it ends all of a container: one that leaves, or that is created anew by another change."""
+    whole = not change.replicas or change.address not in specs
+    return change.action is Action.DELETE and whole and change.address.startswith("container.")
+
+
+def _stops_first(change: Change, cleared: Collection[str]) -> bool:
+    """Whether it is this change that ends what is replaced, and not one of a network, which removes all that is on it.
+
+    cleared: paths of networks that are replaced
+    """
+    ends = change.action is Action.REPLACE and change.order == "stop-first"
+    return ends and not any(reason.path in cleared for reason in change.reasons)
+
+
+def _write(observed: Observed | None, volume: str) -> bool:
+    """Whether a container runs and may write a volume."""
+    return observed is not None and any(
+        replica.status in _RUNNING and volume in _written(replica.live) for replica in observed.replicas
+    )
 
 
 def _used(fields: Fields) -> Iterator[str]:
@@ -161,16 +234,26 @@ def _before(writers: list[tuple[str, str]]) -> str:
     return "before " + " and ".join(f"{address} {verb}" for address, verb in dict.fromkeys(writers))
 
 
-def _still(volume: str, existing: Mapping[str, Observed]) -> str:
-    """The note on what stands still while a snapshot is taken; "" where nothing runs."""
-    writers = [
+def _still(volume: str, existing: Mapping[str, Observed], but: Collection[str] = ()) -> str:
+    """The note on what stands still while a snapshot is taken; "" where nothing runs. but: what has been ended"""
+    users = [
         observed.address
         for observed in existing.values()
         if any(replica.status in _RUNNING and volume in _used(replica.live) for replica in observed.replicas)
     ]
-    if not writers:
-        return ""
-    return f"{volume}: {', '.join(writers)} {'stands' if len(writers) == 1 else 'stand'} still while it is copied"
+    users = [address for address in users if address not in but]
+    return f"{volume}: {', '.join(users)} {'stands' if len(users) == 1 else 'stand'} {_WHILE}" if users else ""
+
+
+def _once_stopped(volume: str, carrier: str, still: str) -> str:
+    others = still.removeprefix(f"{volume}: ").replace(_WHILE, "still meanwhile")
+    return f"{volume}: {_COPIED} {carrier} has stopped" + (f"; {others}" if others else "")
+
+
+def _is_of_snapshot(note: str, volumes: Iterable[str]) -> bool:
+    """Whether a note is on how a snapshot of one of these volumes is taken."""
+    ours = note.endswith(_WHILE) or f": {_COPIED} " in note
+    return ours and note.startswith(tuple(f"{volume}: " for volume in volumes))
 
 
 def _put_first(plan: Plan, changes: list[Change]) -> Plan:

@@ -69,6 +69,8 @@ def change_document(change: Change) -> dict[str, Any]:
         document["replicas"] = list(change.replicas)
     document["reasons"] = [_reason(reason) for reason in change.reasons]
     document["depends_on"] = list(change.depends_on)
+    if change.snapshots:
+        document["snapshots"] = list(change.snapshots)
     if change.data is not None:
         data = change.data
         document["deletes_data"] = {

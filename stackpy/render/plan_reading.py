@@ -39,6 +39,7 @@ def _change(document: Mapping[str, Any]) -> Change:
         note=str(document.get("note", "")),
         steps=tuple(map(str, document.get("steps", ()))),
         data=_data(data) if data else None,
+        snapshots=tuple(map(str, document.get("snapshots", ()))),
     )
 
 

@@ -29,10 +29,12 @@ Job("migrate", image=image, volumes={data: "/data"}, command=["sh", "-c", "echo 
 """
 # Writes the same number into many files, over and over: at one moment they differ by one at most.
 WRITER = """
-from stackpy import Container, Image, Stack, Volume, var
+from stackpy import Container, Image, Job, Stack, Volume, var
 Stack("kept")
 data = Volume("data", snapshot=True)
-Container("writer", image=Image("box").env(V=var("version", default="1")), volumes={data: "/data"}, stop_grace_period=0,
+Job("migrate", image="box", environment={"V": var("version", default="1")}, volumes={data: "/data"},
+    command=["sh", "-c", ":"])
+Container("writer", image="box", volumes={data: "/data"}, stop_grace_period=0,
           command=["python3", "-c", "\\n".join([
               "import itertools",
               "files = [open(f'/data/{n}', 'w+') for n in range(40)]",
@@ -40,6 +42,19 @@ Container("writer", image=Image("box").env(V=var("version", default="1")), volum
               "    for file in files:",
               "        file.seek(0); file.write(f'{count:9}'); file.flush()",
           ])])
+"""
+
+# Says a last word when it is told to stop; `name` is what it is called, `job` whether something talks to it.
+STOPPING = """
+from stackpy import Container, Image, Job, Stack, Volume, var
+Stack("kept")
+data = Volume("data", snapshot=True)
+version = var("version", default="1")
+name, end = var("name", default="db"), "trap 'echo last $0 >> /data/log; exit' TERM"
+box = Image("box").env(VERSION=version)
+db = Container(name, image=box if var("job", default="") == "" else Image("box"), volumes={data: "/data"},
+               command=["sh", "-c", end + "; echo began $0 >> /data/log; while :; do sleep 0.05; done", name])
+Job("migrate", image=box, command=["sh", "-c", ":"], depends_on=[db.started])
 """
 
 
@@ -178,7 +193,8 @@ def test_a_snapshot_that_fails_leaves_everything_as_it_was(box: Cli, folder: Pat
         finally:
             subprocess.run(["umount", str(inside)], check=True)
         assert "volume kept_data: something is mounted at `mounted` in it" in told
-        assert "container.db: skipped, because volume.data failed" in told
+        assert "kept-db-1 started again" in told
+        assert "job.migrate: skipped, because container.db failed" in told
         assert {row["name"]: row["id"] for row in box.json("ps")} == identities
         assert kept(box) == [] and os.listdir(box.root / "staging") == []
         box("apply", "--yes", "--set", "version=2", cwd=folder)
@@ -214,7 +230,7 @@ def test_files_are_those_of_one_moment_and_a_killed_apply_lets_their_writer_go_o
         since = count()
         wait_for(lambda: count() > since, "a writer that goes on")
         plan = box.json("plan", "--set", "version=2", cwd=tmp_path)
-        assert [change["action"] for change in plan["changes"]] == ["snapshot", "replace"]
+        assert [change["action"] for change in plan["changes"]] == ["snapshot", "run"]
         box("apply", "--yes", "--set", "version=2", cwd=tmp_path)
         assert os.listdir(box.root / "staging") == []
         for path in kept(box):
@@ -222,5 +238,49 @@ def test_files_are_those_of_one_moment_and_a_killed_apply_lets_their_writer_go_o
             assert max(values) - min(values) <= 1
             assert len(os.listdir(path / "large")) == 800
         assert kept(box)
+    finally:
+        gone(box)
+
+
+def test_what_a_container_writes_until_it_has_stopped_is_kept(box: Cli, tmp_path: Path) -> None:
+    """When it is replaced, and when another comes in its place by another name; a job needs no mount to write."""
+    (tmp_path / "stack.py").write_text(STOPPING)
+
+    def apply(*words: str, code: int = 0) -> str:
+        sets = [word for each in words for word in ("--set", each)]
+        done = box("apply", "--yes", *sets, cwd=tmp_path, code=code)
+        return done.stdout + done.stderr
+
+    def last() -> list[str]:
+        return (kept(box)[-1] / "log").read_text().split("\n")[-3:-1]
+
+    try:
+        apply()
+        wait_for(lambda: (volume(box) / "_data" / "log").exists(), "the first start")
+        (volume(box) / "_data" / "in").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(volume(box) / "_data" / "in")], check=True)
+        try:
+            told = apply("version=2", code=1)
+        finally:
+            subprocess.run(["umount", str(volume(box) / "_data" / "in")], check=True)
+        assert "kept-db-1 started again" in told and "something is mounted at `in` in it" in told
+        assert kept(box) == [] and running(box)["kept-db-1"] == "running"
+
+        told = apply("version=2")
+        assert "volume.data: copied once container.db has stopped" in told
+        assert told.index("kept-db-1 stopped") < told.index("snapshot taken") < told.index("kept-db-1 started")
+        assert last() == ["began db", "last db"]
+
+        told = apply("version=2", "name=database")
+        assert ", before container.database is created" in told and running(box).keys() == {
+            "kept-database-1", "kept-migrate-1"
+        }  # fmt: skip
+        assert last() == ["began db", "last db"]
+
+        apply("version=2", "name=database", "job=1")
+        told = apply("version=3", "name=database", "job=1")
+        assert ", before job.migrate runs" in told and "container.database stands still while it is copied" in told
+        assert last() == ["last database", "began database"]
+        assert len(kept(box)) == 4
     finally:
         gone(box)

@@ -81,17 +81,17 @@ class FakeEngine:
 
     def containers(self, stack: str | None = None) -> list[Document]:
         return [
-            {**document}
+            _as_it_is(document)
             for document in self.held.values()
             if stack in (None, document["config"].get("labels", {}).get("stackpy.stack"))
         ]
 
     def container(self, reference: str) -> Document:
-        return {**self._one(reference)}
+        return _as_it_is(self._one(reference))
 
     def containers_named(self, names: list[str]) -> list[Document]:
         return [
-            {**document}
+            _as_it_is(document)
             for name in names
             for document in self.held.values()
             if name in (document["name"], document["id"])
@@ -333,3 +333,8 @@ class FakeEngine:
 
     def fingerprint(self, value: bytes) -> str:
         return f"fp-{len(value)}"
+
+
+def _as_it_is(document: Document) -> Document:
+    """A document that does not change with the container."""
+    return {**document, "state": {**document["state"]}}

@@ -430,3 +430,44 @@ def test_destroy_needs_no_stack_file() -> None:
     assert engine.calls == ["begin container.web", "end container.web", "begin network.a", "end network.a"]
     assert outcome_text(outcome._replace(seconds=65.0)) == "Done: 2 deleted in 1 min 5 s."
     assert engine.records[0][2]["outcome"] == "destroyed"
+
+
+@pytest.mark.parametrize(
+    ("fails", "results"),
+    [
+        ("", ("done", "done", "done")),
+        ("the snapshot", ("skipped", "failed", "skipped")),
+        ("the rest", ("done", "failed", "skipped")),
+    ],
+)
+def test_what_is_made_within_a_change_is_told_and_kept_as_one_of_its_own(fails: str, results: tuple[str, ...]) -> None:
+    class Keeping(Engine):
+        def perform(self, change: Change, desired: Any, secrets: Any, generation: int, report: Any) -> None:
+            super().perform(change, desired, secrets, generation, report)
+            for address in change.snapshots:
+                report(Event(address, "started", ""))
+                if fails == "the snapshot":
+                    raise StackpyError("it is full")
+                report(Event(address, "done", ""))
+            if fails and change.snapshots:
+                raise StackpyError("it does not start")
+
+    engine, events = Keeping(), list[Event]()
+    changes = [
+        Change("volume.data", Action.SNAPSHOT, ()),
+        Change("container.db", Action.REPLACE, (), depends_on=("volume.data",), snapshots=("volume.data",)),
+        Change("job.migrate", Action.RUN, (), depends_on=("container.db",)),
+    ]
+    specs = [spec("container.db"), spec("job.migrate"), spec("volume.data")]
+    if fails:
+        with pytest.raises(ApplyFailed):
+            run(engine, changes, specs, events=events)
+    else:
+        run(engine, changes, specs, events=events)
+    kept = engine.records[-1][2]
+    assert tuple(each["result"] for each in kept["changes"]) == results
+    assert engine.calls.count("begin volume.data") == 0
+    told = [(event.kind, event.text) for event in events if event.address == "volume.data"]
+    assert told[0] == ("started", "taking a snapshot")
+    assert told[1:2] == ([("done", "snapshot taken")] if results[0] == "done" else told[1:2])
+    assert ("seconds" in kept["changes"][0]) is (results[0] == "done"), kept["changes"][0]

@@ -23,7 +23,7 @@ def stack(engine: FakeEngine, **needs: list[Any]) -> None:
         }
         engine.up({"name": name, "image": "i", "labels": own})
         engine.end(name)
-        engine.container(name)["state"]["status"] = "exited"  # type: ignore[index]
+        engine.held[name]["state"]["status"] = "exited"  # type: ignore[index]
     engine.done.clear()
 
 
@@ -35,7 +35,7 @@ def test_a_chain_is_started_from_its_end() -> None:
         db=[("job.seed_job", "completed")],
         web=[("image.web", "started"), ("container.db", "started"), ("container.ghost", "started", False, False)],
     )
-    engine.container("seed_job")["state"]["exit_code"] = 0  # type: ignore[index]
+    engine.held["seed_job"]["state"]["exit_code"] = 0  # type: ignore[index]
     conditions.of_container(engine, "web", said.append)  # type: ignore[arg-type]
     assert [each for each in engine.done if each[0] == "start"] == [("start", "db")]
     assert said == [
@@ -47,7 +47,7 @@ def test_a_chain_is_started_from_its_end() -> None:
 def test_a_job_that_failed_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     stack(engine, seed_job=[], web=[("job.seed_job", "completed")])
-    engine.container("seed_job")["state"]["exit_code"] = 3  # type: ignore[index]
+    engine.held["seed_job"]["state"]["exit_code"] = 3  # type: ignore[index]
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(engine, "await_state", lambda name, condition, timeout: asked.append((name, condition)))
     conditions.of_container(engine, "web", lambda text: None)  # type: ignore[arg-type]
@@ -72,5 +72,5 @@ def test_dependents_follow_through_others() -> None:
         off=[("container.db", "started", True)],
     )
     for name in ("api", "web", "calm"):
-        engine.container(name)["state"]["status"] = "running"  # type: ignore[index]
+        engine.held[name]["state"]["status"] = "running"  # type: ignore[index]
     assert conditions.dependents(engine, ["db", "no-such"]) == ["api", "web"]  # type: ignore[arg-type]

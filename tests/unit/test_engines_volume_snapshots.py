@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from stackpy.engines import volume_snapshots
+from stackpy.engines import rollout, volume_snapshots
 from stackpy.engines.events import Event
 from stackpy.errors import Interrupted, StackpyError
 from stackpy.planning import Action, Change, Reason
 from stackpy.planning.snapshots import Snapshot
 from tests.unit.fake_engine import NOW, FakeEngine, container
+from tests.unit.test_engines_rollout import desired, perform, states
 
 
 @pytest.fixture
@@ -70,3 +71,49 @@ def test_what_uses_a_volume_is_stopped_for_it_and_what_is_not_the_stacks_is_not(
     with pytest.raises(StackpyError, match="guest uses volume `shop_data`, and is not this stack's to stop"):
         volume_snapshots.restore(fake, "shop", change, 7, told.append, lambda: False)
     assert fake.done == [("start", "shop-db-1")]
+
+
+def ending(fake: FakeEngine, action: Action, replicas: int, *, stopping: bool = False) -> list[str]:
+    """Makes a change that ends what writes volume.data; what was done, and what was told of the snapshot."""
+    wanted = desired({"replicas": replicas}, recipe="r2")
+    if action is Action.DELETE:
+        del wanted.stack.resources["container.web"]  # type: ignore[attr-defined]
+    change = Change("container.web", action, (), order="stop-first", snapshots=("volume.data",))
+    told: list[Event] = []
+    fake.done.clear()
+    image = lambda _: "sha256:r2"  # noqa: E731
+    try:
+        rollout.Rollout(fake, change, wanted, 5, told.append, image, None, lambda: stopping).make()
+    finally:
+        done = [f"{verb} {name}" for verb, name in fake.done]
+        fake.done.clear()
+        done += [f"{event.kind} {event.address}" for event in told if event.address == "volume.data"]
+        fake.done[:] = [("", one) for one in done]
+    return done
+
+
+def test_what_ends_a_writer_keeps_what_it_has_written_once_it_has_stopped(fake: FakeEngine) -> None:
+    perform(fake, Action.CREATE, desired({"replicas": 2}))
+    told = ["started volume.data", "output volume.data", "done volume.data"]
+    assert ending(fake, Action.REPLACE, 2) == [
+        "drain shop-web-1", "stop shop-web-1", "snapshot shop_data",
+        "down shop-web-1", "up shop-web-1", "healthy shop-web-1",
+        "drain shop-web-2", "down shop-web-2", "up shop-web-2", *told,
+    ]  # fmt: skip
+    assert ending(fake, Action.DELETE, 2) == [
+        "stop shop-web-1", "stop shop-web-2", "snapshot shop_data", "down shop-web-1", "down shop-web-2", *told
+    ]  # fmt: skip
+    assert [one["labels"]["stackpy.generation"] for one in fake.snapshots["shop_data"]] == ["5", "5"]
+
+
+@pytest.mark.parametrize("action", [Action.REPLACE, Action.DELETE])
+@pytest.mark.parametrize("stopping", [False, True])
+def test_where_it_cannot_be_kept_the_writer_runs_again(fake: FakeEngine, action: Action, stopping: bool) -> None:
+    perform(fake, Action.CREATE, desired({"replicas": 1}))
+    if not stopping:
+        fake.fails.add(("snapshot", "shop_data"))
+    with pytest.raises(Interrupted if stopping else StackpyError):
+        ending(fake, action, 1, stopping=stopping)
+    done = [name for _, name in fake.done]
+    assert done == ["stop shop-web-1", "snapshot shop_data", "start shop-web-1", "started volume.data"]
+    assert states(fake) == {"shop-web-1": ("running", "r1")}
