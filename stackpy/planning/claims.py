@@ -30,9 +30,7 @@ def conflicts(
     givers = [
         number
         for number, draft in enumerate(drafts)
-        if draft.action in _GIVING
-        and draft.address in existing
-        and (draft.action not in _IN_PLACE or concerned(draft))
+        if draft.action in _GIVING and draft.address in existing and (draft.action not in _IN_PLACE or concerned(draft))
     ]
     if not givers:
         return []
