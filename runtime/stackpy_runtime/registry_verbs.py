@@ -276,9 +276,7 @@ class RegistryVerbs:
         image = self._named(reference, platform)
         if not period or image is None:
             return True
-        from stackpy_runtime.container.timestamps import timestamp
-
-        return str(image.get("pulled", "")) < timestamp(time.time() - period)
+        return is_old(str(image.get("pulled", "")), period, time.time())
 
     def _look_up(self, reference: str, platform: str) -> Found:
         from stackpy_runtime import platforms
@@ -363,3 +361,10 @@ def _images(source: ImageSource) -> Iterator[tuple[str, str]]:
             for place in (step, *step.get("mounts", ())):
                 if reference := place.get("from_image"):
                     yield str(reference), str(place.get("from_platform", ""))
+
+
+def is_old(pulled: str, period: float, now: float) -> bool:
+    """Whether what was pulled then is more than a period of seconds old at `now`, or from a clock that was set back."""
+    from stackpy_runtime.container.timestamps import timestamp
+
+    return not timestamp(now - period) <= pulled <= timestamp(now)

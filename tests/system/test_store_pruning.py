@@ -89,6 +89,9 @@ def test_a_trim_is_not_repeated_at_once(builder: Builder) -> None:
     builder.store.remove_image("one")
     assert trimming.trim(builder.store, 1 << 30, every=60) == 0
     assert trimming.trim(builder.store, 0, every=60) == 0
+    os.utime(f"{builder.store.root.path}/cache/trimmed", (time.time() + 86400,) * 2)  # the clock was set back
+    assert trimming.trim(builder.store, 1 << 30, every=60) == 0
+    assert os.stat(f"{builder.store.root.path}/cache/trimmed").st_mtime < time.time() + 1, "it was time again"
     assert trimming.trim(builder.store, 0) > 0
 
 

@@ -20,6 +20,7 @@ from stackpy_runtime.image.registry import auth, backoff, choosing, settings
 from stackpy_runtime.image.registry.credentials import Credentials, Login
 from stackpy_runtime.image.registry.endpoints import Endpoint, endpoints, is_loopback
 from stackpy_runtime.image.registry.settings import Host, Settings
+from stackpy_runtime.registry_verbs import is_old
 
 
 @pytest.mark.parametrize(
@@ -237,3 +238,17 @@ def test_credentials_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"credsStore": "there-is-none"}))
     with pytest.raises(EngineError, match="docker-credential-there-is-none is not on PATH"):
         Credentials(str(tmp_path)).get("a.example")
+
+
+@pytest.mark.parametrize(
+    ("pulled", "expected"),
+    [
+        ("", True),
+        ("1970-01-02T00:00:00.000000Z", False),
+        ("1970-01-01T12:00:00.000000Z", False),
+        ("1970-01-01T11:59:59.000000Z", True),
+        ("1970-01-05T00:00:00.000000Z", True),  # the clock was wrong then
+    ],
+)
+def test_what_is_more_than_half_a_day_old(pulled: str, expected: bool) -> None:
+    assert is_old(pulled, 43200.0, 86400.0) is expected

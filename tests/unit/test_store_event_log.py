@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def happened(number: int) -> Event:
     return event_log.event("container", "start", str(number), {"name": f"c{number}"})
 
 
+def of_another_boot(number: int, nano: int) -> Event:
+    return {**happened(number), "timeNano": nano, "time": nano // 10**9, "boot": "another"}
+
+
 def identities(events: object) -> list[int]:
     return [int(each["Actor"]["ID"]) for each in events]  # type: ignore[attr-defined]
 
@@ -35,7 +40,7 @@ def test_nothing_has_happened_where_there_is_no_file(root: Root) -> None:
 def test_events_come_back_as_docker_writes_them(root: Root) -> None:
     event = event_log.event("volume", "create", "data", {"driver": "local", "long": "x" * 5000})
     event_log.record(root, event)
-    assert list(event_log.read(root)) == [event]
+    assert list(event_log.read(root)) == [{key: value for key, value in event.items() if not key.startswith("boot")}]
     assert event["Actor"] == {"ID": "data", "Attributes": {"driver": "local"}}
     assert (event["Type"], event["Action"], event["scope"]) == ("volume", "create", "local")
     assert event["time"] == event["timeNano"] // 10**9
@@ -43,8 +48,7 @@ def test_events_come_back_as_docker_writes_them(root: Root) -> None:
 
 
 def test_only_those_between_two_times(root: Root) -> None:
-    events = [{**happened(number), "timeNano": number} for number in range(10)]
-    event_log.record(root, *events)  # type: ignore[arg-type]
+    event_log.record(root, *(of_another_boot(number, number) for number in range(10)))
     assert identities(event_log.read(root, 3, 5)) == [3, 4, 5]
     assert identities(event_log.read(root, 8)) == [8, 9]
 
@@ -100,7 +104,7 @@ def test_a_follower_from_now_on_is_there_before_the_file(root: Root) -> None:
 def test_following_ends_at_its_time(root: Root) -> None:
     event_log.record(root, happened(1))
     end = happened(2)["timeNano"]
-    event_log.record(root, {**happened(3), "timeNano": end + 10**15})
+    event_log.record(root, happened(3))
     assert identities(event_log.follow(root, since=0, until=end)) == [1]
 
 
@@ -119,3 +123,28 @@ def test_several_processes_write_whole_lines(root: Root) -> None:
         os.waitpid(pid, 0)
     lines = [line for name in ("events", "events.1") for line in Path(root.path, name).read_text().splitlines() if line]
     assert all(json.loads(line)["Type"] == "container" for line in lines)
+
+
+@pytest.mark.parametrize("days", [-2, 3])
+def test_a_clock_that_is_set_moves_what_happened_along(root: Root, days: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes ago is ten minutes ago: what happened before the clock was set is told by the clock as it is now."""
+    clock, second = time.time_ns, 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: clock() - days * 86400 * second)
+    event_log.record(root, happened(1))  # by the clock that was wrong
+    before = next(event_log.read(root))
+    monkeypatch.undo()
+    event_log.record(root, happened(2))
+    now = time.time_ns()
+    (told, last) = event_log.read(root, now - 600 * second, now)
+    assert identities([told, last]) == [1, 2]
+    assert abs(told["timeNano"] - now) < 5 * second and told["time"] == told["timeNano"] // second
+    assert told["timeNano"] - before["timeNano"] == days * 86400 * second, "whole seconds, the same each time"
+    assert identities(event_log.read(root, now + 3600 * second)) == []
+
+
+def test_what_is_from_another_boot_has_happened_whatever_its_time_says(root: Root) -> None:
+    now = time.time_ns()
+    event_log.record(root, of_another_boot(1, now + 10**15), of_another_boot(2, now - 10**15))
+    assert identities(event_log.read(root, 0, now)) == [1, 2]
+    assert identities(event_log.read(root, now - 10**12, now)) == [1]
+    assert identities(event_log.read(root, 0, now - 10**12)) == [2]

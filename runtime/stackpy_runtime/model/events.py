@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Actor(TypedDict):
@@ -21,3 +21,5 @@ class Event(TypedDict):
     scope: str  # local
     time: int  # seconds since the epoch
     timeNano: int
+    boot: NotRequired[str]  # in the file alone: the boot's ID, and how long it had lasted
+    bootNano: NotRequired[int]

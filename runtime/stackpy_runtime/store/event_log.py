@@ -3,6 +3,9 @@
 A file and not a table of the index: an event is one append without a transaction, which no start can be seen to pay
 for, and whoever follows reads on in it without a process of ours. Several processes write, each line with one
 write(2) that O_APPEND keeps in one piece. Two files of bounded size: the older goes when the newer is full.
+
+A line says besides how long its boot had lasted, by a clock that nobody sets: should the machine's clock be set, what
+happened before, in the same boot, is told by the clock as it is now. So `--since 10m` is ten minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import time
 
 from stackpy_runtime import json_text, labels
+from stackpy_runtime.linux.proc import boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 MOST = 4 << 20  # bytes of one of the two files: some ten thousand events
 LONGEST_ATTRIBUTE = 1024
 _NANO = 1_000_000_000
+_SET = 60 * _NANO  # by less the clock is not set but adjusted, and the time of an event stays what it was
+_BOOT = 8  # characters of a boot's ID
 _LOOK = 1.0  # seconds after which a follower looks again, where no change was told
 
 
@@ -44,6 +50,8 @@ def event(kind: Kind, action: str, identity: str, attributes: Mapping[str, str])
         "scope": "local",
         "time": now // _NANO,
         "timeNano": now,
+        "boot": boot_id()[:_BOOT],
+        "bootNano": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     }
 
 
@@ -111,15 +119,17 @@ def follow(root: Root, since: int | None = None, until: int | None = None) -> It
     from stackpy_runtime.linux.inotify import Watch  # ctypes, for those who follow only
 
     watch = Watch()
+    left = _LOOK
+    ends = None if until is None else time.monotonic() + (until - time.time_ns()) / _NANO
     try:
         with _Reader(root.events) as reader:
             if since is None:
                 reader.skip()
             else:
                 yield from _between(reader.older(), since, until)
-            while until is None or time.time_ns() <= until:
+            while ends is None or (left := ends - time.monotonic()) >= 0:
                 yield from _between(reader.new(watch.add), since or 0, until)
-                left = _LOOK if until is None else min(_LOOK, max(0.0, (until - time.time_ns()) / _NANO))
+                left = min(_LOOK, left if ends is None else max(0.0, ends - time.monotonic()))
                 # Without a file there is nothing to watch: the root may not even exist yet.
                 watch.wait(left if reader.found else min(left, 0.05))
             yield from _between(reader.new(), since or 0, until)
@@ -128,9 +138,27 @@ def follow(root: Root, since: int | None = None, until: int | None = None) -> It
 
 
 def _between(events: Iterator[Event], since: int, until: int | None) -> Iterator[Event]:
+    boot, now = boot_id()[:_BOOT], time.time_ns()
+    began = now - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     for each in events:
-        if each["timeNano"] >= since and (until is None or each["timeNano"] <= until):
+        _by_this_clock(each, boot, began)
+        happened = each["timeNano"]
+        if until is not None and happened > now and until > now - _SET:
+            happened = until  # of another boot, with a time that is yet to come: it has happened all the same
+        if happened >= since and (until is None or happened <= until):
             yield each
+
+
+def _by_this_clock(event: Event, boot: str, began: int) -> None:
+    """Has an event the time that it has by the clock as it is now; takes out what is not Docker's.
+
+    boot: this one; began: when, in nanoseconds, by the clock as it is now
+    """
+    own, lasted = event.pop("boot", ""), event.pop("bootNano", 0)
+    if own == boot and abs(shift := began + lasted - event["timeNano"]) > _SET:
+        # In whole seconds, so that it is the same each time.
+        event["time"] += round(shift / _NANO)
+        event["timeNano"] += round(shift / _NANO) * _NANO
 
 
 class _Reader:

@@ -19,7 +19,7 @@ def trim(store: Store, keep: int, *, every: float = 0.0) -> int:
     root = store.root
     stamp = f"{root.path}/cache/trimmed"
     try:
-        if time.time() - os.stat(stamp).st_mtime < every:
+        if 0 <= time.time() - os.stat(stamp).st_mtime < every:  # below zero where the clock was set back
             return 0
     except FileNotFoundError:
         pass  # never done

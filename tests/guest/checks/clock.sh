@@ -14,6 +14,7 @@ runs() { stackpy logs timed-dies-1 | grep -c run || true; }
 goes_on() { # after the clock was set: WHAT HOW, as date(1) reads it
   before=$(runs)
   date -s "$2" > /dev/null
+  told "$1"
   until_true "it is started again, $1" sh -c "[ \$(stackpy logs timed-dies-1 | grep -c run) -gt $((before + 1)) ]"
   same "$(field timed-well-1 .State.Health.Status)" healthy "its health, $1"
   same "$(stackpy plan --set n=$turn | grep -c well)" 0 "the plan, $1"
@@ -21,6 +22,11 @@ goes_on() { # after the clock was set: WHAT HOW, as date(1) reads it
   stackpy apply --yes --set n=$turn > /dev/null 2>&1 || fail "an apply, $1"
   until_true "it is healthy again, $1" sh -c 'stackpy inspect -f "{{.State.Health.Status}}" timed-well-1 | grep -qx healthy'
   same "$(stackpy history --format json | grep -c '"applied"')" $((turn + 1)) "the generations, $1"
+}
+told() { # the events of the last ten minutes, whatever the clock was when they happened: HOW
+  stackpy events --since 10m --until 0s --filter container=timed-well-1 | grep -q ' container start ' \
+    || fail "the start of a container minutes ago, $1: $(stackpy events --since 1000h --until 0s)"
+  stackpy why container.well | grep -q 'timed-well-1 start, ' || fail "what why tells, $1: $(stackpy why container.well)"
 }
 turn=0
 stackpy apply --yes > /dev/null 2>&1
