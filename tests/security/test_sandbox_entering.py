@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,22 @@ for kind, link in sorted(seen):
 """
 
 
-def test_2016_9962_exec_cannot_be_looked_into_or_traced(lab: Lab) -> None:
-    name = lab.up(["python3", "-c", PRELUDE + OBSERVER])
+@pytest.fixture(name="dumpable", params=["0", "1"])
+def dumpable_fixture(request: pytest.FixtureRequest) -> Iterator[str]:
+    """fs.suid_dumpable of the host: with 1 the kernel lets a process that changes its IDs be looked into again."""
+    setting = Path("/proc/sys/fs/suid_dumpable")
+    before = setting.read_text()
+    setting.write_text(request.param)
+    yield request.param
+    setting.write_text(before)
+
+
+@pytest.mark.parametrize("user", ["", "1000"])
+def test_2016_9962_exec_cannot_be_looked_into_or_traced(lab: Lab, dumpable: str, user: str) -> None:
+    name = lab.up(["python3", "-c", PRELUDE + OBSERVER], user=user)
     lab.said(name, "watching")
-    for _ in range(150):
-        assert _exec(lab, name, ["true"]) == 0
+    for _ in range(100 if dumpable == "1" else 50):
+        assert _exec(lab, name, ["true"], user=user) == 0
     _exec(lab, name, ["touch", "/tmp/stop"])
     ended = lab.end(name)
     assert ended.code == 0, ended

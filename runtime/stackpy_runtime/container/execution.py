@@ -140,10 +140,16 @@ class Ready(NamedTuple):
 
 
 def become(identity: users.Identity) -> None:
-    """Takes on the identity's IDs."""
+    """Takes on the identity's IDs; nobody with the same ones may look into the process until it executes.
+
+    The kernel decides that anew at each change, and by fs.suid_dumpable, which may be 1 (commit_creds). Capabilities
+    are kept for that moment: who has fewer cannot trace.
+    """
+    processes.prctl(processes.PR_SET_KEEPCAPS, 1)
     os.setgroups(identity.groups)
     os.setresgid(identity.group, identity.group, identity.group)
     os.setresuid(identity.user, identity.user, identity.user)
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
 
 
 def prepare_process(
@@ -344,8 +350,6 @@ def _restrict(ready: Ready, channel: Channel, last: Callable[[], None] | None) -
     if not sealed:
         # Without no_new_privs it takes CAP_SYS_ADMIN, so not later.
         _install_filter(ready, channel)
-    if sets["ambient"] or (sets["permitted"] and identity.user):
-        processes.prctl(processes.PR_SET_KEEPCAPS, 1)
     # Still privileged inside the container until here: changing IDs needs SETUID and SETGID, which may not be granted.
     become(identity)
     processes.set_capabilities(mask(sets["effective"]), mask(sets["permitted"]), mask(sets["inheritable"]))

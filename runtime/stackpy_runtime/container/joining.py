@@ -90,6 +90,8 @@ def enter(plan: JoinPlan, announce: int) -> None:
         prepare_limits(plan["process"], "self")
         if kinds:
             namespaces.setns(target, kinds)
+        # Before anybody in its PID namespace sees the process.
+        become(users.Identity(0, 0, (), "/"))
         pid = os.fork()
     except OSError as error:
         if _has_ended(target):
@@ -105,7 +107,6 @@ def enter(plan: JoinPlan, announce: int) -> None:
         os.write(announce, f"{pid}\n".encode())
         os._exit(0)
     os.close(announce)
-    become(users.Identity(0, 0, (), "/"))
     # Of the container, and only where its user namespace is nobody else's: names are the namespace's.
     processes.join_session_keyring("" if "kinds" in plan else KEYRING)
     os.setsid()
