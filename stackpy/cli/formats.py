@@ -62,7 +62,7 @@ def print_documents(context: Context, form: str | None, documents: Sequence[Mapp
 
     parsed = Template(template)
     for line in [parsed.render(typed(document)) for document in documents]:
-        print(line)
+        print(terminal.made_by(template, line))
     return 0
 
 
@@ -95,7 +95,7 @@ def templated(template: str, rows: Sequence[Mapping[str, Any]], heads: Mapping[s
     table = template.startswith(_TABLE)
     text = template.removeprefix(_TABLE).lstrip() if table else template
     parsed = Template(text.replace("\\t", "\t").replace("\\n", "\n"))
-    lines = [parsed.render(Struct(row)) for row in rows]
+    lines = [terminal.made_by(template, parsed.render(Struct(row))) for row in rows]
     if not table:
         return lines
     head = parsed.render(Struct(heads), as_heads=True)
@@ -115,12 +115,12 @@ def line_writer(
         from stackpy.render.go_templates import Struct, Template
 
         parsed = Template(template.replace("\\t", "\t").replace("\\n", "\n"))
-        return lambda document: parsed.render(Struct(fields(document)))
+        return lambda document: terminal.made_by(template, parsed.render(Struct(fields(document))))
     if not context.json and not whole:
         return text
     import json
 
-    return lambda document: json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return lambda document: terminal.controls_escaped(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
 
 
 def pairs(texts: Sequence[str]) -> list[tuple[str, str]]:

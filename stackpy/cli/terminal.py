@@ -45,7 +45,25 @@ def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     import json  # 8 ms, which text output does not pay
 
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(controls_escaped(json.dumps(document, indent=2, ensure_ascii=False)))
+
+
+def controls_escaped(document: str) -> str:
+    """A JSON document with escapes for DEL and the C1 controls, which JSON allows as they are and terminals act on."""
+    return document if document.isascii() and "\x7f" not in document else document.translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
+def made_by(template: str, text: str) -> str:
+    """What a template has made, harmless where a person looks at it: images and containers say what its fields hold.
+
+    A template that writes escapes itself is left to do so.
+    """
+    if text.isprintable() or not is_terminal(sys.stdout) or "\x1b" in template:
+        return text
+    return "".join(char if char.isprintable() or char in "\t\n" else ascii(char)[1:-1] for char in text)
 
 
 def plain(text: str) -> str:

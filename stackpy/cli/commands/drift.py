@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import stacks
+from stackpy.cli import stacks, terminal
 from stackpy.cli.commands.plan import CHANGES
 from stackpy.cli.grammar import Command, Option
 
@@ -23,9 +23,7 @@ def run(context: Context, arguments: Any) -> int:
     plan = planned.plan
     stacks.say_who_changes(context, planned.stack.name)
     if context.json:
-        import json
-
-        print(json.dumps(drift.drift_document(plan), indent=2, ensure_ascii=False))
+        terminal.print_json(drift.drift_document(plan))
     else:
         print(drift.drift_text(plan))
     return CHANGES if arguments.detailed_exitcode and plan.changes else 0
