@@ -77,7 +77,7 @@ def fields(row: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
 
 def command(words: list[str], *, whole: bool) -> str:
     """A command line in docker's quotation marks."""
-    text = " ".join(words)
+    text = " ".join(f"'{word}'" if " " in word else word for word in words)
     return f'"{text if whole else cut(text, _SHORT_COMMAND)}"'
 
 

@@ -24,14 +24,15 @@ def merged(variables: Sequence[str], files: Sequence[str], ours: Mapping[str, st
             if stripped and not stripped.startswith("#"):
                 _add(found, line.lstrip(), here, f"{path}:{number}")
     for text in variables:
-        _add(found, text, here, f"-e {text.partition('=')[0]}")
+        _add(found, text, here, f"-e {text.partition('=')[0] or text}")
     return found
 
 
 def lines(path: str) -> list[str]:
     """The lines of a file; raises StackpyError where it cannot be read."""
     try:
-        with open(path, encoding="utf-8") as file:
+        # With the mark that some editors of Windows put first, which docker takes away too.
+        with open(path, encoding="utf-8-sig") as file:
             return file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -168,6 +168,8 @@ def _flag(name: str, value: str | None, verb: str) -> bool:
 
 
 def _convert(option: Option, name: str, text: str) -> Any:
+    if text.lower() in option.choices:
+        text = text.lower()  # docker's own examples have `-a STDIN`
     if option.choices and text not in option.choices:
         close = nearest(text, option.choices)
         meant = f"did you mean `{close}`? " if close else ""

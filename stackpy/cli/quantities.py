@@ -39,8 +39,8 @@ def moment(text: str) -> str:
 
 
 def tail(text: str) -> int | None:
-    """A number of lines; "all" is None."""
-    if text == "all":
+    """A number of lines; "all", as a negative number, is None."""
+    if text == "all" or (text.startswith("-") and text[1:].isdigit()):
         return None
     if not text.isdigit():
         raise ValueError("not a number of lines")

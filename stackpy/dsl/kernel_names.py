@@ -25,7 +25,8 @@ def signal(value: object) -> str:
         return str(number)
     name = value.upper().removeprefix("SIG") if isinstance(value, str) else ""
     if name not in SIGNALS and not _REALTIME.fullmatch(name):
-        raise wrong('a signal such as "SIGTERM"', value, meant(f"SIG{name}", [f"SIG{one}" for one in SIGNALS]))
+        close = "" if name.isdigit() else meant(f"SIG{name}", [f"SIG{one}" for one in SIGNALS])
+        raise wrong('a signal such as "SIGTERM"', value, close)
     return f"SIG{name}"
 
 

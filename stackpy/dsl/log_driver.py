@@ -62,6 +62,15 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "tag": tag,
     "labels": _labels,
 }
+# Docker's other options of files and journald, and what is so here.
+_OPTIONS_ELSEWHERE = {
+    "compress": "logs are kept as they are: leave it out",
+    "mode": "a container waits for a log that is far behind (blocking), so that no line is lost: leave it out",
+    "max_buffer_size": "it is of the mode `non-blocking`, which there is not: leave it out",
+    "env": "labels go along with each line: `labels`",
+    "env_regex": "labels go along with each line: `labels`",
+    "labels_regex": "name each of them: `labels`",
+}
 _OF_FILES = ("max_size", "max_file")
 
 
@@ -87,7 +96,8 @@ def logging(value: object) -> dict[str, Any]:
     for key, item in options.items():
         name = str(key).replace("-", "_")
         if name not in _OPTIONS:
-            raise Invalid(f"has an unknown key `{key}`", meant(str(key), _OPTIONS), (*path, str(key)), True)
+            hint = _OPTIONS_ELSEWHERE.get(name) or meant(str(key), _OPTIONS)
+            raise Invalid(f"has an unknown key `{key}`", hint, (*path, str(key)), True)
         if name in _OF_FILES and result.get("driver") == "none":
             raise Invalid(f"has `{key}`, but the driver `none` keeps nothing", "", (*path, str(key)), True)
         try:

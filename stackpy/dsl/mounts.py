@@ -116,7 +116,28 @@ def owner(value: object) -> int:
     return quantities.whole(value, 0, 65535)
 
 
-_TMPFS: dict[str, Any] = {"size": quantities.size, "mode": quantities.mode, "uid": owner, "gid": owner}
+def memory(value: object) -> int | str:
+    """The size of a tmpfs: bytes, or a share of the host's memory as tmpfs(5) takes it: `10%`."""
+    if isinstance(value, str) and value.endswith("%"):
+        return f"{quantities.whole(value[:-1], 1, 100)}%"
+    return quantities.size(value)
+
+
+_TMPFS: dict[str, Any] = {
+    "size": memory,
+    "mode": quantities.mode,
+    "uid": owner,
+    "gid": owner,
+    "nr_inodes": quantities.size,
+}
+# What else docker takes, and what is so.
+_TMPFS_ELSEWHERE = {
+    **dict.fromkeys(("dev", "suid"), "nothing in it is a device, or raises privileges: leave it out"),
+    **dict.fromkeys(
+        "atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime".split(),
+        "times of access are kept as on any file system: leave it out",
+    ),
+}
 # Whether programs in it can be run is a choice; set-user-ID bits and devices never count.
 _FLAGS = ("ro", "rw", "exec", "noexec", "nosuid", "nodev")
 
@@ -141,7 +162,8 @@ def tmpfs(value: object) -> Mount:
                 raise Invalid(f"has a {key} that {invalid.message}", invalid.hint) from None
         else:
             names = (*_TMPFS, *_FLAGS)
-            raise Invalid(f"has an unknown option `{key}`", meant(key, names, f"the options are {choices(names)}"))
+            hint = _TMPFS_ELSEWHERE.get(key) or meant(key, names, f"the options are {choices(names)}")
+            raise Invalid(f"has an unknown option `{key}`", hint)
     return mount
 
 

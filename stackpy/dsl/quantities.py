@@ -76,6 +76,9 @@ def processors(value: object) -> float:
         number = float(value)
     if not _is_number(number) or not 0 <= number < 100000:  # type: ignore[operator]
         raise wrong("a number of processors such as 0.5", value)
+    if 0 < number < 0.01:  # type: ignore[operator]
+        # CFS gives out no less than 1 ms in 100 (sched(7), cpu.cfs_quota_us).
+        raise wrong("at least 0.01", value)
     return float(number)  # type: ignore[arg-type]
 
 

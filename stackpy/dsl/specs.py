@@ -14,8 +14,8 @@ container  image*: address of an image resource ("image.web"); command, entrypoi
            privileged: bool; security_opt: [str], a profile for seccomp as JSON; devices: ["HOST:CONTAINER:rwm"];
            device_cgroup_rules: [str];
            ports: [{"host_ip", "published" (0: a free one), "target", "protocol"}];
-           volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "mode"?, "uid"?,
-           "gid"?, "executable"?, "owner"?, "propagation"?, "recursive"?, "nocopy"?, "subpath"?}];
+           volumes: [{"type": "bind"|"volume"|"tmpfs", "source", "target", "read_only", "size"?, "nr_inodes"?,
+           "mode"?, "uid"?, "gid"?, "executable"?, "owner"?, "propagation"?, "recursive"?, "nocopy"?, "subpath"?}];
            secrets: [{"secret", "target", "on_change"?}];
            files: {target: {"content": base64, "mode": int, "on_change"?: "restart" or a signal}};
            read_only, tty, stdin_open: bool; cap_add, cap_drop: [str]; stop_grace_period: seconds;

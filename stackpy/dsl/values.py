@@ -165,11 +165,13 @@ def _is_hostname(text: str) -> bool:
 
 
 def user(value: object) -> str:
-    """USER, USER:GROUP, UID or UID:GID."""
+    """USER, USER:GROUP, UID or UID:GID; :GROUP is root with that group."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 - 1:
         return str(value)
     # useradd(8): a name may end in `$`
     parts = [part.removesuffix("$") for part in value.split(":")] if isinstance(value, str) else []
+    if len(parts) == 2 and not parts[0]:
+        del parts[0]
     if not isinstance(value, str) or len(parts) > 2 or not all(WORD.fullmatch(part) for part in parts):
         raise wrong("a user's name or ID, alone or with `:` and a group", value)
     return value

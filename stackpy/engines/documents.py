@@ -379,7 +379,7 @@ def _tmpfs(mount: Document) -> str:
     options = ["ro"] if mount.get("read_only") else []
     options += [f"size={mount['size']}"] if "size" in mount else []
     options += [f"mode={mount['mode']:o}"] if "mode" in mount else []
-    options += [f"{key}={mount[key]}" for key in ("uid", "gid") if key in mount]
+    options += [f"{key}={mount[key]}" for key in ("uid", "gid", "nr_inodes") if key in mount]
     options += ["exec"] if mount.get("executable") else []
     return ",".join(options)
 

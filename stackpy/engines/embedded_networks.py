@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stackpy.engines.facade import Missing
-from stackpy.engines.labels import ANONYMOUS
 from stackpy.errors import StackpyError
 
 TYPE_CHECKING = False
@@ -114,6 +113,8 @@ class EmbeddedNetworks:
         """See ContainerEngine."""
         if not name:
             from os import urandom
+
+            from stackpy.engines.labels import ANONYMOUS
 
             return str(self._engine.create_volume(urandom(32).hex(), {**labels, ANONYMOUS: ""})["name"])
         try:

@@ -173,7 +173,7 @@ def _mount(mount: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> An
         return f"{names.get(('volume', mount['source']), mount['source'])}:{mount['target']}{mode}"
     if mount["type"] == "bind":
         return f"{mount['source']}:{mount['target']}{mode}"
-    tmpfs = {key: mount[key] for key in ("size", "mode", "uid", "gid") if key in mount}
+    tmpfs = {key: mount[key] for key in ("size", "nr_inodes", "mode", "uid", "gid") if key in mount}
     if mount.get("executable"):
         tmpfs["exec"] = True
     return {"type": "tmpfs", "target": mount["target"], **({"tmpfs": tmpfs} if tmpfs else {})}

@@ -109,7 +109,7 @@ def volumes(value: Any) -> Flat:
             entry["owner"] = mount.get("owner") or "container"
             if mount.get("propagation", "rprivate") != "rprivate":
                 entry["propagation"] = mount["propagation"]
-        for key in ("size", "mode", "uid", "gid", "executable", "recursive", "nocopy", "subpath"):
+        for key in ("size", "nr_inodes", "mode", "uid", "gid", "executable", "recursive", "nocopy", "subpath"):
             if mount.get(key):
                 entry[key] = mount[key]
         flat[mount["target"]] = entry

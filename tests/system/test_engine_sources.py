@@ -37,6 +37,16 @@ def shared(tmp_path: Path) -> Iterator[Path]:
     mounts.umount(str(top))
 
 
+def test_what_tables_of_mounts_call_them(lab: Lab) -> None:
+    """Programs tell by `overlay` that they are in a container, and df(1) shows these names."""
+    memory = {"type": "tmpfs", "source": "", "target": "/t", "read_only": False, "size": "1%", "nr_inodes": 77}
+    rows = [line.split() for line in lab.shell("cat /proc/mounts", mounts=[memory]).out.splitlines()]
+    names = {row[1]: row[0] for row in rows}
+    wanted = {"/": "overlay", "/proc": "proc", "/dev/shm": "shm", "/t": "tmpfs", "/sys": "sysfs"}
+    assert {point: names[point] for point in wanted} == wanted
+    assert "nr_inodes=77" in next(row[3] for row in rows if row[1] == "/t")
+
+
 # --- propagation ----------------------------------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ def test_every_field_has_a_head() -> None:
 def test_what_stands_in_them() -> None:
     found = fields(ROW)
     assert (found["ID"], found["Image"], found["Command"]) == (
-        "0123456789ab", "aabbccddeeff", '"/bin/sh -c sleep 60…"'
+        "0123456789ab", "aabbccddeeff", "\"/bin/sh -c 'sleep 6…\""
     )  # fmt: skip
     assert found["Ports"] == "127.0.0.1:8080->80/tcp, [::1]:53->53/udp"
     assert (found["Labels"], found["Label"].call("tier"), found["Label"].call("none")) == (
@@ -48,7 +48,7 @@ def test_what_stands_in_them() -> None:
     assert (found["Networks"], found["Size"]) == ("shop_back,shop_front", "")
     whole = fields({**ROW, "size_rw": 2, "size_root_fs": 5_570_000}, whole=True)
     assert (whole["ID"], whole["Image"]) == (ROW["id"], ROW["image"])
-    assert (whole["Command"], whole["Size"]) == ('"/bin/sh -c sleep 600; true"', "2B (virtual 5.57MB)")
+    assert (whole["Command"], whole["Size"]) == ("\"/bin/sh -c 'sleep 600; true'\"", "2B (virtual 5.57MB)")
     assert fields({**ROW, "state": "exited"})["Ports"] == ""
 
 
@@ -101,3 +101,15 @@ def test_nothing_that_a_terminal_acts_on_comes_from_labels_or_health_checks(caps
     words = parse_command([], ps.COMMAND.options, ps.COMMAND.arguments, "stackpy ps")
     assert ps.COMMAND.run(context, to_arguments(words)) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("-q", "new old"), ("--format {{.Names}}", "new old"), ("-n 1 -q", "new")]
+)
+def test_what_scripts_read_has_the_newest_first(line: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{**ROW, "id": name, "name": name, "created": time} for time, name in (("2025", "old"), ("2026", "new"))]
+    engine = SimpleNamespace(ps=lambda *_, **__: rows)
+    context: Any = SimpleNamespace(json=False, globals=Globals(), engine=lambda: engine)
+    words = parse_command(line.split(), ps.COMMAND.options, ps.COMMAND.arguments, "stackpy ps")
+    assert ps.COMMAND.run(context, to_arguments(words)) == 0
+    assert capsys.readouterr().out.split() == expected.split()

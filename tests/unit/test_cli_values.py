@@ -56,7 +56,7 @@ def test_moment_ago() -> None:
 
 
 def test_tail() -> None:
-    assert (tail("all"), tail("20")) == (None, 20)
+    assert (tail("all"), tail("20"), tail("-1")) == (None, 20, None)
     with pytest.raises(ValueError, match="not a number of lines"):
         tail("many")
 
@@ -76,7 +76,7 @@ def test_signal_names_refused(text: str) -> None:
 
 def test_environment(tmp_path: Path) -> None:
     file = tmp_path / "env"
-    file.write_text("# a comment\n\nA=1\nB = 2\nHOME_DIR\nC=x=y # kept\n".replace("B = 2", "B=2 "))
+    file.write_text("\ufeffA=0\n# a comment\n\nA=1\nB = 2\nHOME_DIR\nC=x=y # kept\n".replace("B = 2", "B=2 "))
     ours = {"HOME_DIR": "/root", "D": "ours"}
     assert merged(["A=9", "D", "NOT_SET", "E="], [str(file)], ours) == {
         "A": "9", "B": "2 ", "HOME_DIR": "/root", "C": "x=y # kept", "D": "ours", "E": "",
@@ -86,7 +86,7 @@ def test_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        (["=1"], "`-e `: a variable needs a name without spaces"),
+        (["=1"], "`-e =1`: a variable needs a name without spaces"),
         (["A B=1"], "`-e A B`: a variable needs a name without spaces"),
     ],
 )
@@ -163,6 +163,10 @@ def run_config(line: str) -> dict[str, Any]:
             {"type": "tmpfs", "source": "", "target": "/cache", "read_only": False, "size": 1048576},
         ]}),
         ("-d -i x", {"stdin_open": True}),
+        ("--tmpfs /t:size=10%,nr_inodes=10k x", {"mounts": [
+            {"type": "tmpfs", "source": "", "target": "/t", "read_only": False, "size": "10%", "nr_inodes": 10240}]}),
+        ("-u :5 x", {"user": ":5"}),
+        ("-i -a STDIN x", {"stdin_open": True, "stdin_once": True}),
         ("-i -a stdout x", {"stdin_open": True}),
         ("-i -a stdin x", {"stdin_open": True, "stdin_once": True}),
         ("--network none x", {"network_mode": "none"}),
@@ -256,6 +260,11 @@ def test_run_flags(line: str, expected: dict[str, Any]) -> None:
         ("-w app x", '`--workdir app`: must be an absolute path, not "app"'),
         ("-h a_b x", None),
         ("-u a:b:c x", None),
+        ("-u : x", None),
+        ("--cpus 0.009 x", '`--cpus 0.009`: must be at least 0.01, not "0.009"'),
+        ("--tmpfs /x:size=101% x", None),
+        ("--tmpfs /x:noatime x", "`--tmpfs /x:noatime`: has an unknown option `noatime`"),
+        ("--log-opt mode=non-blocking x", "`--log-opt mode`: has an unknown key `mode`"),
         ("--tmpfs /x:size=big x", None),
     ],
 )  # fmt: skip

@@ -23,6 +23,7 @@ GROUP = "root:x:0:\napp:x:1001:\naudio:x:29:app,other\nvideo:x:44:other,app\nbad
         ("app:audio", Identity(1000, 29, (29,), "/home/app")),
         ("1000:44", Identity(1000, 44, (44,), "/home/app")),
         ("4242", Identity(4242, 0, (0,), "/")),
+        (":44", Identity(0, 44, (44,), "/root")),
         ("4242:4343", Identity(4242, 4343, (4343,), "/")),
     ],
 )

@@ -79,7 +79,8 @@ def resized(dev: Dev, size: int) -> Dev:
 
 
 def _shared(size: int) -> int:
-    return mounts.new_mount("tmpfs", {"mode": "1777", "size": str(size)}, _GUARD | mounts.MOUNT_ATTR_NODEV)
+    options: dict[str, str | None] = {"source": "shm", "mode": "1777", "size": str(size)}
+    return mounts.new_mount("tmpfs", options, _GUARD | mounts.MOUNT_ATTR_NODEV)
 
 
 def mount_dev(root: int, dev: Dev, nodes: dict[str, int], *, tty: bool) -> int:

@@ -207,7 +207,7 @@ def mount_plan(mount: Mount, volume_folders: dict[str, str]) -> MountPlan:
     if mount["type"] == "tmpfs":
         if "mode" in mount:
             options["mode"] = f"{mount['mode']:o}"
-        options |= {key: str(mount[key]) for key in ("size", "uid", "gid") if key in mount}
+        options |= {key: str(mount[key]) for key in ("size", "nr_inodes", "uid", "gid") if key in mount}
     elif mount["type"] == "volume":
         source = volume_folders[mount["source"]]
     else:

@@ -88,7 +88,8 @@ def overlay(lowers: list[str], writable: str, users: int, first: int, scratch: s
 def _detached(layers: list[int], top: int, volatile: bool) -> int:
     context = mounts.fsopen("overlay")
     try:
-        options = [("lowerdir+", f"/proc/self/fd/{layer}") for layer in layers]
+        # Programs tell by the name of their root that they are in a container: `overlay`, as mount(8) has it.
+        options = [("source", "overlay"), *(("lowerdir+", f"/proc/self/fd/{layer}") for layer in layers)]
         options += [("upperdir", f"/proc/self/fd/{top}/upper"), ("workdir", f"/proc/self/fd/{top}/work")]
         for key, value in [*options, *OPTIONS.items()]:
             if code := mounts.fsconfig(context, mounts.FSCONFIG_SET_STRING, key, value):

@@ -117,12 +117,15 @@ def fsmount(context: int, attributes: int = 0) -> int:
 
 
 def new_mount(kind: str, options: dict[str, str | None], attributes: int = 0) -> int:
-    """A detached mount of a file system: `options` maps a key to its value, or to None for a flag."""
+    """A detached mount of a file system: `options` maps a key to its value, or to None for a flag.
+
+    `source` is what tables of mounts and df(1) call it: the file system's name where it is not given.
+    """
     import os
 
     context = fsopen(kind)
     try:
-        for key, value in options.items():
+        for key, value in {"source": kind, **options}.items():
             command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
             if code := fsconfig(context, command, key, value):
                 raise failure(f"fsconfig {kind} {key}={value}", code)

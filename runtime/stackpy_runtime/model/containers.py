@@ -27,7 +27,8 @@ class Mount(TypedDict):
     source: str  # host path | volume name | ""
     target: str
     read_only: bool
-    size: NotRequired[int]  # tmpfs, bytes
+    size: NotRequired[int | str]  # tmpfs: bytes, or a share of the host's memory such as "10%"
+    nr_inodes: NotRequired[int]  # tmpfs
     mode: NotRequired[int]  # tmpfs
     uid: NotRequired[int]  # tmpfs
     gid: NotRequired[int]  # tmpfs

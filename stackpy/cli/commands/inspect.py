@@ -56,8 +56,6 @@ def run(context: Context, arguments: Any) -> int:
             found += find(context, name, arguments.type, size=arguments.size)
         except StackpyError as error:
             errors.append(error)
-    if len(errors) == len(arguments.name) == 1:
-        raise errors[0]
     formats.print_documents(context, arguments.format, found)
     for missing in errors:
         print_error(missing.message, missing.hint)

@@ -19,6 +19,9 @@ def run(context: Context, arguments: Any) -> int:
     """Lists containers."""
     rows = _rows(context, arguments)
     template = formats.chosen(context, arguments.format)
+    if arguments.quiet or template:
+        # As docker's: scripts take the last container, or all but the last few, from what they read.
+        rows = _newest_first(rows)
     if template:
         from stackpy.cli import container_rows
 
@@ -46,9 +49,11 @@ def _rows(context: Context, arguments: Any) -> list[dict[str, Any]]:
         rows = context.engine().ps(arguments.stack, every, filters, size=measured)
     except ValueError as error:
         raise UsageError(f"`--filter {' '.join(arguments.filter)}`: {error}") from None
-    if last is None:
-        return rows
-    return sorted(rows, key=lambda row: str(row["created"]), reverse=True)[:last]
+    return rows if last is None else _newest_first(rows)[:last]
+
+
+def _newest_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: str(row["created"]), reverse=True)
 
 
 def _cells(row: dict[str, Any], arguments: Any) -> tuple[str, ...]:

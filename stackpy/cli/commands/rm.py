@@ -34,4 +34,5 @@ COMMAND = Command(
     ],
     arguments=[Argument("CONTAINER", help="a resource, name or ID", many=True, words="container")],
     examples=[("stackpy rm -f trial", "remove it whether it runs or not")],
+    refused=dict.fromkeys(("-l", "--link"), ("containers have no links", "leave it out")),
 )

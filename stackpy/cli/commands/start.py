@@ -63,4 +63,8 @@ COMMAND = Command(
         ("stackpy start web", "every replica of the stack's `web`"),
         ("stackpy start -ai trial", "on with a shell that had ended"),
     ],
+    refused=dict.fromkeys(
+        ("--checkpoint", "--checkpoint-dir"),
+        ("containers are not frozen to disk", "`stackpy commit` keeps their files"),
+    ),
 )
