@@ -110,8 +110,10 @@ def _row(reason: Reason) -> str:
     path = f"<td>{escaped(reason.path)}</td>"
     place = f'<td class="p">{escaped(reason.place)}</td>' if reason.place else ""
     if reason.sensitive:
-        return f'<tr>{path}<td colspan="2" class="quiet">{SENSITIVE} {escaped(reason.text)}</td>{place}</tr>'
-    if (reason.old, reason.new) == (None, None) or reason.path in ("state", "image"):
+        text = f"{SENSITIVE}: {reason.text.removeprefix(f'{reason.path} {SENSITIVE}: ')}"
+        return f'<tr>{path}<td colspan="2" class="quiet">{escaped(text)}</td>{place}</tr>'
+    in_words = (reason.old, reason.new) == (None, None) or reason.path in ("state", "image")
+    if in_words or reason.path.startswith(("steps[", "files.")):  # of those, the values are hashes
         return f'<tr>{path}<td colspan="2">{escaped(reason.text)}</td>{place}</tr>'
     old, new = (escaped(human(reason.path, value)) for value in (reason.old, reason.new))
     return f'<tr>{path}<td class="v old">{old}</td><td class="v new">{new}</td>{place}</tr>'

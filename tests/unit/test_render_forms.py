@@ -90,6 +90,8 @@ def test_the_page_holds_no_markup_of_the_stack_and_loads_nothing() -> None:
     assert page.outside == []
     assert text.count("<details") == 2
     assert "default-src 'none'" in text
+    assert '<td colspan="2">step 2/2 RUN make: src/app.py differs</td><td class="p">stack.py:5</td>' in text
+    assert '<td colspan="2" class="quiet">(sensitive): its value changes</td>' in text
 
 
 def test_markdown_folds_the_details_and_escapes() -> None:
