@@ -41,6 +41,7 @@ class Field(NamedTuple):
     whole: that it comes or goes is one difference, not one for each key
     removed: the policy where a key is taken away, where that is another
     recorded: nothing of the engine's objects follows from it, so that it is compared with what was applied
+    by_hand: `stackpy update` sets it, and no image does: that the live side alone has it counts too
     """
 
     flatten: Callable[[Any], Flat]
@@ -49,12 +50,13 @@ class Field(NamedTuple):
     whole: bool = False
     removed: str = ""
     recorded: bool = False
+    by_hand: bool = False
 
 
 _SCALAR = Field(forms.scalar)
 _OTHER = Field(forms.other)
 _LABELS = Field(forms.labels, IN_PLACE)
-_LIMIT = Field(forms.limit, IN_PLACE)
+_LIMIT = Field(forms.limit, IN_PLACE, by_hand=True)
 _AT_START = Field(forms.scalar, RESTART)
 _RECORDED_FIELDS: Mapping[str, Field] = {
     "protect": Field(forms.flag, IN_PLACE, recorded=True),
@@ -70,7 +72,7 @@ CONTAINER: Mapping[str, Field] = {
     "user": _SCALAR,
     "hostname": _SCALAR,
     "stop_signal": Field(forms.signal, IN_PLACE),
-    "restart": Field(forms.restart, IN_PLACE),
+    "restart": Field(forms.restart, IN_PLACE, by_hand=True),
     "mem_limit": _LIMIT,
     "memswap_limit": _LIMIT,
     "mem_reservation": _LIMIT,
@@ -82,9 +84,9 @@ CONTAINER: Mapping[str, Field] = {
     "cpu_quota": _LIMIT,
     "cpu_rt_period": _LIMIT,
     "cpu_rt_runtime": _LIMIT,
-    "cpuset": Field(forms.scalar, IN_PLACE),
+    "cpuset": Field(forms.scalar, IN_PLACE, by_hand=True),
     "pids_limit": _LIMIT,
-    "blkio_config": Field(forms.blkio, IN_PLACE),
+    "blkio_config": Field(forms.blkio, IN_PLACE, by_hand=True),
     "shm_size": Field(forms.shared_memory, RESTART),
     "ulimits": Field(forms.ulimits, RESTART),
     "sysctls": Field(forms.strings, RESTART),
@@ -157,6 +159,7 @@ APART: Mapping[str, Mapping[str, str]] = {
     "secret": {"its value": "in place, and as `secrets` says in the containers that have it"},
 }
 _UNCOMPARED = frozenset(APART["container"])
+_BY_HAND = frozenset(name for name, field in CONTAINER.items() if field.by_hand)
 
 
 def with_policy(*policies: str) -> tuple[str, ...]:
@@ -171,7 +174,9 @@ def means_the_same(name: str, one: Any, other: Any) -> bool:
 
 
 def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied: Fields) -> list[Difference]:
-    """What differs in the fields that the user sets now or had set at the last apply; the rest is not theirs."""
+    """What differs in the fields that the user sets now, had set at the last apply, or has set by hand; the rest is not
+    theirs.
+    """
     differences: list[Difference] = []
     for name, value in desired.items():
         if name not in _UNCOMPARED and (name not in live or live[name] != value):
@@ -183,6 +188,9 @@ def compare(policy: Mapping[str, Field], desired: Fields, live: Fields, applied:
             if name not in desired and name not in _UNCOMPARED:
                 field = policy.get(name, _OTHER)
                 _compare_field(differences, name, field, None, value if field.recorded else live.get(name), value)
+    for name, value in live.items():
+        if name in _BY_HAND and name not in desired and name not in applied:
+            _compare_field(differences, name, policy.get(name, _OTHER), None, value, None)
     return differences
 
 
@@ -192,6 +200,8 @@ def _compare_field(into: list[Difference], name: str, field: Field, desired: Any
         into.append(Difference(name, live or None, desired or None, field.policy))
         return
     keys = [*new, *(key for key in before if key not in new)]
+    if field.by_hand and not new and not before:
+        keys = list(old)
     if field.closed:
         # the engine gives containers aliases of its own
         keys += [key for key in old if key not in new and key not in before and ".aliases." not in key]

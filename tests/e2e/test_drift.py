@@ -124,11 +124,13 @@ def test_each_change_by_hand_is_seen_and_mended(cli: Cli, stack: Path) -> None:
     assert web()["id"] == identity
 
     assert cli("drift", cwd=stack).stdout.endswith("· no drift\n")
-    cli("update", "--memory", "128m", "drift-web-1")
+    cli("update", "--memory", "128m", "--cpus", "0.5", "--restart", "always", "drift-web-1")
     told = cli("drift", "--detailed-exitcode", cwd=stack, code=2).stdout
     assert "mem_limit: 128 MiB on the engine, 64 MiB was applied" in told
     engine.update(identity, {"labels": {**web()["config"]["labels"], "team": "b"}})
-    assert found(cli, stack) == {"container.web": ("update", ["labels.team b → a", "mem_limit 128 MiB → 64 MiB"])}
+    assert found(cli, stack) == {"container.web": ("update", [
+        "labels.team b → a", "mem_limit 128 MiB → 64 MiB", "restart always → (unset)", "cpus 0.5 → (unset)"
+    ])}  # fmt: skip
     mended(cli, stack)
     assert web()["id"] == identity
 
