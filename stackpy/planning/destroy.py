@@ -47,5 +47,6 @@ def destroy_plan(
         chosen &= targeting.without(drafts, excludes)
     if len(chosen) < len(drafts):
         notes.append(targeting.limited(chosen_ones, len(drafts) - len(chosen)))
-    refused = refusals.protected((drafts[number] for number in sorted(chosen)), {}, observation.resources)
+    going = (drafts[number] for number in sorted(chosen))
+    refused = refusals.protected(going, {}, observation.resources, refusals.DESTROYED)
     return finish(drafts, observation, chosen, notes, refused)

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 _VERBS = {Action.DELETE: "deleted", Action.REPLACE: "replaced"}
 
 
-def protected(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mapping[str, Observed]) -> list[Refusal]:
-    """What `protect=True` forbids: the stack file's word counts, and without one that of the last apply."""
+LEAVES = "declare it again, and apply it without `protect` before it goes"
+DESTROYED = "take `protect=True` away in the stack file and apply that first"
+
+
+def protected(
+    drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mapping[str, Observed], undeclared: str = LEAVES
+) -> list[Refusal]:
+    """What `protect=True` forbids: the stack file's word counts, and without one that of the last apply.
+
+    undeclared: what to do about what no stack file tells of
+    """
     found: dict[str, Refusal] = {}
     for draft in drafts:
         spec, observed = specs.get(draft.address), existing.get(draft.address)
@@ -27,7 +36,7 @@ def protected(drafts: Iterable[Draft], specs: Mapping[str, Spec], existing: Mapp
         if draft.action is Action.DELETE and any(reason.path == "replicas" for reason in draft.reasons):
             continue  # fewer replicas: the resource stays
         if spec is None:
-            hint = "declare it again, and apply it without `protect` before it goes"
+            hint = undeclared
             where = "protected since the last apply"
         else:
             hint = "remove `protect=True` there, or take the change back"

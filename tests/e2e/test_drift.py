@@ -202,7 +202,7 @@ def test_what_others_have_made_is_adopted_and_never_overwritten(cli: Cli, stack:
         {"name": "lone", "image": image, "command": ["sleep", "9"], "network_mode": "none", "mem_limit": 64 << 20}
     )
     found_folder = stack.parent / "found"
-    told = cli("init", "--from-running", "--only", "lone", str(found_folder)).stderr
+    told = cli("init", "--from-running", "--only", "lone,lone", str(found_folder)).stderr
     assert "stackpy adopt container.lone lone" in told
     assert "mem_limit=67108864" in (found_folder / "stack.py").read_text()
     cli("adopt", "container.lone", "lone", cwd=found_folder)

@@ -84,7 +84,10 @@ def test_protection_comes_and_goes_in_place_and_lets_other_changes_be() -> None:
 def test_destroy_is_refused_too() -> None:
     volume = Observed("volume", "data", {}, {"protect": True})
     observation = Observation("shop", "embedded", 4, {"volume.data": volume}, {}, frozenset(), {})
-    assert [one.address for one in destroy_plan(observation, volumes=True).refusals] == ["volume.data"]
+    [refused] = destroy_plan(observation, volumes=True).refusals
+    assert (refused.address, refused.hint) == (
+        "volume.data", "take `protect=True` away in the stack file and apply that first"
+    )  # fmt: skip
     assert destroy_plan(observation).refusals == ()
 
 

@@ -58,7 +58,7 @@ def _from_running(context: Context, arguments: Any, target: str, name: str) -> i
     from stackpy.cli import scaffolds
 
     context.read_only = True
-    found = context.engine().stack_of_running(name, arguments.only)
+    found = context.engine().stack_of_running(name, [one for several in arguments.only for one in several.split(",")])
     (path,) = scaffolds.write(target, {"stack.py": (found.text, 0o644)})
     print(path)
     for line in found.left_out:
@@ -86,7 +86,12 @@ COMMAND = Command(
         Option("-t", "--template", metavar="NAME", default=DEFAULT, help=f"what to begin with (default: {DEFAULT})"),
         Option("--ci", help="pipelines that plan and apply"),
         Option("--from-running", help="the stack of what runs and is no stack's: `stackpy adopt` takes it in"),
-        Option("--only", metavar="NAME", many=True, help="with --from-running: of these containers, and what they use"),
+        Option(
+            "--only",
+            metavar="NAME",
+            many=True,
+            help="with --from-running: these (with commas between), and what they use",
+        ),
     ],
     arguments=[Argument("FOLDER", help="where to (default: here)", optional=True, words="folder")],
     examples=[
