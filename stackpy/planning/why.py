@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _VERBS = {
     Action.CREATE: "created",
+    Action.MOVE: "moved",
     Action.UPDATE: "updated in place",
     Action.REPLACE: "replaced",
     Action.START: "started",
@@ -85,7 +86,8 @@ def of_resource(
 
     points = [_declared(address, spec, folder)]
     points += _planned(address, plan, desired, where)
-    points += _states(address, observation, running)
+    points += _opposed(address, plan)
+    points += _states(address, observation, running, where)
     if spec is not None:
         points += _waits(spec, desired, observation, where)
         points += _ports(spec, observation, running, where)
@@ -120,37 +122,52 @@ def _planned(address: str, plan: Plan, desired: Desired, where: Where) -> Iterat
                     yield Point("plan", text, where(other.address, told.path))
 
 
-def _states(address: str, observation: Observation, running: Mapping[str, Running]) -> Iterator[Point]:
+def _opposed(address: str, plan: Plan) -> Iterator[Point]:
+    """Why an apply would not do it."""
+    for refusal in plan.refusals:
+        if refusal.address == address:
+            hint = f"; {printable(refusal.hint)}" if refusal.hint else ""
+            yield Point("plan", f"an apply would refuse that: {printable(refusal.text)}{hint}")
+    for verdict in plan.verdicts:
+        if verdict.address == address:
+            word = "denies" if verdict.level == "deny" else "warns"
+            yield Point("plan", f"the policy {verdict.policy} {word}: {printable(verdict.text)}", verdict.place)
+
+
+def _states(address: str, observation: Observation, running: Mapping[str, Running], where: Where) -> Iterator[Point]:
     observed = observation.resources.get(address)
     if observed is None:
         if not address.startswith("image."):
             yield Point("state", "it does not exist on the engine")
         return
     for replica in observed.replicas:
-        yield from _state(replica, running.get(replica.name))
+        yield from _state(replica, running.get(replica.name), lambda path: where(address, path))
     crash = observation.crashes.get(address)
     if crash and not any(replica.why and crash.endswith(replica.why) for replica in observed.replicas):
         yield Point("state", crash)
 
 
-def _state(replica: Replica, now: Running | None) -> Iterator[Point]:
+def _state(replica: Replica, now: Running | None, where: Callable[[str], str]) -> Iterator[Point]:
     name = replica.name
     if replica.status == "exited":
         code = "its exit code is unknown" if replica.exit_code is None else f"with {replica.exit_code}"
         when = f" {ago(replica.ended)}" if replica.ended else ""
         why = replica.why or _CODES.get(replica.exit_code or 0, "")
-        yield Point("state", f"{name} exited {code}{when}" + (f": {why}" if why else ""))
+        field = "mem_limit" if why.startswith("out of memory") else "command"
+        yield Point("state", f"{name} exited {code}{when}" + (f": {why}" if why else ""), where(field))
     elif replica.status == "created":
         yield Point("state", f"{name} was created and never started")
     elif replica.status == "paused":
         yield Point("state", f"{name} is paused: `stackpy unpause {name}` has it go on")
     elif now is not None:
         again = f", after {plural(now.restarts, 'restart')}" if now.restarts else ""
-        yield Point("state", f"{name} is {replica.status}, for {ago(now.started).removesuffix(' ago')}{again}")
+        since = ago(now.started)
+        lasting = f"for {since.removesuffix(' ago')}" if since.endswith(" ago") else "since just now"
+        yield Point("state", f"{name} is {replica.status}, {lasting}{again}")
         if replica.health in ("unhealthy", "starting"):
             word = "fails" if replica.health == "unhealthy" else "has not passed yet"
             said = f": {printable(now.check)}" if now.check else ""
-            yield Point("health", f"{name} is {replica.health}: its health check {word}{said}")
+            yield Point("health", f"{name} is {replica.health}: its health check {word}{said}", where("healthcheck"))
 
 
 # Exit codes whose meaning is fixed by the shell and by Docker.
@@ -201,12 +218,11 @@ def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running],
         if (port.get("protocol") or "tcp") != "tcp":
             continue
         shown = f"{port['host_ip']}:{port['published'] or '(any free port)'}"
+        line = where(spec.address, f"ports.{port['target']}/tcp")
         for replica in observed.replicas if observed is not None else ():
             now = running.get(replica.name)
             if now is None:
-                yield Point(
-                    "port", f"{shown} does not reach {replica.name}, which does not run", where(spec.address, "ports")
-                )
+                yield Point("port", f"{shown} does not reach {replica.name}, which does not run", line)
                 continue
             if now.listening is None:
                 continue
@@ -215,11 +231,11 @@ def _ports(spec: Spec, observation: Observation, running: Mapping[str, Running],
                 ears = ", ".join(str(number) for _, number in sorted(now.listening, key=lambda one: one[1]))
                 instead = f"it listens on {ears}" if ears else "it listens on no port"
                 yield Point("port", f"{shown} is not answered: nothing in {replica.name} listens on "
-                                    f"{port['target']}; {instead}", where(spec.address, "ports"))  # fmt: skip
+                                    f"{port['target']}; {instead}", line)  # fmt: skip
             elif all(address.startswith("127.") or address == "::1" for address in addresses):
                 only = ", ".join(sorted(addresses))
                 text = f"in {replica.name}, port {port['target']} is open on {only} alone; let it listen on 0.0.0.0"
-                yield Point("port", f"{shown} is not answered: {text}", where(spec.address, "ports"))
+                yield Point("port", f"{shown} is not answered: {text}", line)
             else:
                 yield Point("port", f"{shown} reaches {replica.name}, which listens on {port['target']}")
 
@@ -288,7 +304,8 @@ def of_port(
     for row in holders:
         owner = f" ({row['resource']} of stack {row['stack']})" if row["stack"] else ""
         verb = "is published by" if row["state"] in ("running", "paused", "restarting") else "belongs to"
-        tail = "" if verb == "is published by" else f", which is {row['state']}: nothing holds it now"
+        free = "" if processes else ": nothing holds it now"
+        tail = "" if verb == "is published by" else f", which is {row['state']}{free}"
         points.append(
             Point("port", f"{row['host_ip']}:{shown} {verb} {row['name']}{owner}, port {row['target']} in it{tail}")
         )

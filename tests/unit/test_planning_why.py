@@ -11,6 +11,7 @@ import pytest
 from stackpy.cli import sockets
 from stackpy.dsl.specs import Spec
 from stackpy.planning.comparison import diff
+from stackpy.planning.plan import Action, Change, Plan, Reason, Refusal, Verdict
 from stackpy.planning.why import Running, of_blob, of_port, of_resource
 from stackpy.problems import Location
 from tests.unit.planning import case_files
@@ -38,7 +39,7 @@ UP = Running(90.0, 0, "", frozenset({("0.0.0.0", 80)}))
 
 def written(spec: Spec, path: str) -> Location:
     """As if some fields stood on lines of their own."""
-    line = {"image": 2, "mem_limit": 3, "depends_on": 4, "ports": 5}.get(path)
+    line = {"image": 2, "mem_limit": 3, "depends_on": 4, "ports.80/tcp": 5, "command": 6, "healthcheck": 7}.get(path)
     return spec.location if line is None else Location(spec.location.file, line)
 
 
@@ -69,13 +70,14 @@ def test_what_would_be_done_with_the_line_of_the_user_s() -> None:
     ("replica", "running", "text"),
     [
         ({"status": "exited", "exit_code": 127, "ended": 65.0}, None,
-         "shop-web-1 exited with 127 one minute ago: its command was not found"),
+         "shop-web-1 exited with 127 one minute ago: its command was not found [stack.py:6]"),
         ({"status": "exited", "exit_code": 137, "why": "out of memory"}, None,
-         "shop-web-1 exited with 137: out of memory"),
+         "shop-web-1 exited with 137: out of memory [stack.py:3]"),
         ({"status": "created"}, None, "shop-web-1 was created and never started"),
         ({"status": "paused"}, None, "shop-web-1 is paused: `stackpy unpause shop-web-1` has it go on"),
         ({"status": "restarting"}, Running(3.0, 4, "", None),
          "shop-web-1 is restarting, for three seconds, after 4 restarts"),
+        ({"status": "running"}, Running(0.2, 0, "", None), "shop-web-1 is running, since just now"),
     ],
 )  # fmt: skip
 def test_how_it_is(replica: dict[str, Any], running: Running | None, text: str) -> None:
@@ -114,6 +116,36 @@ def test_a_port_of_what_does_not_run_and_of_what_cannot_be_seen() -> None:
         "127.0.0.1:8080 does not reach shop-web-1, which does not run [stack.py:5]"
     ]
     assert "port" not in said("container.web", {"shop-web-1": UP._replace(listening=None)})
+
+
+def test_an_unhealthy_one_names_its_check() -> None:
+    tables: dict[str, Any] = {
+        "replicas": {"container.web": [{"index": 1, "status": "running", "health": "unhealthy"}]},
+        "desired": {**CASE["desired"], "container.web": {**WEB, "healthcheck": {"interval": 5.0}}},
+    }
+    assert said("container.web", {"shop-web-1": UP._replace(check="no (exit 1)")}, **tables)["health"] == [
+        "shop-web-1 is unhealthy: its health check fails: no (exit 1) [stack.py:7]"
+    ]
+
+
+def test_every_action_has_its_verb_and_what_stands_against_it_is_told() -> None:
+    desired, observation = case_files.desired(CASE), case_files.observation(CASE)
+    actions = [action for action in vars(Action).values() if isinstance(action, Action)]
+    reason = (Reason("state", None, None, "x"),)
+    plan = Plan(
+        "shop",
+        "embedded",
+        2,
+        tuple(Change("container.web", action, reason) for action in actions),
+        refusals=(Refusal("container.web", "it is protected", "let it be"), Refusal("container.db", "no")),
+        verdicts=(Verdict("small", "deny", "container.web", "is big", "stack.py:9"),),
+    )
+    points = of_resource("container.web", plan, desired, observation, {}, ())
+    texts = [point.text for point in points if point.topic == "plan"]
+    assert len(texts) == len(actions) + 2
+    assert texts[-2:] == [
+        "an apply would refuse that: it is protected; let it be", "the policy small denies: is big"
+    ]  # fmt: skip
 
 
 def test_what_it_waits_for() -> None:
@@ -165,13 +197,13 @@ def test_who_has_a_port() -> None:
     assert texts(
         [{**ROW, "state": "exited"}], ["process 7 (nginx)"], [("container.web", "127.0.0.1", "stack.py:5")]
     ) == [
-        (
-            "127.0.0.1:8080/tcp belongs to shop-web-1 (container.web of stack shop), port 80 in it, which is exited: "
-            "nothing holds it now"
-        ),
+        "127.0.0.1:8080/tcp belongs to shop-web-1 (container.web of stack shop), port 80 in it, which is exited",
         "8080/tcp is held by process 7 (nginx)",
         "container.web publishes 127.0.0.1:8080/tcp",
     ]
+    assert texts([{**ROW, "state": "exited"}], [], [])[0].endswith(
+        "port 80 in it, which is exited: nothing holds it now"
+    )
     assert texts([], [], []) == ["nothing holds port 8080/tcp, and the stack here does not publish it"]
 
 

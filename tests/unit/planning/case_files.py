@@ -118,7 +118,7 @@ def _observed(case: dict[str, Any], address: str, applied: dict[str, Any], image
             id=f"id{entry['index']}",
             name=f"shop-{name}-{entry['index']}",
             status=entry.get("status", "exited" if kind == "job" else "running"),
-            health="",
+            health=entry.get("health", ""),
             exit_code=entry.get("exit_code", 0 if kind == "job" and "status" not in entry else None),
             ended=entry.get("ended", 0.0),
             image=entry.get("image", image),
