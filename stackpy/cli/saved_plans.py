@@ -48,6 +48,8 @@ def write(context: Context, path: str, planned: Planned, selection: Selection, *
             os.unlink(aside)
             raise
     except OSError as error:
+        if os.path.isdir(path):
+            raise StackpyError(f"the plan cannot be written to `{path}`, which is a folder") from None
         raise StackpyError(
             f"the plan cannot be written to `{path}`: {(error.strerror or str(error)).lower()}"
         ) from None

@@ -28,11 +28,12 @@ def _report_deferred(session: Session, stack: StackSpec) -> None:
     """What is known only after the apply cannot decide what is applied, and must be of something that is there."""
     calls = {f"{one.kind}.{one.name}": one.call for one in session.declarations}
     for address, spec in stack.resources.items():
-        if has_marker(spec.fields) and address in calls:
-            Place(calls[address], address).report(
-                f"{address} holds a value that is known only after the apply",
-                "only outputs may; containers find each other by name on their networks",
-            )
+        for field, value in spec.fields.items() if address in calls else ():
+            if has_marker(value):
+                Place(calls[address], address, (field,)).report(
+                    f"`{field}` of {address} holds a value that is known only after the apply",
+                    "only outputs may; containers find each other by name on their networks",
+                )
     for name, value in stack.outputs.items():
         for wanted in markers(value):
             other = stack.resources.get(wanted.address)

@@ -43,6 +43,11 @@ class Deferred:
             raise ValueError(f"{self!r} is known only after the apply and cannot be formatted by `{form}`")
         return self._text
 
+    def __int__(self) -> int:
+        raise TypeError(f"{self!r} is no number yet: an output that is this value alone becomes one")
+
+    __index__ = __float__ = __int__
+
     def __add__(self, other: str) -> str:
         return self._text + other
 

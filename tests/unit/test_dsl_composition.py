@@ -153,12 +153,13 @@ def test_outputs_wait_for_what_the_engine_chooses(tmp_path: Path) -> None:
         ('Output("a", web.port(80, replica=0))\n', "`replica` of `port` of container.web must be the number"),
         (
             'Container("b", image=image, environment={"A": f"{web.port(80)}"})\n',
-            "container.b holds a value that is known only after the apply",
+            "`environment` of container.b holds a value that is known only after the apply",
         ),
         (
             'Container("b", image=image, environment={"A": web.port(80)})\n',
             "`environment.A` of container `b` must be ",
         ),
+        ('Output("a", int(web.port(80)))\n', "the stack file raised TypeError: <port 80/tcp of container.web, known after"),
         ('Output("a", f"{web.port(80):>5}")\n', "the stack file raised ValueError: <port 80/tcp of container.web"),
     ],
 )  # fmt: skip
