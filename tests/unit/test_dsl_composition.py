@@ -159,7 +159,7 @@ def test_outputs_wait_for_what_the_engine_chooses(tmp_path: Path) -> None:
             'Container("b", image=image, environment={"A": web.port(80)})\n',
             "`environment.A` of container `b` must be ",
         ),
-        ('Output("a", int(web.port(80)))\n', "the stack file raised TypeError: <port 80/tcp of container.web, known after"),
+        ('Output("a", int(web.port(80)))\n', "the stack file raised TypeError: <port 80/tcp of container.web"),
         ('Output("a", f"{web.port(80):>5}")\n', "the stack file raised ValueError: <port 80/tcp of container.web"),
     ],
 )  # fmt: skip
