@@ -134,6 +134,9 @@ def policy(function: Any = None, /, *, level: Level = "deny", name: str = "") ->
     place = Place(caller(("function",)), "`policy`")
 
     def decorate(check: Any) -> Any:
+        if function in LEVELS:
+            place.report("`policy` is for functions", f'write @policy(level="{function}")')
+            return lambda each: each
         if not hasattr(check, "__code__"):
             place.report("`policy` is for functions", "write @policy above a `def`")
             return check
@@ -146,3 +149,10 @@ def policy(function: Any = None, /, *, level: Level = "deny", name: str = "") ->
 
     level = place.item("level").parse(one_of(*LEVELS), level, "deny")
     return decorate if function is None else decorate(function)
+
+
+def how_to_name(one: object) -> str:
+    """What to write where a policy is wanted and something else was given."""
+    module = getattr(one, "__name__", "")
+    names = [f"{module}.{key}" for key, value in getattr(one, "__dict__", {}).items() if isinstance(value, Policy)]
+    return f"name its policies: {', '.join(names)}" if names else "@policy makes one of a function"

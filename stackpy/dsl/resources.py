@@ -246,14 +246,14 @@ class Stack(Frozen):
             return
         session.stack = (valid, call)
         if policies:
-            from stackpy.dsl.policies import Policy  # few stacks have any
+            from stackpy.dsl.policies import Policy, how_to_name  # few stacks have any
 
             for index, one in enumerate(policies):
                 if isinstance(one, Policy):
                     session.policies.append(one)
                 else:
                     inner = place.item("policies").item(index)
-                    inner.report(f"{inner.name} must be a policy, not {show(one)}", "@policy makes one of a function")
+                    inner.report(f"{inner.name} must be a policy, not {show(one)}", how_to_name(one))
 
     def __repr__(self) -> str:
         return f"Stack({show(getattr(self, 'name', ''))})"

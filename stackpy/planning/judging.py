@@ -68,11 +68,11 @@ def _verdicts(policy: Policy, view: PlanView, folder: str) -> Iterable[Verdict]:
             yield Verdict(policy.name, policy.level, address, text, _place(place, folder))
     except Exception as error:  # whatever a user's code may raise
         text = f"the policy itself failed: {type(error).__name__}: {error}"
-        yield Verdict(policy.name, "deny", "", text, f"{_relative(where.file, folder)}:{_line(error, where.file)}")
+        yield Verdict(policy.name, "deny", "", text, f"{_relative(where.file, folder)}:{_line(error, where.file) or where.line}")
 
 
 def _line(error: BaseException, file: str) -> int:
-    """The last line of the policy's file that ran."""
+    """The last line of the policy's file that ran; 0 where its findings are what is wrong."""
     line, trace = 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:

@@ -58,6 +58,7 @@ def test_a_policy_that_fails_denies(tmp_path: Path) -> None:
     assert load_stack(str(tmp_path)).plan().verdicts[0].place == "stack.py:5"
     [(level, _, _, said)] = verdicts(tmp_path, "@policy\ndef odd(plan):\n    yield 7\n")
     assert (level, said.partition(":")[0]) == ("deny", "the policy itself failed")
+    assert load_stack(str(tmp_path)).plan().verdicts[0].place == "stack.py:3", "where it is defined"
 
 
 SHIPPED = """\
@@ -143,6 +144,24 @@ def test_wrong_uses_are_reported_at_the_user_s_line(tmp_path: Path, text: str, m
     (tmp_path / "stack.py").write_text(BASE + text)
     [found] = problems_of(str(tmp_path))
     assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('@policy("warn")\ndef x(plan): pass\n', 'write @policy(level="warn")'),
+        (
+            'import stackpy.policies as house\nStack("x", policies=[house])\n',
+            "name its policies: stackpy.policies.no_privileged_containers, stackpy.policies.no_unpinned_images, ",
+        ),
+    ],
+)
+def test_slips_are_told_how_it_is_written(tmp_path: Path, text: str, hint: str) -> None:
+    (tmp_path / "stack.py").write_text(BASE + text)
+    with pytest.raises(StackFileError) as caught:
+        load_stack(str(tmp_path))
+    [problem] = caught.value.problems
+    assert problem.hint.startswith(hint)
 
 
 def test_what_is_denied_is_refused() -> None:
