@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from stackpy.dsl.deferred import Deferred
     from stackpy.dsl.files import File, Template
     from stackpy.dsl.images import Image
+    from stackpy.dsl.mappings import (
+        AttachmentFields,
+        BindFields,
+        BlkioFields,
+        DependencyFields,
+        DeviceFields,
+        HealthCheckFields,
+        HookFields,
+        LoggingFields,
+        PortFields,
+        SecretFields,
+        TmpfsFields,
+        UlimitFields,
+        UpdateFields,
+        VariableFileFields,
+        VolumeFields,
+    )
     from stackpy.dsl.probes import HealthCheck
     from stackpy.dsl.resources import Network, Secret
     from stackpy.dsl.updating import Update
@@ -32,7 +49,7 @@ if TYPE_CHECKING:
         command: Command | None
         entrypoint: Command | None
         environment: Pairs | None
-        env_file: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
+        env_file: str | VariableFileFields | Sequence[str | VariableFileFields] | None
         labels: Pairs | None
         label_file: str | Sequence[str] | None
         working_dir: str | None
@@ -54,9 +71,9 @@ if TYPE_CHECKING:
         cpu_rt_period: str | int | None
         cpu_rt_runtime: str | int | None
         cpuset: str | int | None
-        blkio_config: Mapping[str, Any] | None
+        blkio_config: BlkioFields | None
         shm_size: str | int | None
-        ulimits: Mapping[str, str | int | Mapping[str, str | int]] | None
+        ulimits: Mapping[str, str | int | UlimitFields] | None
         sysctls: Pairs | None
         init: bool | None
         group_add: Sequence[str | int] | None
@@ -70,13 +87,13 @@ if TYPE_CHECKING:
         runtime: str | None
         cgroup: Literal["host", "private"] | None
         storage_opt: Mapping[str, str | int] | None
-        networks: Sequence[Network | str] | Mapping[Any, Mapping[str, Any] | None] | None
+        networks: Sequence[Network | str] | Mapping[Any, AttachmentFields | None] | None
         network_mode: str | Resource | None
-        volumes: Sequence[str | Mapping[str, Any]] | Mapping[Any, str] | None
+        volumes: Sequence[str | BindFields | VolumeFields | TmpfsFields] | Mapping[Any, str] | None
         tmpfs: str | Sequence[str] | None
-        secrets: Sequence[Secret | str | Mapping[str, Any]] | None
+        secrets: Sequence[Secret | str | SecretFields] | None
         files: Mapping[str, str | bytes | Template | File] | None
-        depends_on: Sequence[Resource | Condition | str] | Mapping[Any, Mapping[str, Any]] | None
+        depends_on: Sequence[Resource | Condition | str] | Mapping[Any, DependencyFields] | None
         read_only: bool | None
         tty: bool | None
         stdin_open: bool | None
@@ -84,30 +101,30 @@ if TYPE_CHECKING:
         cap_drop: Sequence[str] | None
         privileged: bool | None
         security_opt: Sequence[str] | None
-        devices: Sequence[str | Mapping[str, str]] | None
+        devices: Sequence[str | DeviceFields] | None
         device_cgroup_rules: Sequence[str] | None
         userns: Literal["auto", "host"] | None
         pid: str | Resource | None
         ipc: str | Resource | None
         uts: Literal["host"] | None
         learn: bool | None
-        logging: Mapping[str, Any] | None
+        logging: LoggingFields | None
         pull_policy: str | None
         platform: str | None
         protect: bool | None
         ignore_changes: Sequence[str] | None
-        pre_start: Sequence[Command | Mapping[str, Any]] | None
-        post_start: Sequence[Command | Mapping[str, Any]] | None
-        pre_stop: Sequence[Command | Mapping[str, Any]] | None
+        pre_start: Sequence[Command | HookFields] | None
+        post_start: Sequence[Command | HookFields] | None
+        pre_stop: Sequence[Command | HookFields] | None
 
     class ContainerFields(JobFields, total=False):
         """What a container may say of itself."""
 
         restart: str | None
-        ports: Sequence[str | int | Mapping[str, Any]] | None
+        ports: Sequence[str | int | PortFields] | None
         replicas: int | None
-        healthcheck: HealthCheck | Mapping[str, Any] | None
-        update: Update | Mapping[str, Any] | None
+        healthcheck: HealthCheck | HealthCheckFields | None
+        update: Update | UpdateFields | None
         on_unhealthy: Literal["none", "restart", "stop"] | None
 
 

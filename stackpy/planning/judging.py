@@ -68,7 +68,9 @@ def _verdicts(policy: Policy, view: PlanView, folder: str) -> Iterable[Verdict]:
             yield Verdict(policy.name, policy.level, address, text, _place(place, folder))
     except Exception as error:  # whatever a user's code may raise
         text = f"the policy itself failed: {type(error).__name__}: {error}"
-        yield Verdict(policy.name, "deny", "", text, f"{_relative(where.file, folder)}:{_line(error, where.file) or where.line}")
+        yield Verdict(
+            policy.name, "deny", "", text, f"{_relative(where.file, folder)}:{_line(error, where.file) or where.line}"
+        )
 
 
 def _line(error: BaseException, file: str) -> int:

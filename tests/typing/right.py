@@ -178,3 +178,24 @@ def few(plan: PlanView) -> str | None:
 
 replicas: object = load_stack(sets={"count": 3})["container.web"]["replicas"]
 doing: list[str] = load_stack().plan(after=load_stack()).doing("replace")
+
+Container(
+    "long",
+    image=host,
+    env_file={"path": "a.env", "format": "raw", "required": True},
+    healthcheck={"test": ["CMD", "true"], "interval": "1s", "timeout": 1, "start_period": 1.5, "retries": 2},
+    update={"order": "stop-first", "delay": "1s", "max_failure_ratio": 0.5},
+    ports=[{"target": 80, "published": "8080", "host_ip": "127.0.0.1", "protocol": "tcp"}],
+    volumes=[
+        {"type": "bind", "source": "./a", "target": "/a", "read_only": True, "bind": {"propagation": "rslave"}},
+        {"type": "volume", "source": data, "target": "/b", "volume": {"nocopy": True}},
+        {"type": "tmpfs", "target": "/c", "tmpfs": {"size": "64m", "mode": 0o1777}},
+        "./d:/d",
+    ],
+    secrets=[key, {"source": key, "target": "other", "on_change": "SIGHUP"}],
+    post_start=["true", {"command": ["chown", "a"], "user": "root", "environment": {"A": 1}}],
+    devices=["/dev/fuse", {"source": "/dev/null", "target": "/dev/nothing", "permissions": "r"}],
+    ulimits={"nofile": 1024, "core": {"soft": 0, "hard": -1}},
+    blkio_config={"weight": 300, "device_read_bps": [{"path": "/dev/sda", "rate": "12mb"}]},
+    logging={"driver": "local", "options": {"max-size": "1m", "max_file": 2}},
+)

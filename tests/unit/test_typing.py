@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Collection
 from pathlib import Path
+from typing import is_typeddict
 
 import pytest
 
 import stackpy
-from stackpy.dsl import container_fields
+from stackpy.dsl import (
+    addresses,
+    container_fields,
+    dependencies,
+    hooks,
+    log_driver,
+    mappings,
+    mount_options,
+    mounts,
+    ports,
+    probes,
+    resource_fields,
+    updating,
+    variable_files,
+)
 from tests.unit.typed_calls import typed_calls
 
 TOP = Path(__file__).parents[2]
@@ -58,6 +74,47 @@ def test_every_argument_stands_among_what_is_wrong(call: str, parameters: list[i
     others = [node for node in calls if any(ast.unparse(one) == "NOTHING" for one in node.args)]
     keywords = [node for node in calls if {keyword.arg for keyword in node.keywords} - {one.name for one in parameters}]
     assert len(others) + len(keywords) >= len(unnamed)
+
+
+PARSED: dict[str, Collection[str]] = {
+    "HealthCheckFields": probes._COMPOSE_FIELDS,
+    "UpdateFields": updating._PARSERS,
+    "PortFields": ports.LONG_FIELDS,
+    "BindFields": mounts.LONG_FIELDS["bind"],
+    "BindOptions": mount_options._BIND,
+    "VolumeFields": mounts.LONG_FIELDS["volume"],
+    "VolumeOptions": ("nocopy", "subpath"),
+    "TmpfsFields": mounts.LONG_FIELDS["tmpfs"],
+    "TmpfsOptions": (*mounts._TMPFS, "exec"),
+    "SecretFields": ("source", "target", "on_change"),
+    "AttachmentFields": ("aliases", *addresses.PARSERS),
+    "DependencyFields": dependencies._KEYS,
+    "HookFields": hooks._FIELDS,
+    "VariableFileFields": variable_files._KEYS,
+    "DeviceFields": ("source", "target", "permissions"),
+    "UlimitFields": ("soft", "hard"),
+    "DeviceWeight": ("path", "weight"),
+    "DeviceRate": ("path", "rate"),
+    "BlkioFields": ("weight", "weight_device", *resource_fields.BLKIO_RATES),
+    "LogOptions": (*log_driver._OPTIONS, "max-size", "max-file"),
+    "LoggingFields": (*log_driver._OPTIONS, "max-size", "max-file", "driver", "options"),
+}
+
+
+def test_mappings_have_the_keys_that_are_parsed_and_each_stands_among_what_is_wrong() -> None:
+    types = {name: one for name, one in vars(mappings).items() if is_typeddict(one)}
+    assert {name: set(one.__annotations__) for name, one in types.items()} == {
+        name: set(keys) for name, keys in PARSED.items()
+    }
+    tree = ast.parse((TOP / "tests/typing/wrong_mappings.py").read_text())
+    wrong = {
+        (ast.unparse(node.annotation), key.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)
+        for key, value in zip(node.value.keys, node.value.values, strict=True)
+        if isinstance(key, ast.Constant) and ast.unparse(value) == "NOTHING"
+    }
+    assert wrong == {(f"mappings.{name}", key) for name, one in types.items() for key in one.__annotations__}
 
 
 @pytest.mark.parametrize("name", stackpy.__all__)
