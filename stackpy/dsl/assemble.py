@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 
 from stackpy.dsl import contents, ports, values, variable_files
+from stackpy.dsl.container_fields import AS_PARSED
 from stackpy.dsl.cycles import report_cycles
 from stackpy.dsl.recipes import Recipes
 from stackpy.dsl.resources import subject
 from stackpy.dsl.session import Declaration, Place
 from stackpy.dsl.specs import (
     DEFAULT_NETWORK,
-    ISOLATION,
-    LIMITS,
-    SURROUNDINGS,
     Dependency,
     Spec,
     StackSpec,
@@ -35,17 +33,6 @@ if TYPE_CHECKING:
 
 _WORKLOADS = ("container", "job")
 _ARTICLES = {"network": "Network", "volume": "Volume", "secret": "Secret", "container": "Container", "": "Container"}
-# fields that a container's spec takes over as they were parsed
-_PLAIN = (
-    *(
-        "command entrypoint labels working_dir user hostname stop_signal restart network_mode read_only tty stdin_open "
-        "cap_add cap_drop stop_grace_period healthcheck on_unhealthy logging replicas pre_start post_start pre_stop "
-        "pull_policy protect ignore_changes update"
-    ).split(),
-    *LIMITS,
-    *SURROUNDINGS,
-    *ISOLATION,
-)
 
 
 class Assembly:
@@ -138,7 +125,7 @@ class Assembly:
         if parsed.get("image") is not None:
             fields["image"] = recipes.address(parsed["image"], name)
             dependencies[Dependency(fields["image"], "started")] = None
-        fields |= {key: parsed[key] for key in _PLAIN if key in parsed}
+        fields |= {key: parsed[key] for key in AS_PARSED if key in parsed}
         variables = self._environment(place, parsed)
         if variables:
             fields["environment"] = variables

@@ -284,6 +284,8 @@ def _ignored(value: object) -> list[str]:
 
 JOB_FIELDS: tuple[str, ...] = (*(key for key in _STRUCTURED if key != "ports"), *_PLAIN)
 CONTAINER_FIELDS: tuple[str, ...] = (*JOB_FIELDS, *_CONTAINER_ONLY, "ports", "healthcheck", "update")
+# those that a spec takes over as they are parsed: all that assemble.py does not complete
+AS_PARSED = tuple(key for key in CONTAINER_FIELDS if key not in (*_STRUCTURED, "environment", "platform"))
 
 
 def parse(place: Place, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
 from stackpy.dsl import container_fields
+from stackpy.engines import translation
 from stackpy.engines.translation import config_keys
 from stackpy.planning import contents, field_table, fields
 from stackpy.planning.plan import Reason
 from stackpy_runtime.host import requests
+from stackpy_runtime.model import ContainerConfig
 
 
 def test_every_field_that_a_container_can_have_stands_in_the_table() -> None:
@@ -28,6 +31,10 @@ def test_the_engine_changes_what_the_table_says_that_it_changes() -> None:
     assert at_start == set(requests.AT_START)
     # Compose has no field for memory nodes
     assert in_place | at_start | {"labels", "cpuset_mems"} == set(requests.UPDATABLE)
+
+
+def test_the_engine_knows_what_it_is_given() -> None:
+    assert set(translation.SAME) - set(get_type_hints(ContainerConfig)) == set()
 
 
 def test_each_policy_is_a_word_of_the_plan() -> None:
