@@ -90,6 +90,7 @@ class TmpfsOptions(TypedDict, total=False):
     mode: str | int
     uid: int
     gid: int
+    nr_inodes: int | str
     exec: bool
 
 
