@@ -116,12 +116,14 @@ def as_built(observation: Observation, desired: Desired) -> Observation:
 
     They are not built again, since what they were made of may have gone; that their names move is `renamed`'s.
     """
+    from stackpy.engines.provisioning import image_tags
+
     stack = desired.stack
     tags = {
         tag: desired.recipes[spec.address].id
         for spec in stack.resources.values()
         if spec.kind == "image"
-        for tag in (*spec.fields.get("tags", ()), *spec.fields.get("publish", ()))
+        for tag in (*image_tags(stack.name, spec), *spec.fields.get("publish", ()))
     }
     return observation._replace(
         images={**observation.images, **desired.recipes},

@@ -42,6 +42,20 @@ def tag(value: object) -> str:
     return name
 
 
+def own_tag(stack: str, name: str) -> str:
+    """What an image of a stack is called for which the stack file gives no tag: `shop/web:latest`."""
+    return f"{_path(stack)}/{_path(name)}:latest"
+
+
+def _path(name: str) -> str:
+    """A name as a part of a reference: lower case, single separators and none at the ends."""
+    path = ""
+    for letter in name.lower():
+        if letter not in "._-" or path[-1:] not in ("", ".", "_", "-"):
+            path += letter
+    return path.rstrip("._-")
+
+
 def with_tag(name: str) -> str:
     """The reference with the tag that it has when it names none."""
     return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"

@@ -6,6 +6,7 @@ from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once
+from stackpy.dsl.references import own_tag
 from stackpy.engines.translation import resource_labels
 from stackpy.errors import StackpyError
 from stackpy.planning import hiding
@@ -83,15 +84,7 @@ def image_key(stack: str, address: str) -> str:
 
 def image_tags(stack: str, spec: Spec) -> list[str]:
     """The references of a stack's image: the user's, else STACK/NAME:latest."""
-    own = [str(tag) for tag in spec.fields.get("tags", ())]
-    return own or [f"{_path(stack)}/{_path(spec.name)}:latest"]
-
-
-def _path(name: str) -> str:
-    """A name as a part of a reference: lower case, single separators and none at the ends (distribution/reference)."""
-    import re  # only where something is built
-
-    return re.sub(r"([._-])[._-]+", r"\1", name.lower()).strip("._-")
+    return [str(tag) for tag in spec.fields.get("tags", ())] or [own_tag(stack, spec.name)]
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:

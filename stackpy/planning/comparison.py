@@ -124,7 +124,7 @@ def _wanted(desired: Desired, observation: Observation, anew: frozenset[str]) ->
         if spec.kind == "image":
             recipe = desired.recipes[address]
             found += images.pulls(spec, desired.pulls.get(address, ()))
-            found.append(images.build(spec, recipe, observation))
+            found.append(images.build(desired.stack.name, spec, recipe, observation))
             pushes += images.pushes(spec, recipe, observation)
         elif spec.kind == "network":
             found.append(objects.network(spec, existing.get(address), anew=address in anew))

@@ -4,6 +4,7 @@ be there first, and what goes to one.
 
 from __future__ import annotations
 
+from stackpy.dsl.references import own_tag
 from stackpy.planning import reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
@@ -22,8 +23,8 @@ MISSING = "it is not in the store"
 _GIVEN_BASES = frozenset({"image", "scratch", "dockerfile"})
 
 
-def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
-    """The build that the image needs, or None."""
+def build(stack: str, spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
+    """The build that the image needs, or None. stack: its name, which the image's own name begins with"""
     given = spec.fields["source"]["base"]["kind"] in _GIVEN_BASES
     steps = recipe.steps
     missing = [index for index in range(1 if given else 0, len(steps)) if steps[index].id not in observation.built]
@@ -37,6 +38,9 @@ def build(spec: Spec, recipe: Recipe, observation: Observation) -> Draft | None:
         for tag in spec.fields.get("tags", ())
         if observation.tags.get(tag) != recipe.id
     ]
+    own = own_tag(stack, spec.name)
+    if not why and not as_it_comes and "tags" not in spec.fields and observation.tags.get(own, recipe.id) != recipe.id:
+        why.append(_tag(own, observation.tags[own], recipe.id))  # as a rollback leaves it
     if not why:
         return None
     note = f"{len(missing)} of {plural(len(steps), 'step')}"

@@ -64,6 +64,11 @@ def test_images_of_a_generation_are_neither_built_nor_renamed() -> None:
     assert Action.BUILD in [change.action for change in diff(built, empty).changes]
     plan = diff(desired, reviving.as_built(empty, desired))
     assert [change.address for change in plan.changes] == ["container.db", "container.web"]
+    untagged = desired.stack.resources["image.web"]._replace(fields={"source": {"base": {"kind": "host"}, "steps": []}})
+    resources = {**desired.stack.resources, "image.web": untagged}
+    named_otherwise = empty._replace(tags={"shop/web:latest": "r2"})
+    own = desired._replace(stack=desired.stack._replace(resources=resources))
+    assert diff(own, reviving.as_built(named_otherwise, own)).changes == plan.changes
 
 
 def told(*outcomes: Any) -> list[dict[str, Any]]:
