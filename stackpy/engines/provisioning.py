@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.references import own_tag
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
 from stackpy.engines.facade import Missing, at_once
-from stackpy.dsl.references import own_tag
 from stackpy.engines.translation import resource_labels
 from stackpy.errors import StackpyError
 from stackpy.planning import hiding

@@ -10,7 +10,7 @@ from stackpy.cli.commands import run
 from stackpy.dsl import container_fields, field_hints
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-# `docker run --help` of Docker 28
+# `docker run --help` of Docker 28; it takes --net, --net-alias and --dns-opt as well
 FLAGS = [
     f"--{name}"
     for name in (
@@ -59,3 +59,10 @@ def test_each_refused_key_says_what_to_do_instead() -> None:
     refused = [key for key in KEYS if key not in fields]
     hints = {key: field_hints.hint("container", key, fields, fields) for key in refused}
     assert [key for key, hint in hints.items() if not hint or "does not have it yet" in hint] == []
+
+
+def test_docker_s_older_names_are_taken_too() -> None:
+    named = {name: option.key for option in run.OPTIONS for name in option.names}
+    assert {name: named[name] for name in ("--net", "--net-alias", "--dns-opt")} == {
+        "--net": "network", "--net-alias": "network_alias", "--dns-opt": "dns_opt",
+    }  # fmt: skip
