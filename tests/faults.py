@@ -225,6 +225,10 @@ def _arm_client() -> None:
     _arm_index()
     for name in ("mkdir", "rename", "unlink", "link", "symlink", "ftruncate", "fsync", "rmdir", "utime"):
         setattr(os, name, _named(name, getattr(os, name)))
+    from stackpy_runtime import volume_snapshots
+
+    for name in ("exchange", "sync_file_system"):
+        setattr(volume_snapshots, name, _wrapped(f"{name} of", getattr(volume_snapshots, name)))
     opened = os.open
 
     def open_(path: Any, flags: int, *arguments: Any, **named: Any) -> int:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store.garbage import collect
@@ -68,11 +68,13 @@ class Done(NamedTuple):
 class Mess(Lab):
     """The stack's engine root, whose processes fail on demand, and its folder."""
 
+    stack = STACK
+
     def __init__(self, folder: Path, port: int = 0, root: Path | None = None) -> None:
         super().__init__(str(root or folder / "root"))
         self.folder = folder / "mess"
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "stack.py").write_text(STACK.replace("{port}", f"127.0.0.1:{port}"))
+        (self.folder / "stack.py").write_text(self.stack.replace("{port}", f"127.0.0.1:{port}"))
         self.faults = Faults(folder / "faults")
         self.state_wanted = "a"
         self.clean: dict[str, Any] = {}
@@ -297,6 +299,10 @@ class Mess(Lab):
         found = self.host()
         assert found == wanted, f"{what}: {_otherwise(found, wanted)}"
         wait_for(lambda: self.groups() <= len(wanted["present"]) + 4, lambda: f"{what}: {self.groups()} control groups")
+        self.data_is_there(state, what)
+
+    def data_is_there(self, state: str, what: str) -> None:
+        """Volumes hold what was written in them, and what this apply has written."""
         assert (Path(self.root) / "volumes" / f"mess_was-{state}" / "_data" / "kept").read_text() == "kept", what
         log = (Path(self.root) / "volumes" / "mess_data" / "_data" / "log").read_text()
         assert len(log) > self.noted and log.endswith(f"{state}\n"), f"{what}: {log[-20:]!r}"
@@ -327,10 +333,13 @@ def _otherwise(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     return ", ".join(said)
 
 
+MessT = TypeVar("MessT", bound=Mess)
+
+
 @contextmanager
-def mess(folder: Path, port: int = 0) -> Iterator[Mess]:
+def mess(folder: Path, port: int = 0, kind: type[MessT] = Mess) -> Iterator[MessT]:  # type: ignore[assignment]
     """A mess to be made; the host is as before afterwards."""
-    lab = Mess(folder, port)
+    lab = kind(folder, port)
     # Small, so that it can be filled.
     os.mkdir(lab.root)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=711", "tmpfs", lab.root], check=True)
