@@ -43,7 +43,7 @@ FIELDS: dict[str, dict[str, list[list[str]]]] = {
     "container": {**{key: forms for key, forms in FORMS.items() if key not in _OWN}, **MORE_FIELDS},
     "job": {key: FORMS[key] for key in ("environment", "labels", "user", "mem_limit", "files", "hostname")},
     "network": {"labels": [LABELS], "internal": [["True"]], "protect": [["True"]]},
-    "volume": {"labels": [LABELS], "protect": [["True"]]},
+    "volume": {"labels": [LABELS], "protect": [["True"]], "snapshot": [["True"]]},
     "secret": {"protect": [["True"]]},
     "image": {},
 }

@@ -95,7 +95,7 @@ def probe(lifecycle: Lifecycle, live: Live, argv: list[str], timeout: float) -> 
         return Verdict(False, text, -1, found.output or text)
     if found.code == 0:
         return Verdict(True, "", 0, found.output)
-    text = found.reason or f"exit code {found.code}: {found.output}"
+    text = found.reason or f"exit code {found.code}" + (f": {found.output}" if found.output.strip() else "")
     return Verdict(False, text, found.code, found.output or found.reason)
 
 
