@@ -57,7 +57,7 @@ def since_last_apply(observation: Observation, stack: StackSpec, applied_before:
                 recipes.setdefault(str(declared.fields["image"]), Recipe("", ()))
     plan = diff(Desired(applied, {**recipes, **observation.images}, fingerprints), observation)
     # No snapshot would be taken of anything: nothing of this is made true.
-    differing = tuple(change for change in plan.changes if change.action is not Action.SNAPSHOT)
+    differing = tuple(each._replace(snapshots=()) for each in plan.changes if each.action is not Action.SNAPSHOT)
     return plan._replace(changes=differing, notes=(NOTE,)) if plan.changes else plan
 
 

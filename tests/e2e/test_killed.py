@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.host.client import PASSIVE
-from tests.faults import KILL, STOP
+from tests.faults import STOP
 from tests.mess_lab import OTHER, Mess, judge, killed_after, killed_at, mess
 from tests.terminal_lab import until
 from tests.waiting import wait_for
@@ -201,24 +201,3 @@ def test_killed_at_random_moments(lab: Mess) -> None:
     chance = random.Random(20261129)
     for number in range(200 if EVERY else 6):
         killed_after(lab, VICTIMS[number % len(VICTIMS)], chance.uniform(0.0, 0.7))
-
-
-def test_a_destroy_killed_at_each_step_is_finished_by_the_next(lab: Mess) -> None:
-    """And the data of volumes stays."""
-    lab.apply(lab.state_wanted)
-    for name in ("ask of down", "begun of down", "done of down", "begun of remove_secret", "begun of remove_network",
-                 "done of remove_network", "rename of .#.new #.json"):  # fmt: skip
-        lab.faults.arm(1, KILL, "apply", name)
-        done = lab.run("destroy", "--yes", armed=True)
-        if not lab.faults.disarm():  # the ones before have done it already
-            lab.apply(lab.state_wanted)
-            continue
-        judge(done, f"destroy killed at {name}")
-        lab.settled()
-        plan = lab.run("plan", "--destroy", "--format", "json")
-        assert plan.code == 0, plan
-    assert lab.run("destroy", "--yes").code == 0
-    assert lab.present() == {"volume.data", f"volume.was-{lab.state_wanted}"}
-    wait_for(lambda: not lab.container_processes(), "nothing runs")
-    lab.apply(lab.state_wanted)
-    lab.same(lab.state_wanted, "made anew with the volumes that stayed")

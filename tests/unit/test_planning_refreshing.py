@@ -39,3 +39,16 @@ def test_what_was_done_by_hand_is() -> None:
     ]
     stopped = {"container.web": [{"index": 1, "status": "exited", "exit_code": 137}]}
     assert drift(replicas=stopped) == [("container.web", "start", ["it exited with 137"])]
+
+
+def test_drift_names_no_snapshot_that_its_mending_would_take() -> None:
+    """Of a volume whose writer differs in what only another container can have."""
+    writer = {**WEB, "user": "2", "volumes": [{"type": "volume", "source": "data", "target": "/data"}]}
+    tables: dict[str, Any] = {
+        "desired": {"image.web": {}, "volume.data": {"snapshot": True}, "container.web": writer},
+        "before": {"volume.data": {"snapshot": True}, "container.web": writer},
+        "live": {"container.web": {"user": "1"}},
+    }
+    case = {**CASE, **tables, "secrets_before": {}}
+    (change,) = since_last_apply(case_files.observation(case), case_files.desired(case).stack).changes
+    assert (change.action.word, change.snapshots) == ("replace", ())
