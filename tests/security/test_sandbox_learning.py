@@ -67,6 +67,19 @@ def test_capabilities_are_told_where_the_host_has_mounted_tracefs(lab: Lab) -> N
             subprocess.run(["umount", "/sys/kernel/tracing"], check=True)
 
 
+def test_calls_do_not_fail_on_a_busy_host(lab: Lab) -> None:
+    """A signal that comes while a call is not yet noted has it fail with EINTR, which nobody expects of fork."""
+    pipes = "i=0; while [ $i -lt 12 ]; do i=$((i + 1)); echo $i | cat | cat | grep -c . ; done; echo end"
+    busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        done = lab.cli("run", "--rm", "--network", "none", "--learn", IMAGE, "sh", "-c", pipes)
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert (done.code, done.out) == (0, "1\n" * 12 + "end\n"), done
+
+
 def test_what_is_refused_anyway_is_not_learned(lab: Lab) -> None:
     """The default filter holds while learning: a call that it refuses is neither made nor noted."""
     code = "print(call(165, b'none', b'/tmp', b'tmpfs', 0, 0), call(250, 0, -3, 1), os.getppid())"

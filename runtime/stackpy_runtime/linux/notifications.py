@@ -12,6 +12,7 @@ from stackpy_runtime.linux.libc import failure, libc, number, syscall
 FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV = 1 << 3, 1 << 5
 _RET_USER_NOTIF, _NOTIF_FLAG_CONTINUE = 0x7FC00000, 1
 _NOTIF_RECV, _NOTIF_SEND = 0xC0502100, 0xC0182101  # _IOWR('!', 0, struct seccomp_notif), _IOWR('!', 1, …_resp)
+_NOTIF_SET_FLAGS, _SYNC_WAKE_UP = 0x40082104, 1  # _IOW('!', 4, __u64), Linux 6.6
 # A filter of one instruction: whatever is called, ask. BPF_RET | BPF_K
 ASK_ALWAYS = (0x06).to_bytes(2, "little") + b"\0\0" + _RET_USER_NOTIF.to_bytes(4, "little")
 LISTENER = "anon_inode:seccomp notify"  # what /proc/PID/fd calls one
@@ -40,6 +41,11 @@ class seccomp_notif_resp(ctypes.Structure):
         ("error", ctypes.c_int32),
         ("flags", ctypes.c_uint32),
     ]
+
+
+def wake_at_once(listener: int) -> None:
+    """Has the kernel run whoever receives where a call is made, as soon as that waits; without effect before 6.6."""
+    libc.ioctl(listener, ctypes.c_ulong(_NOTIF_SET_FLAGS), ctypes.c_ulong(_SYNC_WAKE_UP))
 
 
 def let_go_on(listener: int) -> tuple[int, int] | None:
