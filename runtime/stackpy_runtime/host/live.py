@@ -37,7 +37,7 @@ def _held_by(pid: int, number: int, path: str) -> int:
     except OSError:
         pinned = -1  # it has just ended, or closed it
     try:
-        if pinned >= 0 and stat.S_ISFIFO(os.fstat(pinned).st_mode):
+        if pinned >= 0 and _is_ours(pinned, os.path.dirname(path)):
             return os.open(f"/proc/self/fd/{pinned}", _OUTPUT)
     finally:
         if pinned >= 0:
@@ -46,12 +46,19 @@ def _held_by(pid: int, number: int, path: str) -> int:
     return os.open(path, _OUTPUT)
 
 
+def _is_ours(descriptor: int, folder: str) -> bool:
+    """Whether it is a FIFO of `folder` without a name, and not another that the container has in its place."""
+    status = os.fstat(descriptor)
+    return stat.S_ISFIFO(status.st_mode) and not status.st_nlink and status.st_dev == os.stat(folder).st_dev
+
+
 class Ended(NamedTuple):
     """The end of a container's first process: exit code (None: nobody saw it), when, and the signal that ended it."""
 
     code: int | None
     when: float
     signal: int = 0
+    executed: bool = True  # its program, as opposed to what was to execute it
 
 
 class Live:
@@ -114,19 +121,24 @@ class Live:
         with self.changed:
             self.sources = [os.open(path, _OUTPUT) for path in self.fifos]
 
-    def recover_output(self) -> None:
+    def recover_output(self, held: list[int]) -> None:
         """Opens our end of the output of a process that runs, also where a FIFO has lost its name.
 
         The supervisor before us may have been killed in the midst of its start, and what it had made been swept: the
-        process has the FIFO all the same, and whoever may look at it can open it there (proc_pid_fd(5)).
+        keeper has the FIFO all the same, and so has the process (proc_pid_fd(5)).
+
+        held: the keeper's descriptors of them, or none where it has been killed as well
         """
         with self.changed:
             self.sources = []
-            for number, path in enumerate(self.fifos, 1):
+            for index, path in enumerate(self.fifos):
                 try:
                     self.sources.append(os.open(path, _OUTPUT))
                 except FileNotFoundError:
-                    self.sources.append(_held_by(self.pid, number, path))
+                    if len(held) == len(self.fifos):
+                        self.sources.append(os.open(f"/proc/self/fd/{held[index]}", _OUTPUT))
+                    else:
+                        self.sources.append(_held_by(self.pid, index + 1, path))
 
     def open_stdin(self) -> int:
         """Makes the pipe of its standard input; returns the container's end, the caller's to close."""

@@ -226,7 +226,7 @@ class Supervisor:
                     live.terminal = os.dup(output[0])
                     os.set_blocking(live.terminal, False)
                 return
-            live.recover_output()
+            live.recover_output(output)
             if stdin:
                 live.stdin = os.dup(stdin[0])
                 os.set_blocking(live.stdin, False)
