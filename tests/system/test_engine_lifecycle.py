@@ -161,7 +161,8 @@ def test_twenty_at_once(lab: Lab) -> None:
 def test_a_first_process_without_a_handler_is_not_waited_for(lab: Lab) -> None:
     name = lab.up(["sleep", "600"])
     how = lab.engine.stop(name, 600)
-    assert how == ("killed at once: its first process has no handler for SIGTERM; to have it end by itself: init=True")
+    why = "killed at once: its first process has no handler for SIGTERM"
+    assert how == f"{why}; to have it end by itself: init=True (`run --init`)"
     assert lab.state(name)["exit_code"] == 137
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stackpy_runtime.container import restart, security, stopping
+from stackpy_runtime.container import restart, security
 from stackpy_runtime.container.seccomp import rules
 from stackpy_runtime.errors import InvalidConfig
 from stackpy_runtime.host.names import Names
@@ -54,22 +54,6 @@ def test_restart_pauses_double_up_to_a_minute_and_begin_anew_after_a_long_run() 
 def test_unknown_policies(policy: str) -> None:
     with pytest.raises(InvalidConfig):
         restart.check(policy)
-
-
-@pytest.mark.parametrize(
-    ("caught", "blocked", "syscall", "expected"),
-    [
-        (0, 0, "0 0x0", False),
-        (1 << 14, 0, "0 0x0", True),
-        (0, 1 << 14, "0 0x0", True),
-        (1 << 1, 0, "0 0x0", False),
-        (0, 0, "128 0x7f", True),
-        (0, 0, "running", False),
-    ],
-)
-def test_signals_that_pid_1_takes(caught: int, blocked: int, syscall: str, expected: bool) -> None:
-    status = f"Name:\tx\nSigBlk:\t{blocked:016x}\nSigIgn:\t{0:016x}\nSigCgt:\t{caught:016x}\n"
-    assert stopping.takes(15, status, syscall, 128) is expected
 
 
 @pytest.mark.parametrize(

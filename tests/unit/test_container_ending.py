@@ -88,12 +88,34 @@ STATUS = "Name:\tx\nSigBlk:\t{block:016x}\nSigIgn:\t0000000000000000\nSigCgt:\t{
 @pytest.mark.parametrize(
     ("block", "catch", "syscall", "takes"),
     [
-        (0, 0, "202 0x1", False),  # sleep
-        (0, 1 << 14, "0 0x3", True),  # a handler
-        (1 << 14, 0, "128 0x7ffd", True),  # dumb-init: blocks it and waits
-        (0, 0, "128 0x7ffd", True),  # tini, whose set of signals is where nobody looks: it waits for some
-        (1 << 1, 1 << 1, "61 0xffff", False),  # a shell: SIGINT alone
+        (0, 0, "202 0x1", ""),  # sleep
+        (0, 0, "running", ""),
+        (0, 1 << 14, "0 0x3", "takes"),  # a handler
+        (1 << 14, 0, "128 0x7ffd", "takes"),  # dumb-init: blocks it and waits
+        (0, 0, "128 0x7ffd", "takes"),  # tini, whose set of signals is where nobody looks: it waits for some
+        (1 << 14, 0, "7 0x7ffd", "blocks"),  # signalfd(2) and poll
+        (1 << 1, 1 << 1, "61 0xffff", ""),  # a shell: SIGINT alone
+        ((1 << 64) - 1, 1 << 1, "58 0x0", "blocks"),  # the same, while it forks
     ],
 )
-def test_which_first_process_takes_sigterm(block: int, catch: int, syscall: str, takes: bool) -> None:
-    assert stopping.takes(15, STATUS.format(block=block, catch=catch), syscall, 128) is takes
+def test_which_first_process_takes_sigterm(block: int, catch: int, syscall: str, takes: str) -> None:
+    assert stopping.takes(15, STATUS.format(block=block, catch=catch), syscall, 128) == takes
+
+
+@pytest.mark.parametrize(
+    ("looks", "can"),
+    [
+        ([set()], False),
+        ([{"takes", "blocks"}], True),
+        ([{"blocks"}, set()], False),  # a shell that was starting a command
+        ([{"blocks"}] * stopping.LOOKS, True),
+    ],
+)
+def test_what_is_only_blocked_is_looked_at_again(
+    looks: list[set[str]], can: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(looks)
+    monkeypatch.setattr(stopping, "_is_first", lambda pid: True)
+    monkeypatch.setattr(stopping, "_look", lambda pid, number: left.pop(0))
+    assert stopping.can_take(1, 15) is can
+    assert not left

@@ -2,7 +2,8 @@
 
 PID 1 of a namespace ignores a signal for which it has no handler (pid_namespaces(7)). A handler stands in SigCgt of
 /proc/PID/task/*/status; a program that blocks the signal and waits for it (tini, dumb-init) has it in SigBlk, or is in
-rt_sigtimedwait, which /proc/PID/task/*/syscall tells.
+rt_sigtimedwait, which /proc/PID/task/*/syscall tells. A shell blocks all for the moment in which it starts a command:
+what is only blocked is looked at again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import time
 
 from stackpy_runtime.errors import InvalidConfig
 
@@ -39,23 +41,23 @@ def signal_name(number: int) -> str:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
+LOOKS, LOOK_PAUSE = 10, 0.005  # seconds between two looks at a signal that is blocked
 _RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
 
 
-def takes(number: int, status: str, syscall: str, waiting: int | None) -> bool:
-    """Whether a thread with this status and syscall file does something with the signal."""
-    return bool(_taken(status) >> (number - 1) & 1) or (
+def takes(number: int, status: str, syscall: str, waiting: int | None) -> str:
+    """What a thread with this status and syscall file does with the signal: `takes`, `blocks`, or nothing ("")."""
+    if _mask(status, "SigCgt") >> (number - 1) & 1 or (
         waiting is not None and syscall.split(" ", 1)[0] == str(waiting)
-    )
+    ):
+        return "takes"
+    return "blocks" if _mask(status, "SigBlk") >> (number - 1) & 1 else ""
 
 
-def _taken(status: str) -> int:
-    """The signals that a thread catches or blocks, a bit each, as its status file has them."""
-    mask = 0
-    for key in ("\nSigBlk:", "\nSigCgt:"):
-        _, found, rest = f"\n{status}".partition(key)
-        mask |= int(rest.split("\n", 1)[0], 16) if found else 0
-    return mask
+def _mask(status: str, name: str) -> int:
+    """Signals of a thread, a bit each, as its status file has them."""
+    _, found, rest = f"\n{status}".partition(f"\n{name}:")
+    return int(rest.split("\n", 1)[0], 16) if found else 0
 
 
 def handled(pid: int) -> list[int]:
@@ -63,16 +65,20 @@ def handled(pid: int) -> list[int]:
     usual = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            mask = _taken(file.read())
+            text = file.read()
     except OSError:
         return []
-    return [number for number in usual if mask >> (number - 1) & 1]
+    caught, blocked = _mask(text, "SigCgt"), _mask(text, "SigBlk")
+    if all(blocked >> (number - 1) & 1 for number in usual):
+        blocked = 0  # a shell that is starting a command
+    return [number for number in usual if (caught | blocked) >> (number - 1) & 1]
 
 
 def remedy(pid: int, number: int) -> str:
     """What makes a container stoppable whose first process does not take its stop signal."""
     others = [signal_name(other) for other in handled(pid) if other != number]
-    return f"init=True, or stop_signal={others[0]}, for which it has a handler" if others else "init=True"
+    init = "init=True (`run --init`)"
+    return f"{init}, or stop_signal={others[0]}, for which it has a handler" if others else init
 
 
 def _is_first(pid: int) -> bool:
@@ -89,13 +95,25 @@ def _is_first(pid: int) -> bool:
 
 def can_take(pid: int, number: int) -> bool:
     """Whether any thread of a process takes the signal; True when /proc does not tell."""
-    waiting = _RT_SIGTIMEDWAIT.get(platform.machine())
     if not _is_first(pid):
         return True
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_PAUSE)
+        found = _look(pid, number)
+        if found != {"blocks"}:
+            return "takes" in found
+    return True
+
+
+def _look(pid: int, number: int) -> set[str]:
+    """What the threads of a process do with the signal, {"takes"} when /proc does not tell, {} for nothing."""
+    waiting = _RT_SIGTIMEDWAIT.get(platform.machine())
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
-        return True
+        return {"takes"}
+    found = set()
     for thread in threads:
         texts = []
         for name in ("status", "syscall"):
@@ -104,6 +122,7 @@ def can_take(pid: int, number: int) -> bool:
                     texts.append(file.read())
             except OSError:
                 texts.append("")
-        if not texts[0] or takes(number, texts[0], texts[1], waiting):
-            return True
-    return False
+        if not texts[0]:
+            return {"takes"}
+        found.add(takes(number, texts[0], texts[1], waiting))
+    return found - {""}
