@@ -293,9 +293,9 @@ class ContainerVerbs:
         """
         return str(self.client.call("stop", {"container": reference, "timeout": timeout, "signal": signal}))
 
-    def restart(self, reference: str, timeout: float | None = None, signal: str = "") -> None:
-        """Stops and starts a container; the arguments as of `stop`."""
-        self.client.call("restart", {"container": reference, "timeout": timeout, "signal": signal})
+    def restart(self, reference: str, timeout: float | None = None, signal: str = "") -> str:
+        """Stops and starts a container; arguments and answer as of `stop`."""
+        return str(self.client.call("restart", {"container": reference, "timeout": timeout, "signal": signal}))
 
     def kill(self, reference: str, signal: str = "KILL") -> None:
         """Sends a signal to a container's first process."""

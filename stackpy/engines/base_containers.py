@@ -148,11 +148,14 @@ class ContainerEngine(Protocol):
     def dependents(self, names: Sequence[str]) -> list[str]:
         """The running containers that ask to be restarted with those of `names`."""
 
-    def stop(self, name: str, timeout: float | None, signal: str = "") -> None:
-        """Stops it: its stop signal (or `signal`), then SIGKILL after the grace period (seconds; negative: never)."""
+    def stop(self, name: str, timeout: float | None, signal: str = "") -> str:
+        """Stops it: its stop signal (or `signal`), then SIGKILL after the grace period (seconds; negative: never).
 
-    def restart(self, name: str, timeout: float | None, signal: str = "") -> None:
-        """Stops and starts it."""
+        Returns why it had to be killed, and what would spare it that; "" where it was not.
+        """
+
+    def restart(self, name: str, timeout: float | None, signal: str = "") -> str:
+        """Stops and starts it; returns the same as `stop`."""
 
     def rename(self, name: str, new: str) -> None:
         """Gives it another name."""

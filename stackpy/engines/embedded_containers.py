@@ -187,13 +187,13 @@ class EmbeddedContainers:
 
         return conditions.dependents(self._facade, names)
 
-    def stop(self, name: str, timeout: float | None, signal: str = "") -> None:
+    def stop(self, name: str, timeout: float | None, signal: str = "") -> str:
         """See ContainerEngine."""
-        self._engine.stop(name, timeout, signal)
+        return _unusual(self._engine.stop(name, timeout, signal))
 
-    def restart(self, name: str, timeout: float | None, signal: str = "") -> None:
+    def restart(self, name: str, timeout: float | None, signal: str = "") -> str:
         """See ContainerEngine."""
-        self._engine.restart(name, timeout, signal)
+        return _unusual(self._engine.restart(name, timeout, signal))
 
     def rename(self, name: str, new: str) -> None:
         """See ContainerEngine."""
@@ -247,3 +247,8 @@ class EmbeddedContainers:
     def archive_into(self, name: str, source: Pieces, path: str) -> Document:
         """See ContainerEngine."""
         return self._engine.archive_into(name, source, path)._asdict()
+
+
+def _unusual(how: str) -> str:
+    """How a stop went, where the container had to be killed."""
+    return how if how.startswith("killed") else ""

@@ -92,8 +92,7 @@ def status(state: Document, now: float) -> str:
     return f"{'Restarting' if kind == 'restarting' else 'Exited'} ({code}){since}{why}"
 
 
-# Of which the exit code says enough, or nobody asks why.
-_PLAIN_ENDS = ("exit", "stopped")
+_PLAIN_ENDS = ("exit",)  # of which the exit code says enough
 
 
 def reason(state: Document) -> str:

@@ -50,6 +50,18 @@ def test_exit_codes_are_dockers(box: Cli, words: list[str], code: int, message: 
     assert message in box(*words, code=code).stderr
 
 
+def test_a_first_process_that_cannot_take_its_signal_is_named_with_the_remedy(box: Cli) -> None:
+    box("run", "-d", "--name", "deaf", "box", "sleep", "600")
+    why = "killed at once: its first process has no handler for SIGTERM"
+    told = f"deaf: {why}; to have it end by itself: init=True (`run --init`)\n"
+    for verb in ("restart", "stop"):
+        done = box(verb, "deaf")
+        assert (done.stdout, done.stderr) == ("deaf\n", told)
+    [status] = [row["status"] for row in box.json("ps") if row["name"] == "deaf"]
+    assert status.startswith("Exited (137) ") and status.endswith(f": stopped by `stackpy stop` of root, {why}")
+    box("rm", "deaf")
+
+
 def test_exec_makes_no_working_folder(box: Cli) -> None:
     name = box("run", "-d", "-w", "/made", "box", "sleep", "600").stdout.strip()
     assert box("exec", name, "sh", "-c", "pwd").stdout == "/made\n"

@@ -260,6 +260,26 @@ AT = 1769860800.0  # NOW
         ({"status": "exited", "exit_code": 137, "finished_at": NOW}, 86400 * 3, "Exited (137) 3 days ago"),
         ({"status": "exited", "exit_code": None, "finished_at": ""}, 5, "Exited (unknown)"),
         ({"status": "restarting", "exit_code": 1, "finished_at": NOW}, 3, "Restarting (1) 3 seconds ago"),
+        (
+            {
+                "status": "exited",
+                "exit_code": 0,
+                "finished_at": NOW,
+                "ending": {"cause": "exit", "text": "exited with 0"},
+            },
+            1,
+            "Exited (0) 1 second ago",
+        ),
+        (
+            {
+                "status": "exited",
+                "exit_code": 0,
+                "finished_at": NOW,
+                "ending": {"cause": "stopped", "text": "stopped by x"},
+            },
+            1,
+            "Exited (0) 1 second ago: stopped by x",
+        ),
         ({}, -5, "Up less than a second"),  # the clock was set back
         ({}, 86400 * 800, "Up 2 years"),
     ],

@@ -62,19 +62,20 @@ class Containers:
         self.lifecycle.start(live)
         return live
 
-    def restart(self, live: Live, timeout: float | None, by: str = "", number: int = 0) -> None:
-        """Stops and starts; the arguments as of Lifecycle.stop."""
+    def restart(self, live: Live, timeout: float | None, by: str = "", number: int = 0) -> str:
+        """Stops and starts; arguments and answer as of Lifecycle.stop."""
         if live.launching or live.hook:
             hooks.interrupt(self.lifecycle, live)
         with live.verb:
             # Its end is none for which it would be removed.
             awaited, live.awaited = live.awaited, True
             try:
-                self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by}, number)
+                how = self.lifecycle.stop(live, timeout, {"verb": "restart", "by": by}, number)
                 self.lifecycle.start(live)
             finally:
                 live.awaited = awaited
         event_log.record(self.store.root, of_container(live, "restart"))
+        return how
 
     def kill(self, live: Live, number: int, by: str = "", verb: str = "kill") -> None:
         """Sends a signal; one that ends the container is a user's stop, and SIGKILL returns when it has ended.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stackpy.cli import naming, terminal
 from stackpy.cli.commands.start import NO_DEPS
-from stackpy.cli.commands.stop import SIGNAL, TIME
+from stackpy.cli.commands.stop import SIGNAL, TIME, tell
 from stackpy.cli.grammar import Argument, Command
 
 TYPE_CHECKING = False
@@ -22,14 +22,14 @@ def run(context: Context, arguments: Any) -> int:
     def restart(name: str) -> None:
         if not arguments.no_deps:
             engine.meet(name, terminal.note)
-        engine.restart(name, arguments.timeout, arguments.signal)
+        tell(name, engine.restart(name, arguments.timeout, arguments.signal))
         done.append(name)
 
     failed = naming.for_each(context, arguments.container, restart)
     for name in [] if arguments.no_deps else engine.dependents(done):
         terminal.note(f"restarting {name}, which depends on what was restarted")
         engine.meet(name, terminal.note)
-        engine.restart(name, arguments.timeout, arguments.signal)
+        tell(name, engine.restart(name, arguments.timeout, arguments.signal))
     return failed
 
 

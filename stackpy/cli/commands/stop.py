@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.cli import naming
+from stackpy.cli import naming, terminal
 from stackpy.cli.commands.kill import signal_name
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.quantities import seconds
@@ -35,9 +35,17 @@ SIGNAL = Option(
 def run(context: Context, arguments: Any) -> int:
     """Stops each container."""
     engine = context.engine()
-    return naming.for_each(
-        context, arguments.container, lambda name: engine.stop(name, arguments.timeout, arguments.signal)
-    )
+
+    def stop(name: str) -> None:
+        tell(name, engine.stop(name, arguments.timeout, arguments.signal))
+
+    return naming.for_each(context, arguments.container, stop)
+
+
+def tell(name: str, how: str) -> None:
+    """Says of a container why it had to be killed, if it had."""
+    if how:
+        terminal.note(f"{name}: {how}")
 
 
 COMMAND = Command(
