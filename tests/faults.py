@@ -17,6 +17,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 BLOCK = struct.Struct("<iiiii64s64s")  # armed, calls left, what is done, role, fired, which call it was, name of it
 ROLES = {"supervisor": 1, "keeper": 2, "stage": 4, "apply": 8}
-KILL, STOP = -signal.SIGKILL, -signal.SIGSTOP
+KILL, STOP, HOLD = -signal.SIGKILL, -signal.SIGSTOP, -100
 ARMED, RECORDING = 1, 2
 HERE = Path(__file__).parent
 
@@ -59,7 +60,12 @@ def _check(name: str) -> int:
     if left > 1:
         struct.pack_into("<i", memory, 4, left - 1)
         return 0
-    BLOCK.pack_into(memory, 0, 0, 0, action, roles, fired + 1, name.encode()[:64], b"")
+    BLOCK.pack_into(memory, 0, 0, int(action == HOLD), action, roles, fired + 1, name.encode()[:64], b"")
+    if action == HOLD:
+        # Where SIGSTOP does nothing: PID 1 of a namespace cannot stop itself.
+        while struct.unpack_from("<i", memory, 4)[0]:
+            time.sleep(0.001)
+        return 0
     if action == STOP:
         _kill(os.getpid(), signal.SIGSTOP)
         return 0
@@ -266,7 +272,9 @@ class Faults:
             self.memory = mmap.mmap(file.fileno(), BLOCK.size)
 
     def arm(self, number: int, action: int, role: str, name: str = "") -> None:
-        """The `number`-th call of `role` from now on fails with errno `action`, or kills or stops its process.
+        """The `number`-th call of `role` from now on fails with errno `action`, or kills, stops or holds its process.
+
+        One that is held goes on when this is disarmed.
 
         name: only calls of this name count
         """
@@ -292,7 +300,7 @@ class Faults:
     def disarm(self) -> str:
         """Nothing fails any more; the call that did, or ""."""
         fired = self.fired()
-        struct.pack_into("<i", self.memory, 0, 0)
+        struct.pack_into("<ii", self.memory, 0, 0, 0)
         return fired
 
     @contextmanager

@@ -5,21 +5,24 @@ A sample of the calls, since there are some seven hundred of them; STACKPY_FAULT
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store.store import Store
 from tests.engine_lab import Lab
 from tests.fault_lab import Faulty, attempt
-from tests.faults import ERRORS, KILL
+from tests.faults import ERRORS, HOLD, KILL
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -83,6 +86,107 @@ def test_a_call_that_kills(faulty: Faulty, operation: str, role: str, numbers: A
     for number in range(1, LONGEST) if EVERY else numbers:
         if not attempt(faulty, operation, number, KILL, role) and EVERY:
             break
+
+
+COUNTED = ["sh", "-c", "echo begun; exec sleep 6000"]
+
+
+@pytest.mark.parametrize("before", ["created", "exited", "restarting"])
+def test_what_was_told_to_begin_is_adopted_and_begins_once(faulty: Faulty, before: str) -> None:
+    """The supervisor is killed between the word to go on and the index: what runs is not what the index says."""
+    config = faulty.config(COUNTED, restart="always" if before == "restarting" else "no")
+    name = config["name"]
+    faulty.engine.create(config)
+    begun = 1
+    if before != "created":
+        faulty.engine.start(name)
+        faulty.said(name, "begun")
+        begun = 2
+    commit = 1
+    if before == "exited":
+        faulty.engine.stop(name, 0)
+    if before == "restarting":
+        commit = 2  # after that of the end
+    faulty.faults.arm(commit, KILL, "supervisor", "sqlite commit")
+    if before == "restarting":
+        os.kill(faulty.state(name)["pid"], signal.SIGKILL)
+    else:
+        with pytest.raises(EngineError):
+            faulty.engine.client.call("start", {"container": name})
+    wait_for(faulty.faults.fired, "the kill")
+    faulty.faults.disarm()
+    wait_for(lambda: faulty.state(name)["status"] == "running", lambda: faulty.seen(name))
+    pid = faulty.state(name)["pid"]
+    faulty.back()
+    faulty.engine.start(name)  # as whoever has been told that the engine was killed does
+    state = faulty.state(name)
+    assert (state["status"], state["pid"], state["exit_code"]) == ("running", pid, None)
+    assert state["started_at"] and not state["finished_at"]
+    assert state["restart_count"] == (1 if before == "restarting" else 0)
+    wait_for(lambda: faulty.log(name).count("begun") == begun, lambda: faulty.log(name))
+    assert faulty.engine.stop(name)
+    assert faulty.state(name)["ending"]["cause"] == "stopped"
+    faulty.engine.remove(name)
+
+
+@pytest.mark.parametrize("code", [0, 125])
+def test_an_end_right_after_the_word_to_begin_is_told(faulty: Faulty, code: int) -> None:
+    """Also with the exit code by which our own processes say that there is no container."""
+    name = faulty.config_of_much()["name"]
+    faulty.engine.create({**faulty.config(["sh", "-c", f"echo ran; exit {code}"]), "name": name})
+    faulty.faults.arm(1, KILL, "supervisor", "sqlite commit")
+    with pytest.raises(EngineError):
+        faulty.engine.client.call("start", {"container": name})
+    assert faulty.faults.disarm()
+    faulty.back()
+    assert faulty.engine.wait(name) == code
+    wait_for(lambda: faulty.log(name) == "ran\n", lambda: faulty.log(name))
+    faulty.engine.remove(name)
+
+
+def test_one_killed_before_its_program_was_executed_has_not_been_started(faulty: Faulty) -> None:
+    config = faulty.config(COUNTED)
+    name = config["name"]
+    identity = faulty.engine.create(config)
+    faulty.faults.arm(1, HOLD, "stage", "libc.capset")
+    with ThreadPoolExecutor() as pool:
+        start = pool.submit(faulty.engine.start, name)
+        wait_for(faulty.faults.fired, "the word to go on")
+        process = json.loads(Path(f"{faulty.root}/containers/{identity}/process").read_text())
+        seen = faulty.state(name)["status"]
+        os.kill(process["pid"], signal.SIGKILL)
+        with pytest.raises(EngineError, match=f"{name}: .* was killed by SIGKILL before it had executed the program"):
+            start.result(60)
+    faulty.faults.disarm()
+    assert seen == "created", "it was none that runs"
+    state = faulty.state(name)
+    assert (state["status"], state["exit_code"], state["ending"]["cause"]) == ("exited", 125, "start")
+    faulty.engine.start(name)
+    faulty.said(name, "begun")
+    faulty.faults.arm(1, KILL, "stage", "libc.capset")
+    done = faulty.exec(name, "true")
+    assert faulty.faults.disarm()
+    assert done.code == 137
+    assert f"{name}: the process was killed before it had executed its program" in done.err
+    faulty.engine.remove(name, force=True)
+
+
+def test_a_start_cut_off_behind_its_name_server_leaves_no_link(faulty: Faulty) -> None:
+    """The keeper holds the sockets for the supervisor after this one, and they the network's namespace."""
+    name = faulty.config_of_much()["name"]
+    faulty.engine.create({**faulty.config_of_much(), "name": name})
+    links = faulty.links()
+    # That of the container's addresses on its networks, of which its name server's sockets are.
+    faulty.faults.arm(2, KILL, "supervisor", "sqlite commit")
+    with pytest.raises(EngineError):
+        faulty.engine.client.call("start", {"container": name})
+    assert faulty.faults.disarm()
+    [keeper] = faulty.processes("keeper")
+    assert any("socket:" in os.readlink(f"/proc/{keeper}/fd/{entry}") for entry in os.listdir(f"/proc/{keeper}/fd"))
+    faulty.back()
+    assert faulty.state(name)["status"] == "created"
+    wait_for(lambda: faulty.links() <= links, lambda: f"{faulty.links()} links, and there were {links}")
+    faulty.engine.remove(name, volumes=True)
 
 
 def test_many_cycles_leak_nothing(faulty: Faulty) -> None:

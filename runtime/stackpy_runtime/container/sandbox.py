@@ -74,8 +74,10 @@ def enter(stand_by: StandBy, channel: Channel, announce: int) -> None:
             )
             os._exit(0)
         prepare_limits(plan["process"], first.pid)
-        hand_over(first.line, _outside(plan, first_id, owners, channel, stdio))
+        handed = _outside(plan, first_id, owners, channel, stdio)
+        # Before it can execute anything: what runs is always somebody's, whoever is killed on the way.
         os.write(announce, f"{first.pid}\n".encode())
+        hand_over(first.line, handed)
     except BaseException as error:
         channel.fail(error)
     os._exit(0)

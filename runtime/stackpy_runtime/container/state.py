@@ -1,14 +1,15 @@
 """What a container is doing, read without any of our processes: the store's word checked against the kernel's.
 
 The keeper writes two files in a container's folder: `process` when it starts, `exit` when it has ended. They are newer
-than the store's row whenever the supervisor was not there to hear of it.
+than the store's row whenever the supervisor was not there to hear of it: of a start too, whatever the container was
+before that. `process` is removed once the row knows of the end, so that of what does not run nothing is read.
 """
 
 from __future__ import annotations
 
 from stackpy_runtime import json_text
 from stackpy_runtime.container.timestamps import timestamp
-from stackpy_runtime.linux.proc import boot_id, start_time
+from stackpy_runtime.linux.proc import boot_id, has_executed, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,21 +52,60 @@ def is_alive(pid: int, start: int, boot: str) -> bool:
 
 
 def live(stored: ContainerState, folder: str) -> ContainerState:
-    """The state now. `folder`: the container's, with the keeper's files."""
-    if stored["status"] not in ("running", "paused", "created"):
-        return stored
-    pid, start, boot = stored["pid"], stored.get("pid_start", 0), stored.get("boot", "")
-    if stored["status"] == "created":
-        process = read_document(f"{folder}/process")
-        if not process:
+    """The state now; `stored` itself where the store knows it. `folder`: the container's, with the keeper's files."""
+    if stored["status"] in ("running", "paused"):
+        if is_alive(stored["pid"], stored.get("pid_start", 0), stored.get("boot", "")):
             return stored
-        pid, start, boot = process["pid"], process["start"], process["boot"]
-    if is_alive(pid, start, boot):
-        now: ContainerState = {**stored, "pid": pid, "pid_start": start, "boot": boot}
-        return now if stored["status"] == "paused" else {**now, "status": "running"}
+        return _ended(stored, read_document(f"{folder}/exit"))
+    begun = _begun(stored, folder)
+    if begun is None:
+        return stored
+    if is_alive(begun["pid"], begun["pid_start"], begun["boot"]):
+        return begun if has_executed(begun["pid"]) else stored
+    ended = read_document(f"{folder}/exit")
+    if ended.get("pid") == begun["pid"] and not ended.get("executed", True):
+        return stored  # of a start that came to nothing
+    return _ended(begun, ended)
+
+
+def beginning(stored: ContainerState, folder: str) -> tuple[int, int]:
+    """PID and start of the process of a start that is about to execute its program, or to end; (0, 0) for none."""
+    if stored["status"] in ("running", "paused") or (begun := _begun(stored, folder)) is None:
+        return 0, 0
+    pid, start = begun["pid"], begun["pid_start"]
+    return (0, 0) if has_executed(pid) or not is_alive(pid, start, begun["boot"]) else (pid, start)
+
+
+def _begun(stored: ContainerState, folder: str) -> ContainerState | None:
+    """The state of a run that the store has not heard of, as it began; None where there is none."""
+    process = read_document(f"{folder}/process")
+    if not process or (process["start"], process["boot"]) == (stored.get("pid_start"), stored.get("boot")):
+        return None  # the store has heard of the end of this one, or how it came to nothing
+    begun: ContainerState = {
+        **stored,
+        "status": "running",
+        "pid": process["pid"],
+        "pid_start": process["start"],
+        "boot": process["boot"],
+        "group": process.get("group", ""),
+        "exit_code": None,
+        "error": "",
+        "oom_killed": False,
+        "started_at": timestamp(process["time"]) if "time" in process else stored["started_at"],
+        "finished_at": "",
+        "stopped": False,
+        "restart_count": stored["restart_count"] + 1 if stored["status"] == "restarting" else 0,
+    }
+    begun.pop("asked", None)
+    begun.pop("halted", None)
+    return begun
+
+
+def _ended(stored: ContainerState, ended: dict[str, Any]) -> ContainerState:
+    """The state of a run that is over. ended: what the keeper has noted, of this run or another, or {}"""
     from stackpy_runtime.container import ending  # an end that is not in the index is rare
 
-    ended = read_document(f"{folder}/exit")
+    pid, boot = stored["pid"], stored.get("boot", "")
     gone: ContainerState = {**stored, "status": "exited", "pid": 0, "health": ""}
     if ended.get("pid") == pid and isinstance(ended.get("code"), int):
         why = ending.explain(ended["code"], ended.get("signal", 0), stored.get("asked"), None)

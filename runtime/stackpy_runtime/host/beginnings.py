@@ -16,26 +16,35 @@ import time
 
 from stackpy_runtime.container import cgroups, confinement, masks, plan, ranges, seccomp
 from stackpy_runtime.container.execution import set_size
+from stackpy_runtime.container.stopping import signal_name
 from stackpy_runtime.container.timestamps import timestamp
 from stackpy_runtime.errors import EngineUnavailable, from_wire
 from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.host.wire import close_all
-from stackpy_runtime.linux.proc import boot_id, start_time
+from stackpy_runtime.linux.proc import boot_id, has_executed, start_time
 from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stackpy_runtime.errors import EngineError
     from stackpy_runtime.host.keeper_link import KeeperLink
     from stackpy_runtime.host.live import Live
     from stackpy_runtime.host.networking import Networking
     from stackpy_runtime.model import ContainerConfig, Limits
     from stackpy_runtime.store.store import Store
 
+WORD_OF_END = 5.0  # seconds in which the keeper tells of an end that the kernel has told of
+NEVER_EXECUTED = -3  # in place of an exit code: it was killed before it had executed its program
 NEVER_BEGAN = -1  # in place of an exit code: the process to start in was gone before it could say why (keeper.py)
+
+
+def code_of_execution(code: int | None, number: int, *, executed: bool) -> int | None:
+    """What stands for the end of a process of exec: its exit code, or that it was killed before it had a program."""
+    return code if executed or not number else NEVER_EXECUTED
 
 
 def _kill(pidfd: int) -> None:
@@ -84,7 +93,7 @@ class Beginnings:
             self.announced.notify_all()
 
     def heard_execution_exit(self, reference: str, code: int | None) -> None:
-        """A process of exec has ended."""
+        """A process of exec has ended. code: as `code_of_execution` gives it"""
         with self.announced:
             # One that nobody waits for any more, or that another supervisor has started, is nobody's.
             if reference in self.executions:
@@ -120,14 +129,22 @@ class Beginnings:
             self._await(reference, timeout)
             return self.started[reference][:2]
 
-    def forget(self, reference: str) -> None:
-        """Kills a process that was announced and that nobody has taken up, if there is one."""
+    def forget(self, reference: str) -> int:
+        """Kills a process that was announced and that nobody has taken up, if there is one; when it was started."""
         with self.announced:
             self.current.pop(reference, None)
             self.attempts.pop(reference, None)
-            pidfd = self.started.pop(reference, (0, 0, -1))[2]
+            _, start, pidfd = self.started.pop(reference, (0, 0, -1))
         if pidfd >= 0:
             _kill(pidfd)
+        return start
+
+    def leave(self, reference: str) -> None:
+        """Lets go of what was announced of a process that a supervisor before us has started."""
+        with self.announced:
+            pidfd = self.started.pop(reference, (0, 0, -1))[2]
+        if pidfd >= 0:
+            os.close(pidfd)
 
     def launch(self, live: Live, size: tuple[int, int] | None = None, before: Callable[[], None] | None = None) -> None:
         """Starts a container in a process that stands by; raises what the process says it failed at.
@@ -223,6 +240,9 @@ class Beginnings:
                 pidfd = os.pidfd_open(pid)
             if not start:
                 raise EngineUnavailable("its process cannot be told from others: /proc cannot be read")
+            if not live.config.get("runtime"):
+                # Another runtime's word that it has begun may come before it has.
+                self._check_executed(live, pid, start)
             if live.sharer:
                 ranges.share(live.first_id, pid)
                 ranges.leave(live.first_id, live.sharer)
@@ -232,6 +252,7 @@ class Beginnings:
         except BaseException:
             # Its program runs by now, and nobody else knows of it.
             _kill(pidfd)
+            live.state = {**live.state, "pid_start": start}
             raise
         now = time.time()
         with live.changed:
@@ -252,6 +273,24 @@ class Beginnings:
             if live.ended is None and live.container["image_id"]:
                 self.store.update_container(live.id, state=live.state)
             live.changed.notify_all()
+
+    def _check_executed(self, live: Live, pid: int, start: int) -> None:
+        """Raises where a process was killed between the word to go on and execve: its line has ended all the same."""
+        if start_time(pid, ended=True) == start and has_executed(pid):
+            return
+        # Ended: the keeper has looked before it collected it, and its word is on the way or here.
+        live.wait_until(lambda: live.ended is not None, WORD_OF_END)
+        if live.ended is not None and not live.ended.executed:
+            by = signal_name(live.ended.signal)
+            raise self._ended_early(live, f"was killed by {by} before it had executed the program")
+
+    def _ended_early(self, live: Live, how: str) -> EngineError:
+        """The error of a start whose process ended before there was a program. how: after “the process to start in”"""
+        why, hint = "", ""
+        if live.group is not None and live.group.oom_kills():
+            limit = live.config.get("mem_limit") or 0
+            why, hint = ": out of memory", "raise mem_limit" if limit else ""
+        return EngineUnavailable(f"the process to start in {how}{why}", subject=f"container {live.name}", hint=hint)
 
     def filter(self, capabilities: frozenset[str], profile: str = "") -> str:
         """The file with the compiled seccomp program for a set of capabilities, and a profile of the user's (JSON)."""
@@ -309,14 +348,9 @@ class Beginnings:
                 try:
                     data, ancillary, _, _ = ours.recvmsg(1 << 16, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC)
                 except ConnectionResetError:
-                    raise EngineUnavailable(
-                        "the process to start in has ended", subject=f"container {live.name}"
-                    ) from None
+                    raise self._ended_early(live, "has ended") from None
                 if not data and not ready:
-                    raise EngineUnavailable(
-                        "the process to start in has ended before it could execute the program",
-                        subject=f"container {live.name}",
-                    )
+                    raise self._ended_early(live, "has ended before it could execute the program")
                 if not data:
                     return
                 message, descriptors = json.loads(data), array.array("i")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from stackpy_runtime.container.health import OUTPUT_KEPT
 from stackpy_runtime.errors import Conflict
 from stackpy_runtime.host import executions
+from stackpy_runtime.host.beginnings import NEVER_EXECUTED
 from stackpy_runtime.host.probes import Verdict, failed
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def run(
         code, output = _follow(lifecycle, reference, reading, timeout, kept, each)
         if code is None:
             kill(lifecycle, reference)
+        if code == NEVER_EXECUTED:
+            return Captured(137, "", "it was killed before it had executed its program")
         return Captured(code, output.decode("utf-8", "replace").strip(), _reason(ours) if code else "")
     finally:
         executions.forget(lifecycle, reference)

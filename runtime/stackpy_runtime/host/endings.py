@@ -6,6 +6,8 @@ removed while a process in it is still dying. Each is tried again until it is do
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 
@@ -61,6 +63,10 @@ class Endings:
             except EngineError:
                 live.unfinished.add("end")
                 self._again(PAUSE, lambda: self.record(live, ended))
+                return
+            # From here on the index is all that is to be read of it.
+            with contextlib.suppress(OSError):
+                os.unlink(f"{live.folder}/process")
 
     def note(self, live: Live) -> None:
         """Writes how a container that runs is into the index; what a full disk refuses is tried again."""

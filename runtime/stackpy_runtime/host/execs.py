@@ -13,9 +13,9 @@ import socket
 import threading
 from functools import partial
 
-from stackpy_runtime.errors import Conflict, EngineUnavailable, from_wire
+from stackpy_runtime.errors import Conflict, EngineUnavailable, ProcessFailed, from_wire
 from stackpy_runtime.host import executions, requests, steps
-from stackpy_runtime.host.beginnings import NEVER_BEGAN
+from stackpy_runtime.host.beginnings import NEVER_BEGAN, NEVER_EXECUTED, code_of_execution
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.wire import Closed, close_all
 from stackpy_runtime.store import event_log
@@ -95,8 +95,7 @@ def _ended(lifecycle: Lifecycle, live: Live, spawned: str, code: int | None) -> 
         _tell(lifecycle, live, "exec_detach", execID=spawned)
         return {"exit_code": code}
     lifecycle.keeper.told(spawned)
-    if code == NEVER_BEGAN:
-        raise Conflict("it is not running any more", subject=f"container {live.name}")
+    _check_begun(code, f"container {live.name}")
     _tell(lifecycle, live, "exec_die", execID=spawned, exitCode=str(code))
     return {"exit_code": code}
 
@@ -116,7 +115,8 @@ def adopt(lifecycle: Lifecycle, children: list[dict[str, Any]]) -> None:
                     end(child["pid"], signal.SIGKILL)
             continue
         with beginnings.announced:
-            beginnings.executions[child["ref"]] = child.get("code")
+            number, executed = child.get("signal", 0), child.get("executed", True)
+            beginnings.executions[child["ref"]] = code_of_execution(child.get("code"), number, executed=executed)
         beginnings.adopted[execution] = child["ref"]
         live = lifecycle.lives.get(container)
         if live is not None:
@@ -141,9 +141,16 @@ def resume(lifecycle: Lifecycle, connection: Connection, arguments: dict[str, An
     if arguments.get("tty"):
         threading.Thread(target=_listen, args=(lifecycle, connection, spawned), daemon=True).start()
     code = executions.wait(lifecycle, spawned)
+    _check_begun(code, subject)
+    return {"exit_code": code}
+
+
+def _check_begun(code: int | None, subject: str) -> None:
+    """Raises where what stands for an exit code says that there was no program."""
     if code == NEVER_BEGAN:
         raise Conflict("it is not running any more", subject=subject)
-    return {"exit_code": code}
+    if code == NEVER_EXECUTED:
+        raise ProcessFailed("the process was killed before it had executed its program", exit_code=137, subject=subject)
 
 
 def _begun(lifecycle: Lifecycle, live: Live, argv: list[str], spawned: str) -> None:
@@ -190,7 +197,7 @@ def _outlive(lifecycle: Lifecycle, live: Live, spawned: str, *, forget: bool = F
     code = executions.wait(lifecycle, spawned)
     if forget:
         executions.forget(lifecycle, spawned)
-    with contextlib.suppress(Conflict):
+    with contextlib.suppress(Conflict, ProcessFailed):
         _ended(lifecycle, live, spawned, code)
 
 

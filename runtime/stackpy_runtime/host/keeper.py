@@ -186,9 +186,9 @@ class Keeper:
             close_all(descriptors)
             for name, held in self.held.items():
                 self.tell({"event": "held", "name": name}, tuple(held))
+            self.hear_announcements()
             for pid, reference in self.children.items():
                 self.tell({"event": "child", "pid": pid, **reference})
-            self.hear_announcements()
             for reference, _ in self.announcing.values():
                 if reference["kind"] == "container":
                     # Whoever was to go on with it is gone, and it ends for that: which says nothing of the next start.
@@ -268,7 +268,8 @@ class Keeper:
         if reference["kind"] == "container":
             folder = f"{self.root}/containers/{reference['ref']}"
             try:
-                write_aside(f"{folder}/process", {"pid": pid, "start": start, "boot": self.boot})
+                found = {"pid": pid, "start": start, "boot": self.boot, "time": time.time()}
+                write_aside(f"{folder}/process", {**found, "group": reference.get("token", "")})
             except OSError:
                 # A full disk: the supervisor knows the PID as well, and so does this process.
                 pass
@@ -325,9 +326,12 @@ class Keeper:
             os.waitpid(pid, 0)
 
     def ended(self, pid: int, code: int, number: int) -> None:
-        """Writes the exit code, and the signal where one ended it, to disk, then tells."""
+        """Writes the exit code, and the signal where one ended it, to disk, then tells.
+
+        And whether it had come to execute its program, which nobody can see any more once it is collected.
+        """
         reference = self.children.pop(pid)
-        document = {"pid": pid, "code": code, "signal": number, "time": time.time()}
+        document = {"pid": pid, "code": code, "signal": number, "time": time.time(), "executed": proc.has_executed(pid)}
         if reference["kind"] == "container":
             self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
             self.write_exits()

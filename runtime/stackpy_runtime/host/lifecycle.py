@@ -23,7 +23,7 @@ from stackpy_runtime.errors import (
     ProcessFailed,
 )
 from stackpy_runtime.host import checks, hooks
-from stackpy_runtime.host.beginnings import Beginnings
+from stackpy_runtime.host.beginnings import Beginnings, code_of_execution
 from stackpy_runtime.host.endings import Endings
 from stackpy_runtime.host.events import of_container, of_networks, of_volumes
 from stackpy_runtime.host.joiners import Joiners
@@ -111,7 +111,8 @@ class Lifecycle:
     def heard_exit(self, kind: str, reference: str, pid: int, ended: Ended) -> None:
         """A process has ended. One of a start that has failed says nothing of the next start's."""
         if kind == "exec":
-            self.beginnings.heard_execution_exit(reference, ended.code)
+            code = code_of_execution(ended.code, ended.signal, executed=ended.executed)
+            self.beginnings.heard_execution_exit(reference, code)
             return
         with self.lock:
             live = self.lives.get(reference)
@@ -120,6 +121,7 @@ class Lifecycle:
                 if pid not in (live.pid, self.beginnings.current.get(reference)):
                     return
                 live.ended = ended
+                live.changed.notify_all()
             self.joiners.discard(live.id)
             threading.Thread(target=self.finish, args=(live,), daemon=True).start()
 
@@ -199,7 +201,8 @@ class Lifecycle:
 
     def _fail(self, live: Live, error: BaseException) -> None:
         """A start that did not come to execve: what it has made goes, and the state says why."""
-        self.beginnings.forget(live.id)
+        if start := self.beginnings.forget(live.id):
+            live.state = {**live.state, "pid_start": start}
         if live.pid:
             live.signal(signal.SIGKILL)
             live.close_process()

@@ -50,7 +50,8 @@ TICK = 0.5
 # Between two collections, while containers keep us from leaving: each start has one of its own.
 COLLECTION = 3600.0
 REFUSING = 1.0
-NOT_EXECUTED = 125  # how a fork of the keeper ends that does not come to execve (keeper.py)
+# Seconds in which a process that was told to execute its program by the supervisor before us has, or has ended.
+BEGUN_WITHIN = 10.0
 
 
 class Supervisor:
@@ -97,7 +98,7 @@ class Supervisor:
         if event == "failed":
             self.lifecycle.beginnings.heard_failed(message["ref"], message.get("token", ""))
         elif event == "exited":
-            ended = Ended(message["code"], message["time"], message["signal"])
+            ended = Ended(message["code"], message["time"], message["signal"], message["executed"])
             self.lifecycle.heard_exit(message["kind"], message["ref"], message["pid"], ended)
 
     def _serve_keeper(self) -> None:
@@ -157,16 +158,12 @@ class Supervisor:
         execs.adopt(self.lifecycle, children)
         runs, ended, sleeping = [], [], []
         for live in known.values():
+            self.lifecycle.beginnings.leave(live.id)
+            _await_beginning(live)
             stored, live.state = live.state, state.live(live.state, live.folder)
-            if stored["status"] == "created" and live.state["exit_code"] == NOT_EXECUTED:
-                # The supervisor before us was killed in the midst of its first start, and its process ended for that.
-                live.state = stored
-                for file in ("process", "exit"):
-                    with contextlib.suppress(OSError):
-                        os.unlink(f"{live.folder}/{file}")
             if live.state["status"] in ("running", "paused"):
                 runs.append(live)
-            elif stored["status"] in ("running", "paused", "restarting") or live.state["status"] != stored["status"]:
+            elif stored["status"] in ("running", "paused", "restarting") or live.state is not stored:
                 ended.append(live)
             elif stored["status"] == "exited" and (stored.get("boot", boot) != boot or stored.get("halted")):
                 policy, stopped = live.config.get("restart", "no"), stored.get("stopped", False)
@@ -377,6 +374,20 @@ class Supervisor:
         self.loop.add_reader(LISTENER, self._accept)
         self.loop.call_later(TICK, self._tick)
         self.loop.run_forever()
+
+
+def _await_beginning(live: Live) -> None:
+    """Waits until it is seen whether a start by the supervisor before us has come to execute its program.
+
+    Its process executes it, where it was told so, or ends, since nobody is there to tell it.
+    """
+    deadline = time.monotonic() + BEGUN_WITHIN
+    while (found := state.beginning(live.state, live.folder)) != (0, 0):
+        if time.monotonic() > deadline:
+            # What it hangs at nobody waits for any more.
+            with contextlib.suppress(OSError):
+                os.kill(found[0], signal.SIGKILL)
+        time.sleep(0.005)
 
 
 def _began(start: int) -> float:

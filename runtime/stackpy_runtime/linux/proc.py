@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+PF_FORKNOEXEC = 0x40  # include/linux/sched.h; execve takes it off before it closes what is to be closed
+
 
 def stat_fields(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on (proc_pid_stat(5)); [] when there is no such process."""
@@ -19,6 +21,15 @@ def start_time(pid: int, *, ended: bool = False) -> int:
     """
     fields = stat_fields(pid)
     return 0 if not fields or (fields[0] in (b"Z", b"X") and not ended) else int(fields[19])
+
+
+def has_executed(pid: int) -> bool:
+    """Whether a process has executed a program since it was forked, as one that is not collected yet still tells.
+
+    True for one that is not there, of which nobody can say.
+    """
+    fields = stat_fields(pid)
+    return not (fields and int(fields[6]) & PF_FORKNOEXEC)
 
 
 def boot_id() -> str:
