@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,6 +220,60 @@ def attempt(lab: Faulty, operation: str, number: int, action: int, role: str) ->
         assert "Error:" not in message, f"{what}: {message}"
     else:
         assert asked.holds(lab, name), f"{what}: it is said to be done"
+    _whole_or_gone(lab, name, what)
+    return bool(fired)
+
+
+COUNTS = ["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"]
+
+
+def attempt_coming_up(lab: Faulty, number: int, action: int, role: str) -> bool:
+    """Has the `number`-th call fail of a supervisor, or of a keeper, that comes up under containers.
+
+    Some run; one has ended meanwhile, and one that is to be started again. False when it makes fewer calls. Fails when
+    one of them is not as before, or as it should be now.
+    """
+    lab.count += 1
+    name = f"lab-{lab.count}"
+    _up(lab, name)
+    counts, ends, again = lab.up(COUNTS), lab.up(["sleep", "600"]), lab.up(["sleep", "600"], restart="always")
+    lab.said(counts, "2\n")
+    pids = {each: lab.state(each)["pid"] for each in (name, counts, ends, again)}
+    # The keeper sees how they end, unless it is killed as well.
+    victims = lab.processes("supervisor" if role == "supervisor" else "")
+    for pid in victims:
+        os.kill(pid, signal.SIGSTOP)
+    for each in (ends, again):
+        os.kill(pids[each], signal.SIGKILL)
+        known = f"{lab.root}/containers/{lab.engine.container(each)['id']}/exit"
+        wait_for(lambda known=known: role == "keeper" or os.path.exists(known), "its end")  # type: ignore[misc]
+    lab.faults.arm(number, action, role)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    message = ""
+    try:
+        lab.engine.client.call("ping")
+    except EngineError as error:
+        message = str(error)
+    lab.back(EngineError)
+    how = "killed" if action == KILL else os.strerror(action)
+    what = f"coming up: call {number} ({lab.faults.fired()}) of the {role}: {how}"
+    # Its collection, and the ends that it finds, are after its first answer.
+    wait_for(lambda: lab.state(again)["pid"] not in (0, pids[again]), lambda: f"{what}: {lab.seen(again)}")
+    fired = lab.faults.disarm()
+    lab.back(EngineError)
+    assert "Error:" not in message and (not message or "engine" in message), f"{what}: {message}"
+    assert {each: lab.state(each)["pid"] for each in (name, counts)} == {each: pids[each] for each in (name, counts)}
+    wait_for(lambda: len(lab.processes()) == 2, lambda: f"{what}: {lab.processes()}")
+    wait_for(lambda: lab.state(ends)["finished_at"], lambda: f"{what}: {lab.seen(ends)}")
+    code = lab.state(ends)["exit_code"]
+    assert code == 137 or (code is None and role == "keeper"), f"{what}: {lab.state(ends)}"
+    seen = lab.log(counts).count("\n")
+    wait_for(lambda: lab.log(counts).count("\n") > seen + 2, lambda: f"{what}: {lab.seen(counts)}")
+    lines = lab.log(counts).split()
+    assert lines == [str(n) for n in range(1, len(lines) + 1)], f"{what}: a hole in the log"
+    for each in (counts, ends, again):
+        lab.engine.remove(each, force=True)
     _whole_or_gone(lab, name, what)
     return bool(fired)
 
