@@ -5,6 +5,7 @@ A sample of the calls, since there are some seven hundred of them; STACKPY_FAULT
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -21,7 +22,7 @@ import pytest
 from stackpy_runtime.errors import EngineError
 from stackpy_runtime.store.store import Store
 from tests.engine_lab import Lab
-from tests.fault_lab import Faulty, attempt
+from tests.fault_lab import Faulty, attempt, attempt_coming_up
 from tests.faults import ERRORS, HOLD, KILL
 from tests.waiting import wait_for
 
@@ -63,11 +64,17 @@ SAMPLE = [
 
 @pytest.mark.parametrize(("operation", "role", "numbers"), SAMPLE, ids=lambda value: str(value).partition("(")[0])
 def test_a_call_that_fails(faulty: Faulty, operation: str, role: str, numbers: Any) -> None:
-    for place, number in enumerate(range(1, LONGEST) if EVERY else numbers):
-        actions = ERRORS if EVERY else [ERRORS[place % len(ERRORS)]]
-        fired = [attempt(faulty, operation, number, action, role) for action in actions]
-        if EVERY and not all(fired):
-            break
+    for action in (*ERRORS, errno.EINTR) if EVERY else ():
+        for number in range(1, LONGEST):
+            if not attempt(faulty, operation, number, action, role):
+                break
+    for place, number in enumerate(numbers):
+        attempt(faulty, operation, number, ERRORS[place % len(ERRORS)], role)
+
+
+@pytest.mark.parametrize(("operation", "number"), [("start", 12), ("exec", 3)])
+def test_a_call_that_is_interrupted(faulty: Faulty, operation: str, number: int) -> None:
+    assert attempt(faulty, operation, number, errno.EINTR, "stage")
 
 
 KILLS = [
@@ -86,6 +93,22 @@ def test_a_call_that_kills(faulty: Faulty, operation: str, role: str, numbers: A
     for number in range(1, LONGEST) if EVERY else numbers:
         if not attempt(faulty, operation, number, KILL, role) and EVERY:
             break
+
+
+COMING_UP = [
+    ("supervisor", [(4, KILL), (18, errno.ENOSPC), (37, KILL), (52, errno.EMFILE)]),
+    ("keeper", [(2, errno.ENOMEM), (5, KILL)]),
+]
+
+
+@pytest.mark.parametrize(("role", "sample"), COMING_UP, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_call_of_what_comes_up_under_containers(faulty: Faulty, role: str, sample: list[tuple[int, int]]) -> None:
+    for action in (KILL, *ERRORS, errno.EINTR) if EVERY else ():
+        for number in range(1, LONGEST):
+            if not attempt_coming_up(faulty, number, action, role):
+                break
+    for number, action in sample:
+        assert attempt_coming_up(faulty, number, action, role)
 
 
 COUNTED = ["sh", "-c", "echo begun; exec sleep 6000"]

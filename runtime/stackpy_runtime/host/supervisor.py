@@ -444,7 +444,9 @@ def main(root: str) -> None:
 
 def _refuse(error: BaseException) -> None:
     """Tells clients why there is no engine, those of the next second too; then the keeper tries anew."""
-    if not isinstance(error, EngineError):
+    if isinstance(error, EngineError):
+        error.message, error.subject = f"the engine cannot start: {error}", ""
+    else:
         error = EngineError(f"the engine cannot start: {error}", hint="see run/engine.log in the engine root")
     listener = socket.socket(fileno=LISTENER)
     end = time.monotonic() + REFUSING
