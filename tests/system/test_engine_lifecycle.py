@@ -155,6 +155,16 @@ def test_twenty_at_once(lab: Lab) -> None:
     assert lab.engine.containers() == []
 
 
+def test_what_ends_at_once_has_begun_before(lab: Lab) -> None:
+    """It has ended by the time that the supervisor hears of its beginning."""
+    for _ in range(5):
+        name = lab.up(["true"])
+        lab.engine.wait(name)
+        state = lab.state(name)
+        assert state["started_at"] <= state["finished_at"]
+        lab.engine.remove(name)
+
+
 # --- stop -----------------------------------------------------------------------------------------------------------
 
 

@@ -254,9 +254,8 @@ class Beginnings:
             _kill(pidfd)
             live.state = {**live.state, "pid_start": start}
             raise
-        now = time.time()
         with live.changed:
-            live.pid, live.start, live.pidfd, live.born = pid, start, pidfd, time.monotonic()
+            live.pid, live.start, live.pidfd = pid, start, pidfd
             live.state = {
                 **live.state,
                 "status": "running",
@@ -266,7 +265,7 @@ class Beginnings:
                 "group": live.group.name.rpartition("/")[2] if live.group else "",
                 "exit_code": None,
                 "oom_killed": False,
-                "started_at": timestamp(now),
+                "started_at": timestamp(live.begun),
                 "finished_at": "",
                 "health": "starting" if live.probe is not None else "",
             }
@@ -382,6 +381,8 @@ class Beginnings:
                     if before:
                         before()
                     self.networking.publish(live)
+                    # What ends at once has ended when we look next.
+                    live.born, live.begun = time.monotonic(), time.time()
                     ours.send(b"g")
                     if live.config.get("learn"):
                         self._learn(live)

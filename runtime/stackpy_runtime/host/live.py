@@ -99,7 +99,8 @@ class Live:
         self.removed = False
         self.pause = 0.0
         self.leaving = False  # it gets no new connections that others can have
-        self.born = 0.0
+        self.born = 0.0  # when it was told to begin, on the monotonic clock
+        self.begun = 0.0  # the same by the clock on the wall
         self.restart_timer: Any = None
 
     # --- output ------------------------------------------------------------------------------------------------------
