@@ -83,6 +83,7 @@ class Containers:
         by: the user who does; verb: by which command
         """
         asked: Asked = {"verb": verb, "by": by, "signal": signal_name(number), "at": time.time()}
+        live.await_begun()
         with live.changed:
             if not live.pid:
                 raise Conflict("it is not running", subject=f"container {live.name}")

@@ -37,6 +37,8 @@ def join_plan(
     privileged: with every capability of the container's user namespace; what seccomp allows goes by them
     process_of: PID and start of its first process, where that is not executed yet
     """
+    if not process_of:
+        live.await_begun()
     with live.changed:
         pid, start = process_of or (live.pid, live.start)
     if not pid:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Seconds in which a client that has lost a supervisor comes back to the next.
 RESUMING = 10.0
+BEGUN_WITHIN = 5.0  # seconds between the word to begin and the end of its start
 MOST_AT_ONCE = 4 << 20
 # Of output that an attached client has yet to take.
 MOST_BEHIND = 32 << 20
@@ -327,6 +328,10 @@ class Live:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
             self.pidfd, self.pid, self.start = -1, 0, 0
+
+    def await_begun(self) -> None:
+        """Waits for a start that has told its process to begin: whoever looks at that process sees it run already."""
+        self.wait_until(lambda: self.pid or not self.launching or self.hook, BEGUN_WITHIN)
 
     def wait_until(self, condition: Any, timeout: float | None = None) -> bool:
         """Waits until `condition()` holds; False after `timeout` seconds."""
