@@ -142,7 +142,8 @@ def test_want_of_memory_is_known_when_nobody_looked(lab: Lab) -> None:
     wait_for((folder / "exit").exists, "the keeper's note")
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: lab.processes("supervisor") not in ([], [supervisor]), "another supervisor")
-    assert why(lab, name)["text"] == "out of memory (limit 32 MiB, peak 32 MiB)"
+    known = "out of memory (limit 32 MiB, peak 32 MiB)"
+    wait_for(lambda: why(lab, name)["text"] == known, lambda: why(lab, name)["text"])
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stackpy_runtime.container import ending, state
+from stackpy_runtime.container import cgroups, ending, ranges, state
 from stackpy_runtime.linux.proc import boot_id, has_executed, start_time
 from stackpy_runtime.model import ContainerState
 
@@ -93,3 +94,24 @@ def test_a_start_is_none_before_its_program_is_executed(tmp_path: Path) -> None:
     (tmp_path / "exit").write_text(json.dumps({**document, "executed": True}))
     ended = state.live(created, str(tmp_path))
     assert (ended["status"], ended["exit_code"]) == ("exited", 137)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_want_of_descriptors_is_nobody_s_end(tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that came up so took what ran for ended, and killed it with its control group."""
+    me: Any = {"pid": os.getpid(), "pid_start": start_time(os.getpid()), "boot": boot_id()}
+    running: Any = {**state.initial(), "status": "running", **me}
+
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    looks = (
+        lambda: state.live(running, str(tmp_path)),
+        lambda: state.live({**running, "status": "exited"}, str(tmp_path)),
+        lambda: cgroups.of_process("/root", os.getpid()),
+        lambda: ranges.of_process(os.getpid()),
+    )
+    monkeypatch.setattr("builtins.open", refuse)
+    for look in looks:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            look()

@@ -19,6 +19,7 @@ from stackpy_runtime.container.limit_refusals import devices, explained, not_off
 from stackpy_runtime.container.limits import Write
 from stackpy_runtime.errors import KernelError, Unsupported
 from stackpy_runtime.linux.bpf import filter_devices
+from stackpy_runtime.linux.proc import is_absent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,8 +89,10 @@ def read_file(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
-    except OSError:
-        return ""
+    except OSError as error:
+        if is_absent(error):
+            return ""
+        raise
 
 
 def parent_name(root: str, above: str = "") -> str:

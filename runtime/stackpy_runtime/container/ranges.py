@@ -16,7 +16,7 @@ import os
 from contextlib import contextmanager
 
 from stackpy_runtime.errors import Conflict
-from stackpy_runtime.linux.proc import boot_id, start_time
+from stackpy_runtime.linux.proc import boot_id, is_absent, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except OSError:
-        return ""
+    except OSError as error:
+        if is_absent(error):
+            return ""
+        raise
 
 
 @contextmanager

@@ -7,9 +7,11 @@ before that. `process` is removed once the row knows of the end, so that of what
 
 from __future__ import annotations
 
+import errno
+
 from stackpy_runtime import json_text
 from stackpy_runtime.container.timestamps import timestamp
-from stackpy_runtime.linux.proc import boot_id, has_executed, start_time
+from stackpy_runtime.linux.proc import boot_id, has_executed, is_absent, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +36,16 @@ def initial() -> ContainerState:
 
 
 def read_document(path: str) -> dict[str, Any]:
-    """A JSON file of the keeper; {} when it is not there or not whole."""
+    """A JSON file of the keeper; {} when it is not there or not whole, or the disk does not give it."""
     try:
         with open(path, encoding="utf-8") as file:
             document = json_text.loads(file.read())
-    except (OSError, ValueError):
+    except ValueError:
         return {}
+    except OSError as error:
+        if is_absent(error) or error.errno == errno.EIO:
+            return {}
+        raise
     return document if isinstance(document, dict) else {}
 
 

@@ -82,16 +82,25 @@ class Endings:
 
     def explain(self, live: Live, end: Ended, boot: str) -> tuple[Ending, ending.Memory]:
         """Why a container's run has ended, and what its memory was; called while its control group is there."""
-        kills = live.group.oom_kills() if live.group is not None else 0
-        limit = live.config.get("mem_limit") or 0
-        peak = live.group.memory_peak() if kills and live.group is not None else 0
-        memory = ending.Memory(kills, limit, peak)
+        memory = self._memory(live)
         asked = live.state.get("asked")
         if asked and end.when - asked.get("at", end.when) > SIGNAL_COUNTS and end.signal == 0:
             # A signal of long ago that it has got over.
             asked = None
         rebooted = end.code is None and live.state.get("boot", boot) != boot
-        return ending.explain(end.code, end.signal, asked, memory, rebooted=rebooted), memory
+        return ending.explain(end.code, end.signal, asked, memory, rebooted=rebooted), memory or ending.Memory()
+
+    @staticmethod
+    def _memory(live: Live) -> ending.Memory | None:
+        """What a container's control group says of its memory; None where we lack a descriptor to read that."""
+        if live.group is None:
+            return ending.Memory(0, live.config.get("mem_limit") or 0)
+        try:
+            kills = live.group.oom_kills()
+            peak = live.group.memory_peak() if kills else 0
+        except OSError:
+            return None
+        return ending.Memory(kills, live.config.get("mem_limit") or 0, peak)
 
     def keep_crash(self, live: Live, ended: ContainerState) -> None:
         """Keeps what is known of a crash where its container's replacement does not take it away."""

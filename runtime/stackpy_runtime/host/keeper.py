@@ -25,6 +25,7 @@ from stackpy_runtime.linux.title import set_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 MOST_ORPHANS = 1000
@@ -42,6 +43,14 @@ def write_aside(path: str, document: dict[str, Any]) -> None:
     with open(aside, "w", encoding="utf-8") as file:
         json.dump(document, file)
     os.rename(aside, path)
+
+
+def _looked_up(look: Callable[[], Any], otherwise: Any) -> Any:
+    """What /proc tells, or `otherwise` where no descriptor is left to read it: the keeper goes on."""
+    try:
+        return look()
+    except OSError:
+        return otherwise
 
 
 def readable(descriptor: int) -> bool:
@@ -264,7 +273,7 @@ class Keeper:
             self.tell({"event": "failed", **reference})
             return
         pid = int(text)
-        start = proc.start_time(pid, ended=True)
+        start = _looked_up(lambda: proc.start_time(pid, ended=True), 0)
         if reference["kind"] == "container":
             folder = f"{self.root}/containers/{reference['ref']}"
             try:
@@ -331,7 +340,8 @@ class Keeper:
         And whether it had come to execute its program, which nobody can see any more once it is collected.
         """
         reference = self.children.pop(pid)
-        document = {"pid": pid, "code": code, "signal": number, "time": time.time(), "executed": proc.has_executed(pid)}
+        executed = _looked_up(lambda: proc.has_executed(pid), True)
+        document = {"pid": pid, "code": code, "signal": number, "time": time.time(), "executed": executed}
         if reference["kind"] == "container":
             self.unwritten.append((f"{self.root}/containers/{reference['ref']}/exit", document))
             self.write_exits()

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 PF_FORKNOEXEC = 0x40  # include/linux/sched.h; execve takes it off before it closes what is to be closed
+
+
+def is_absent(error: OSError) -> bool:
+    """Whether what was looked at is not there, or not for us to see.
+
+    False where it is we who lack a descriptor or memory: to take that for an end would kill what runs.
+    """
+    return error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 def stat_fields(pid: int) -> list[bytes]:
@@ -10,8 +20,10 @@ def stat_fields(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
+    except OSError as error:
+        if is_absent(error):
+            return []
+        raise
 
 
 def start_time(pid: int, *, ended: bool = False) -> int:
