@@ -37,12 +37,20 @@ class Component:
     Postgres("db") declares volume.db-data and container.db-server.
     """
 
+    name: str = ""
+    _scope: Scope | None = None
+
     def __init__(self, name: str) -> None:
         """Names the component; subclasses call this first."""
         self.name = name
         self._scope = _scope(name, type(self).__name__, type(self).__doc__)
 
     def __enter__(self) -> Self:
+        if self._scope is None:
+            kind = type(self).__name__
+            place = Place(caller(), f"component `{kind}`")
+            place.report(f"component `{kind}` has no name yet", "call `super().__init__(name)` before `with self:`")
+            self._scope = Scope("", kind, "", None)
         enter(self._scope)
         return self
 
@@ -54,7 +62,7 @@ class Component:
     @property
     def children(self) -> tuple[Resource, ...]:
         """The resources that it has declared, in their order; those of components inside it too."""
-        return tuple(self._scope.children)
+        return () if self._scope is None else tuple(self._scope.children)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

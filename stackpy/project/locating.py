@@ -41,9 +41,10 @@ class Locator:
         """The place of an argument of a call, or of the call where it cannot be told."""
         lines, calls = self._parsed(call.file)
         span = next(islice(call.code.co_positions(), call.instruction // 2, None), (None,) * 4)
-        _, end_line, _, end_column = span
+        line, end_line, column, end_column = span
         node = calls.get((end_line, end_column)) if end_line is not None and end_column is not None else None
-        if node is None:
+        # `with` stands for all of its body, whose last call may end where it does
+        if node is None or (line or 0, column or 0) < (node.lineno, node.col_offset):
             return Location(call.file, call.line)
         return _span(call.file, lines, _argument(node, call, path, key))
 

@@ -167,6 +167,18 @@ def test_what_cannot_wait(tmp_path: Path, text: str, message: str) -> None:
     assert problems(tmp_path, WEB + text)[0].startswith(message)
 
 
+def test_a_component_without_a_name_is_told_where_it_gets_one(tmp_path: Path) -> None:
+    text = "class Db(Component):\n    def __init__(self):\n        with self:\n            Volume('x')\nDb()\n"
+    with pytest.raises(StackFileError) as caught:
+        loaded(tmp_path, text)
+    [problem] = caught.value.problems
+    assert (problem.message, problem.hint) == (
+        "component `Db` has no name yet", "call `super().__init__(name)` before `with self:`"
+    )  # fmt: skip
+    assert problem.location is not None
+    assert problem.location.line == HEAD.count("\n") + 3
+
+
 def test_outputs_of_another_stack_are_read_and_named_in_the_plan(tmp_path: Path) -> None:
     others = {"db": (4, {"url": "postgres://db", "ports": [1, 2]})}
     text = (
