@@ -62,9 +62,10 @@ class StackEngine(GenerationEngine, Protocol):
         only: names of containers, networks and volumes; () for all. Raises StackpyError for one that there is not.
         """
 
-    def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
+    def adopt(self, stack: StackSpec, spec: Spec, name: str, circumstances: Mapping[str, str]) -> str:
         """Takes a container, network or volume that is no stack's into a stack, as a generation of it.
 
+        circumstances: who does it, and from which revision: `by`, `revision`
         Returns the name that it has now. Raises StackpyError where it cannot be had, and nothing is changed then.
         """
 

@@ -198,7 +198,7 @@ class EmbeddedGenerations:
         engine.forget_crashes(stack)
         return gone
 
-    def adopt(self, stack: StackSpec, spec: Spec, name: str) -> str:
+    def adopt(self, stack: StackSpec, spec: Spec, name: str, circumstances: Mapping[str, str]) -> str:
         """See StackEngine."""
         import time
 
@@ -224,6 +224,7 @@ class EmbeddedGenerations:
             "outcome": "adopted",
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": 0.0,
+            **circumstances,
             "changes": [],
             "adopted": {spec.address: name},
             "failures": {},

@@ -19,12 +19,14 @@ KINDS = ("container", "network", "volume")
 
 def run(context: Context, arguments: Any) -> int:
     """Takes it in, and shows what still differs from the stack file."""
+    from stackpy.applying import circumstances
     from stackpy.cli.commands.plan import show
 
     stack = context.load().stack
     spec = _resource(stack.resources, arguments.address)
     with stacks.locked(context, stack.name, "adopt", arguments.lock_timeout):
-        name = context.engine().adopt(stack, spec, arguments.name)
+        told = {"by": circumstances.user(), "revision": circumstances.revision(stack.folder)}
+        name = context.engine().adopt(stack, spec, arguments.name, told)
         stacks.say(context, f"`{arguments.name}` is {spec.address} of {stack.name} now, as `{name}`")
         plan = context.plan().plan
         own = plan._replace(
