@@ -122,6 +122,8 @@ def test_a_generation_is_brought_back_with_the_image_that_it_ran(box: Cli, folde
         box("apply", "--yes", *few, cwd=folder)
         box("apply", "--yes", *few, "--set", "version=two", cwd=folder)
         assert serving(free_port) == "two"
+        told = box("why", "container.web", *few, "--set", "version=two", cwd=folder).stdout
+        assert "rolled-web-2 start, " in told, "it is rolled-web-1 by now"
         refused = box("rollback", cwd=folder, code=1)
         assert "output.version          two → one" in refused.stdout
         assert "replace, start-first" in refused.stdout and "there is no terminal to ask on" in refused.stderr

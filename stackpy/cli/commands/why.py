@@ -55,7 +55,6 @@ def _resource(context: Context, word: str) -> list[Point]:
     planned = context.plan()
     address = _address(word, planned.desired.stack.name, [*planned.stack.resources, *planned.observation.resources])
     observed = planned.observation.resources.get(address)
-    names = [replica.name for replica in observed.replicas] if observed is not None else []
     points = of_resource(
         address,
         planned.plan,
@@ -70,7 +69,7 @@ def _resource(context: Context, word: str) -> list[Point]:
         for replica in (observed.replicas if observed is not None else ())
         if replica.status in ("exited", "restarting") or replica.health == "unhealthy"
     ]
-    return [*points, *_last_words(context, ailing), *_events(context, names)]
+    return [*points, *_last_words(context, ailing), *_events(context, planned.desired.stack.name, address)]
 
 
 def _address(word: str, stack: str, known: list[str]) -> str:
@@ -137,16 +136,15 @@ def _last_words(context: Context, names: list[str]) -> Iterator[Point]:
             yield Point("log", f"{name}: {printable(line['text'].rstrip())}")
 
 
-def _events(context: Context, names: list[str]) -> Iterator[Point]:
+def _events(context: Context, stack: str, address: str) -> Iterator[Point]:
+    """By their labels: a replica that came start-first had another name when it was started."""
     import time
 
     from stackpy.planning.quantities import ago
     from stackpy.planning.why import Point
 
-    if not names:
-        return
     now = time.time_ns()
-    filters = [("type", "container"), *(("container", name) for name in names)]
+    filters = [("type", "container"), ("stack", stack), ("resource", address)]
     found = [
         event
         for event in context.engine().events(filters, since=0, until=now)
