@@ -260,14 +260,18 @@ class Walk(RuleBasedStateMachine):
             words = {"rm": ["-f"], "update": ["--memory", "48m"]}.get(what, [])
             self.run(what, *words, name, *(["strange"] if what == "rename" else []), code=None)
 
-    @rule(who=st.sampled_from(["client", "supervisor", "keeper", "SIGINT"]), when=st.floats(0.0, 1.0))
+    @rule(
+        who=st.sampled_from(["client", "supervisor", "keeper", "SIGINT"]),
+        what=st.sampled_from(["apply", "apply", "apply", "destroy", "rollback"]),
+        when=st.floats(0.0, 1.0),
+    )
     @precondition(lambda self: FAULTS)
-    def apply_and_kill(self, who: str, when: float) -> None:
+    def change_and_kill(self, who: str, what: str, when: float) -> None:
         if self._keepers():
             return
         with self.noted():
             (self.folder / "stack.py").write_text(self.stack.text())
-            running = self.cli.start("apply", "--yes", cwd=self.folder)
+            running = self.cli.start(what, "--yes", cwd=self.folder)
             time.sleep(0.1 + when * 0.6)  # anywhere, which is the point
             if who == "client":
                 running.kill()
@@ -277,7 +281,7 @@ class Walk(RuleBasedStateMachine):
                 for pid in ours(self.cli.root, who):
                     os.kill(pid, signal.SIGKILL)
             running.communicate(timeout=120)
-            self.said.append(f"$ stackpy apply, {who} killed after {0.1 + when * 0.6:.2f} s → {running.returncode}")
+            self.said.append(f"$ stackpy {what}, {who} killed after {0.1 + when * 0.6:.2f} s → {running.returncode}")
             self._data_is_there()
             self._apply()
 
