@@ -132,25 +132,16 @@ def sweep(
             raise
 
 
-def test_a_destroy_is_finished_by_the_next_one(lab: Kept) -> None:
+@pytest.mark.parametrize("everything", [True, *([False] if EVERY else [])])
+def test_a_destroy_is_finished_by_the_next_one(lab: Kept, everything: bool) -> None:
+    words = ["destroy", "--yes", *(["--volumes", "--images", "--allow-data-loss", "*"] if everything else [])]
+
     def then(done: Done, _: object) -> None:
         assert lab.run("plan", "--destroy").code == 0
-        again = lab.run("destroy", "--yes")
-        assert again.code == 0, again
-        lab.gone("volume.data", "volume.files")
-        assert (lab.data() / "mark").read_text() == "old"
-
-    sweep(lab, lab.anew, lambda: ["destroy", "--yes"], then, "a")
-
-
-def test_a_destroy_of_everything_is_finished_by_the_next_one(lab: Kept) -> None:
-    words = ["destroy", "--yes", "--volumes", "--images", "--allow-data-loss", "*"]
-
-    def then(done: Done, _: object) -> None:
         again = lab.run(*words)
         assert again.code == 0, again
-        lab.gone()
-        assert os.listdir(f"{lab.root}/volumes") == []
+        lab.gone(*([] if everything else ["volume.data", "volume.files"]))
+        assert os.listdir(f"{lab.root}/volumes") == [] if everything else (lab.data() / "mark").read_text() == "old"
 
     sweep(lab, lab.anew, lambda: words, then, "a")
 
