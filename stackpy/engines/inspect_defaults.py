@@ -6,7 +6,7 @@ is laid over them by documents.py.
 
 from __future__ import annotations
 
-from stackpy_runtime.container.masks import MASKED_PATHS, READ_ONLY_PATHS
+from stackpy_runtime.container.masks import READ_ONLY_PATHS, masked_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ HOST_CONFIG: dict[str, Any] = {
     "CpuPercent": 0,
     "IOMaximumIOps": 0,
     "IOMaximumBandwidth": 0,
-    "MaskedPaths": list(MASKED_PATHS),
+    "MaskedPaths": masked_paths(),
     "ReadonlyPaths": list(READ_ONLY_PATHS),
 }
 CONFIG: dict[str, Any] = {

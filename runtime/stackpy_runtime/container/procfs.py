@@ -138,18 +138,26 @@ def mask(root: int, views: dict[str, int], paths: list[str]) -> None:
     status = os.fstat(null)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
         raise InvalidConfig("the container's /dev/null is not the null device: refused")
+    empty = -1
     for path in paths:
         target = _beneath(views, path)
         if target < 0:
             continue
         if stat.S_ISDIR(os.fstat(target).st_mode):
-            cover = mounts.new_mount("tmpfs", {"size": "4k", "mode": "555"}, _GUARD | mounts.MOUNT_ATTR_RDONLY)
+            # One for all of them: there may be a folder for each processor.
+            if empty < 0:
+                cover = mounts.new_mount("tmpfs", {"size": "4k", "mode": "555"}, _GUARD | mounts.MOUNT_ATTR_RDONLY)
+                empty = os.dup(cover)
+            else:
+                cover = mounts.open_tree(empty, "")
         else:
             cover = mounts.open_tree(null, "")
         mounts.move_mount(cover, target, "")
         os.close(cover)
         os.close(target)
-    os.close(null)
+    for descriptor in (null, empty):
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def lock(views: dict[str, int], paths: list[str]) -> None:

@@ -198,7 +198,7 @@ class Beginnings:
             ],
             "etc": etc,
             "cgroup_view": {},
-            "masked": list(masks.MASKED_PATHS),
+            "masked": masks.masked_paths(),
             "locked": list(masks.READ_ONLY_PATHS),
             "scratch": f"{self.store.root.run}/mnt",
             "process": process,

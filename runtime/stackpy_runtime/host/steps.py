@@ -169,7 +169,7 @@ def _plan(lifecycle: Lifecycle, live: Live, arguments: dict[str, Any]) -> plan.S
         "secrets": [],
         "etc": lifecycle.networking.write_etc(live, hostname),
         "cgroup_view": {},
-        "masked": list(masks.MASKED_PATHS),
+        "masked": masks.masked_paths(),
         "locked": list(masks.READ_ONLY_PATHS),
         "scratch": f"{root.run}/mnt",
         "process": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stackpy_runtime.container.bundling import DEV_MOUNTS
-from stackpy_runtime.container.masks import MASKED_PATHS, READ_ONLY_PATHS
+from stackpy_runtime.container.masks import READ_ONLY_PATHS, masked_paths
 from stackpy_runtime.container.plan import DEFAULT_PATH
 from stackpy_runtime.container.security import DEFAULT_CAPABILITIES
 from stackpy_runtime.linux.processes import CAPABILITIES
@@ -81,7 +81,7 @@ def template() -> dict[str, Any]:
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
-            "maskedPaths": list(MASKED_PATHS),
+            "maskedPaths": masked_paths(),
             "readonlyPaths": list(READ_ONLY_PATHS),
         },
     }
