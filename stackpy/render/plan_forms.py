@@ -7,11 +7,9 @@ if TYPE_CHECKING:
     from stackpy.planning.plan import Plan
     from stackpy.render.graph import Graph
 
-FORMS = ("text", "json", "markdown", "html", "dot", "mermaid")
-
 
 def plan_as(form: str, plan: Plan, width: int | None = None, *, colour: bool = False) -> str:
-    """A plan in one of FORMS, without a final newline.
+    """A plan as text, json, markdown, html, dot or mermaid, without a final newline.
 
     width, colour: of text, see plan_text
     """

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from stackpy.cli.commands.plan import FORMAT
 from stackpy.dsl.specs import ComponentSpec
 from stackpy.planning.attribution import attributed
 from stackpy.planning.plan import Action, Change, Cost, Data, Desired, Plan, Reason, Refusal, Verdict
 from stackpy.project.locating import Locator
 from stackpy.render.costs import cost_text
 from stackpy.render.graph import COLOURS, Edge, Graph, Group, Node, of_plan, of_stack
-from stackpy.render.plan_forms import FORMS, graph_as, plan_as
+from stackpy.render.plan_forms import graph_as, plan_as
 from stackpy.render.plan_json import plan_document
 from stackpy.render.plan_reading import plan_from
 from tests.unit.stack_files import load_text
@@ -120,7 +121,7 @@ def test_markdown_of_a_huge_plan_fits_a_comment() -> None:
     assert len(plan_as("markdown", Plan("shop", "embedded", 2, changes)).split("are in the plan itself")) == 2
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMAT.choices)
 def test_every_form_shows_a_plan_without_changes(form: str) -> None:
     assert plan_as(form, Plan("shop", "embedded", 4, ()))
 
@@ -129,7 +130,7 @@ def test_every_action_has_its_colour() -> None:
     actions = [action for action in vars(Action).values() if isinstance(action, Action)]
     assert [action.word for action in actions if action.word not in COLOURS] == []
     plan = Plan("shop", "embedded", 2, tuple(Change("container.a", action, ()) for action in actions))
-    assert all(plan_as(form, plan) for form in FORMS)
+    assert all(plan_as(form, plan) for form in FORMAT.choices)
 
 
 def test_a_plan_comes_back_from_its_document() -> None:

@@ -6,6 +6,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from stackpy_runtime.container import ulimits
+from stackpy_runtime.container.devices import SHM_SIZE
 from stackpy_runtime.linux import seccomp
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.2"
 USUAL_DESCRIPTORS = 1024
-SHARED_MEMORY = 64 << 20
 _GUARD = ["nosuid", "noexec", "nodev"]
 # What a container's /dev is made of, as runc's `spec` has it.
 DEV_MOUNTS: list[dict[str, Any]] = [
@@ -126,7 +126,7 @@ def document(
     if not own:
         # The kernel makes sysfs for the owner of a network namespace alone.
         system = {"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "ro", *_GUARD]}
-    shared = ["mode=1777", f"size={plan.get('shm_size', SHARED_MEMORY)}", *_GUARD]
+    shared = ["mode=1777", f"size={plan.get('shm_size', SHM_SIZE)}", *_GUARD]
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": _GUARD},
         system,

@@ -58,7 +58,6 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self.socket = socket.socket(fileno=descriptor)
-        self.failed_code = ENGINE_FAILED
 
     def fileno(self) -> int:
         """The socket's descriptor."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from stackpy_runtime.model import ContainerConfig, ImageConfig, Mount, Ulimit
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-DEFAULT_SHM_SIZE = 64 << 20
 LONGEST_TARGET = 1024
 
 

@@ -138,15 +138,11 @@ class Content:
         return "sha256:" + self._hash.hexdigest()
 
 
-def decompressed(raw: Source, blob: Blob) -> Source:
-    """A source of the uncompressed bytes of the blob that `raw` reads.
+def _decompressed(raw: Source, start: bytes) -> Source:
+    """A source of the uncompressed bytes of the blob that `raw` reads, which begins with `start`.
 
     Media types are not asked: they are wrong often enough, and the digest decides anyway.
     """
-    return _decompressed(raw, _start(blob))
-
-
-def _decompressed(raw: Source, start: bytes) -> Source:
     compression = compression_of(start)
     if compression == "other":
         bad("it is compressed with bzip2 or xz, and gzip and zstd can be read")

@@ -86,8 +86,7 @@ def _write(store: Store, layer_id: str, out: Sink, epoch: int) -> None:
 def _clamp(store: Store, layer_id: str, epoch: int) -> int:
     if digests.original(store.root, layer_id) is not None:
         return tree.NEVER  # its times are those of its tar, which this host could not keep
-    own = digests.own_epoch(store.root, layer_id)
-    return epoch if own is None else own
+    return epoch
 
 
 def _remember(store: Store, layer_id: str, epoch: int, digest: LayerDigest) -> None:

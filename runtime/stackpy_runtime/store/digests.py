@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stackpy_runtime.store.root import Root
 
-_TAR, _EPOCH, _PACKED = "trusted.stackpy.tar", "trusted.stackpy.epoch", "trusted.stackpy.packed"
+_TAR, _PACKED = "trusted.stackpy.tar", "trusted.stackpy.packed"
 _ORIGINAL = "original"
 
 
@@ -49,20 +49,6 @@ def packed(root: Root, layer_id: str, diff_id: str) -> tuple[str, int, str] | No
 def remember_packed(root: Root, layer_id: str, diff_id: str, digest: str, size: int, compression: str) -> None:
     """Keeps them."""
     _write(root, layer_id, _PACKED, f"{diff_id} {digest} {size};{compression}")
-
-
-def own_epoch(root: Root, layer_id: str) -> int | None:
-    """What a layer's times are clamped to whoever asks; None for one that has no epoch of its own."""
-    text = _read(root, layer_id, _EPOCH)
-    return int(text) if text.isdigit() else None
-
-
-def set_own_epoch(folder: str, epoch: int) -> None:
-    """Gives the folder that is going to be a layer an epoch of its own: a container's changes are of their time."""
-    try:
-        os.setxattr(folder, _EPOCH, str(epoch).encode())
-    except OSError:
-        pass  # the image's epoch is taken then
 
 
 def _digest(text: str) -> tuple[str, int] | None:

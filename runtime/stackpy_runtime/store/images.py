@@ -149,18 +149,6 @@ class ImageTable(Database):
         rows = self.rows("SELECT name FROM containers WHERE image = ? ORDER BY rowid", (image_id,))
         return [name for (name,) in rows]
 
-    def delete_image(self, image_id: str) -> None:
-        """Removes an image and its references; nothing happens when it is gone already.
-
-        Raises Conflict while a container uses it. Its layers go with the next garbage collection.
-        """
-
-        def work(connection: sqlite3.Connection) -> None:
-            _unused(connection, image_id, image_id)
-            connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-
-        self.transaction(work)
-
     def delete_images(self, ids: Iterable[str], wanted: Callable[[Image], bool]) -> list[Image]:
         """Removes those of the images that `wanted` still agrees with and no container was made of; returns them."""
 

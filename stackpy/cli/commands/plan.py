@@ -94,7 +94,7 @@ def _with_news(context: Context, planned: Planned) -> Plan:
 def show(plan: Plan, form: str) -> None:
     """The plan on stdout.
 
-    form: of render.plan_forms.FORMS
+    form: as FORMAT has them
     """
     if form == "text":
         from stackpy.render.plan_text import plan_text
