@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -201,13 +200,35 @@ def test_nobody_reads_the_output(box: Cli) -> None:
 
 
 def test_an_interrupt_ends_logs_with_130(box: Cli) -> None:
-    box("run", "-d", "--name", "quiet", "box", "sleep", "60")
+    box("run", "-d", "--name", "quiet", "box", "sh", "-c", "echo up; exec sleep 60")
     process = box.start("logs", "-f", "quiet")
-    time.sleep(0.5)
+    assert process.stdout
+    assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False)
     box("rm", "-f", "quiet")
+
+
+def test_three_interrupts_that_a_container_ignores_leave_it(box: Cli) -> None:
+    process = box.start("run", "--name", "deaf", "box", "sh", "-c", "echo up; exec sleep 60")
+    assert process.stdout
+    assert process.stdout.readline() == "up\n"
+
+    def left() -> bool:
+        process.send_signal(signal.SIGINT)
+        return process.poll() is not None
+
+    wait_for(left, "the end of the command")  # those that come at once are one
+    _, errors = process.communicate(timeout=60)
+    [row] = [row for row in box.json("ps") if row["name"] == "deaf"]
+    identity = row["id"][:12]
+    assert (process.returncode, row["state"]) == (130, "running")
+    assert errors == (
+        f"error: container {identity}: it runs on: 3 signals have not ended it\n"
+        f"hint: `stackpy kill {identity}` ends it; with `--init` it would take the signals\n"
+    )
+    box("rm", "-f", "deaf")
 
 
 def test_images_networks_and_volumes(box: Cli) -> None:

@@ -12,7 +12,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 import select
 
-from stackpy_runtime.errors import EngineError, EngineLost, EngineUnavailable, NotFound
+from stackpy_runtime.errors import EngineError, EngineLost, EngineUnavailable, NotFound, ProcessFailed
 from stackpy_runtime.host.client import subject
 from stackpy_runtime.host.detaching import Keys
 from stackpy_runtime.host.streams import write_all
@@ -34,6 +34,9 @@ PROXIED = (
     *(_signal.SIGTERM, _signal.SIGIO, _signal.SIGPWR),
     *range(_signal.SIGRTMIN, _signal.SIGRTMAX + 1),
 )
+ENDING = (_signal.SIGINT, _signal.SIGTERM)
+PATIENCE = 3  # of these, and whoever sends them wants to be let go, as docker's command line has it
+INTERRUPTED = 130
 
 
 class _Lost(Exception):
@@ -60,6 +63,7 @@ class Attached:
         self.target = -1  # what input is written to; -1: none yet, or no more
         self.rest = b""  # of it, for which there has been no room
         self.ended = False  # our input; the supervisor is told when all of it is written
+        self.asked = 0  # how often the caller was asked to end
         self.leaving = False  # by its keys, as soon as what was typed before them is written
         self.sending = False
         self.waiting: list[dict[str, Any]] = []  # messages for when the present frame is sent
@@ -115,6 +119,7 @@ class Attached:
         self._request(operation, arguments)
 
     def _pass_on(self, number: int, _: Any) -> None:
+        self.asked += number in ENDING
         self._tell({"signal": int(number)})
 
     def _resize(self, *_: Any) -> None:
@@ -176,6 +181,13 @@ class Attached:
             ready = dict(poll.poll())
             if wakeup.fileno() in ready:
                 wakeup.seen()
+            if self.asked >= PATIENCE:
+                raise ProcessFailed(
+                    f"it runs on: {self.asked} signals have not ended it",
+                    subject=f"container {self.container[:12]}",
+                    exit_code=INTERRUPTED,
+                    hint=f"`stackpy kill {self.container[:12]}` ends it; with `--init` it would take the signals",
+                )
             if 0 in ready:
                 self._read_input()
             elif self.target in ready:
