@@ -383,6 +383,11 @@ def place(root: int, path: str, source: int) -> None:
 
 
 def attach_mount(root: int, mount: MountPlan, source: int) -> None:
+    """Makes one mount of the plan in the tree at `root`, a folder's descriptor.
+
+    source: descriptor of what is mounted; a tmpfs is made here, and needs none
+    Raises InvalidConfig where a folder would stand on a file, or a file on a folder.
+    """
     attributes = mounts.MOUNT_ATTR_RDONLY if mount["read_only"] else 0
     if mount["kind"] == "tmpfs":
         guard = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV

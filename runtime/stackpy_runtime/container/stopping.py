@@ -63,15 +63,20 @@ def _mask(status: str, name: str) -> int:
 def handled(pid: int) -> list[int]:
     """The signals among those that usually stop a program for which a process has a handler, or which it waits for."""
     usual = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return []
+    text = _read(f"/proc/{pid}/status")
     caught, blocked = _mask(text, "SigCgt"), _mask(text, "SigBlk")
     if all(blocked >> (number - 1) & 1 for number in usual):
         blocked = 0  # a shell that is starting a command
     return [number for number in usual if (caught | blocked) >> (number - 1) & 1]
+
+
+def _read(path: str) -> str:
+    """A file of /proc; "" where it has gone, or may not be read."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def remedy(pid: int, number: int) -> str:
@@ -83,14 +88,8 @@ def remedy(pid: int, number: int) -> str:
 
 def _is_first(pid: int) -> bool:
     """Whether a process is PID 1 of its namespace: the one of a container that shares another's is not."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("NSpid:"):
-                    return line.split()[-1] == "1"
-    except OSError:
-        pass
-    return True
+    _, found, rest = _read(f"/proc/{pid}/status").partition("\nNSpid:")
+    return not found or rest.split("\n", 1)[0].split()[-1] == "1"
 
 
 def can_take(pid: int, number: int) -> bool:
@@ -115,14 +114,8 @@ def _look(pid: int, number: int) -> set[str]:
         return {"takes"}
     found = set()
     for thread in threads:
-        texts = []
-        for name in ("status", "syscall"):
-            try:
-                with open(f"/proc/{pid}/task/{thread}/{name}", encoding="ascii", errors="replace") as file:
-                    texts.append(file.read())
-            except OSError:
-                texts.append("")
-        if not texts[0]:
+        status, syscall = (_read(f"/proc/{pid}/task/{thread}/{name}") for name in ("status", "syscall"))
+        if not status:
             return {"takes"}
-        found.add(takes(number, texts[0], texts[1], waiting))
+        found.add(takes(number, status, syscall, waiting))
     return found - {""}
