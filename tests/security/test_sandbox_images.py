@@ -180,6 +180,27 @@ def test_2024_40635_a_user_out_of_range_is_refused(lab: Lab, peopled: str, user:
     assert refused.code and not refused.out and "error: " in refused.err
 
 
+def test_users_are_looked_up_in_the_image_alone(lab: Lab, tmp_path: Path) -> None:
+    """Whoever reads its files has the host's rights: a link leads to what is there in the image, and no FIFO waits."""
+    (tmp_path / "passwd").write_text("outside:x:4242:4242::/:/bin/sh\n")
+    tmp_path.chmod(0o755)
+
+    def tree(folder: Path) -> None:
+        (folder / "etc").mkdir()
+        (folder / "etc/passwd").symlink_to(tmp_path / "passwd")
+        os.mkfifo(folder / "etc/group")
+        inside = folder / str(tmp_path)[1:]
+        inside.mkdir(parents=True)
+        (inside / "passwd").write_text("inside:x:1234:1234::/:/bin/sh\n")
+
+    image = lab.image(None, tree)
+    assert "outside" in lab.reason(["id"], image=image, user="outside")
+    assert lab.shell("id -u", image=image, user="inside").out == "1234\n"
+    name = lab.up(["sleep", "60"], image=image)
+    assert lab.exec(name, "id", "-u", user="inside").out == "1234\n"
+    assert lab.exec(name, "id", "-u", user="outside").code != 0
+
+
 def test_2026_53488_reserved_labels_of_an_image_have_no_effect(lab: Lab) -> None:
     reserved = {
         labels.STACK: "evil",
