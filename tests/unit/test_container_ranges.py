@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from stackpy_runtime.container import ranges
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.linux import host_locks
 
 
 @pytest.fixture
@@ -112,4 +114,14 @@ def test_what_an_earlier_supervisor_took_is_released_once_its_container_is_gone(
 
 def test_files_of_an_earlier_boot_are_stale(folder: Path) -> None:
     (folder / str(ranges.FIRST)).write_text(f"another-boot\n{os.getpid()} 1\nx")
+    assert ranges.acquire() == ranges.FIRST
+
+
+def test_an_engine_that_stands_still_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had its turn when it was stopped: containers of all other roots would wait for it."""
+    monkeypatch.setattr(host_locks, "PATIENCE", 0.05)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match=rf"another engine \(pid {os.getpid()}\) has held the ranges of user IDs"):
+            ranges.acquire()
     assert ranges.acquire() == ranges.FIRST

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.linux import host_locks
 from stackpy_runtime.network import forwarding
 
 
 def test_an_engine_that_stands_still_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forwarding, "STATE", str(tmp_path))
-    monkeypatch.setattr(forwarding, "PATIENCE", 0.05)
+    monkeypatch.setattr(host_locks, "PATIENCE", 0.05)
     with forwarding.host_lock():
         pass
     with (tmp_path / "network.lock").open() as held:

@@ -11,11 +11,11 @@ line of its own, `+PID START`, and the range is free when nobody is left.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import contextmanager
 
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.linux import host_locks
 from stackpy_runtime.linux.proc import boot_id, is_absent, start_time
 
 TYPE_CHECKING = False
@@ -54,10 +54,12 @@ def _read(path: str) -> str:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """One taker at a time: of all processes, and of the threads of this one, since each opens the file for itself."""
+    """One taker at a time: of all processes, and of the threads of this one, since each opens the file for itself.
+
+    Raises Conflict when another root's engine does not give its turn back.
+    """
     os.makedirs(FOLDER, mode=0o755, exist_ok=True)
-    with open(f"{FOLDER}/.lock", "a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with host_locks.held(f"{FOLDER}/.lock", "the ranges of user IDs"):
         yield
 
 

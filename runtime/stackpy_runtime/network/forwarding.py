@@ -6,13 +6,10 @@ last that leaves restores it, whichever had switched it on. Like the setting it 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from contextlib import contextmanager
 
-from stackpy_runtime.errors import Conflict
-from stackpy_runtime.linux import sysctl
+from stackpy_runtime.linux import host_locks, sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
     from stackpy_runtime.network.names import Names
 
 STATE = "/run/stackpy"
-PATIENCE = 30.0  # seconds: what is done under the lock takes milliseconds
-_POLL = 0.005  # seconds
 _SETTING = "net/ipv4/ip_forward"
 OURS = ("sp-", "sv")  # how the names of our links begin
 
@@ -35,35 +30,8 @@ def host_lock() -> Iterator[None]:
     Raises Conflict when another root's engine does not give it back: one that is stopped would stop all others.
     """
     os.makedirs(STATE, 0o755, exist_ok=True)
-    descriptor = os.open(f"{STATE}/network.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        began = time.monotonic()
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - began >= PATIENCE:
-                    raise Conflict(
-                        f"{_holder(descriptor)} has held the networks of this host for {PATIENCE:g} s",
-                        hint="see what it does, and end it where it is stopped: `ps -o pid,stat,args`",
-                    ) from None
-                time.sleep(_POLL)
+    with host_locks.held(f"{STATE}/network.lock", "the networks"):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _holder(descriptor: int) -> str:
-    """Which process has a lock on a file, in words, by the kernel's list of locks."""
-    inode = f":{os.fstat(descriptor).st_ino}"
-    with open("/proc/locks", encoding="ascii") as locks:
-        for line in locks:
-            # 1: FLOCK  ADVISORY  WRITE 4711 fe:00:16195592 0 EOF
-            words = line.split()
-            if words[1] == "FLOCK" and words[-3].endswith(inode):
-                return f"another engine (pid {words[-4]})"
-    return "another engine"
 
 
 def acquire(names: Names, links: list[Link], close: Callable[[], None]) -> None:
