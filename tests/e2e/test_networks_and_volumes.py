@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from stackpy_runtime.linux import mounts
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.root
@@ -68,3 +71,56 @@ def test_volumes_are_made_and_pruned(box: Cli) -> None:
     assert box("volume", "prune", "-f").stdout.startswith(f"Deleted Volumes:\n{nameless}\n")
     assert box("volume", "prune", "-f", "-a", "--filter", "label=team").stdout.startswith("Deleted Volumes:\nkept\n")
     assert box("volume", "ls", "-q").stdout == ""
+
+
+STACK = """
+from stackpy import Container, Image, Network, Stack
+Stack("places")
+image = Image("box")
+back = Network("back", subnet="10.219.8.0/28")
+Container("any", image=image, command="sleep 100", networks=[back], stop_grace_period=0)
+Container("fixed", image=image, command="sleep 100", networks={back: {"ipv4_address": "10.219.8.ADDRESS"}}, MORE
+          stop_grace_period=0)
+"""
+
+
+def test_what_cannot_be_is_said_by_the_plan(box: Cli, tmp_path: Path) -> None:
+    def stack(address: str, more: str = "") -> None:
+        (tmp_path / "stack.py").write_text(STACK.replace("ADDRESS", address).replace("MORE", more))
+
+    def address(name: str) -> str:
+        return str(
+            box.json("inspect", name, cwd=tmp_path)[0]["NetworkSettings"]["Networks"]["places_back"]["IPAddress"]
+        )
+
+    stack("2")
+    box("apply", "--yes", cwd=tmp_path)
+    # Whichever starts first, the lowest address is left to who asks for it.
+    assert (address("fixed"), address("any")) == ("10.219.8.2", "10.219.8.3")
+    stack("3")
+    refused = box("plan", cwd=tmp_path, code=1).stdout
+    assert "refused: container.fixed: 10.219.8.3 on network `back` is in use by container.any" in refused
+    box("run", "-d", "--name", "by-hand", "--network", "places_back", "--ip", "10.219.8.4", "box", "sleep", "100")
+    stack("4")
+    assert "is in use by container `by-hand`" in box("apply", "--yes", cwd=tmp_path, code=1).stderr
+    box("rm", "-f", "by-hand")
+    plan = box.json("plan", cwd=tmp_path)["changes"]
+    assert [(one["address"], one["action"]) for one in plan] == [("container.fixed", "update")]
+    box("apply", "--yes", cwd=tmp_path)
+    assert address("fixed") == "10.219.8.4"
+    assert box.json("plan", cwd=tmp_path)["changes"] == []
+    box("destroy", "--yes", cwd=tmp_path)
+
+
+def test_a_bind_of_what_does_not_spread_is_no_plan(box: Cli, tmp_path: Path) -> None:
+    (tmp_path / "top").mkdir()
+    mounts.mount("tmpfs", str(tmp_path / "top"), "tmpfs")
+    mounts.mount(None, str(tmp_path / "top"), None, mounts.MS_PRIVATE)
+    source = tmp_path / "top/source"
+    source.mkdir()
+    text = f'Container("a", image=Image("box"), command="sleep 9", volumes=["{source}:/m:rshared"])'
+    (tmp_path / "stack.py").write_text(f"from stackpy import Container, Image\n{text}\n")
+    wrong = box("plan", cwd=tmp_path, code=1).stderr
+    mounts.umount(str(tmp_path / "top"))
+    assert f"propagation `rshared`: {source} is on the mount {tmp_path}/top, which is not shared" in wrong
+    assert f"hint: mount --bind {source} {source} && mount --make-shared {source}" in wrong
