@@ -177,6 +177,17 @@ def test_hooks_run_in_the_container_around_its_life(lab: Lab) -> None:
     assert said.endswith("pre_stop `false` exited with 1\n")
 
 
+def test_hooks_before_init(lab: Lab) -> None:
+    """Init passes signals on to the container's program, whatever number hooks have left for it."""
+    hooks = [{"command": ["true"]}, {"command": ["sh", "-c", "sleep 300 &"]}]
+    script = "trap 'echo got it; exit 7' TERM; echo up; while :; do sleep 0.1; done"
+    name = lab.up(["sh", "-c", script], init=True, pre_start=hooks)
+    lab.said(name, "up\n")
+    assert lab.exec(name, "cat", "/proc/1/comm").out == "init\n"
+    lab.engine.stop(name)
+    assert (lab.state(name)["exit_code"], lab.log(name)) == (7, "up\ngot it\n")
+
+
 def test_a_container_that_ends_by_itself_or_is_killed_runs_no_pre_stop(lab: Lab) -> None:
     hook = {"pre_stop": [{"command": ["sh", "-c", "echo never"]}]}
     name = lab.up(["sh", "-c", "exit 0"], **hook)

@@ -3,7 +3,8 @@
 It is a program of its own, some 400 bytes of machine code, executed from memory: the interpreter would cost each
 container megabytes and leave the engine's code within reach of whoever is root in there, and a host's `tini` is on few
 hosts and links to a C library that an image need not have. Nothing of it lies in the container's file system. What the
-container runs is forked before it is executed, as process 2, so that a command that is not there is told as ever.
+container runs is forked before it is executed, as process 2 where no hook has run before it, so that a command that is
+not there is told as ever.
 
 The program, in C; it is started with every signal blocked (as tini does it), so that none is lost:
 
@@ -24,7 +25,7 @@ import os
 import signal
 import struct
 
-from stackpy_runtime.errors import EngineError, Unsupported
+from stackpy_runtime.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def program(machine: str, child: int) -> bytes:
 def beneath(ready: Ready) -> Ready:
     """Forks what the container runs; returns, in either process, what that one is to execute."""
     machine = os.uname().machine
-    file = program(machine, _CHILD)
+    code(machine, _CHILD)  # where there is none, before anything is forked
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     executed, waiting = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
@@ -116,8 +117,7 @@ def beneath(ready: Ready) -> Ready:
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         return ready
-    if child != _CHILD:
-        raise EngineError(f"init: the process is number {child} of its namespace, not {_CHILD}")
+    file = program(machine, child)
     descriptor = os.memfd_create("init", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(descriptor, file)
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
