@@ -55,6 +55,18 @@ def test_what_is_learned_is_enough_and_no_more(lab: Lab) -> None:
     assert int(mask, 16) == (1 if _tells_capabilities() else 0xA80425FB)
 
 
+def test_what_is_learned_beneath_init_is_enough_for_both(lab: Lab) -> None:
+    """Init is forked apart before the program is executed, and each waits in its first call until somebody notes it."""
+    done = lab.cli("run", "--rm", "--init", "--network", "none", "--learn", IMAGE, "sh", "-c", WORK)
+    assert (done.code, done.out) == (0, "0\ndone\n"), done
+    fields = _fields(done.err)
+    if _tells_capabilities():
+        assert (fields["cap_drop"], fields["cap_add"]) == (["ALL"], ["CHOWN"])
+    assert '"rt_sigtimedwait"' in "".join(fields["security_opt"]), "init's own"
+    again = lab.cli("run", "--rm", "--init", "--network", "none", *_flags(fields), IMAGE, "sh", "-c", WORK)
+    assert (again.code, again.out) == (0, "0\ndone\n"), again
+
+
 def test_capabilities_are_told_where_the_host_has_mounted_tracefs(lab: Lab) -> None:
     """As systemd does on most hosts, and whatever has traced."""
     mounted = subprocess.run(["mount", "-t", "tracefs", "none", "/sys/kernel/tracing"], check=False).returncode == 0

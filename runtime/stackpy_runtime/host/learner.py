@@ -28,6 +28,7 @@ _TRACING = "/sys/kernel/tracing"
 _EVENT = "events/capability/cap_capable"
 _MARK = "stackpy-"  # our instances of the tracer, one for each process that is learned of
 _OFTEN = 0.3  # seconds between two looks at the tracepoint's buffer
+_SOON = 2.0  # milliseconds between two looks for a process that will ask
 _NATIVE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_…
 
 
@@ -67,6 +68,15 @@ class CapabilityTrace:
     def _write(self, name: str, value: str) -> None:
         with open(f"{self._folder}/{name}", "w", encoding="ascii") as file:
             file.write(value)
+
+    def follow(self, pid: int) -> None:
+        """Traces one more process, and what it begins from now on."""
+        # Not by open(), whose look for the end of the file tracefs refuses.
+        descriptor = os.open(f"{self._folder}/set_event_pid", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(pid).encode())
+        finally:
+            os.close(descriptor)
 
     def read(self) -> set[str]:
         """Those since the last look."""
@@ -162,10 +172,11 @@ class Notebook:
         os.rename(aside, self.path)
 
 
-def main(listener: int, pid: int, path: str, name: str) -> None:
+def main(listener: int, pid: int, path: str, name: str, *, beneath: bool) -> None:
     """Notes until nobody is left who could be asked about.
 
     pid: the container's first process, which waits in its first call; path: of the file; name: of the container
+    beneath: it is `init`, and the container's program, which was forked before, asks a listener of its own
     """
     set_title(f"stackpy learner {name}")
     trace = None
@@ -177,7 +188,7 @@ def main(listener: int, pid: int, path: str, name: str) -> None:
     notebook = Notebook(path, tells_capabilities=trace is not None)
     _hurry(listener)
     try:
-        _note(listener, notebook, trace)
+        _note([listener], notebook, trace, pid if beneath else 0)
     finally:
         if trace is not None:
             notebook.capabilities |= trace.read()
@@ -203,17 +214,53 @@ def _hurry(listener: int) -> None:
         pass
 
 
-def _note(listener: int, notebook: Notebook, trace: CapabilityTrace | None) -> None:
+def _listener_beneath(parent: int) -> tuple[int, int]:
+    """The listener of a process that `parent` has forked, and its PID; (-1, 0) while none holds one."""
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            children = [int(word) for word in file.read().split()]
+    except OSError:
+        return -1, 0
+    for pid in children:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if (listener := notifications.listener_of(pid, pidfd)) >= 0:
+                return listener, pid
+        except KernelError:
+            continue  # it has ended in this moment
+        finally:
+            os.close(pidfd)
+    return -1, 0
+
+
+def _note(listeners: list[int], notebook: Notebook, trace: CapabilityTrace | None, parent: int) -> None:
+    """parent: a process that will have forked one with a listener of its own; 0 for none"""
     native = _NATIVE.get(os.uname().machine, 0)
     seen: set[tuple[int, int]] = set()
     waiting = select.poll()
-    waiting.register(listener, select.POLLIN)
+    for listener in listeners:
+        waiting.register(listener, select.POLLIN)
     looked = 0.0
     changed = True
-    while True:
-        for _, events in waiting.poll(_OFTEN * 1000):
+    while listeners:
+        if parent:
+            found, child = _listener_beneath(parent)
+            if found >= 0:
+                parent = 0
+                if trace is not None:
+                    trace.follow(child)
+                notifications.wake_at_once(found)
+                listeners.append(found)
+                waiting.register(found, select.POLLIN)
+        for listener, events in waiting.poll(_SOON if parent else _OFTEN * 1000):
             if not events & select.POLLIN:
-                return  # POLLHUP: the last process has ended
+                # POLLHUP: the last process that asked it has ended.
+                waiting.unregister(listener)
+                listeners.remove(listener)
+                continue
             call = notifications.let_go_on(listener)
             if call is not None and call not in seen:
                 seen.add(call)

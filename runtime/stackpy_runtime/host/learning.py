@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0
 _CODE = (
     "import sys; sys.path[:0] = {path!r}; "
-    "from stackpy_runtime.host import learner; learner.main({listener}, {pid}, {file!r}, {name!r})"
+    "from stackpy_runtime.host import learner; learner.main({listener}, {pid}, {file!r}, {name!r}, beneath={beneath})"
 )
 
 
@@ -39,7 +39,14 @@ def begin(live: Live, pid: int, pidfd: int) -> None:
         if time.monotonic() > end:
             raise EngineError("its system calls cannot be noted", subject=f"container {live.name}")
     try:
-        code = _CODE.format(path=_path(), listener=listener, pid=pid, file=f"{live.folder}/learned", name=live.name)
+        code = _CODE.format(
+            path=_path(),
+            listener=listener,
+            pid=pid,
+            file=f"{live.folder}/learned",
+            name=live.name,
+            beneath=live.config.get("init", False),
+        )
         learner = subprocess.Popen(
             interpreter(code), pass_fds=(listener,), stdin=subprocess.DEVNULL, start_new_session=True, cwd="/"
         )
