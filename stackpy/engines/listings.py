@@ -80,12 +80,14 @@ def status(state: Document, now: float) -> str:
     kind = state["status"]
     if kind == "created":
         return "Created"
+    # One that is about to run has none yet.
+    up = now - seconds(state["started_at"]) if state["started_at"] else 0.0
     code = "unknown" if state["exit_code"] is None else state["exit_code"]
     if kind == "paused":
-        return f"Up {period(now - seconds(state['started_at']))} (Paused)"
+        return f"Up {period(up)} (Paused)"
     if kind == "running":
         health = {"": "", "starting": " (health: starting)"}.get(state["health"], f" ({state['health']})")
-        return f"Up {period(now - seconds(state['started_at']))}{health}"
+        return f"Up {period(up)}{health}"
     since = f" {period(now - seconds(state['finished_at']))} ago" if state["finished_at"] else ""
     ending = state.get("ending") or {}
     why = f": {ending['text'].partition(chr(10))[0]}" if ending.get("cause", "exit") not in _PLAIN_ENDS else ""

@@ -255,6 +255,7 @@ AT = 1769860800.0  # NOW
         ({"status": "created"}, 9, "Created"),
         ({}, 0.4, "Up less than a second"),
         ({}, 1, "Up 1 second"),
+        ({"started_at": ""}, 250, "Up less than a second"),
         ({"health": "healthy"}, 250, "Up 4 minutes (healthy)"),
         ({"health": "starting"}, 3600, "Up 1 hour (health: starting)"),
         ({"status": "exited", "exit_code": 137, "finished_at": NOW}, 86400 * 3, "Exited (137) 3 days ago"),
