@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from stackpy_runtime.errors import KernelError, NotFound
+from stackpy_runtime.errors import EngineError, KernelError, NotFound
 from stackpy_runtime.linux import libc, mounts
 from stackpy_runtime.linux.processes import (
     PR_SET_SECUREBITS,
@@ -69,20 +69,45 @@ def overlay(lowers: list[str], writable: str, users: int, first: int, scratch: s
     users: descriptor of the user namespace whose first host ID is `first`; scratch: an empty folder of the host, used
     by kernels before 6.15, where overlayfs refuses detached layers. The caller is in a mount namespace of its own.
     volatile: the kernel need not flush `upper` to disk, which it else does at the end, before anyone hears of it.
+    Raises KernelError, also where the kernel would have the mount read-only, since the disk is full.
     """
     layers = [_layer(path, users) for path in reversed(lowers)]
     top = idmapped_clone(writable, users)
     try:
-        with mapped_root(first):
-            try:
-                return _detached(layers, top, volatile)
-            except KernelError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOENT):
-                    raise
-        return _attached(layers, top, first, scratch, volatile)
+        made = _made(layers, top, first, scratch, volatile)
+        if os.fstatvfs(made).f_flag & os.ST_RDONLY:
+            os.close(made)
+            raise _no_work_folder(writable, first)
+        return made
     finally:
         for descriptor in (*layers, top):
             os.close(descriptor)
+
+
+def _made(layers: list[int], top: int, first: int, scratch: str, volatile: bool) -> int:
+    with mapped_root(first):
+        try:
+            return _detached(layers, top, volatile)
+        except KernelError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOENT):
+                raise
+    return _attached(layers, top, first, scratch, volatile)
+
+
+def _no_work_folder(writable: str, first: int) -> EngineError:
+    """Why overlayfs has mounted read-only, which it does without an error: what it could not do is tried again.
+
+    As the same user: what a disk keeps in reserve for root is not a container's.
+    """
+    code, probe = errno.EROFS, f"{writable}/work/probe"
+    with mapped_root(first):
+        try:
+            os.mkdir(probe)
+            os.rmdir(probe)
+        except OSError as error:
+            code = error.errno or code
+    hint = "free some space and try again" if code in (errno.ENOSPC, errno.EDQUOT) else "`dmesg` says why"
+    return libc.failure(f"mount overlay workdir={writable}/work", code, hint)
 
 
 def _detached(layers: list[int], top: int, volatile: bool) -> int:
