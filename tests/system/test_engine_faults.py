@@ -196,6 +196,18 @@ def test_one_killed_before_its_program_was_executed_has_not_been_started(faulty:
     faulty.engine.remove(name, force=True)
 
 
+def test_a_fifo_that_an_end_could_not_remove_goes_with_its_container(faulty: Faulty) -> None:
+    name = faulty.up(["sleep", "600"])
+    identity = faulty.engine.container(name)["id"]
+    left = Path(f"{faulty.root}/run/io")
+    faulty.faults.arm(1, errno.EIO, "supervisor", "unlink")
+    faulty.engine.stop(name, 0)
+    wait_for(faulty.faults.disarm, "the fault")
+    assert list(left.glob(f"{identity}.*"))
+    faulty.engine.remove(name)
+    assert not list(left.glob(f"{identity}.*"))
+
+
 def test_a_start_cut_off_behind_its_name_server_leaves_no_link(faulty: Faulty) -> None:
     """The keeper holds the sockets for the supervisor after this one, and they the network's namespace."""
     name = faulty.config_of_much()["name"]

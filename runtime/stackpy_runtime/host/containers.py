@@ -153,6 +153,10 @@ class Containers:
                 live.state = {**live.state, "status": "exited"}
                 live.changed.notify_all()
             event_log.record(self.store.root, of_container(live, "destroy"))
+            for path in live.fifos:
+                # Where its end could not remove them.
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
             self._throw_away(live.folder)
 
     def finish_removals(self) -> None:
