@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from stackpy_runtime.container.cgroups import layout, parent_name
 from stackpy_runtime.host import client
 from stackpy_runtime.version import VERSION
 from tests.engine_lab import REPOSITORY, Lab
@@ -131,3 +132,22 @@ def test_an_older_client_is_served(lab: Lab, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(client, "VERSION", VERSION)
     lab.engine.stop(name, 0)
     assert lab.processes("supervisor") == [supervisor]
+
+
+def test_control_groups_that_an_earlier_version_did_not_join_are_joined(lab: Lab) -> None:
+    """What was executed in a container of 0.1.0 has to go into all of them, and its figures are read there."""
+    if layout().version == 2:
+        return  # one hierarchy, which every version joins
+    name = lab.up(["sleep", "600"])
+    pid = lab.state(name)["pid"]
+    mount = layout().mounts["cpuacct"]
+    group = next(Path(mount, parent_name(lab.root)).glob(f"*{lab.state(name)['group']}"))
+    (Path(mount) / "cgroup.procs").write_text(str(pid))
+    lab.kill("supervisor")
+    wait_for(lambda: not (group / "cgroup.procs").read_text(), "its processes to be elsewhere")
+    lab.back()
+    group.rmdir()
+    lab.kill("supervisor")
+    lab.back()
+    assert lab.exec(name, "true").code == 0
+    assert str(pid) in (group / "cgroup.procs").read_text().split()

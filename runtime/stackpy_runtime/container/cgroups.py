@@ -6,6 +6,7 @@ live side by side. On version 1 a group exists once for each controller.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -335,6 +336,23 @@ class Group:
             # device nodes nor open the host's, and others are refused (host/confining.py).
             if self.layout.version == 1:
                 raise
+
+    def complete(self) -> None:
+        """Version 1: takes along what runs in the group into the hierarchies that an earlier version has not joined."""
+        missing = [path for path in dict.fromkeys(self.paths().values()) if not os.path.isdir(path)]
+        for path in missing:
+            self._make(path)
+            if path == self.paths().get("cpuset"):
+                self._fill_cpuset(path)
+        here = next((path for path in self.paths().values() if path not in missing), "")
+        moved: set[str] = set()
+        # What was forked meanwhile by one that was not moved yet comes with the next turn.
+        while missing and (left := set(read_file(f"{here}/cgroup.procs").split()) - moved):
+            for pid in left:
+                for path in missing:
+                    with contextlib.suppress(KernelError):  # it has ended
+                        write_file(f"{path}/cgroup.procs", pid)
+            moved |= left
 
     def processes(self) -> list[int]:
         """PIDs of the processes in the group, as this host counts them."""

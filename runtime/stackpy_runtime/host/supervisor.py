@@ -249,6 +249,8 @@ class Supervisor:
             live.pid, live.start, live.pidfd = pid, live.state.get("pid_start", 0), pidfd
             live.born = _began(live.start)
             live.group = cgroups.of_process(self.store.root.path, pid)
+            if live.group is not None:
+                live.group.complete()
             pausing.restored(live)
         self._adopt_streams(live, held.get(f"io/{live.id}", []), held.get(f"stdin/{live.id}", []))
         live.first_id = ranges.of_process(pid)
