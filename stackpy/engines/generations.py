@@ -39,11 +39,16 @@ def ensure_folder(root: str, stack: str) -> str:
                 except FileExistsError:
                     pass  # another command was quicker
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StackpyError(
-                f"cannot create `{error.filename}`: {reason}", hint="give --root DIR, or STACKPY_ROOT, another folder"
-            ) from None
+            raise cannot_make(error.filename, error) from None
     return path
+
+
+def cannot_make(path: str, error: OSError) -> StackpyError:
+    """The error for a file or folder in the engine root that could not be made."""
+    reason = (error.strerror or str(error)).lower()
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "free some space and try again" if full else "give --root DIR, or STACKPY_ROOT, another folder"
+    return StackpyError(f"cannot create `{path}`: {reason}", hint=hint)
 
 
 def numbers(root: str, stack: str) -> list[int]:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import time
 
-from stackpy.engines.generations import ensure_folder, folder
+from stackpy.engines.generations import cannot_make, ensure_folder, folder
 from stackpy.errors import LockTimeout
 from stackpy_runtime import json_text
 
@@ -74,7 +74,10 @@ class StackLock:
         while True:
             if self._descriptor < 0:
                 path = os.path.join(ensure_folder(self.root, self.stack), "lock")
-                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                except OSError as error:
+                    raise cannot_make(path, error) from None
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._has_name(path):

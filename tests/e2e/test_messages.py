@@ -223,6 +223,23 @@ def test_a_root_that_cannot_be_made(typed: Cli, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts, and another user is told to use sudo")
+def test_a_root_that_is_read_only(typed: Cli, tmp_path: Path) -> None:
+    (tmp_path / "stack.py").write_text("from stackpy import Network\nNetwork('a')\n")
+    typed.root.mkdir(mode=0o711)
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    typed.program = ["unshare", "--mount", "sh", "-c", script, str(typed.root), *typed.program]
+    assert typed("apply", "--yes", cwd=tmp_path, code=1).stderr == (
+        f"error: cannot create `{typed.root}/stacks`: read-only file system\n"
+        "hint: give --root DIR, or STACKPY_ROOT, another folder\n"
+    )
+    for name in ("containers", "layers", "blobs", "volumes", "secrets", "stacks", "staging", "locks", "run"):
+        (typed.root / name).mkdir(mode=0o700)
+    assert typed("volume", "create", "x", code=1).stderr == (
+        f"error: `{typed.root}` is read-only\nhint: mount it writable, or give --root DIR another folder\n"
+    )
+
+
 def test_reading_an_engine_that_does_not_exist(typed: Cli) -> None:
     for noun in (["ps"], ["ls"], ["image", "ls"], ["network", "ls"], ["volume", "ls"]):
         assert typed.json(*noun) == []

@@ -102,6 +102,10 @@ class Root:
             _make(self.path, _ROOT_MODE)
             for name in _FOLDERS:
                 _make(f"{self.path}/{name}", _FOLDER_MODE)
+            if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+                raise EngineError(
+                    f"`{self.path}` is read-only", hint="mount it writable, or give --root DIR another folder"
+                )
             for path in (self.containers, self.staging):
                 _spread(path)
         except PermissionError as error:
