@@ -96,7 +96,7 @@ def test_a_start_is_none_before_its_program_is_executed(tmp_path: Path) -> None:
     assert (ended["status"], ended["exit_code"]) == ("exited", 137)
 
 
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC])
 def test_want_of_descriptors_is_nobody_s_end(tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor that came up so took what ran for ended, and killed it with its control group."""
     me: Any = {"pid": os.getpid(), "pid_start": start_time(os.getpid()), "boot": boot_id()}

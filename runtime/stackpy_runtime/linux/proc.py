@@ -10,9 +10,9 @@ PF_FORKNOEXEC = 0x40  # include/linux/sched.h; execve takes it off before it clo
 def is_absent(error: OSError) -> bool:
     """Whether what was looked at is not there, or not for us to see.
 
-    False where it is we who lack a descriptor or memory: to take that for an end would kill what runs.
+    False where it is we who lack a descriptor or memory, or anything: to take that for an end would kill what runs.
     """
-    return error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+    return error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO)
 
 
 def stat_fields(pid: int) -> list[bytes]:
