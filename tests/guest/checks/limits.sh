@@ -15,6 +15,23 @@ same $? 4 "processes under a limit of 5"
 set -e
 same "$(stackpy run --rm --cpus 0.5 "$image" cat /sys/fs/cgroup/cpu.max)" "50000 100000" "cpu.max inside"
 
+# What exec starts has the container's limits, and its end is not the container's.
+stackpy run -d --name small --init --memory 64m --pids-limit 10 "$image" sleep 600 > /dev/null
+set +e
+stackpy exec small python3 -c 'x = b"x" * 200000000'
+same $? 137 "a command over its container's memory limit"
+stackpy exec small python3 -c '
+import os
+try:
+    for child in range(50):
+        if not os.fork(): os.read(os.pipe()[0], 1)
+except OSError: raise SystemExit(7)'
+same $? 7 "processes of a command under its container's limit"
+set -e
+group small memory.events | grep -q '^oom_kill 1$' || fail "memory.events counts what was killed"
+same "$(field small .State.Status)" running "a container whose command was killed"
+stackpy rm -f small > /dev/null
+
 # Every limit of version 2, set, changed while it runs and taken away; what is set before its first process starts.
 stackpy run -d --name limits --init --memory 64m --memory-swap 96m --memory-reservation 32m --cpu-shares 512 \
   --cpu-quota 20000 --cpu-period 50000 --cpuset-cpus 0 --pids-limit 20 --device-write-bps /dev/vda:1mb \
