@@ -68,16 +68,26 @@ class RawTerminal:
         import termios
         import tty
 
-        tty.setraw(0, termios.TCSANOW)
+        try:
+            tty.setraw(0, termios.TCSANOW)
+        except termios.error:
+            return  # closed: SIGHUP comes with it, and ends us
         self.again()
 
     def _end(self, number: int, _: Any) -> None:
         """Ends as the signal would have ended us, the terminal put back before anybody prints on it."""
-        import termios
-
-        termios.tcsetattr(0, termios.TCSANOW, self.before)
+        self._put_back(when_drained=False)
         _signal.signal(number, _signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+    def _put_back(self, *, when_drained: bool) -> None:
+        import termios
+
+        try:
+            termios.tcsetattr(0, termios.TCSADRAIN if when_drained else termios.TCSANOW, self.before)
+        except termios.error:
+            # The terminal has hung up: there is none any more.
+            pass
 
     def _stand_guard(self, watched: int, stands: int) -> None:
         """The guard's process: ends when the line is closed, after a word without having to do anything."""
@@ -99,14 +109,8 @@ class RawTerminal:
     def __exit__(self, *_: object) -> None:
         if not self.wanted:
             return
-        import termios
-
         self.signals.__exit__()
-        try:
-            termios.tcsetattr(0, termios.TCSADRAIN, self.before)
-        except termios.error:
-            # The terminal has hung up: there is none any more.
-            pass
+        self._put_back(when_drained=True)
         os.write(self.line, b"d")
         os.close(self.line)
         os.waitpid(self.guard, 0)
