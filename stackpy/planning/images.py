@@ -30,15 +30,17 @@ def build(stack: str, spec: Spec, recipe: Recipe, observation: Observation) -> D
     missing = [index for index in range(1 if given else 0, len(steps)) if steps[index].id not in observation.built]
     last = observation.images.get(spec.address)
     as_it_comes = given and len(steps) <= 1 and spec.fields["source"]["base"]["kind"] == "image"
+    own = own_tag(stack, spec.name)
+    named = all(observation.tags.get(tag) == recipe.id for tag in spec.fields.get("tags", (own,)))
     why: list[Reason] = []
-    if missing or (not as_it_comes and (last is None or last.id != recipe.id)):
+    # Built before the last one, and named as it should be: so a rollback leaves it.
+    if missing or (not as_it_comes and (last is None or (last.id != recipe.id and not named))):
         why.append(reasons.of_recipes(last, recipe, missing))
     why += [
         _tag(tag, observation.tags.get(tag), recipe.id)
         for tag in spec.fields.get("tags", ())
         if observation.tags.get(tag) != recipe.id
     ]
-    own = own_tag(stack, spec.name)
     if not why and not as_it_comes and "tags" not in spec.fields and observation.tags.get(own, recipe.id) != recipe.id:
         why.append(_tag(own, observation.tags[own], recipe.id))  # as a rollback leaves it
     if not why:
