@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -75,6 +76,16 @@ def test_what_cannot_be_written_fails_nobody(root: Root) -> None:
     os.mkdir(root.events)
     event_log.record(root, happened(1))
     event_log.record(Root("/nowhere/at/all"), happened(1))
+
+
+def test_a_boot_that_cannot_be_read_fails_nobody(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable() -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    event_log.record(root, before := {**happened(0), "timeNano": 5, "time": 0})
+    monkeypatch.setattr(event_log, "boot_id", unreadable)
+    event_log.record(root, {**before, **happened(1), "timeNano": 6, "time": 0})
+    assert [each["timeNano"] for each in event_log.read(root)] == [5, 6]
 
 
 def test_a_follower_misses_nothing_through_rotations(root: Root) -> None:

@@ -15,10 +15,9 @@ from functools import partial
 
 from stackpy_runtime.errors import Conflict, EngineError, EngineUnavailable, ProcessFailed, from_wire
 from stackpy_runtime.host import executions, requests, steps
-from stackpy_runtime.host.beginnings import NEVER_BEGAN, NEVER_EXECUTED, WORD_OF_END, code_of_execution
+from stackpy_runtime.host.beginnings import NEVER_BEGAN, NEVER_EXECUTED, code_of_execution
 from stackpy_runtime.host.events import of_container
 from stackpy_runtime.host.wire import Closed, close_all
-from stackpy_runtime.linux.proc import has_executed
 from stackpy_runtime.store import event_log
 
 TYPE_CHECKING = False
@@ -188,11 +187,8 @@ def _detached(lifecycle: Lifecycle, live: Live, joining: JoinPlan, of: str) -> d
                 raise from_wire(message["error"])
     if terminal >= 0:
         keep_terminal(lifecycle.keeper, spawned, terminal)
-    pid, _, _ = lifecycle.beginnings.started.get(spawned, (0, 0, -1))
     try:
-        # Its line ends also where it was killed, of which the keeper tells next.
-        ended = executions.wait(lifecycle, spawned, WORD_OF_END if pid and not has_executed(pid) else 0.0)
-        _check_begun(ended, f"container {live.name}")
+        _check_begun(executions.end_of_beginning(lifecycle, spawned), f"container {live.name}")
     except EngineError:
         executions.forget(lifecycle, spawned)
         raise

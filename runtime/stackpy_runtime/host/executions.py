@@ -7,8 +7,10 @@ import os
 
 from stackpy_runtime.container import confinement, plan
 from stackpy_runtime.errors import Conflict
+from stackpy_runtime.host.beginnings import WORD_OF_END
 from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.pausing import is_paused
+from stackpy_runtime.linux.proc import has_executed, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,6 +126,21 @@ def wait(lifecycle: Lifecycle, reference: str, timeout: float | None = None) -> 
     with beginnings.announced:
         beginnings.announced.wait_for(lambda: beginnings.executions[reference] is not None, timeout)
         return beginnings.executions[reference]
+
+
+def end_of_beginning(lifecycle: Lifecycle, reference: str) -> int | None:
+    """What `wait` gives, of a process whose line has ended; None where it executes its program.
+
+    The line ends also where it was killed before. What the keeper tells of it may still be on its way.
+    """
+    beginnings = lifecycle.beginnings
+    with beginnings.announced:
+        beginnings.announced.wait_for(
+            lambda: reference in beginnings.started or beginnings.executions[reference] is not None, WORD_OF_END
+        )
+        pid, start, _ = beginnings.started.get(reference, (0, 0, -1))
+    executes = pid and start_time(pid, ended=True) == start and has_executed(pid)
+    return wait(lifecycle, reference, 0.0 if executes else WORD_OF_END)
 
 
 def forget(lifecycle: Lifecycle, reference: str) -> None:

@@ -50,7 +50,7 @@ def event(kind: Kind, action: str, identity: str, attributes: Mapping[str, str])
         "scope": "local",
         "time": now // _NANO,
         "timeNano": now,
-        "boot": boot_id()[:_BOOT],
+        "boot": _this_boot(),
         "bootNano": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     }
 
@@ -61,6 +61,14 @@ def of_container(container: Container, action: str, **attributes: str) -> Event:
     given = {key: value for key, value in config.get("labels", {}).items() if key != labels.SPEC}
     own = {**given, "image": config["image"], "name": container["name"]}
     return event("container", action, container["id"], {**own, **attributes})
+
+
+def _this_boot() -> str:
+    """ "" where that cannot be read: an event is no reason for what it tells of to fail, and keeps its time then."""
+    try:
+        return boot_id()[:_BOOT]
+    except OSError:
+        return ""
 
 
 def of_image(image: Image, action: str, name: str = "") -> Event:
@@ -138,7 +146,7 @@ def follow(root: Root, since: int | None = None, until: int | None = None) -> It
 
 
 def _between(events: Iterator[Event], since: int, until: int | None) -> Iterator[Event]:
-    boot, now = boot_id()[:_BOOT], time.time_ns()
+    boot, now = _this_boot(), time.time_ns()
     began = now - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     for each in events:
         _by_this_clock(each, boot, began)
@@ -155,7 +163,7 @@ def _by_this_clock(event: Event, boot: str, began: int) -> None:
     boot: this one; began: when, in nanoseconds, by the clock as it is now
     """
     own, lasted = event.pop("boot", ""), event.pop("bootNano", 0)
-    if own == boot and abs(shift := began + lasted - event["timeNano"]) > _SET:
+    if own and own == boot and abs(shift := began + lasted - event["timeNano"]) > _SET:
         # In whole seconds, so that it is the same each time.
         event["time"] += round(shift / _NANO)
         event["timeNano"] += round(shift / _NANO) * _NANO
