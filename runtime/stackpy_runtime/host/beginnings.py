@@ -275,7 +275,8 @@ class Beginnings:
 
     def _check_executed(self, live: Live, pid: int, start: int) -> None:
         """Raises where a process was killed between the word to go on and execve: its line has ended all the same."""
-        if start_time(pid, ended=True) == start and has_executed(pid):
+        # In this order: of one that was collected in between nobody can say whether it had.
+        if has_executed(pid) and start_time(pid, ended=True) == start:
             return
         # Ended: the keeper has looked before it collected it, and its word is on the way or here.
         live.wait_until(lambda: live.ended is not None, WORD_OF_END)

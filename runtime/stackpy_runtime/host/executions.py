@@ -139,7 +139,8 @@ def end_of_beginning(lifecycle: Lifecycle, reference: str) -> int | None:
             lambda: reference in beginnings.started or beginnings.executions[reference] is not None, WORD_OF_END
         )
         pid, start, _ = beginnings.started.get(reference, (0, 0, -1))
-    executes = pid and start_time(pid, ended=True) == start and has_executed(pid)
+    # In this order: of one that was collected in between nobody can say whether it had.
+    executes = pid and has_executed(pid) and start_time(pid, ended=True) == start
     return wait(lifecycle, reference, 0.0 if executes else WORD_OF_END)
 
 
