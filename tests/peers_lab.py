@@ -121,6 +121,7 @@ def _output(words: list[str], environment: dict[str, str], folder: Path | None =
 @contextmanager
 def podman(place: Path) -> Iterator[Podman]:
     """podman with its store in a folder."""
+    place.mkdir(parents=True, exist_ok=True)
     # It takes no run root whose path has more than 50 characters.
     with tempfile.TemporaryDirectory() as short:
         peer = Podman(place, short)

@@ -24,7 +24,7 @@ def test_ps_finds_and_shows_what_was_asked_for(lab: Lab) -> None:
     last = lab.up(["sh", "-c", "exit 3"])
     lab.engine.wait(last)
     lab.engine.pause(first)
-    assert lab.cli("ps", "--format", "{{.Names}}").out.split() == [first, last]
+    assert lab.cli("ps", "--format", "{{.Names}}").out.split() == [last, first]
     assert (
         lab.cli("ps", "--filter", "status=paused", "--format", '{{.Names}} {{.Label "tier"}}').out == f"{first} front\n"
     )
