@@ -151,6 +151,14 @@ class Mess(Lab):
         )
         return [row["outcome"] for row in reversed(rows)]
 
+    def generation(self) -> int:
+        """The number of the newest generation."""
+        return int(json.loads(self.run("history", "--format", "json").out)[0]["generation"])
+
+    def outcomes_since(self, generation: int) -> list[str]:
+        """The outcomes of what came after a generation; of the oldest ones there is no history any more."""
+        return self.history()[-new:] if (new := self.generation() - generation) else []
+
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def present(self) -> set[str]:

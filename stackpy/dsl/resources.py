@@ -84,8 +84,8 @@ def deferred(resource: Resource, what: str, argument: str, replica: object) -> D
 
 
 def subject(kind: str, name: object) -> str:
-    """How messages name a resource."""
-    return f"{kind} `{name}`" if isinstance(name, str) and name else f"this {kind}"
+    """How messages name a resource, on one line."""
+    return f"{kind} `{name}`" if isinstance(name, str) and name and name.isprintable() else f"this {kind}"
 
 
 class Network(Resource):

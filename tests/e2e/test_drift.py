@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from stackpy_runtime.engine import Engine
 from stackpy_runtime.errors import EngineError
 from tests.conftest import Cli
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -69,6 +71,17 @@ def state(root: Path) -> dict[str, Any]:
     return {"files": files, "links": links, "rules": rules, "groups": sorted(groups)}
 
 
+def settled(root: Path) -> dict[str, Any]:
+    """The state once what stands by for the next start, which has groups as well, is made: when it stays as it is."""
+
+    def lasts() -> dict[str, Any] | None:
+        before = state(root)
+        time.sleep(0.2)
+        return before if state(root) == before else None
+
+    return wait_for(lasts, "what stands by") or {}
+
+
 def run(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
@@ -78,7 +91,7 @@ def test_a_plan_changes_nothing(cli: Cli, stack: Path) -> None:
     (stack / "more").write_text("x")
     (stack / "stack.py").write_text(STACK.replace('"64m"', '"96m"').replace(".tag(", '.copy("more", "/more").tag('))
     (stack / "stack.py").write_text((stack / "stack.py").read_text() + 'Network("other")\nVolume("more")\n')
-    before = state(root)
+    before = settled(root)
     assert len(before["groups"]) > 0 and len(before["links"]) > 0
     assert len(cli.json("plan", cwd=stack)["changes"]) == 4
     cli("drift", cwd=stack)

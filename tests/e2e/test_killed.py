@@ -67,7 +67,7 @@ OPERATIONS = (
 @pytest.mark.parametrize("moment", ["at work", "asking"])
 def test_an_apply_whose_terminal_is_closed_ends_as_with_ctrl_c(lab: Mess, moment: str) -> None:
     """What runs comes to an end, nothing new is begun, and history tells of it; one that still asks changes nothing."""
-    before, state = lab.history(), OTHER[lab.state_wanted]
+    before, state = lab.generation(), OTHER[lab.state_wanted]
     lab.turn += 1
     ours, theirs = os.openpty()
     if moment == "at work":
@@ -82,13 +82,13 @@ def test_an_apply_whose_terminal_is_closed_ends_as_with_ctrl_c(lab: Mess, moment
     for supervisor in lab.processes("supervisor"):
         os.kill(supervisor, signal.SIGCONT)
     assert lab.end(apply).code == (130 if moment == "at work" else -signal.SIGHUP)
-    assert lab.history()[len(before) :] == (["interrupted"] if moment == "at work" else [])
+    assert lab.outcomes_since(before) == (["interrupted"] if moment == "at work" else [])
     lab.converged(state, f"the terminal was closed while it was {moment}")
 
 
 def test_an_apply_whose_output_nobody_reads_comes_to_its_end(lab: Mess) -> None:
     """`stackpy apply --yes 2>&1 | head` is no wish to have the half of it."""
-    before, state = lab.history(), OTHER[lab.state_wanted]
+    before, state = lab.generation(), OTHER[lab.state_wanted]
     lab.turn += 1
     said = lab.folder.parent / "unread.err"
     os.mkfifo(said)
@@ -102,7 +102,7 @@ def test_an_apply_whose_output_nobody_reads_comes_to_its_end(lab: Mess) -> None:
     for supervisor in lab.processes("supervisor"):
         os.kill(supervisor, signal.SIGCONT)
     assert lab.end(apply, "unread").code == 141
-    assert lab.history()[len(before) :] == ["applied"]
+    assert lab.outcomes_since(before) == ["applied"]
     lab.converged(state, "nobody read what it said")
 
 

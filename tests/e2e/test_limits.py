@@ -71,7 +71,7 @@ def test_limits_change_while_it_runs_and_the_rest_does_not(cli: Cli, tmp_path: P
     assert cli("update", "--memory", "128m", "--cpus", "0.5", "web", cwd=tmp_path).stdout == "web\n"
     assert cli.json("inspect", "limited-web-1")[0]["HostConfig"]["Memory"] == 128 << 20
     (drift,) = changes(cli, tmp_path)
-    assert [reason["path"] for reason in drift["reasons"]] == ["mem_limit"]
+    assert [reason["path"] for reason in drift["reasons"]] == ["mem_limit", "cpus"]
     refused = cli("update", "--cpus", "1", "--cpuset-cpus", "0-2147483647", "limited-web-1", code=1)
     assert "names CPUs that this host has not" in refused.stderr
     assert cli.json("inspect", "limited-web-1")[0]["HostConfig"]["NanoCpus"] == 500_000_000
