@@ -6,12 +6,13 @@ import os
 import sys
 
 from stackpy.cli.terminal import note, paint, plain
-from stackpy.errors import ApplyFailed, StackFileError
+from stackpy.errors import ApplyFailed, StackFileError, StackpyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from stackpy.cli.context import Context
-    from stackpy.errors import StackpyError
 
 COLOURS = {"error": "1;31", "hint": "1;36"}  # SGR
 
@@ -40,6 +41,18 @@ def print_error(message: str, hint: str = "") -> None:
     note(f"{paint('error:', COLOURS['error'], sys.stderr)} {message}")
     if hint:
         note(f"{paint('hint:', COLOURS['hint'], sys.stderr)} {hint}")
+
+
+def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
+    """Acts on one after the other, and goes on behind one that fails; 1 if one did."""
+    failed = 0
+    for name in names:
+        try:
+            action(name)
+        except StackpyError as error:
+            print_error(error.message, error.hint)
+            failed = 1
+    return failed
 
 
 def report_unexpected(error: Exception, words: list[str], context: Context) -> int:

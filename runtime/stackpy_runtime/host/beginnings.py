@@ -23,7 +23,7 @@ from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.skeleton import lowers
 from stackpy_runtime.host.spares import Spares
 from stackpy_runtime.host.wire import close_all
-from stackpy_runtime.linux.proc import boot_id, has_executed, start_time
+from stackpy_runtime.linux.proc import boot_id, executes, start_time
 from stackpy_runtime.store import trees
 
 TYPE_CHECKING = False
@@ -275,8 +275,7 @@ class Beginnings:
 
     def _check_executed(self, live: Live, pid: int, start: int) -> None:
         """Raises where a process was killed between the word to go on and execve: its line has ended all the same."""
-        # In this order: of one that was collected in between nobody can say whether it had.
-        if has_executed(pid) and start_time(pid, ended=True) == start:
+        if executes(pid, start):
             return
         # Ended: the keeper has looked before it collected it, and its word is on the way or here.
         live.wait_until(lambda: live.ended is not None, WORD_OF_END)

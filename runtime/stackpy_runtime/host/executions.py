@@ -10,7 +10,7 @@ from stackpy_runtime.errors import Conflict
 from stackpy_runtime.host.beginnings import WORD_OF_END
 from stackpy_runtime.host.handing_over import hand_over
 from stackpy_runtime.host.pausing import is_paused
-from stackpy_runtime.linux.proc import has_executed, start_time
+from stackpy_runtime.linux.proc import executes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,9 +139,7 @@ def end_of_beginning(lifecycle: Lifecycle, reference: str) -> int | None:
             lambda: reference in beginnings.started or beginnings.executions[reference] is not None, WORD_OF_END
         )
         pid, start, _ = beginnings.started.get(reference, (0, 0, -1))
-    # In this order: of one that was collected in between nobody can say whether it had.
-    executes = pid and has_executed(pid) and start_time(pid, ended=True) == start
-    return wait(lifecycle, reference, 0.0 if executes else WORD_OF_END)
+    return wait(lifecycle, reference, 0.0 if pid and executes(pid, start) else WORD_OF_END)
 
 
 def forget(lifecycle: Lifecycle, reference: str) -> None:

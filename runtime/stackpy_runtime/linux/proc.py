@@ -44,6 +44,12 @@ def has_executed(pid: int) -> bool:
     return not (fields and int(fields[6]) & PF_FORKNOEXEC)
 
 
+def executes(pid: int, start: int) -> bool:
+    """Whether the process that these two name has executed a program, and is there or not collected yet."""
+    # In this order: of one that was collected in between nobody can say whether it had.
+    return has_executed(pid) and start_time(pid, ended=True) == start
+
+
 def boot_id() -> str:
     """The kernel's name of this boot."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

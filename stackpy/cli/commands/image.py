@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stackpy.cli import formats, terminal
-from stackpy.cli.failures import print_error
+from stackpy.cli.failures import for_each
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import print_rows
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,15 +87,13 @@ def inspect(context: Context, arguments: Any) -> int:
 
 def remove(context: Context, arguments: Any) -> int:
     """Untags and removes images; goes on behind one that fails."""
-    engine, failed = context.engine(), False
-    for name in arguments.image:
-        try:
-            for line in engine.image_remove(name, arguments.force):
-                print(f"{line[:1].upper()}{line[1:]}")  # as docker's, whose prune has the same words in lower case
-        except StackpyError as error:
-            print_error(error.message, error.hint)
-            failed = True
-    return int(failed)
+    engine = context.engine()
+
+    def gone(name: str) -> None:
+        for line in engine.image_remove(name, arguments.force):
+            print(f"{line[:1].upper()}{line[1:]}")  # as docker's, whose prune has the same words in lower case
+
+    return for_each(arguments.image, gone)
 
 
 _IMAGE = Argument("IMAGE", help="a reference or ID", many=True, words="image")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stackpy.cli.failures import print_error
+from stackpy.cli.failures import for_each
 from stackpy.cli.grammar import Argument, Command, Option
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ def create(context: Context, arguments: Any) -> int:
 
 def remove(context: Context, arguments: Any) -> int:
     """Removes networks; goes on behind one that fails."""
-    engine, failed = context.engine(), False
-    for name in arguments.network:
-        try:
-            engine.network_remove(name, arguments.force)
-            print(name)
-        except StackpyError as error:
-            print_error(error.message, error.hint)
-            failed = True
-    return int(failed)
+    engine = context.engine()
+
+    def gone(name: str) -> None:
+        engine.network_remove(name, arguments.force)
+        print(name)
+
+    return for_each(arguments.network, gone)
 
 
 def connect(context: Context, arguments: Any) -> int:

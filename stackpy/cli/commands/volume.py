@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stackpy.cli import formats
-from stackpy.cli.failures import print_error
+from stackpy.cli.failures import for_each
 from stackpy.cli.grammar import Argument, Command, Option
 from stackpy.cli.rows import column, print_rows
-from stackpy.errors import StackpyError, UsageError
+from stackpy.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,15 +58,13 @@ def create(context: Context, arguments: Any) -> int:
 
 def remove(context: Context, arguments: Any) -> int:
     """Removes volumes with what is in them; goes on behind one that fails."""
-    engine, failed = context.engine(), False
-    for name in arguments.volume:
-        try:
-            engine.volume_remove(name, arguments.force)
-            print(name)
-        except StackpyError as error:
-            print_error(error.message, error.hint)
-            failed = True
-    return int(failed)
+    engine = context.engine()
+
+    def gone(name: str) -> None:
+        engine.volume_remove(name, arguments.force)
+        print(name)
+
+    return for_each(arguments.volume, gone)
 
 
 _VOLUME = Argument("VOLUME", help="a name", many=True, words="volume")
