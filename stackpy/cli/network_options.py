@@ -8,11 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# docker's keys that there are not → the fields of the stack file of which the same is to be said
 _REFUSED = {
-    "ip6": "networks have IPv4 only",
-    "mac-address": "it follows from the IPv4 address, so that no container can take another's",
-    "link-local-ip": "networks have one address for each container",
-    "driver-opt": "networks have one driver, bridge, which takes no options of a container",
+    "ip6": "ipv6_address",
+    "mac-address": "mac_address",
+    "link-local-ip": "link_local_ips",
+    "driver-opt": "driver_opts",
 }
 _KEYS = {"ip": "ipv4_address", "gw-priority": "gw_priority", "interface-name": "interface_name"}
 
@@ -72,7 +73,9 @@ def _network(text: str) -> tuple[str, dict[str, Any]]:
     for part in text.split(","):
         key, equals, value = part.strip().partition("=")
         if key in _REFUSED:
-            raise UsageError(f"`{flag}`: there is no `{key}`", hint=_REFUSED[key])
+            from stackpy.dsl import field_hints
+
+            raise UsageError(f"`{flag}`: there is no `{key}`", hint=field_hints.of_network(_REFUSED[key]))
         if not equals or not value:
             raise UsageError(f"`{flag}`: `{part}` must be KEY=VALUE", hint="name=NETWORK,alias=NAME,ip=ADDRESS")
         if key == "name":
