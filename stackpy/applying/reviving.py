@@ -116,7 +116,7 @@ def as_built(observation: Observation, desired: Desired) -> Observation:
 
     They are not built again, since what they were made of may have gone; that their names move is `renamed`'s.
     """
-    from stackpy.engines.provisioning import image_tags
+    from stackpy.dsl.references import image_tags
 
     stack = desired.stack
     tags = {
@@ -137,7 +137,7 @@ def renamed(plan: Plan, desired: Desired, observation: Observation, images: Mapp
 
     observation: as it is; images: those that the generation ran, image address → ID. What was pushed stays as it is.
     """
-    from stackpy.engines.provisioning import image_tags
+    from stackpy.dsl.references import image_tags
 
     changes = []
     for address, recipe in desired.recipes.items():

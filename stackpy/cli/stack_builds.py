@@ -66,7 +66,7 @@ def _outputs(arguments: Any, stack: str, specs: list[Spec]) -> list[Output]:
 
 def _names(stack: str, spec: Spec) -> list[str]:
     """What an image of the stack is called in the store."""
-    from stackpy.engines.provisioning import image_tags
+    from stackpy.dsl.references import image_tags
 
     source = spec.fields["source"]
     if source["base"]["kind"] == "image" and not source["steps"]:
@@ -116,7 +116,8 @@ class _Cache:
             self._carry([], self._to)
 
     def _carry(self, take: list[str], bring: list[str]) -> None:
-        from stackpy.engines.provisioning import BuildEvents, image_tags
+        from stackpy.dsl.references import image_tags
+        from stackpy.engines.provisioning import BuildEvents
 
         with progress(self._context, "auto") as report:
             for address in self._wanted:

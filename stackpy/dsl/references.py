@@ -6,6 +6,10 @@ from stackpy.dsl.alphabets import DIGITS, LOWER, WORD, Alphabet
 from stackpy.dsl.values import wrong
 from stackpy.patterns import pattern
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stackpy.dsl.specs import Spec
+
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::\d+)?/)?"
 _REFERENCE = pattern(
@@ -42,9 +46,10 @@ def tag(value: object) -> str:
     return name
 
 
-def own_tag(stack: str, name: str) -> str:
-    """What an image of a stack is called for which the stack file gives no tag: `shop/web:latest`."""
-    return f"{_path(stack)}/{_path(name)}:latest"
+def image_tags(stack: str, spec: Spec) -> list[str]:
+    """The references of a stack's image: the user's, else STACK/NAME:latest."""
+    given = [str(tag) for tag in spec.fields.get("tags", ())]
+    return given or [f"{_path(stack)}/{_path(spec.name)}:latest"]
 
 
 def _path(name: str) -> str:

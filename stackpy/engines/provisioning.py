@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.references import own_tag
+from stackpy.dsl.references import image_tags
 from stackpy.dsl.specs import engine_name
 from stackpy.engines import labels
 from stackpy.engines.events import Event
@@ -80,11 +80,6 @@ def rename_image(engine: Facade, change: Change, desired: Desired, image: str) -
 def image_key(stack: str, address: str) -> str:
     """The name under which the engine remembers what an image was last built from."""
     return f"{stack}/{address}"
-
-
-def image_tags(stack: str, spec: Spec) -> list[str]:
-    """The references of a stack's image: the user's, else STACK/NAME:latest."""
-    return [str(tag) for tag in spec.fields.get("tags", ())] or [own_tag(stack, spec.name)]
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:

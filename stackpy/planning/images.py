@@ -4,7 +4,7 @@ be there first, and what goes to one.
 
 from __future__ import annotations
 
-from stackpy.dsl.references import own_tag
+from stackpy.dsl.references import image_tags
 from stackpy.planning import reasons
 from stackpy.planning.draft import Draft
 from stackpy.planning.plan import Action, Reason
@@ -30,19 +30,15 @@ def build(stack: str, spec: Spec, recipe: Recipe, observation: Observation) -> D
     missing = [index for index in range(1 if given else 0, len(steps)) if steps[index].id not in observation.built]
     last = observation.images.get(spec.address)
     as_it_comes = given and len(steps) <= 1 and spec.fields["source"]["base"]["kind"] == "image"
-    own = own_tag(stack, spec.name)
-    named = all(observation.tags.get(tag) == recipe.id for tag in spec.fields.get("tags", (own,)))
+    astray = [tag for tag in image_tags(stack, spec) if observation.tags.get(tag) != recipe.id]
     why: list[Reason] = []
     # Built before the last one, and named as it should be: so a rollback leaves it.
-    if missing or (not as_it_comes and (last is None or (last.id != recipe.id and not named))):
+    if missing or (not as_it_comes and (last is None or (last.id != recipe.id and astray))):
         why.append(reasons.of_recipes(last, recipe, missing))
-    why += [
-        _tag(tag, observation.tags.get(tag), recipe.id)
-        for tag in spec.fields.get("tags", ())
-        if observation.tags.get(tag) != recipe.id
-    ]
-    if not why and not as_it_comes and "tags" not in spec.fields and observation.tags.get(own, recipe.id) != recipe.id:
-        why.append(_tag(own, observation.tags[own], recipe.id))  # as a rollback leaves it
+    if not spec.fields.get("tags"):
+        # The name that it has of itself counts where it alone is wrong, as a rollback leaves it, and is not just gone.
+        astray = [] if why or as_it_comes else [tag for tag in astray if tag in observation.tags]
+    why += [_tag(tag, observation.tags.get(tag), recipe.id) for tag in astray]
     if not why:
         return None
     note = f"{len(missing)} of {plural(len(steps), 'step')}"
