@@ -38,7 +38,7 @@ from stackpy.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Literal
 
     from stackpy.dsl.policies import Policy
@@ -68,6 +68,13 @@ DEFAULT_PROBE = {"interval": 30.0, "timeout": 30.0, "retries": 3, "start_period"
 # The fields that may name a container whose namespace is shared: "service:NAME", of the stack, or "container:NAME".
 SHARING = ("network_mode", "pid", "ipc")
 _SERVICE = "service:"
+
+
+def addresses(fields: Fields) -> Iterator[tuple[str, str]]:
+    """Network and address, of those that a container asks for."""
+    for network, attachment in (fields.get("networks") or {}).items():
+        if address := (attachment or {}).get("ipv4_address"):
+            yield network, address
 
 
 def partners(fields: Fields) -> list[tuple[str, str]]:

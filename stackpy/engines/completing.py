@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import addresses
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +23,12 @@ def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Pla
         names = foreign.wanted_names(plan, specs)
         if names and (found := engine.foreign(plan.stack, list(names))):
             plan = foreign.refused(plan, found, names)
-        if any(_asks_for_address(spec) for spec in specs.values()):
-            from stackpy.planning import addresses  # few have any
+        if any(any(addresses(spec.fields)) for spec in specs.values()):
+            from stackpy.planning import addresses as asked  # few have any
 
-            takers = addresses.wanted(plan, specs)
+            takers = asked.wanted(plan, specs)
             if takers and (found := engine.foreign(plan.stack, list(takers))):
-                plan = addresses.refused(plan, found, takers)
+                plan = asked.refused(plan, found, takers)
 
     if losing := data_loss.losing(plan):
         plan = data_loss.measured(plan, engine.data(plan.stack, losing))
@@ -40,11 +42,6 @@ def completed(plan: Plan, specs: Mapping[str, Spec], engine: StackEngine) -> Pla
         elif taken := snapshots.taken(plan):
             plan = snapshots.measured(plan, engine.data(plan.stack, taken))
     return plan
-
-
-def _asks_for_address(spec: Spec) -> bool:
-    networks = spec.fields.get("networks") if spec.kind in ("container", "job") else None
-    return any((attachment or {}).get("ipv4_address") for attachment in (networks or {}).values())
 
 
 def with_outputs(plan: Plan, stack: StackSpec, engine: StackEngine, generation: int) -> Plan:

@@ -7,7 +7,16 @@ adapter adds stand first, in a known number.
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import DEFAULT_NETWORK, DEFAULT_PROBE, ISOLATION, LIMITS, SURROUNDINGS, engine_name, partners
+from stackpy.dsl.specs import (
+    DEFAULT_NETWORK,
+    DEFAULT_PROBE,
+    ISOLATION,
+    LIMITS,
+    SURROUNDINGS,
+    addresses,
+    engine_name,
+    partners,
+)
 from stackpy.engines import labels, schema
 
 TYPE_CHECKING = False
@@ -97,12 +106,11 @@ def avoid(config: Config, stack: str, specs: Iterable[Spec]) -> None:
     attachments: dict[str, dict[str, Any]] = config.get("networks", {})
     asked: dict[str, set[str]] = {}
     for spec in specs:
-        for network, attachment in spec.fields.get("networks", {}).items() if "networks" in spec.fields else ():
-            if address := (attachment or {}).get("ipv4_address"):
-                asked.setdefault(f"{stack}_{network}", set()).add(address)
-    for network, addresses in asked.items():
+        for network, address in addresses(spec.fields):
+            asked.setdefault(f"{stack}_{network}", set()).add(address)
+    for network, others in asked.items():
         if network in attachments and "ipv4_address" not in attachments[network]:
-            attachments[network]["avoid"] = sorted(addresses)
+            attachments[network]["avoid"] = sorted(others)
 
 
 def one_off_config(stack: str, spec: Spec, *, image: str, recipe: str) -> Config:

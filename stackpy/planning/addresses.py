@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import addresses
 from stackpy.planning.plan import Action, Refusal
 
 TYPE_CHECKING = False
@@ -21,9 +22,8 @@ def wanted(plan: Plan, specs: Mapping[str, Spec]) -> dict[tuple[str, str], str]:
         spec = specs.get(change.address)
         if spec is None or change.action not in _TAKING:
             continue
-        for network, attachment in (spec.fields.get("networks") or {}).items() if spec.kind != "image" else ():
-            if address := (attachment or {}).get("ipv4_address"):
-                found["address", f"{plan.stack}_{network} {address}"] = change.address
+        for network, address in addresses(spec.fields):
+            found["address", f"{plan.stack}_{network} {address}"] = change.address
     return found
 
 

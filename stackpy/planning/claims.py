@@ -6,6 +6,7 @@ second is most often the first by another name, and two databases on one data fo
 
 from __future__ import annotations
 
+from stackpy.dsl.specs import addresses
 from stackpy.planning.plan import Action
 
 TYPE_CHECKING = False
@@ -94,9 +95,8 @@ def _wanted(spec: Spec) -> Iterable[tuple[tuple[str, Any], str]]:
 
 
 def _addresses(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:
-    for network, attachment in (fields.get("networks") or {}).items():
-        if address := (attachment or {}).get("ipv4_address"):
-            yield ("address", f"{address} on {network}"), ""
+    for network, address in addresses(fields):
+        yield ("address", f"{address} on {network}"), ""
 
 
 def _ports(fields: Fields) -> Iterator[tuple[tuple[str, Any], str]]:

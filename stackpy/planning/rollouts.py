@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackpy.dsl.specs import partners
+from stackpy.dsl.specs import addresses, partners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def order(spec: Spec, replicas: Iterable[Replica], resources: Mapping[str, Spec]
     if (
         cleared
         or _shares(spec.fields)
-        or _has_address(spec.fields)
+        or any(addresses(spec.fields))  # which one container has at a time
         or any(_clash(spec.fields, replica.live) for replica in replicas)
     ):
         return "stop-first"
@@ -38,11 +38,6 @@ def order(spec: Spec, replicas: Iterable[Replica], resources: Mapping[str, Spec]
 def _shares(fields: Fields) -> bool:
     """Whether it runs in the host's network, where a port is taken once."""
     return str(fields.get("network_mode", "none")) != "none" or bool(partners(fields))
-
-
-def _has_address(fields: Fields) -> bool:
-    """Whether it asks for an address, which one container has at a time."""
-    return any((attachment or {}).get("ipv4_address") for attachment in fields.get("networks", {}).values())
 
 
 def _is_shared(spec: Spec, resources: Mapping[str, Spec]) -> bool:
